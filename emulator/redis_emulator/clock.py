@@ -1,0 +1,98 @@
+"""Where the emulator's time comes from. Nothing else in the package reads a clock.
+
+`SystemClock` asks the `time` module at every call, so that a test which freezes or moves Python's time
+(freezegun, time-machine) moves the emulator with it. `ManualClock` stands still until told otherwise.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall-clock time as the server sees it."""
+
+    def us(self) -> int:
+        """Microseconds since the epoch."""
+        ...
+
+    def ms(self) -> int:
+        """Milliseconds since the epoch."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def us(self) -> int:
+        """Microseconds since the epoch."""
+        return time.time_ns() // 1_000
+
+    def ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
+
+
+class ManualClock:
+    """A clock that moves only when told.
+
+    Args:
+        start: Seconds since the epoch, or an aware datetime. The machine's time when left out.
+    """
+
+    def __init__(self, start: float | datetime | None = None) -> None:
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+        self._us = time.time_ns() // 1_000 if start is None else _to_us(start)
+
+    def us(self) -> int:
+        """Microseconds since the epoch."""
+        return self._us
+
+    def ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return self._us // 1000
+
+    def advance(self, seconds: float | timedelta) -> None:
+        """Move forward. Keys whose time has come expire, timeouts that have come fire.
+
+        Args:
+            seconds: How far; not negative.
+
+        Raises:
+            ValueError: The clock would go backwards; use `set` for that.
+        """
+        if isinstance(seconds, timedelta):
+            seconds = seconds.total_seconds()
+        if seconds < 0:
+            raise ValueError(f"advance() moves forward only, got {seconds}; use set() to go back")
+        with self._lock:
+            self._us += round(seconds * 1_000_000)
+        self._tell()
+
+    def set(self, when: float | datetime) -> None:
+        """Jump to ``when``: seconds since the epoch or an aware datetime."""
+        with self._lock:
+            self._us = _to_us(when)
+        self._tell()
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` after every move; returns what undoes it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
+
+
+def _to_us(when: float | datetime) -> int:
+    if isinstance(when, datetime):
+        if when.tzinfo is None:
+            raise ValueError(f"a clock needs an aware datetime, got the naive {when!r}; add tzinfo")
+        when = when.timestamp()
+    return round(when * 1_000_000)

@@ -1,0 +1,80 @@
+"""Reading argument bytes: numbers as the server accepts them, option words, and the errors it gives."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+from redis_emulator.resp.types import RedisError
+
+NOT_AN_INTEGER: Final = "ERR value is not an integer or out of range"
+NOT_A_FLOAT: Final = "ERR value is not a valid float"
+SYNTAX_ERROR: Final = "ERR syntax error"
+WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
+NO_SUCH_KEY: Final = "ERR no such key"
+
+INT64_MIN: Final = -(1 << 63)
+INT64_MAX: Final = (1 << 63) - 1
+
+_INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
+_FLOAT: Final = re.compile(
+    rb"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?"
+    rb"|0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?"
+    rb"|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?)"
+).fullmatch
+
+
+def wrong_type() -> RedisError:
+    """The key holds another type than the command works on."""
+    return RedisError(WRONG_TYPE)
+
+
+def syntax_error() -> RedisError:
+    """An option is unknown, repeated against the rules, or lacks its argument."""
+    return RedisError(SYNTAX_ERROR)
+
+
+def parse_integer(raw: bytes, error: str = NOT_AN_INTEGER) -> int:
+    """A signed 64-bit integer in the one form the server accepts: no plus, no zeros in front.
+
+    Raises:
+        RedisError: ``error``, when it is anything else.
+    """
+    if _INTEGER(raw):
+        value = int(raw)
+        if INT64_MIN <= value <= INT64_MAX:
+            return value
+    raise RedisError(error)
+
+
+def parse_range(raw: bytes, low: int, high: int, error: str = NOT_AN_INTEGER) -> int:
+    """An integer from ``low`` to ``high``.
+
+    Raises:
+        RedisError: ``error``, when it is not.
+    """
+    value = parse_integer(raw, error)
+    if not low <= value <= high:
+        raise RedisError(error)
+    return value
+
+
+def parse_float(raw: bytes, error: str = NOT_A_FLOAT) -> float:
+    """A double as C's strtod reads it, without surrounding blanks; not a NaN.
+
+    Raises:
+        RedisError: ``error``, when it is anything else.
+    """
+    if not _FLOAT(raw):
+        raise RedisError(error)
+    body = raw.lstrip(b"+-")
+    try:
+        if body[:2] in (b"0x", b"0X"):
+            return float.fromhex(raw.decode())
+        value = float(raw)
+    except OverflowError:
+        value = -math.inf if raw[:1] == b"-" else math.inf
+    if math.isinf(value) and body[:1] not in b"iI":
+        raise RedisError(error)
+    return value

@@ -1,0 +1,81 @@
+"""Binding functions to rows of the command table, and choosing the rows a server version has."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+from redis_emulator.server import Entry, Handler
+from redis_emulator.table import Spec, load
+from redis_emulator.version import Version
+
+_handlers: dict[str, Handler] = {}
+
+
+def command(*names: str) -> Callable[[Handler], Handler]:
+    """Bind a function to the table's rows called ``names``; a subcommand is ``"config|get"``.
+
+    Raises:
+        KeyError: The table has no such row.
+    """
+    rows = load()
+
+    def bind(handler: Handler) -> Handler:
+        for name in names:
+            rows[name]
+            _handlers[name] = handler
+        return handler
+
+    return bind
+
+
+def entries(version: Version) -> dict[bytes, Entry]:
+    """The commands of a server of this version, by lower-case and upper-case name."""
+    _import_families()
+    rows = load()
+    found: dict[bytes, Entry] = {}
+    subcommands: dict[str, dict[bytes, Entry]] = {}
+    for name, handler in _handlers.items():
+        spec = rows[name]
+        if not _available(spec, version):
+            continue
+        entry = Entry(spec, handler)
+        container, separator, sub = name.partition("|")
+        if separator:
+            subcommands.setdefault(container, {})[sub.encode()] = entry
+            subcommands[container][sub.upper().encode()] = entry
+            if container not in _handlers and container.encode() not in found:
+                _add(found, container, Entry(rows[container], no_subcommand))
+        else:
+            _add(found, name, entry)
+    for container, members in subcommands.items():
+        entry = found[container.encode()]
+        entry.subcommands = members
+        entry.careful = True
+    return found
+
+
+def _add(found: dict[bytes, Entry], name: str, entry: Entry) -> None:
+    found[name.encode()] = entry
+    found[name.upper().encode()] = entry
+
+
+def no_subcommand(*_: object) -> object:
+    """Stands for a container that does nothing by itself."""
+    raise RuntimeError("a container command runs through its subcommands")
+
+
+def _available(spec: Spec, version: Version) -> bool:
+    if version.flavour not in spec.flavours:
+        return False
+    since = spec.since if version.flavour == "redis" else spec.valkey_since
+    have = max(version.number, version.compatible)
+    return tuple(map(int, since.split("."))) <= have
+
+
+def _import_families() -> None:
+    import redis_emulator.commands as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")

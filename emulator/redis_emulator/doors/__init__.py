@@ -1,0 +1,1 @@
+"""Ways in: connection classes for redis-py that skip sockets and encoding."""

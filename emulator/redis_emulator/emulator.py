@@ -1,0 +1,141 @@
+"""`RedisEmulator`, the public face: one Redis in this process."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from redis_emulator.clock import Clock, SystemClock
+from redis_emulator.doors.aio import AsyncEmulatorConnection
+from redis_emulator.doors.sync import EmulatorConnection
+from redis_emulator.engine import Engine
+from redis_emulator.journal import Snapshot
+from redis_emulator.version import Version
+
+_named: dict[str, RedisEmulator] = {}
+_named_lock = threading.Lock()
+
+
+class RedisEmulator:
+    """A Redis without a server. Threads and event loops may share it.
+
+    Args:
+        version: The release to be like: ``"8.2"``, ``"7.0"`` and so on.
+        flavour: ``"redis"`` or ``"valkey"``.
+        clock: Where time comes from; the machine's clock when left out.
+        seed: Makes everything random (RANDOMKEY, SPOP …) repeat itself.
+
+    Raises:
+        ValueError: The version or flavour is not emulated.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str = "8.2",
+        flavour: str = "redis",
+        clock: Clock | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._version = Version.parse(version, flavour)
+        self._engine = Engine(clock=self._clock, version=self._version, seed=seed)
+        self._clients: list[redis.Redis] = []
+
+    @classmethod
+    def named(cls, name: str = "") -> RedisEmulator:
+        """The emulator that everybody in this process shares under ``name``, made when first asked for."""
+        with _named_lock:
+            if name not in _named:
+                _named[name] = cls()
+            return _named[name]
+
+    @property
+    def clock(self) -> Any:
+        """The clock; advance it when it is a `ManualClock`."""
+        return self._clock
+
+    @property
+    def engine(self) -> Engine:
+        """What doors connect to."""
+        return self._engine
+
+    def client(self, **kwargs: Any) -> redis.Redis:
+        """A redis-py client of this emulator.
+
+        Args:
+            kwargs: What `redis.Redis` takes; what concerns sockets is ignored.
+        """
+        single = kwargs.pop("single_connection_client", False)
+        template = redis.Redis(**kwargs).connection_pool
+        pool = redis.ConnectionPool(
+            connection_class=EmulatorConnection,
+            max_connections=kwargs.get("max_connections"),
+            engine=self._engine,
+            **_without_sockets(template.connection_kwargs),
+        )
+        client = redis.Redis(connection_pool=pool, single_connection_client=single)
+        client.auto_close_connection_pool = True
+        return client
+
+    def async_client(self, **kwargs: Any) -> redis.asyncio.Redis:
+        """A redis-py asyncio client of this emulator.
+
+        Args:
+            kwargs: What `redis.asyncio.Redis` takes; what concerns sockets is ignored.
+        """
+        single = kwargs.pop("single_connection_client", False)
+        template = redis.asyncio.Redis(**kwargs).connection_pool
+        pool = redis.asyncio.ConnectionPool(
+            connection_class=AsyncEmulatorConnection,
+            max_connections=kwargs.get("max_connections"),
+            engine=self._engine,
+            **_without_sockets(template.connection_kwargs),
+        )
+        client = redis.asyncio.Redis(connection_pool=pool, single_connection_client=single)
+        client.auto_close_connection_pool = True
+        return client
+
+    def reset(self) -> None:
+        """Back to a fresh server: no keys, scripts, or changed settings. Clients stay connected."""
+        self._engine.reset()
+
+    def snapshot(self) -> Snapshot:
+        """All keys of all databases as they are now. Costs what changes afterwards, not what is stored."""
+        with self._engine.lock:
+            return self._engine.server.journal.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Bring all keys back to ``snapshot``; it can be restored again later, as can any other.
+
+        Raises:
+            ValueError: The snapshot was taken of another emulator.
+        """
+        with self._engine.lock:
+            self._engine.server.journal.restore(snapshot)
+
+    def close(self) -> None:
+        """Disconnect every client and let go of everything stored."""
+        self._engine.shutdown()
+
+    def __enter__(self) -> RedisEmulator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<RedisEmulator {self._version.flavour} {self._version.text}>"
+
+
+def _without_sockets(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if not name.startswith("maint_")}

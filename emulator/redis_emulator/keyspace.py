@@ -1,0 +1,290 @@
+"""Databases: keys, values, expiry, and word of every change.
+
+Time stands still during a command (`Server.now`), and the engine removes whatever is due before the command
+starts. A command therefore never meets an expired key, which is what lazy plus active expiry of a real server
+amount to. Due times wait in one heap for all databases; an entry that no longer matches its key is dropped
+when it comes up.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from sortedcontainers import SortedDict
+
+from redis_emulator.journal import Journal
+from redis_emulator.values.hash import Hash
+
+if TYPE_CHECKING:
+    from redis_emulator.server import Server
+    from redis_emulator.session import Session
+
+GENERIC: Final = 1
+STRING: Final = 2
+LIST: Final = 4
+SET: Final = 8
+HASH: Final = 16
+ZSET: Final = 32
+STREAM: Final = 64
+EXPIRED: Final = 128
+EVICTED: Final = 256
+MODULE: Final = 512
+KEY_MISS: Final = 1024
+NEW: Final = 2048
+KEYSPACE: Final = 4096
+KEYEVENT: Final = 8192
+
+
+class Database:
+    """One numbered database. All access to values goes through its methods."""
+
+    __slots__ = (
+        "access",
+        "data",
+        "expires",
+        "hash_deadlines",
+        "index",
+        "journal",
+        "order",
+        "server",
+        "watchers",
+    )
+
+    def __init__(self, server: Server, index: int) -> None:
+        self.server = server
+        self.index = index
+        self.data: dict[bytes, object] = {}
+        self.expires: dict[bytes, int] = {}
+        self.access: dict[bytes, int] = {}
+        self.hash_deadlines: dict[bytes, int] = {}
+        self.watchers: dict[bytes, set[Session]] = {}
+        self.journal: Journal | None = None
+        self.order: SortedDict[int, dict[bytes, None]] | None = None
+
+    def lookup(self, key: bytes) -> object | None:
+        """The value at ``key`` for reading, or None. Counts a hit or miss and the access."""
+        value = self.data.get(key)
+        server = self.server
+        if value is None:
+            server.misses += 1
+            if server.notify & KEY_MISS:
+                self.notify(key, b"keymiss", KEY_MISS)
+            return None
+        server.hits += 1
+        self.access[key] = server.now
+        return value
+
+    def writable(self, key: bytes) -> object | None:
+        """The value at ``key`` to be changed in place, or None."""
+        value = self.data.get(key)
+        if value is not None:
+            if self.journal is not None:
+                self.journal.note(self, key)
+            self.access[key] = self.server.now
+        return value
+
+    def set(self, key: bytes, value: object) -> None:
+        """Store ``value`` at ``key`` in place of anything there, TTL included."""
+        self.replace(key, value)
+        if self.expires:
+            self.expires.pop(key, None)
+
+    def replace(self, key: bytes, value: object) -> None:
+        """Store ``value`` at ``key``; a TTL of the key stays."""
+        if self.journal is not None:
+            self.journal.note(self, key)
+        if key not in self.data:
+            if self.order is not None:
+                self._enter_order(key)
+            if self.server.notify & NEW:
+                self.data[key] = value
+                self.notify(key, b"new", NEW)
+        elif self.hash_deadlines:
+            self.hash_deadlines.pop(key, None)
+        self.data[key] = value
+        self.access[key] = self.server.now
+
+    def remove(self, key: bytes) -> bool:
+        """Delete ``key``; whether it was there."""
+        if key not in self.data:
+            return False
+        if self.journal is not None:
+            self.journal.note(self, key)
+        del self.data[key]
+        self.access.pop(key, None)
+        if self.expires:
+            self.expires.pop(key, None)
+        if self.hash_deadlines:
+            self.hash_deadlines.pop(key, None)
+        if self.order is not None:
+            self._leave_order(key)
+        return True
+
+    def clear(self) -> int:
+        """Delete every key and tell watchers; returns how many there were."""
+        count = len(self.data)
+        if self.journal is not None:
+            for key in self.data:
+                self.journal.note(self, key)
+        for key, sessions in self.watchers.items():
+            if key in self.data:
+                for session in sessions:
+                    session.dirty = True
+        self.data = {}
+        self.expires = {}
+        self.access = {}
+        self.hash_deadlines = {}
+        self.order = None
+        return count
+
+    def set_expiry(self, key: bytes, at: int | None) -> None:
+        """Let ``key`` expire at ``at`` (milliseconds since the epoch), or never when None."""
+        if self.journal is not None:
+            self.journal.note(self, key)
+        if at is None:
+            self.expires.pop(key, None)
+        else:
+            self.expires[key] = at
+            self.server.schedule(at, self.index, key)
+
+    def schedule_fields(self, key: bytes, at: int | None) -> None:
+        """Have the engine look at the hash ``key`` when its earliest field expires at ``at``."""
+        if at is None:
+            self.hash_deadlines.pop(key, None)
+        else:
+            self.hash_deadlines[key] = at
+            self.server.schedule(at, self.index, key)
+
+    def expire_due(self, key: bytes, now: int) -> None:
+        """Delete ``key``, or the fields of the hash there, if their time has come."""
+        at = self.expires.get(key)
+        if at is not None and at <= now:
+            self.remove(key)
+            self.server.expired += 1
+            self.changed(key, b"expired", EXPIRED)
+            return
+        at = self.hash_deadlines.get(key)
+        if at is None or at > now:
+            return
+        value = self.writable(key)
+        assert type(value) is Hash
+        expired = value.drop_expired(now)
+        self.server.expired_fields += len(expired)
+        self.schedule_fields(key, value.next_deadline())
+        self.changed(key, b"hexpired", HASH)
+        if not value:
+            self.remove(key)
+            self.changed(key, b"del", GENERIC)
+
+    def changed(self, key: bytes, event: bytes, kind: int) -> None:
+        """Tell everybody concerned that ``key`` changed by ``event`` of class ``kind``."""
+        server = self.server
+        server.dirty += 1
+        if server.observed:
+            self._tell(key, event, kind)
+
+    def touched(self, key: bytes) -> None:
+        """Like `changed`, but without an event to publish."""
+        server = self.server
+        server.dirty += 1
+        if server.observed:
+            self._touch(key)
+
+    def notify(self, key: bytes, event: bytes, kind: int) -> None:
+        """Publish a keyspace event only; nothing has changed (again)."""
+        if self.server.notify & kind:
+            self.server.publish_event(self.index, key, event)
+
+    def put_back(self, key: bytes, value: object | None, expiry: int | None) -> None:
+        """Make ``key`` what a snapshot says, without events. For the journal alone."""
+        if key in self.data:
+            if self.order is not None:
+                self._leave_order(key)
+            del self.data[key]
+            self.expires.pop(key, None)
+            self.access.pop(key, None)
+            self.hash_deadlines.pop(key, None)
+        if value is not None:
+            self.data[key] = value
+            self.access[key] = self.server.now
+            if self.order is not None:
+                self._enter_order(key)
+            if expiry is not None:
+                self.expires[key] = expiry
+                self.server.schedule(expiry, self.index, key)
+            if type(value) is Hash and (deadline := value.next_deadline()) is not None:
+                self.schedule_fields(key, deadline)
+        self._touch(key)
+
+    def scan_order(self) -> SortedDict[int, dict[bytes, None]]:
+        """Keys by scan position, kept up to date from the first call on.
+
+        A key's position depends on the key alone, so a cursor stays valid whatever is added or removed:
+        what is there from the first call to the last is returned.
+        """
+        if self.order is None:
+            buckets: dict[int, dict[bytes, None]] = {}
+            for key in self.data:
+                buckets.setdefault(scan_position(key), {})[key] = None
+            self.order = SortedDict(buckets)
+        return self.order
+
+    def _enter_order(self, key: bytes) -> None:
+        assert self.order is not None
+        self.order.setdefault(scan_position(key), {})[key] = None
+
+    def _leave_order(self, key: bytes) -> None:
+        assert self.order is not None
+        position = scan_position(key)
+        bucket = self.order[position]
+        del bucket[key]
+        if not bucket:
+            del self.order[position]
+
+    def _tell(self, key: bytes, event: bytes, kind: int) -> None:
+        self._touch(key)
+        if self.server.notify & kind:
+            self.server.publish_event(self.index, key, event)
+
+    def _touch(self, key: bytes) -> None:
+        for session in self.watchers.get(key, ()):
+            session.dirty = True
+        self.server.key_touched(self, key)
+
+
+def scan_position(key: bytes) -> int:
+    """Where ``key`` comes in a SCAN: a number from 1 to 2**32 that depends on nothing else."""
+    return zlib.crc32(key) + 1
+
+
+class Deadlines:
+    """When which key is to be looked at. Outdated entries are harmless and swept when they prevail."""
+
+    __slots__ = ("heap",)
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, int, bytes]] = []
+
+    def add(self, at: int, index: int, key: bytes) -> None:
+        """Look at ``key`` of database ``index`` at ``at``."""
+        heapq.heappush(self.heap, (at, index, key))
+
+    def due(self, now: int) -> list[tuple[int, int, bytes]]:
+        """Take out everything up to ``now``, earliest first."""
+        heap = self.heap
+        found = []
+        while heap and heap[0][0] <= now:
+            found.append(heapq.heappop(heap))
+        return found
+
+    def sweep(self, databases: list[Database]) -> None:
+        """Drop entries that no longer say when their key is due."""
+        self.heap = [
+            entry
+            for entry in self.heap
+            if databases[entry[1]].expires.get(entry[2]) == entry[0]
+            or databases[entry[1]].hash_deadlines.get(entry[2]) == entry[0]
+        ]
+        heapq.heapify(self.heap)

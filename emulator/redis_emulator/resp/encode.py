@@ -1,0 +1,93 @@
+"""Replies to bytes, for RESP2 and RESP3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis_emulator.resp.types import (
+    NULL_ARRAY,
+    BigNumber,
+    Pairs,
+    Push,
+    RedisError,
+    Reply,
+    SetReply,
+    SimpleString,
+    Verbatim,
+    format_double,
+    lower,
+)
+
+
+def encode(reply: Reply, protocol: int) -> bytes:
+    """``reply`` as a client that speaks ``protocol`` (2 or 3) reads it from the wire."""
+    out = bytearray()
+    if protocol == 2:
+        _encode2(lower(reply), out)
+    else:
+        _encode3(reply, out)
+    return bytes(out)
+
+
+def _encode2(reply: Any, out: bytearray) -> None:
+    kind = type(reply)
+    if kind is bytes:
+        out += b"$%d\r\n%b\r\n" % (len(reply), reply)
+    elif kind is int:
+        out += b":%d\r\n" % reply
+    elif reply is None:
+        out += b"$-1\r\n"
+    elif kind is SimpleString:
+        out += b"+%b\r\n" % reply
+    elif kind is list:
+        out += b"*%d\r\n" % len(reply)
+        for item in reply:
+            _encode2(item, out)
+    elif isinstance(reply, RedisError):
+        out += b"-%b\r\n" % reply.wire()
+    elif reply is NULL_ARRAY:
+        out += b"*-1\r\n"
+    else:
+        raise TypeError(f"a command replied with {reply!r}, which is not a reply")
+
+
+def _encode3(reply: Any, out: bytearray) -> None:
+    kind = type(reply)
+    if kind is bytes:
+        out += b"$%d\r\n%b\r\n" % (len(reply), reply)
+    elif kind is int:
+        out += b":%d\r\n" % reply
+    elif reply is None or reply is NULL_ARRAY:
+        out += b"_\r\n"
+    elif kind is SimpleString:
+        out += b"+%b\r\n" % reply
+    elif kind is dict:
+        out += b"%%%d\r\n" % len(reply)
+        for key, value in reply.items():
+            _encode3(key, out)
+            _encode3(value, out)
+    elif kind in _AGGREGATES:
+        out += b"%b%d\r\n" % (_AGGREGATES[kind], len(reply))
+        for item in reply:
+            _encode3(item, out)
+    elif kind is bool:
+        out += b"#t\r\n" if reply else b"#f\r\n"
+    elif kind is float:
+        out += b",%b\r\n" % format_double(reply)
+    elif isinstance(reply, RedisError):
+        out += b"-%b\r\n" % reply.wire()
+    elif kind is Verbatim:
+        out += b"=%d\r\ntxt:%b\r\n" % (len(reply) + 4, reply)
+    elif kind is BigNumber:
+        out += b"(%d\r\n" % reply
+    else:
+        raise TypeError(f"a command replied with {reply!r}, which is not a reply")
+
+
+_AGGREGATES: dict[type, bytes] = {
+    list: b"*",
+    tuple: b"*",
+    Pairs: b"*",
+    SetReply: b"~",
+    Push: b">",
+}

@@ -1,0 +1,154 @@
+"""The values a command replies with, none of them tied to RESP2 or RESP3.
+
+Plain Python values stand for what both protocols have: ``bytes`` a bulk string, ``int`` an integer,
+``None`` null, ``list`` an array. The classes below are what RESP3 adds, and ``lower`` is the only place
+that says what each becomes for a RESP2 client. ``bool``, ``float`` and ``dict`` are RESP3's boolean, double
+and map.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, TypeAlias
+
+Reply: TypeAlias = object
+
+
+class SimpleString(bytes):
+    """A status reply such as ``OK``: a byte string that travels on one line."""
+
+    __slots__ = ()
+
+
+OK: Final = SimpleString(b"OK")
+PONG: Final = SimpleString(b"PONG")
+QUEUED: Final = SimpleString(b"QUEUED")
+
+
+class SetReply(list[Reply]):
+    """An unordered collection without duplicates; an array in RESP2."""
+
+    __slots__ = ()
+
+
+class Pairs(list[Reply]):
+    """A list of two-element lists; RESP2 clients get them flattened into one array."""
+
+    __slots__ = ()
+
+
+class Push(list[Reply]):
+    """An out-of-band message; for a RESP2 client it is an ordinary array."""
+
+    __slots__ = ()
+
+
+class Verbatim(bytes):
+    """Text for people, sent with its format ``txt``; a bulk string in RESP2."""
+
+    __slots__ = ()
+
+
+class BigNumber(int):
+    """An integer that may not fit 64 bits; a bulk string in RESP2."""
+
+    __slots__ = ()
+
+
+class _NullArray:
+    """The type of `NULL_ARRAY`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "NULL_ARRAY"
+
+
+NULL_ARRAY: Final = _NullArray()
+"""Null where an array was promised: ``*-1`` in RESP2, plain null in RESP3."""
+
+
+class _NoReply:
+    """The type of `NO_REPLY` and `PENDING`."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+NO_REPLY: Final = _NoReply("NO_REPLY")
+"""The command answers nothing, or has delivered its answers itself (SUBSCRIBE)."""
+PENDING: Final = _NoReply("PENDING")
+"""The client is blocked; its reply is delivered later."""
+
+
+class RedisError(Exception):
+    """An error reply: the whole line a client sees, code first, without the leading ``-``.
+
+    Bytes of the client's that the text quotes are kept through ``surrogateescape``.
+    """
+
+    @property
+    def text(self) -> str:
+        """The error line."""
+        return str(self.args[0])
+
+    @property
+    def code(self) -> str:
+        """The first word, ``ERR`` or ``WRONGTYPE`` and so on."""
+        return self.text.split(" ", 1)[0]
+
+    def wire(self) -> bytes:
+        """The error line as sent: line breaks are not allowed inside."""
+        line = self.text.encode("utf-8", "surrogateescape")
+        return line.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+def quote(raw: bytes) -> str:
+    """Bytes as text for an error message; `RedisError.wire` turns them back unchanged."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def format_double(value: float) -> bytes:
+    """A double as the server prints it: shortest digits that read back, no exponent below 1e21."""
+    if math.isinf(value):
+        return b"inf" if value > 0 else b"-inf"
+    if math.isnan(value):
+        return b"nan"
+    if value == int(value) and abs(value) < 1e17:
+        if value == 0 and math.copysign(1.0, value) < 0:
+            return b"-0"
+        return b"%d" % int(value)
+    digits = repr(value)
+    if "e" in digits:
+        mantissa, exponent = digits.split("e")
+        digits = f"{mantissa.removesuffix('.0')}e{exponent[0]}{exponent[1:].lstrip('0').zfill(2)}"
+        if exponent[0] == "-" and int(exponent) >= -6:
+            digits = f"{value:.{-int(exponent) + len(mantissa.replace('.', '').lstrip('-')) - 1}f}"
+    return digits.encode()
+
+
+def lower(reply: Reply) -> Reply:
+    """What a RESP2 client gets for ``reply``: only bytes, integers, None, lists, statuses, errors."""
+    kind = type(reply)
+    if kind is bytes or kind is int or reply is None:
+        return reply
+    if kind is list or kind is SetReply or kind is Push or kind is tuple:
+        return [lower(item) for item in reply]  # type: ignore[attr-defined]
+    if kind is dict:
+        return [lower(item) for pair in reply.items() for item in pair]  # type: ignore[attr-defined]
+    if kind is Pairs:
+        return [lower(item) for pair in reply for item in pair]  # type: ignore[attr-defined]
+    if kind is bool:
+        return 1 if reply else 0
+    if kind is float:
+        return format_double(reply)  # type: ignore[arg-type]
+    if kind is Verbatim:
+        return bytes(reply)  # type: ignore[call-overload]
+    if kind is BigNumber:
+        return b"%d" % reply  # type: ignore[operator]
+    return reply

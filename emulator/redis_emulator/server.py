@@ -1,0 +1,191 @@
+"""What is true for the whole emulator: databases, clock, random, configuration, statistics, commands.
+
+One `Server` is one Redis. It holds state; deciding what happens in which order is the engine's business, and
+the hooks at the end are how state and commands reach the engine without importing it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from redis_emulator.clock import Clock
+from redis_emulator.config import Config
+from redis_emulator.journal import Journal
+from redis_emulator.keyspace import KEYEVENT, KEYSPACE, Database, Deadlines
+from redis_emulator.resp.types import Push, Reply
+from redis_emulator.table import Spec
+from redis_emulator.version import Version
+
+if TYPE_CHECKING:
+    from redis_emulator.session import Blocked, Session
+
+Handler = Callable[["Session", list[bytes]], Reply]
+
+
+class Entry:
+    """One command of one server: its table row, the function, and its statistics."""
+
+    __slots__ = (
+        "calls",
+        "careful",
+        "failed",
+        "flags",
+        "handler",
+        "max_argc",
+        "min_argc",
+        "name",
+        "rejected",
+        "spec",
+        "subcommands",
+        "usec",
+        "write",
+    )
+
+    def __init__(self, spec: Spec, handler: Handler) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.handler = handler
+        self.flags = frozenset(spec.flags)
+        self.min_argc = abs(spec.arity)
+        self.max_argc = spec.arity if spec.arity > 0 else 1 << 30
+        self.write = "write" in self.flags
+        self.careful = "blocking" in self.flags
+        self.subcommands: dict[bytes, Entry] | None = None
+        self.calls = 0
+        self.failed = 0
+        self.rejected = 0
+        self.usec = 0
+
+
+class Server:
+    """State of one emulated Redis.
+
+    Args:
+        clock: The source of time.
+        version: What server to be, see `Version`.
+        seed: Seeds the random source of RANDOMKEY, SPOP and all others; None for an unpredictable one.
+    """
+
+    def __init__(self, *, clock: Clock, version: Version, seed: int | None) -> None:
+        self.clock = clock
+        self.version = version
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.config = Config(version)
+        self.run_id = b"%040x" % self.random.getrandbits(160)
+        self.commands: dict[bytes, Entry] = {}
+        self.started_at = clock.ms()
+        self.now = self.started_at
+        self.deadlines = Deadlines()
+        self.next_deadline = 1 << 62
+        self.databases = [Database(self, index) for index in range(self.config.integer("databases"))]
+        self.journal = Journal(self)
+        self.sessions: dict[int, Session] = {}
+        self.waiting: dict[tuple[int, bytes], list[Blocked]] = {}
+        self.ready: deque[tuple[Database, bytes]] = deque()
+        self.channels: dict[bytes, dict[Session, None]] = {}
+        self.patterns: dict[bytes, dict[Session, None]] = {}
+        self.shard_channels: dict[bytes, dict[Session, None]] = {}
+        self.modes: dict[str, object] = {}
+        self.last_client_id = 0
+        self.notify = 0
+        self.observed = False
+        self.special = False
+        self.reset_statistics()
+        self.dirty = 0
+        self.call: Callable[[Session, Entry, list[bytes]], Reply] = _unbound
+        self.find: Callable[[list[bytes]], Entry] = _unbound
+        self.publish: Callable[[bytes, bytes], int] = _unbound
+        self.on_restart: list[Callable[[], None]] = []
+        self.on_touch: Callable[[Database, bytes], None] | None = None
+
+    def restart(self) -> None:
+        """Forget configuration changes, scripts and statistics; the databases are the engine's to clear."""
+        self.config = Config(self.version)
+        self.random.seed(self.seed)
+        self.modes.clear()
+        self.deadlines = Deadlines()
+        self.next_deadline = 1 << 62
+        self.notify = 0
+        self.dirty = 0
+        for forget in self.on_restart:
+            forget()
+        self.reset_statistics()
+        self.refresh()
+
+    def reset_statistics(self) -> None:
+        """Start counting anew, as CONFIG RESETSTAT does."""
+        self.hits = 0
+        self.misses = 0
+        self.expired = 0
+        self.expired_fields = 0
+        self.evicted = 0
+        self.connections_received = 0
+        self.commands_processed = 0
+        self.errors: dict[str, int] = {}
+        for entry in self.commands.values():
+            for each in (entry, *(entry.subcommands or {}).values()):
+                each.calls = each.failed = each.rejected = each.usec = 0
+
+    def next_client_id(self) -> int:
+        """A number no client had before."""
+        self.last_client_id += 1
+        return self.last_client_id
+
+    def needs_password(self) -> bool:
+        """Whether a new client must authenticate first."""
+        return bool(self.config["requirepass"])
+
+    def schedule(self, at: int, index: int, key: bytes) -> None:
+        """Look at ``key`` of database ``index`` for expiry at ``at``."""
+        deadlines = self.deadlines
+        deadlines.add(at, index, key)
+        if at < self.next_deadline:
+            self.next_deadline = at
+        if len(deadlines.heap) > 256:
+            live = sum(len(db.expires) + len(db.hash_deadlines) for db in self.databases)
+            if len(deadlines.heap) > 2 * live + 256:
+                deadlines.sweep(self.databases)
+
+    def expire_due(self, now: int) -> None:
+        """Remove every key and hash field whose time has come."""
+        for _, index, key in self.deadlines.due(now):
+            self.databases[index].expire_due(key, now)
+        heap = self.deadlines.heap
+        self.next_deadline = heap[0][0] if heap else 1 << 62
+
+    def refresh(self) -> None:
+        """Decide anew whether changes must be reported and commands need the careful path."""
+        self.observed = bool(
+            self.notify
+            or self.waiting
+            or self.on_touch is not None
+            or any(db.watchers for db in self.databases)
+        )
+        self.special = bool(self.modes)
+
+    def key_touched(self, db: Database, key: bytes) -> None:
+        """A key changed while somebody observes: wake those who wait for it."""
+        if (db.index, key) in self.waiting:
+            self.ready.append((db, key))
+        if self.on_touch is not None:
+            self.on_touch(db, key)
+
+    def publish_event(self, index: int, key: bytes, event: bytes) -> None:
+        """Send a keyspace event to its two channels, where configured."""
+        if self.notify & KEYSPACE:
+            self.publish(b"__keyspace@%d__:%b" % (index, key), event)
+        if self.notify & KEYEVENT:
+            self.publish(b"__keyevent@%d__:%b" % (index, event), key)
+
+    def send_push(self, session: Session, *parts: Reply) -> None:
+        """Hand an out-of-band message to a client."""
+        session.deliver(Push(parts))
+
+
+def _unbound(*_: object) -> Reply:
+    raise RuntimeError("the server has no engine yet")
+

@@ -1,0 +1,153 @@
+"""One client as the emulator sees it: identity, selected database, and the modes it is in.
+
+A session holds state and knows no command; the engine moves it and the doors listen to `deliver`. Whatever
+makes a session other than a plain logged-in client (a transaction, subscriptions, tracking, an ACL user with
+limits …) sets a flag that sends its commands through the engine's careful path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from redis_emulator.resp.types import Reply
+
+if TYPE_CHECKING:
+    from redis_emulator.keyspace import Database
+    from redis_emulator.server import Entry, Server
+
+
+class Session:
+    """The state of one client connection, also the context that commands get."""
+
+    __slots__ = (
+        "addr",
+        "authenticated",
+        "backlog",
+        "blocked",
+        "closing",
+        "connected_at",
+        "db",
+        "deny_blocking",
+        "deliver",
+        "dirty",
+        "flags",
+        "id",
+        "kind",
+        "laddr",
+        "last_active",
+        "last_command",
+        "lib_name",
+        "lib_ver",
+        "modes",
+        "name",
+        "patterns",
+        "protocol",
+        "queue",
+        "queue_failed",
+        "reply_mode",
+        "script",
+        "server",
+        "shard_channels",
+        "channels",
+        "special",
+        "user",
+        "watched",
+    )
+
+    def __init__(self, server: Server, deliver: Callable[[Reply], None], kind: str = "tcp") -> None:
+        self.server = server
+        self.deliver = deliver
+        self.kind = kind
+        self.id = server.next_client_id()
+        self.db: Database = server.databases[0]
+        self.protocol = 2
+        self.user = "default"
+        self.authenticated = not server.needs_password()
+        self.name = b""
+        self.lib_name = b""
+        self.lib_ver = b""
+        self.addr = "127.0.0.1:0"
+        self.laddr = "127.0.0.1:6379"
+        self.connected_at = server.clock.ms()
+        self.last_active = self.connected_at
+        self.last_command: Entry | None = None
+        self.queue: list[tuple[Entry, list[bytes]]] | None = None
+        self.queue_failed = False
+        self.watched: set[tuple[Database, bytes]] = set()
+        self.dirty = False
+        self.blocked: Blocked | None = None
+        self.backlog: list[list[bytes]] = []
+        self.deny_blocking = False
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.shard_channels: dict[bytes, None] = {}
+        self.reply_mode = "on"
+        self.closing = False
+        self.script: object | None = None
+        self.flags: set[str] = set()
+        self.modes: dict[str, object] = {}
+        self.special = not self.authenticated
+
+    def refresh(self) -> None:
+        """Decide anew whether commands of this client need the engine's careful path."""
+        self.special = bool(
+            not self.authenticated
+            or self.queue is not None
+            or self.channels
+            or self.patterns
+            or self.shard_channels
+            or self.reply_mode != "on"
+            or self.modes
+        )
+
+    def subscription_count(self) -> int:
+        """Channels and patterns this client listens to, as SUBSCRIBE counts them."""
+        return len(self.channels) + len(self.patterns)
+
+    def unwatch(self) -> None:
+        """Forget all watched keys."""
+        for db, key in self.watched:
+            sessions = db.watchers[key]
+            sessions.discard(self)
+            if not sessions:
+                del db.watchers[key]
+        if self.watched:
+            self.watched = set()
+            self.server.refresh()
+        self.dirty = False
+
+    def end_transaction(self) -> None:
+        """Leave MULTI: drop the queue, unwatch."""
+        self.queue = None
+        self.queue_failed = False
+        self.unwatch()
+        self.refresh()
+
+
+class Blocked:
+    """What a command returns that must wait: served when ``attempt`` succeeds on one of ``keys``.
+
+    Args:
+        keys: The keys whose change may serve the client, in the order to be tried.
+        deadline: Milliseconds since the epoch after which to give up, or None for never.
+        attempt: Called with a key that changed; returns the reply, or None to go on waiting.
+        on_timeout: The reply when the deadline passes.
+    """
+
+    __slots__ = ("attempt", "db", "deadline", "entry", "keys", "on_timeout", "session")
+
+    def __init__(
+        self,
+        session: Session,
+        keys: list[bytes],
+        deadline: int | None,
+        attempt: Callable[[bytes], Reply | None],
+        on_timeout: Reply,
+    ) -> None:
+        self.session = session
+        self.db = session.db
+        self.keys = keys
+        self.deadline = deadline
+        self.attempt = attempt
+        self.on_timeout = on_timeout

@@ -1,0 +1,71 @@
+"""The command table: one JSON file per group, one row per command or subcommand.
+
+The rows are facts about the servers, read from the servers themselves by ``python -m
+redis_emulator.table``; nothing of them is repeated in code. `load` turns them into `Spec` values.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is fixed about a command.
+
+    Attributes:
+        name: Lower case; a subcommand is ``container|sub``.
+        arity: Number of arguments with the name; negative for "at least".
+        flags: As COMMAND prints them.
+        keys: First key, last key, step, as COMMAND prints them.
+        categories: ACL categories, without ``@``.
+        tips: Hints for clients.
+        key_specs: Key specifications as COMMAND INFO gives them.
+        group: The family the command belongs to.
+        since: The Redis version that brought it.
+        complexity: Time complexity.
+        flavours: The servers that have it: ``redis``, ``valkey``.
+        valkey_since: The Valkey version that brought it, where not the same as ``since``.
+    """
+
+    name: str
+    arity: int
+    flags: tuple[str, ...]
+    keys: tuple[int, int, int]
+    categories: tuple[str, ...]
+    tips: tuple[str, ...]
+    key_specs: tuple[dict[str, Any], ...]
+    group: str
+    since: str
+    complexity: str
+    flavours: tuple[str, ...]
+    valkey_since: str
+
+
+@cache
+def load() -> dict[str, Spec]:
+    """All rows, by name."""
+    rows: dict[str, Spec] = {}
+    for file in resources.files(__name__).iterdir():
+        if not file.name.endswith(".json"):
+            continue
+        for name, row in json.loads(file.read_text("utf-8")).items():
+            rows[name] = Spec(
+                name=name,
+                arity=row["arity"],
+                flags=tuple(row["flags"]),
+                keys=tuple(row.get("keys", (0, 0, 0))),
+                categories=tuple(row["categories"]),
+                tips=tuple(row.get("tips", ())),
+                key_specs=tuple(row.get("key_specs", ())),
+                group=row["group"],
+                since=row["since"],
+                complexity=row.get("complexity", ""),
+                flavours=tuple(row.get("flavours", ("redis", "valkey"))),
+                valkey_since=row.get("valkey_since", row["since"]),
+            )
+    return rows

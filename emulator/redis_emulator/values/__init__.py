@@ -1,0 +1,1 @@
+"""What a key can hold. These classes know no client, no clock and no command."""
