@@ -1,0 +1,167 @@
+"""The emulator beside a real server: one script of commands, two answers, compared to the letter.
+
+A `Pair` runs commands on both and compares what would stand on the wire: types, error texts, everything.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pytest_podlink import servers
+
+from redis_emulator import ManualClock, RedisEmulator
+from redis_emulator.resp.encode import encode
+from redis_emulator.resp.types import NO_REPLY, PENDING
+from redis_emulator.session import Session
+
+Wire = tuple[Any, ...]
+"""A reply as it stands on the wire: its type byte, then its content."""
+
+
+class Connection:
+    """A client that shows replies as they are on the wire. Also iterates over pushed messages."""
+
+    def read(self) -> Wire:
+        kind, rest = self._line()
+        if kind in "+-":
+            return kind, rest
+        if kind in ":,#(_":
+            return kind, rest
+        length = int(rest)
+        if kind in "$=!":
+            return (kind, None) if length < 0 else (kind, self._exactly(length + 2)[:-2])
+        if kind in "*~>":
+            return (kind, None) if length < 0 else (kind, [self.read() for _ in range(length)])
+        if kind == "%":
+            return kind, [(self.read(), self.read()) for _ in range(length)]
+        raise AssertionError(f"unknown type byte {kind!r}")
+
+    def _line(self) -> tuple[str, bytes]:
+        raise NotImplementedError
+
+    def _exactly(self, count: int) -> bytes:
+        raise NotImplementedError
+
+    def send(self, argv: Sequence[bytes]) -> None:
+        raise NotImplementedError
+
+    def __call__(self, *args: Any) -> Wire:
+        """Run one command: ``client("SET", "k", 1)``; or one string, split at blanks."""
+        self.send(arguments(args))
+        return self.read()
+
+
+class ServerConnection(Connection):
+    """A raw socket to a real server."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._file = self._socket.makefile("rb")
+
+    def send(self, argv: Sequence[bytes]) -> None:
+        parts = [b"*%d\r\n" % len(argv)]
+        parts += [b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in argv]
+        self._socket.sendall(b"".join(parts))
+
+    def _line(self) -> tuple[str, bytes]:
+        line = self._file.readline()
+        if not line:
+            raise ConnectionError("the server closed the connection")
+        return chr(line[0]), line[1:-2]
+
+    def _exactly(self, count: int) -> bytes:
+        return self._file.read(count)
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
+class EmulatorConnection(Connection):
+    """A session of an emulator, its replies encoded and decoded as on a socket."""
+
+    def __init__(self, emulator: RedisEmulator) -> None:
+        self._emulator = emulator
+        self._buffer = bytearray()
+        self.session = Session(emulator.engine.server, self._deliver)
+        emulator.engine.connect(self.session)
+
+    def send(self, argv: Sequence[bytes]) -> None:
+        reply = self._emulator.engine.execute(self.session, list(argv))
+        if reply is not PENDING and reply is not NO_REPLY:
+            self._deliver(reply)
+
+    def _deliver(self, reply: object) -> None:
+        self._buffer += encode(reply, self.session.protocol)
+
+    def _line(self) -> tuple[str, bytes]:
+        end = self._buffer.find(b"\r\n")
+        assert end >= 0, "no reply from the emulator"
+        line = self._exactly(end + 2)
+        return chr(line[0]), line[1:-2]
+
+    def _exactly(self, count: int) -> bytes:
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def close(self) -> None:
+        self._emulator.engine.disconnect(self.session)
+
+
+def arguments(args: Sequence[Any]) -> list[bytes]:
+    """``("SET k v",)`` or ``("SET", "k", 1)`` as bytes."""
+    if len(args) == 1 and isinstance(args[0], str):
+        args = args[0].split()
+    return [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
+
+
+class Pair:
+    """An emulator and a real server that are to behave alike.
+
+    Attributes:
+        emulated: Makes connections to the emulator.
+        real: Makes connections to the server.
+        protocol: What both speak.
+    """
+
+    def __init__(self, server: servers.Server, protocol: int) -> None:
+        flavour, _, version = server.name.partition("-")
+        self.emulator = RedisEmulator(version=version, flavour=flavour)
+        self.port = server.port
+        self.protocol = protocol
+        self._open: list[Any] = []
+        self.emulated, self.real = self.connect()
+        self.real("FLUSHALL")
+
+    def connect(self) -> tuple[EmulatorConnection, ServerConnection]:
+        """One more client on each side."""
+        pair = (EmulatorConnection(self.emulator), ServerConnection(self.port))
+        self._open += pair
+        if self.protocol == 3:
+            for connection in pair:
+                connection("HELLO", "3")
+        return pair
+
+    def __call__(self, *args: Any, key: Callable[[Wire], Any] | None = None) -> Wire:
+        """Run one command on both and compare; returns the reply.
+
+        Args:
+            args: The command, as arguments or as one string.
+            key: Applied to both replies before comparing (``unordered``, or a rounding of your own).
+        """
+        real, emulated = self.real(*args), self.emulated(*args)
+        left, right = (real, emulated) if key is None else (key(real), key(emulated))
+        assert right == left, f"{arguments(args)}: emulator {emulated!r}, server {real!r}"
+        return real
+
+    def close(self) -> None:
+        for connection in self._open:
+            connection.close()
+
+
+def unordered(reply: Wire) -> Any:
+    """Compare an aggregate as a multiset."""
+    return (reply[0], sorted(map(repr, reply[1]))) if isinstance(reply[1], list) else reply
