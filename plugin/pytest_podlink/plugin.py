@@ -1,1 +1,210 @@
-"""Options, ini keys and fixtures; what they are made of is in the modules beside this one."""
+"""Options, ini keys and fixtures.
+
+Every pytest run in an environment with podlink loads this module, so what it needs to do its work
+is imported when a fixture or an option first asks for it. A fixture is a few lines over `backends`,
+`clock` and the public classes of podlink; nothing is decided here but which backends a test runs on
+and when they open and close.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import redis
+
+    from podlink import AsyncStatefulExecutor, StatefulExecutor
+    from pytest_podlink.backends import Backend, Backends
+    from pytest_podlink.clock import StatefulClock
+    from redis_emulator import RedisEmulator
+
+DEFAULT = ["emulator"]
+USED = "stateful_backend"
+
+_backends = pytest.StashKey["Backends"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--stateful-backend`, `--stateful-flush` and their ini keys."""
+    group = parser.getgroup("podlink", "stateful backends (podlink)")
+    group.addoption(
+        "--stateful-backend",
+        action="append",
+        metavar="NAME",
+        help="run tests that use a stateful fixture on NAME: emulator (default), redis, valkey,"
+        " one of a certain version (redis-8.2), a redis:// URL, or all; repeat it for several",
+    )
+    group.addoption(
+        "--stateful-flush",
+        action="store_true",
+        help="let the tests delete what the database of a URL backend holds",
+    )
+    parser.addini(
+        "stateful_backends", "backends to run on when --stateful-backend is not given", type="args"
+    )
+    parser.addini("stateful_flush", "same as --stateful-flush", type="bool", default=False)
+
+
+def wanted(config: pytest.Config) -> list[str]:
+    """The backends asked for, as written: by option, else by ini key, else the emulator."""
+    given: list[str] = config.getoption("stateful_backend") or config.getini("stateful_backends")
+    return list(given) or DEFAULT
+
+
+def backends(config: pytest.Config) -> Backends:
+    """The backends of this run, which `config` closes at its end.
+
+    Raises:
+        pytest.UsageError: one of them is unknown or not to be had.
+    """
+    if _backends not in config.stash:
+        from pytest_podlink.backends import BackendError, Backends
+
+        worker: dict[str, object] = getattr(config, "workerinput", {})
+        try:
+            config.stash[_backends] = Backends(
+                wanted(config),
+                flush=config.getoption("stateful_flush") or config.getini("stateful_flush"),
+                worker=int(str(worker.get("workerid", "gw0")).removeprefix("gw")),
+                workers=int(str(worker.get("workercount", 0))) or _workers(config),
+            )
+        except BackendError as error:
+            raise pytest.UsageError(f"podlink: {error}") from error
+    return config.stash[_backends]
+
+
+def _workers(config: pytest.Config) -> int:
+    """How many pytest-xdist workers this controller starts; 1 without pytest-xdist."""
+    return len(getattr(config.option, "tx", None) or ()) or 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse the run now if a backend that was asked for cannot be had."""
+    if wanted(config) == DEFAULT:
+        return
+    from pytest_podlink.backends import BackendError
+
+    chosen = backends(config)
+    if not hasattr(config, "workerinput"):
+        try:
+            chosen.check()
+        except BackendError as error:
+            raise pytest.UsageError(f"podlink: {error}") from error
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the backends, also after Ctrl-C."""
+    if _backends in config.stash:
+        config.stash[_backends].close()
+        del config.stash[_backends]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Which backends were asked for, and what they are."""
+    if wanted(config) == DEFAULT:
+        return []
+    return [f"stateful backend {line}" for line in backends(config).describe()]
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """How many tests ran on which backend."""
+    if wanted(config) == DEFAULT:
+        return
+    ran = Counter(
+        str(value)
+        for outcome in ("passed", "failed", "xfailed", "xpassed")
+        for report in terminalreporter.getreports(outcome)
+        for key, value in report.user_properties
+        if key == USED and report.when == "call"
+    )
+    terminalreporter.section("stateful backends")
+    for line in backends(config).describe():
+        name = line.rpartition(": ")[0]
+        terminalreporter.write_line(f"{line}: {ran[name]} tests")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """With several backends, run a test once on each."""
+    if "stateful_backend" in metafunc.fixturenames:
+        names = backends(metafunc.config).names
+        if len(names) > 1:
+            metafunc.parametrize("stateful_backend", names, indirect=True)
+
+
+@pytest.fixture
+def redis_emulator(pytestconfig: pytest.Config) -> RedisEmulator:
+    """An empty `redis_emulator.RedisEmulator` whose time the test moves; the one that the other
+    fixtures use.
+
+    Define a fixture of this name to have them use another one (`RedisEmulator(version="7.0.15")`).
+    """
+    from pytest_podlink.backends import BackendError, EmulatorBackend
+
+    try:
+        backend = backends(pytestconfig)["emulator"]
+    except BackendError as error:
+        pytest.fail(f"podlink: {error}", pytrace=False)
+    assert isinstance(backend, EmulatorBackend)
+    backend.reset()
+    return backend.emulator
+
+
+@pytest.fixture
+def stateful_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """The empty store that this test runs on (`pytest_podlink.backends.Backend`)."""
+    from pytest_podlink.backends import BackendError, EmulatorBackend
+
+    chosen = backends(request.config)
+    if len(chosen.names) > 1 and not hasattr(request, "param"):
+        pytest.fail(
+            "podlink: with several backends a test must name its stateful fixtures as arguments,"
+            " not get them with getfixturevalue()",
+            pytrace=False,
+        )
+    name: str = getattr(request, "param", chosen.names[0])
+    backend: Backend
+    if name == "emulator":
+        backend = EmulatorBackend(request.getfixturevalue("redis_emulator"))
+    else:
+        try:
+            backend = chosen[name]
+        except BackendError as error:
+            pytest.exit(f"podlink: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+        backend.reset()
+    request.node.user_properties.append((USED, name))
+    yield backend
+    backend.release()
+
+
+@pytest.fixture
+def stateful_redis(stateful_backend: Backend) -> redis.Redis:
+    """A `redis.Redis` client of the test's store."""
+    return stateful_backend.client()
+
+
+@pytest.fixture
+def stateful_executor(stateful_redis: redis.Redis) -> StatefulExecutor:
+    """A `podlink.StatefulExecutor` on the test's store."""
+    from podlink import StatefulExecutor
+
+    return StatefulExecutor(stateful_redis)
+
+
+@pytest.fixture
+def async_stateful_executor(stateful_backend: Backend) -> AsyncStatefulExecutor:
+    """A `podlink.AsyncStatefulExecutor` on the test's store, for any event loop."""
+    from podlink import AsyncStatefulExecutor
+
+    return AsyncStatefulExecutor(stateful_backend.async_client())
+
+
+@pytest.fixture
+def stateful_clock(stateful_backend: Backend) -> StatefulClock:
+    """Moves the time of the test's store: `stateful_clock.advance(seconds)`."""
+    return stateful_backend.clock

