@@ -1,0 +1,40 @@
+-- remove_linked_pod: remove the link of a uid, at once or after a grace period.
+--
+-- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
+-- ARGV  1 service    2 seconds of grace, -1 for none
+-- Reply 1 when there was a link, else 0
+--
+-- before          after, no grace   after, grace           reply
+-- absent          absent            absent                 0
+-- transient(p)    absent            transient(p, grace)    1
+-- persistent(p)   absent            transient(p, grace)    1
+--
+-- The index entry goes in every case: when the link key was evicted, this is what heals the index.
+-- Both keys are read, and so checked for their types and values, before the first write.
+
+local link, index, created = KEYS[1], KEYS[2], KEYS[3]
+local service, grace = ARGV[1], ARGV[2]
+
+local function is_pod_id(value)
+  return value == "0"
+    or (value:find("^[1-9]%d*$") ~= nil and #value <= 10 and tonumber(value) <= 2147483647)
+end
+
+local current = redis.call("GET", link)
+local entry = redis.call("HGET", index, service)
+if current and not is_pod_id(current) then
+  return redis.error_reply("MALFORMED " .. link)
+end
+if entry and not is_pod_id(entry) then
+  return redis.error_reply("MALFORMED " .. index .. " field " .. service)
+end
+
+redis.call("HDEL", index, service)
+if current and grace ~= "-1" then
+  redis.call("EXPIRE", link, grace)
+  redis.call("EXPIRE", created, grace)
+else
+  redis.call("DEL", link, created)
+end
+
+return current and 1 or 0

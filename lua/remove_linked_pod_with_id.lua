@@ -1,0 +1,46 @@
+-- remove_linked_pod_with_id: remove the link of a uid when it is to the given pod.
+--
+-- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
+-- ARGV  1 service    2 seconds of grace, -1 for none   3 pod id
+-- Reply 1 when a link to that pod was there and was removed, else 0
+--
+-- before             after, no grace   after, grace             reply
+-- absent             absent            absent                   0
+-- transient(pod)     absent            transient(pod, grace)    1
+-- persistent(pod)    absent            transient(pod, grace)    1
+-- transient(other)   unchanged         unchanged                0
+-- persistent(other)  unchanged         unchanged                0
+--
+-- When the link key is gone (evicted), a leftover index entry is deleted, whatever pod it names.
+-- Both keys are read, and so checked for their types and values, before the first write.
+
+local link, index, created = KEYS[1], KEYS[2], KEYS[3]
+local service, grace, pod = ARGV[1], ARGV[2], ARGV[3]
+
+local function is_pod_id(value)
+  return value == "0"
+    or (value:find("^[1-9]%d*$") ~= nil and #value <= 10 and tonumber(value) <= 2147483647)
+end
+
+local current = redis.call("GET", link)
+local entry = redis.call("HGET", index, service)
+if current and not is_pod_id(current) then
+  return redis.error_reply("MALFORMED " .. link)
+end
+if entry and not is_pod_id(entry) then
+  return redis.error_reply("MALFORMED " .. index .. " field " .. service)
+end
+
+if current and current ~= pod then
+  return 0
+end
+
+redis.call("HDEL", index, service)
+if current and grace ~= "-1" then
+  redis.call("EXPIRE", link, grace)
+  redis.call("EXPIRE", created, grace)
+else
+  redis.call("DEL", link, created)
+end
+
+return current and 1 or 0

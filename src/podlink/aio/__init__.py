@@ -1,0 +1,10 @@
+"""The asyncio shells of podlink: the executor and the manager.
+
+Nothing is decided here that is not decided in the synchronous ones; what is sent and how replies
+are read is in `podlink.operations`, for both.
+"""
+
+from podlink.aio.executor import AsyncStatefulExecutor
+from podlink.aio.manager import AsyncRedisManager
+
+__all__ = ["AsyncRedisManager", "AsyncStatefulExecutor"]

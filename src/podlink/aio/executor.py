@@ -1,0 +1,321 @@
+"""`AsyncStatefulExecutor`: the operations, for asyncio.
+
+Each method sends what `podlink.operations` built and returns what it parsed; there is no key,
+script or reply format here. `podlink.executor` has the same methods without asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from podlink import operations, telemetry
+from podlink.aio.manager import AsyncRedisManager
+from podlink.calls import RAW, BatchCall, Call, Reply
+from podlink.config import RedisConfig
+from podlink.errors import ErrorMetrics
+from podlink.keys import DELETE_NOW, PERSIST_FOREVER
+from podlink.models import PodLink, ServiceState, TrySetResult, WorkloadState
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncStatefulExecutor:
+    """Links of users to the pods of services, in Redis. Tasks may share one.
+
+    Every method may raise, besides what it names: `InvalidParameterError` (an argument is outside
+    its limits; nothing was sent), `RedisConnectionError`, `OperationTimeoutError` (the outcome of a
+    write is then unknown), `RedisOperationError` (the server refused), `LuaScriptError`, and
+    `InternalError` (a stored value is not what the wire format allows; the message names the key).
+
+    A call that may safely be sent again after a connection error is; see `podlink.calls`.
+
+    Args:
+        source: a URL (``redis://``, ``rediss://``, ``unix://``, ``emulator://``), a `RedisConfig`,
+            a `AsyncRedisManager`, or a client (``redis.asyncio.Redis``,
+            ``redis.asyncio.RedisCluster``).
+        track_link_times: keep the creation time of links, in one more key per link.
+        metrics: where errors are counted; by default a new `ErrorMetrics`.
+
+    Attributes:
+        manager: owns the client; closed by `close` unless it was handed in.
+        metrics: the counts of errors.
+    """
+
+    def __init__(
+        self,
+        source: str | RedisConfig | AsyncRedisManager | Any = "emulator://",
+        *,
+        track_link_times: bool = False,
+        metrics: ErrorMetrics | None = None,
+    ) -> None:
+        self._owned = not isinstance(source, AsyncRedisManager)
+        self.manager = (
+            source if isinstance(source, AsyncRedisManager) else AsyncRedisManager(source)
+        )
+        self.metrics = ErrorMetrics() if metrics is None else metrics
+        self._track = bool(track_link_times)
+
+    async def set_service_state(
+        self, namespace: str, service_name: str, pod_id: int, state: str
+    ) -> None:
+        """Write the state of one pod of a service, a non-blank string."""
+        return await self._run(operations.set_service_state, namespace, service_name, pod_id, state)
+
+    async def get_service_state(self, namespace: str, service_name: str) -> dict[int, str]:
+        """The state of each pod of a service; empty when the service is unknown."""
+        return await self._run(operations.get_service_state, namespace, service_name)
+
+    async def require_service_state(self, namespace: str, service_name: str) -> dict[int, str]:
+        """The state of each pod of a service.
+
+        Raises:
+            ServiceNotFoundError: no pod of the service has one.
+        """
+        return await self._run(operations.require_service_state, namespace, service_name)
+
+    async def read_service_state(self, namespace: str, service_name: str) -> ServiceState | None:
+        """The states of a service with the time of the latest; ``None`` when it is unknown."""
+        return await self._run(operations.read_service_state, namespace, service_name)
+
+    async def set_workload_state(self, namespace: str, service_name: str, state: str) -> None:
+        """Write the state of a workload, a non-blank string."""
+        return await self._run(operations.set_workload_state, namespace, service_name, state)
+
+    async def get_workload_state(
+        self, namespace: str, service_names: Iterable[str]
+    ) -> dict[str, str]:
+        """The states of workloads; those without one are left out."""
+        return await self._run_batch(
+            operations.get_workload_state, namespace, service_names, self.manager.is_cluster
+        )
+
+    async def read_workload_state(self, namespace: str, service_name: str) -> WorkloadState | None:
+        """The state of a workload with its time; ``None`` when there is none."""
+        return await self._run(operations.read_workload_state, namespace, service_name)
+
+    async def set_linked_pod(
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        pod_id: int,
+        *,
+        persist_seconds: int = PERSIST_FOREVER,
+    ) -> int | None:
+        """Link a uid to a pod, whatever it was linked to.
+
+        Args:
+            persist_seconds: how long, or `PERSIST_FOREVER`.
+
+        Returns:
+            The pod it was linked to before, or ``None``.
+        """
+        return await self._run(
+            operations.set_linked_pod,
+            namespace, uid, service_name, pod_id, persist_seconds, self._track,
+        )  # fmt: skip
+
+    async def try_set_linked_pod(
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        pod_id: int,
+        *,
+        persist_seconds: int = PERSIST_FOREVER,
+    ) -> TrySetResult:
+        """Link a uid to a pod unless another pod owns it, that is, has a persistent link.
+
+        Returns:
+            Whether it is linked to ``pod_id`` now, and the pod it is linked to.
+        """
+        return await self._run(
+            operations.try_set_linked_pod,
+            namespace, uid, service_name, pod_id, persist_seconds, self._track,
+        )  # fmt: skip
+
+    async def set_linked_pod_if_absent(
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        pod_id: int,
+        *,
+        persist_seconds: int = PERSIST_FOREVER,
+    ) -> int:
+        """Link a uid to a pod if it is linked to none; an existing link is left as it is.
+
+        Returns:
+            The pod it is linked to now.
+        """
+        return await self._run(
+            operations.set_linked_pod_if_absent,
+            namespace, uid, service_name, pod_id, persist_seconds, self._track,
+        )  # fmt: skip
+
+    async def create_linked_pod(
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        pod_id: int,
+        *,
+        persist_seconds: int = PERSIST_FOREVER,
+    ) -> int:
+        """Link a uid that is linked to no pod.
+
+        Returns:
+            ``pod_id``.
+
+        Raises:
+            LinkExistsError: it is linked already, be it to the same pod; has the ``pod_id``.
+        """
+        return await self._run(
+            operations.create_linked_pod,
+            namespace, uid, service_name, pod_id, persist_seconds, self._track,
+        )  # fmt: skip
+
+    async def get_linked_pod(self, namespace: str, uid: str, service_name: str) -> int | None:
+        """The pod a uid is linked to, or ``None``."""
+        return await self._run(operations.get_linked_pod, namespace, uid, service_name)
+
+    async def require_linked_pod(self, namespace: str, uid: str, service_name: str) -> int:
+        """The pod a uid is linked to.
+
+        Raises:
+            PodNotFoundError: it is linked to none.
+        """
+        return await self._run(operations.require_linked_pod, namespace, uid, service_name)
+
+    async def get_linked_pod_if_persist(
+        self, namespace: str, uid: str, service_name: str
+    ) -> int | None:
+        """The pod that owns a uid, or ``None`` when the link is transient or absent."""
+        return await self._run(operations.get_linked_pod_if_persist, namespace, uid, service_name)
+
+    async def batch_get_linked_pod(
+        self, namespace: str, uids: Iterable[str], service_name: str
+    ) -> dict[int, list[str]]:
+        """The uids by the pod they are linked to.
+
+        Up to 10,000 uids are read in one step on a server; on a cluster each uid is one.
+
+        Returns:
+            Pod to uids in the order asked, each once; unlinked uids are left out.
+        """
+        return await self._run_batch(
+            operations.batch_get_linked_pod,
+            namespace, uids, service_name, self.manager.is_cluster,
+        )  # fmt: skip
+
+    async def read_pod_link(self, namespace: str, uid: str, service_name: str) -> PodLink | None:
+        """A link with its times, or ``None`` when there is none."""
+        return await self._run(operations.read_pod_link, namespace, uid, service_name)
+
+    async def remove_linked_pod(
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        *,
+        persist_seconds: int = DELETE_NOW,
+    ) -> bool:
+        """Remove the link of a uid.
+
+        Args:
+            persist_seconds: keep it as a transient link for so long, or `DELETE_NOW`.
+
+        Returns:
+            Whether there was a link.
+        """
+        return await self._run(
+            operations.remove_linked_pod, namespace, uid, service_name, persist_seconds
+        )
+
+    async def remove_linked_pod_with_id(
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        pod_id: int,
+        *,
+        persist_seconds: int = DELETE_NOW,
+    ) -> bool:
+        """Remove the link of a uid if it is to that pod.
+
+        Args:
+            persist_seconds: keep it as a transient link for so long, or `DELETE_NOW`.
+
+        Returns:
+            Whether a link to that pod was there and was removed.
+        """
+        return await self._run(
+            operations.remove_linked_pod_with_id,
+            namespace, uid, service_name, pod_id, persist_seconds,
+        )  # fmt: skip
+
+    async def get_link_service(self, namespace: str, uid: str) -> dict[str, int]:
+        """The persistent links of a uid: service to pod."""
+        return await self._run(operations.get_link_service, namespace, uid)
+
+    async def close(self) -> None:
+        """Close the connections that were made here; further calls are refused."""
+        if self._owned:
+            await self.manager.close()
+
+    async def __aenter__(self) -> AsyncStatefulExecutor:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.manager!r}>"
+
+    async def _run(self, build: Callable[P, Call[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        call: Call[T] | None = None
+        started = perf_counter()
+        try:
+            call = build(*args, **kwargs)
+            result = call.parse(call, await self.manager.send(call, RAW))
+        except Exception as raised:
+            error = telemetry.failure(build.__name__, call, started, raised, self.metrics)
+            if error is raised:
+                raise
+            raise error from raised
+        if telemetry.LOGGER.isEnabledFor(telemetry.DEBUG):
+            telemetry.log_success(call, started)
+        return result
+
+    async def _run_batch(
+        self, build: Callable[P, BatchCall[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        batch: BatchCall[T] | None = None
+        started = perf_counter()
+        try:
+            batch = build(*args, **kwargs)
+            result = batch.parse(await self._send_batch(batch))
+        except Exception as raised:
+            error = telemetry.failure(build.__name__, batch, started, raised, self.metrics)
+            if error is raised:
+                raise
+            raise error from raised
+        if telemetry.LOGGER.isEnabledFor(telemetry.DEBUG):
+            telemetry.log_success(batch, started)
+        return result
+
+    async def _send_batch(self, batch: BatchCall[Any]) -> list[Reply]:
+        values: list[Reply] = []
+        replies = await self.manager.send_all(batch.calls, RAW)
+        for call, reply in zip(batch.calls, replies, strict=True):
+            values += call.parse(call, reply)
+        return values

@@ -1,0 +1,323 @@
+"""`AsyncRedisManager`: as `podlink.manager`, for asyncio.
+
+A replaced client is closed by the last call that used it: asyncio connections cannot be left to the
+garbage collector. So each client is kept with the number of its users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from podlink.calls import Call, Reply, again, as_text, script_load
+from podlink.config import RedisConfig
+from podlink.errors import InvalidParameterError, RedisConnectionError, StatefulError
+from podlink.manager import (
+    NO_RETRIES,
+    Closed,
+    as_config,
+    changed,
+    described,
+    emulator_named,
+    errors_as_ours,
+    known,
+    pool_stats,
+    script_call,
+    server_version,
+)
+from podlink.models import HealthStatus, PoolStats
+from podlink.scripts import ScriptRegistry
+
+
+class Lease:
+    """A client and how many calls and reserved connections use it."""
+
+    __slots__ = ("client", "owned", "retired", "users")
+
+    def __init__(self, client: Any, owned: bool) -> None:
+        self.client = client
+        self.owned = owned
+        self.users = 0
+        self.retired = False
+
+    async def release(self) -> None:
+        """One user less; the last user of a replaced client closes it."""
+        self.users -= 1
+        if self.retired and not self.users:
+            await self.close()
+
+    async def retire(self) -> None:
+        """Close what is idle now, and the rest with its last user."""
+        self.retired = True
+        if not self.users:
+            await self.close()
+        elif self.owned:
+            await self.client.connection_pool.disconnect(inuse_connections=False)
+
+    async def close(self) -> None:
+        """Close all connections of a client that was made here."""
+        if self.owned:
+            await self.client.connection_pool.disconnect()
+
+
+class AsyncRedisManager:
+    """The client, the scripts and the configuration of asynchronous executors. Tasks may share it.
+
+    Args:
+        source: a URL, a `RedisConfig`, or a client (``redis.asyncio.Redis``,
+            ``redis.asyncio.RedisCluster``). A client that was handed in stays the caller's: it is
+            not closed here, and it keeps its own policy of retries.
+
+    Attributes:
+        lease: the client in use and its users; `update_config` replaces it.
+        is_cluster: whether it is one of a cluster, so that keys are in several slots.
+        retry_policy: how often the executors send a call again.
+    """
+
+    def __init__(self, source: str | RedisConfig | Any = "emulator://") -> None:
+        self._scripts = ScriptRegistry()
+        self._config = as_config(source)
+        self._connections: dict[int, Lease] = {}
+        self.retry_policy = NO_RETRIES
+        if self._config is not None:
+            self.lease = Lease(_connect(self._config), owned=True)
+            self.retry_policy = self._config.retry_policy
+        elif isinstance(source, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
+            self.lease = Lease(source, owned=False)
+        else:
+            raise InvalidParameterError(
+                "a source must be a URL, a RedisConfig, redis.asyncio.Redis or "
+                "redis.asyncio.RedisCluster (for a synchronous client use the synchronous class), "
+                f"not {type(source).__name__}"
+            )
+        self.is_cluster = isinstance(source, redis.asyncio.RedisCluster)
+
+    @property
+    def client(self) -> Any:
+        """The client in use."""
+        return self.lease.client
+
+    async def get_connection(self) -> Any:
+        """Reserve one connection, as a client that sends everything on it.
+
+        On a cluster this is the client itself. Give it back with `release_connection`; `connection`
+        does both.
+
+        Raises:
+            RedisConnectionError: there is no server, or no connection is free.
+        """
+        lease = self.lease
+        if self.is_cluster:
+            return lease.client
+        lease.users += 1
+        try:
+            with errors_as_ours("get_connection"):
+                connection: Any = redis.asyncio.Redis(
+                    connection_pool=lease.client.connection_pool, single_connection_client=True
+                )
+                await connection.initialize()
+        except BaseException:
+            await lease.release()
+            raise
+        self._connections[id(connection)] = lease
+        return connection
+
+    async def release_connection(self, connection: Any) -> None:
+        """Give back what `get_connection` returned; a second time does nothing."""
+        lease = self._connections.pop(id(connection), None)
+        if lease is not None:
+            await connection.aclose()
+            await lease.release()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection for an ``async with`` block; see `get_connection`."""
+        connection = await self.get_connection()
+        try:
+            yield connection
+        finally:
+            await self.release_connection(connection)
+
+    async def health_check(self) -> HealthStatus:
+        """Ask the server for a sign of life. Raises nothing: what is wrong is in the result."""
+        url = None if self._config is None else self._config.url
+        started = perf_counter()
+        try:
+            with errors_as_ours("health_check"):
+                await self.client.execute_command("PING")
+        except StatefulError as error:
+            return HealthStatus(False, url, error=error)
+        latency = perf_counter() - started
+        try:
+            server, version = server_version(await self.client.execute_command("INFO", "server"))
+        except Exception:  # an access control list may forbid INFO; the server is well all the same
+            server = version = None
+        return HealthStatus(True, url, latency, server, version)
+
+    async def close(self) -> None:
+        """Close the connections and refuse further calls. A client handed in is left open."""
+        lease, self.lease = self.lease, Lease(Closed(), owned=False)
+        await lease.close()
+
+    async def get_pool_stats(self) -> PoolStats:
+        """How many connections there are."""
+        return pool_stats(self.client)
+
+    async def load_script(self, name: str, source: str | None = None) -> str:
+        """Load a script into the server (all primaries of a cluster), and return its SHA1.
+
+        Args:
+            name: a script of podlink, or one kept before; with ``source`` any other name.
+            source: Lua source to keep under that name.
+
+        Raises:
+            NotFoundError: no source was given and no script has that name.
+            LuaScriptError: the source does not compile.
+        """
+        script = self._scripts.get(name) if source is None else self._scripts.add(name, source)
+        with errors_as_ours(f"load_script {name}", script=True):
+            if self.is_cluster:
+                for node in self.client.get_primaries():
+                    await self.client.execute_command(*script_load(script), target_nodes=node)
+                return script.sha
+            return as_text(await self.client.execute_command(*script_load(script)))
+
+    async def execute_script(
+        self, name: str, keys: Sequence[Any] = (), args: Sequence[Any] = ()
+    ) -> Reply:
+        """Run a script by its name, loading it if the server does not know it.
+
+        Returns:
+            The reply as the client gives it, decoded if the client decodes.
+
+        Raises:
+            NotFoundError: no script has that name.
+            LuaScriptError: the script failed.
+        """
+        call = script_call(self._scripts.get(name), keys, args)
+        with errors_as_ours(f"execute_script {name}", script=True, write=True):
+            return await self.send(call, {})
+
+    async def preload_scripts(self) -> dict[str, str]:
+        """Load all scripts into the server, so that no first call has to; name to SHA1."""
+        return {script.name: await self.load_script(script.name) for script in self._scripts.all()}
+
+    def get_script_sha(self, name: str) -> str:
+        """The SHA1 of a script, without asking the server.
+
+        Raises:
+            NotFoundError: no script has that name.
+        """
+        return self._scripts.get(name).sha
+
+    def get_config(self) -> RedisConfig:
+        """The configuration.
+
+        Raises:
+            NotFoundError: the manager was made from a client, and has none.
+        """
+        return known(self._config)
+
+    async def update_config(self, config: RedisConfig | str | None = None, **changes: Any) -> None:
+        """Use another configuration from the next call on.
+
+        Calls under way end on their old connections, and reserved connections stay open until they
+        are released.
+
+        Args:
+            config: a whole configuration or URL; without it the present one is the base.
+            changes: fields to change in it.
+
+        Raises:
+            InvalidParameterError: a value is outside its limits; nothing has changed then.
+            NotFoundError: the manager was made from a client, and no ``config`` is given.
+        """
+        if isinstance(self.client, Closed):
+            raise RedisConnectionError("the manager is closed")
+        new = changed(self._config, config, changes)
+        old, self.lease = self.lease, Lease(_connect(new), owned=True)
+        self._config, self.retry_policy, self.is_cluster = new, new.retry_policy, False
+        await old.retire()
+
+    async def send(self, call: Call[Any], options: Mapping[str, Any]) -> Reply:
+        """Send a call, again where that is right, and return the bare reply."""
+        lease = self.lease
+        client = lease.client
+        lease.users += 1
+        try:
+            return await client.execute_command(*call.wire, **options)
+        except Exception as error:
+            return await self.recover(call, error, client, options)
+        finally:
+            await lease.release()
+
+    async def send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:
+        """Send several calls as a pipeline, and return the bare replies in their order.
+
+        On a cluster the pipeline goes to each node by itself. What fails alone is sent again alone.
+        """
+        if len(calls) < 2:
+            return [await self.send(call, options) for call in calls]
+        lease = self.lease
+        client = lease.client
+        lease.users += 1
+        try:
+            pipeline = client.pipeline(transaction=False)
+            for call in calls:
+                pipeline.execute_command(*call.wire, **options)
+            try:
+                replies = await pipeline.execute(raise_on_error=False)
+            except Exception as error:
+                replies = [error] * len(calls)
+            return [
+                await self.recover(call, reply, client, options)
+                if isinstance(reply, Exception)
+                else reply
+                for call, reply in zip(calls, replies, strict=True)
+            ]
+        finally:
+            await lease.release()
+
+    async def recover(
+        self, call: Call[Any], error: Exception, client: Any, options: Mapping[str, Any]
+    ) -> Reply:
+        """Send a call again after ``error`` as often as that is right, or raise what came last."""
+        attempt = 0
+        while (next_try := again(call, error, attempt, self.retry_policy)) is not None:
+            if next_try.delay:
+                await asyncio.sleep(next_try.delay)
+            try:
+                return await client.execute_command(*next_try.wire, **options)
+            except Exception as next_error:
+                error = next_error
+            attempt += 1
+        raise error
+
+    async def __aenter__(self) -> AsyncRedisManager:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {described(self._config, self.client)}>"
+
+
+def _connect(config: RedisConfig) -> Any:
+    kwargs = config.client_kwargs()
+    if config.emulator is not None:
+        return emulator_named(config.emulator).async_client(**kwargs)
+    return redis.asyncio.Redis(retry=Retry(NoBackoff(), 0), **kwargs)

@@ -1,0 +1,174 @@
+"""A call: one command as it goes to the server, and what is known about sending it again.
+
+All of this is data and pure functions; the two executors do the sending. A script goes by its SHA1.
+If the server does not know it (a restart, a failover, SCRIPT FLUSH), the same call goes again with
+the source, as EVAL: one message that loads and runs it on the very node that was asked, with no
+moment in between for another flush.
+
+When is a call sent again after a connection error?
+
+- A connection that could not be made carried nothing, and a server that is still LOADING did
+  nothing: any call may go again.
+- A connection that broke while a call was under way leaves its outcome unknown. A read goes again;
+  a write does not, because the second reply of, say, ``remove_linked_pod`` would deny what the
+  first attempt did.
+- After a timeout nothing goes again: the caller's time is up, and the outcome is unknown.
+
+This holds for the connections that podlink makes. A client that is handed in keeps its own policy
+of retries beneath (``redis.Redis`` repeats by default also after a timeout), and podlink adds none.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import redis.exceptions as redis_errors
+from redis.client import NEVER_DECODE
+
+from podlink.errors import is_connect_failure
+from podlink.scripts import Script
+
+T = TypeVar("T")
+
+Reply = Any
+"""What redis-py returns for a command: bytes, int, None, or lists and dicts of them."""
+
+RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
+"""The option that makes redis-py return bytes, whatever ``decode_responses`` the client has."""
+
+
+class Call(Generic[T]):
+    """One command, whom it is about, and how its reply is read.
+
+    Attributes:
+        operation: the public name, for messages and logs.
+        wire: the command as `execute_command` takes it.
+        keys: the keys in it.
+        script: the script it runs, if any.
+        write: whether it may change something.
+        parse: makes the result from this call and the reply.
+    """
+
+    __slots__ = (
+        "keys",
+        "namespace",
+        "operation",
+        "parse",
+        "pod_id",
+        "script",
+        "service_name",
+        "uid",
+        "wire",
+        "write",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        operation: str,
+        wire: tuple[Any, ...],
+        keys: tuple[bytes, ...],
+        parse: Callable[[Call[T], Reply], T],
+        script: Script | None = None,
+        write: bool = False,
+        namespace: str | None = None,
+        service_name: str | None = None,
+        uid: str | None = None,
+        pod_id: int | None = None,
+    ) -> None:
+        self.operation = operation
+        self.wire = wire
+        self.keys = keys
+        self.parse = parse
+        self.script = script
+        self.write = write
+        self.namespace = namespace
+        self.service_name = service_name
+        self.uid = uid
+        self.pod_id = pod_id
+
+    def __repr__(self) -> str:
+        return f"<Call {self.operation} {self.keys!r}>"
+
+    @property
+    def wire_with_source(self) -> tuple[Any, ...]:
+        """The same call for a server that does not know the script."""
+        assert self.script is not None
+        return ("EVAL", self.script.source, *self.wire[2:])
+
+
+class BatchCall(Generic[T]):
+    """Several calls whose results make one: ``parse`` takes them in the order of the calls."""
+
+    __slots__ = ("calls", "namespace", "operation", "parse", "pod_id", "service_name", "uid")
+
+    def __init__(
+        self,
+        operation: str,
+        calls: Sequence[Call[list[Reply]]],
+        parse: Callable[[list[Reply]], T],
+        namespace: str,
+        service_name: str | None = None,
+    ) -> None:
+        self.operation = operation
+        self.calls = calls
+        self.parse = parse
+        self.namespace = namespace
+        self.service_name = service_name
+        self.uid: str | None = None
+        self.pod_id: int | None = None
+
+
+class RetryPolicy(NamedTuple):
+    """How often a call is sent again, and how long is waited before: exponential, with jitter.
+
+    ``backoff`` and ``cap`` are seconds.
+    """
+
+    retries: int
+    backoff: float
+    cap: float
+
+    def delay(self, attempt: int) -> float:
+        """Seconds to wait before the attempt after ``attempt`` (counted from 0)."""
+        return min(self.cap, self.backoff * 2.0**attempt) * random.uniform(0.5, 1.0)
+
+
+class Again(NamedTuple):
+    """What to send next, and after how many seconds."""
+
+    wire: tuple[Any, ...]
+    delay: float
+
+
+def again(call: Call[Any], error: BaseException, attempt: int, policy: RetryPolicy) -> Again | None:
+    """What to do after a failed attempt (counted from 0); ``None`` means that the error stands."""
+    if isinstance(error, redis_errors.NoScriptError) and call.script is not None:
+        return Again(call.wire_with_source, 0.0) if attempt <= policy.retries else None
+    if attempt < policy.retries and _may_repeat(call, error):
+        return Again(call.wire, policy.delay(attempt))
+    return None
+
+
+def _may_repeat(call: Call[Any], error: BaseException) -> bool:
+    if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
+        return False
+    if is_connect_failure(error) or isinstance(error, redis_errors.BusyLoadingError):
+        return True
+    return not call.write and isinstance(error, redis_errors.ConnectionError)
+
+
+def run_script(script: Script, keys: Sequence[bytes], args: Sequence[Any]) -> tuple[Any, ...]:
+    """The command that runs a script by its SHA1."""
+    return ("EVALSHA", script.sha, len(keys), *keys, *args)
+
+
+def script_load(script: Script) -> tuple[str, str, str]:
+    """The command that loads a script."""
+    return ("SCRIPT", "LOAD", script.source)
+
+
+def as_text(reply: Reply) -> str:
+    """A reply that is text, from a client that decodes or one that does not."""
+    return reply.decode() if isinstance(reply, bytes) else str(reply)

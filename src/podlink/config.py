@@ -1,0 +1,299 @@
+"""How to reach Redis: `RedisConfig`, from keywords, a URL or the environment.
+
+Values are checked when the configuration is made, and a password is in no repr, message or log.
+What a value means to redis-py is said here too, as keyword arguments; clients are made by the
+managers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from podlink.calls import RetryPolicy
+from podlink.errors import InvalidParameterError
+from podlink.keys import shown
+
+ENV_PREFIX: Final = "PODLINK_REDIS_"
+_SCHEMES: Final = ("redis", "rediss", "unix", "emulator")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisConfig:
+    """How to reach Redis. Immutable; `with_changes` makes another one.
+
+    Attributes:
+        host, port: where the server listens.
+        unix_socket_path: a unix socket instead of host and port.
+        emulator: the name of an in-process emulator instead of a server; ``""`` is the default one.
+        db: number of the database.
+        username, password: credentials; a password alone is that of the default user.
+        ssl: whether to use TLS.
+        ssl_ca_certs, ssl_certfile, ssl_keyfile: paths of PEM files.
+        ssl_cert_reqs: ``"required"``, ``"optional"`` or ``"none"``.
+        ssl_check_hostname: whether the certificate must name the host.
+        socket_timeout: seconds that a reply may take; ``None`` waits for ever.
+        socket_connect_timeout: seconds that connecting may take; ``None`` waits for ever.
+        socket_keepalive: whether to use TCP keepalive.
+        max_connections: size of the pool; ``None`` is the default of redis-py.
+        health_check_interval: seconds of idleness after which a connection is tried with PING
+            before use; 0 never.
+        protocol: 2 or 3; ``None`` is the default of redis-py.
+        client_name: name of the connections, as ``CLIENT LIST`` shows it.
+        retries: how often a call is sent again when that is safe (see `podlink.calls`).
+        retry_backoff: seconds before the first retry, doubled for each further one.
+        retry_backoff_cap: the longest pause between retries, in seconds.
+
+    Raises:
+        InvalidParameterError: a value is outside its limits; the message names the field.
+    """
+
+    host: str = "localhost"
+    port: int = 6379
+    unix_socket_path: str | None = None
+    emulator: str | None = None
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ssl: bool = False
+    ssl_ca_certs: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_cert_reqs: str = "required"
+    ssl_check_hostname: bool = True
+    socket_timeout: float | None = 5.0
+    socket_connect_timeout: float | None = 5.0
+    socket_keepalive: bool = True
+    max_connections: int | None = None
+    health_check_interval: float = 0.0
+    protocol: int | None = None
+    client_name: str | None = None
+    retries: int = 3
+    retry_backoff: float = 0.02
+    retry_backoff_cap: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in _TEXTS:
+            value = getattr(self, name)
+            if value is None and name not in ("host", "ssl_cert_reqs"):
+                continue
+            # A password is not shown even when it is wrong.
+            _require(isinstance(value, str), name, "a string", "" if name == "password" else value)
+        _require(bool(self.host), "host", "a non-empty string", self.host)
+        _require(self.unix_socket_path != "", "unix_socket_path", "a path", "")
+        for name in _FLAGS:
+            _require(isinstance(getattr(self, name), bool), name, "a bool", getattr(self, name))
+        _integer("port", self.port, 1, 65535)
+        _integer("db", self.db, 0, 2**31 - 1)
+        _integer("retries", self.retries, 0, 1000)
+        if self.max_connections is not None:
+            _integer("max_connections", self.max_connections, 1, 2**31 - 1)
+        if self.protocol is not None:
+            _require(self.protocol in (2, 3), "protocol", "2 or 3", self.protocol)
+        _require(
+            self.ssl_cert_reqs in ("required", "optional", "none"),
+            "ssl_cert_reqs", "'required', 'optional' or 'none'", self.ssl_cert_reqs,
+        )  # fmt: skip
+        for name in ("socket_timeout", "socket_connect_timeout"):
+            if getattr(self, name) is not None:
+                _seconds(name, getattr(self, name), may_be_zero=False)
+        for name in ("health_check_interval", "retry_backoff", "retry_backoff_cap"):
+            _seconds(name, getattr(self, name), may_be_zero=True)
+        if self.emulator is not None and (self.unix_socket_path is not None or self.ssl):
+            raise InvalidParameterError("emulator, unix_socket_path and ssl exclude one another")
+        if self.unix_socket_path is not None and self.ssl:
+            raise InvalidParameterError("unix_socket_path and ssl exclude one another")
+        if self.client_name is not None and not _is_client_name(self.client_name):
+            raise InvalidParameterError(
+                "client_name must be printable ASCII without spaces, as CLIENT SETNAME wants; "
+                f"got {shown(self.client_name)}"
+            )
+
+    @classmethod
+    def from_url(cls, url: str, **changes: Any) -> RedisConfig:
+        """The configuration that a URL means; keywords override it.
+
+        ``redis://user:password@host:port/db``, ``rediss://…`` (TLS),
+        ``unix:///path/to/socket?db=0``, ``emulator://`` or ``emulator://name`` (inside this
+        process). Any other field goes in the query: ``?socket_timeout=0.5&protocol=3``. What is
+        special in a URL is percent-encoded.
+
+        Raises:
+            InvalidParameterError: the URL is not one of these, or a value is outside its limits.
+        """
+        return cls(**{**_parse_url(url), **changes})
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **changes: Any) -> RedisConfig:
+        """The configuration that the environment means; keywords override it.
+
+        ``PODLINK_REDIS_URL``, and over it one variable per field: ``PODLINK_REDIS_HOST``,
+        ``PODLINK_REDIS_PASSWORD``, ``PODLINK_REDIS_SOCKET_TIMEOUT`` … An empty variable counts as
+        not set. A variable with the prefix that names no field is an error: it is a typing mistake.
+
+        Raises:
+            InvalidParameterError: a variable is unknown or has a bad value; the message names it.
+        """
+        variables = os.environ if environ is None else environ
+        found = {
+            name[len(ENV_PREFIX) :].lower(): value
+            for name, value in variables.items()
+            if name.startswith(ENV_PREFIX) and value
+        }
+        url = found.pop("url", None)
+        values = {} if url is None else _parse_url(url)
+        for name, text in found.items():
+            values[name] = _from_text(name, text, f"{ENV_PREFIX}{name.upper()}")
+        return cls(**{**values, **changes})
+
+    def with_changes(self, **changes: Any) -> RedisConfig:
+        """This configuration with some fields changed, checked again."""
+        unknown = changes.keys() - _FIELDS
+        if unknown:
+            raise InvalidParameterError(f"RedisConfig has no field {_listed(unknown)}")
+        return replace(self, **changes)
+
+    @property
+    def url(self) -> str:
+        """Where this leads, as a URL without the password: for logs and messages."""
+        if self.emulator is not None:
+            return f"emulator://{quote(self.emulator, safe='')}"
+        if self.unix_socket_path is not None:
+            return f"unix://{quote(self.unix_socket_path)}?db={self.db}"
+        user = "" if self.username is None else f"{quote(self.username, safe='')}@"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rediss' if self.ssl else 'redis'}://{user}{host}:{self.port}/{self.db}"
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How often, and how slowly, calls are sent again."""
+        return RetryPolicy(self.retries, self.retry_backoff, self.retry_backoff_cap)
+
+    def client_kwargs(self) -> dict[str, Any]:
+        """The keyword arguments of a redis-py client, without its class and its retries."""
+        kwargs: dict[str, Any] = {"db": self.db}
+        for name in ("username", "password", "protocol", "client_name"):
+            if getattr(self, name) is not None:
+                kwargs[name] = getattr(self, name)
+        if self.max_connections is not None:
+            kwargs["max_connections"] = self.max_connections
+        if self.emulator is not None:
+            return kwargs
+        kwargs["socket_timeout"] = self.socket_timeout
+        kwargs["socket_connect_timeout"] = self.socket_connect_timeout
+        kwargs["health_check_interval"] = self.health_check_interval
+        if self.unix_socket_path is not None:
+            return {**kwargs, "unix_socket_path": self.unix_socket_path}
+        kwargs |= {"host": self.host, "port": self.port}
+        kwargs["socket_keepalive"] = self.socket_keepalive
+        if self.ssl:
+            kwargs["ssl"] = True
+            kwargs["ssl_cert_reqs"] = self.ssl_cert_reqs
+            kwargs["ssl_check_hostname"] = self.ssl_check_hostname and self.ssl_cert_reqs != "none"
+            for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+                kwargs[name] = getattr(self, name)
+        return kwargs
+
+
+_FIELDS: Final = {entry.name: str(entry.type) for entry in fields(RedisConfig)}
+_TEXTS: Final = tuple(name for name, kind in _FIELDS.items() if kind.startswith("str"))
+_FLAGS: Final = tuple(name for name, kind in _FIELDS.items() if kind == "bool")
+
+
+def _parse_url(url: str) -> dict[str, Any]:
+    # No part of a URL that cannot be parsed is shown: the password may be anywhere in it.
+    if not isinstance(url, str):
+        raise InvalidParameterError(f"a URL must be a string, not {type(url).__name__}")
+    scheme = url.partition("://")[0].lower()
+    if "://" not in url or scheme not in _SCHEMES:
+        raise InvalidParameterError(
+            "a URL must begin with redis://, rediss://, unix:// or emulator://"
+        )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidParameterError(
+            "the URL has a bad host or port; is a character of the password not percent-encoded?"
+        ) from None
+    values: dict[str, Any] = {
+        name: _from_text(name, text, f"the option {name!r} of the URL")
+        for name, text in parse_qsl(parts.query, keep_blank_values=True)
+    }
+    if parts.username:
+        values["username"] = unquote(parts.username)
+    if parts.password:
+        values["password"] = unquote(parts.password)
+    if scheme == "emulator":
+        if parts.path.strip("/") or port is not None:
+            raise InvalidParameterError("an emulator URL is emulator:// or emulator://name")
+        return {**values, "emulator": unquote(parts.netloc.rpartition("@")[2])}
+    if scheme == "unix":
+        if parts.netloc.rpartition("@")[2] or not parts.path:
+            raise InvalidParameterError("a unix URL is unix:///path/to/socket, with three slashes")
+        return {**values, "unix_socket_path": unquote(parts.path)}
+    if scheme == "rediss":
+        values["ssl"] = True
+    if host:
+        values["host"] = unquote(host)
+    if port is not None:
+        values["port"] = port
+    path = unquote(parts.path).strip("/")
+    if path:
+        values["db"] = _from_text("db", path, "the path of the URL")
+    return values
+
+
+def _from_text(name: str, text: str, where: str) -> Any:
+    """The value of a field from a URL or variable; ``where`` names it for messages."""
+    kind = _FIELDS.get(name)
+    if kind is None:
+        raise InvalidParameterError(f"{where} is not known; known are: {_listed(_FIELDS)}")
+    try:
+        if kind.startswith("str"):
+            return text
+        if kind == "bool":
+            return _BOOLS[text.strip().lower()]
+        if text.strip().lower() == "none" and kind.endswith("None"):
+            return None
+        return int(text) if kind.startswith("int") else float(text)
+    except (ValueError, KeyError):
+        kind = kind.partition(" ")[0]
+        raise InvalidParameterError(f"{where} must be of type {kind}; got {shown(text)}") from None
+
+
+_BOOLS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
+def _require(right: bool, name: str, what: str, value: object) -> None:
+    if not right:
+        got = "" if name == "password" else f"; got {shown(value)}"
+        raise InvalidParameterError(f"{name} must be {what}{got}")
+
+
+def _integer(name: str, value: object, low: int, high: int) -> None:
+    right = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    _require(right, name, f"an integer from {low} to {high}", value)
+
+
+def _seconds(name: str, value: object, *, may_be_zero: bool) -> None:
+    right = (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and (0 < value < 2**31 or (may_be_zero and value == 0))
+    )
+    _require(right, name, "a number of seconds" + ("" if may_be_zero else " above 0"), value)
+
+
+def _is_client_name(name: str) -> bool:
+    return bool(name) and all("!" <= character <= "~" for character in name)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names))

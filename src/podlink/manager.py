@@ -1,0 +1,381 @@
+"""`RedisManager`: owns the client and its pool, the scripts and the configuration.
+
+Knows no operation: what is sent to do what is decided in `podlink.operations`. The parts that do
+not depend on IO are shared with `podlink.aio.manager`.
+
+Clients made here do not let redis-py repeat a command: it would also repeat a write whose outcome
+is unknown. The executors repeat what may be repeated (`podlink.calls` says what). A connection that
+has died in the pool is noticed when it is taken, and made anew, so that nothing needs to be done
+when a server is back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import perf_counter, sleep
+from types import TracebackType
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from podlink.calls import Call, Reply, RetryPolicy, again, as_text, run_script, script_load
+from podlink.config import RedisConfig
+from podlink.errors import (
+    InvalidParameterError,
+    NotFoundError,
+    RedisConnectionError,
+    StatefulError,
+    translate,
+)
+from podlink.models import HealthStatus, PoolStats
+from podlink.scripts import Script, ScriptRegistry
+
+T = TypeVar("T")
+
+NO_RETRIES = RetryPolicy(0, 0.0, 0.0)
+
+
+class RedisManager:
+    """The client, the scripts and the configuration of synchronous executors. Threads may share it.
+
+    Args:
+        source: a URL, a `RedisConfig`, or a client (``redis.Redis``, ``redis.RedisCluster``). A
+            client that was handed in stays the caller's: it is not closed here, and it keeps its
+            own policy of retries.
+
+    Attributes:
+        client: the client in use; `update_config` replaces it.
+        is_cluster: whether it is one of a cluster, so that keys are in several slots.
+        retry_policy: how often the executors send a call again.
+    """
+
+    def __init__(self, source: str | RedisConfig | Any = "emulator://") -> None:
+        self._lock = threading.Lock()
+        self._scripts = ScriptRegistry()
+        self._config = as_config(source)
+        self.retry_policy = NO_RETRIES
+        if self._config is not None:
+            self.client: Any = _connect(self._config)
+            self.retry_policy = self._config.retry_policy
+        elif isinstance(source, (redis.Redis, redis.RedisCluster)):
+            self.client = source
+        else:
+            raise InvalidParameterError(
+                "a source must be a URL, a RedisConfig, redis.Redis or redis.RedisCluster (for a "
+                f"redis.asyncio client use the asynchronous class), not {type(source).__name__}"
+            )
+        self.is_cluster = isinstance(self.client, redis.RedisCluster)
+
+    def get_connection(self) -> Any:
+        """Reserve one connection, as a client that sends everything on it.
+
+        On a cluster this is the client itself. Give it back with `release_connection`; `connection`
+        does both.
+
+        Raises:
+            RedisConnectionError: there is no server, or no connection is free.
+        """
+        client = self.client
+        if self.is_cluster:
+            return client
+        with errors_as_ours("get_connection"):
+            return redis.Redis(
+                connection_pool=client.connection_pool, single_connection_client=True
+            )
+
+    def release_connection(self, connection: Any) -> None:
+        """Give back what `get_connection` returned; a second time does nothing."""
+        if not self.is_cluster:
+            connection.close()
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """A connection for a ``with`` block; see `get_connection`."""
+        connection = self.get_connection()
+        try:
+            yield connection
+        finally:
+            self.release_connection(connection)
+
+    def health_check(self) -> HealthStatus:
+        """Ask the server for a sign of life. Raises nothing: what is wrong is in the result."""
+        url = None if self._config is None else self._config.url
+        started = perf_counter()
+        try:
+            with errors_as_ours("health_check"):
+                self.client.execute_command("PING")
+        except StatefulError as error:
+            return HealthStatus(False, url, error=error)
+        latency = perf_counter() - started
+        try:
+            server, version = server_version(self.client.execute_command("INFO", "server"))
+        except Exception:  # an access control list may forbid INFO; the server is well all the same
+            server = version = None
+        return HealthStatus(True, url, latency, server, version)
+
+    def close(self) -> None:
+        """Close the connections and refuse further calls. A client handed in is left open."""
+        with self._lock:
+            client, self.client = self.client, Closed()
+        if self._config is not None and not isinstance(client, Closed):
+            client.close()
+            client.connection_pool.disconnect()
+
+    def get_pool_stats(self) -> PoolStats:
+        """How many connections there are."""
+        return pool_stats(self.client)
+
+    def load_script(self, name: str, source: str | None = None) -> str:
+        """Load a script into the server (all primaries of a cluster), and return its SHA1.
+
+        Args:
+            name: a script of podlink, or one kept before; with ``source`` any other name.
+            source: Lua source to keep under that name.
+
+        Raises:
+            NotFoundError: no source was given and no script has that name.
+            LuaScriptError: the source does not compile.
+        """
+        script = self._scripts.get(name) if source is None else self._scripts.add(name, source)
+        with errors_as_ours(f"load_script {name}", script=True):
+            return as_text(self.client.execute_command(*script_load(script)))
+
+    def execute_script(
+        self, name: str, keys: Sequence[Any] = (), args: Sequence[Any] = ()
+    ) -> Reply:
+        """Run a script by its name, loading it if the server does not know it.
+
+        Returns:
+            The reply as the client gives it, decoded if the client decodes.
+
+        Raises:
+            NotFoundError: no script has that name.
+            LuaScriptError: the script failed.
+        """
+        call = script_call(self._scripts.get(name), keys, args)
+        with errors_as_ours(f"execute_script {name}", script=True, write=True):
+            return self.send(call, {})
+
+    def preload_scripts(self) -> dict[str, str]:
+        """Load all scripts into the server, so that no first call has to; name to SHA1."""
+        return {script.name: self.load_script(script.name) for script in self._scripts.all()}
+
+    def get_script_sha(self, name: str) -> str:
+        """The SHA1 of a script, without asking the server.
+
+        Raises:
+            NotFoundError: no script has that name.
+        """
+        return self._scripts.get(name).sha
+
+    def get_config(self) -> RedisConfig:
+        """The configuration.
+
+        Raises:
+            NotFoundError: the manager was made from a client, and has none.
+        """
+        return known(self._config)
+
+    def update_config(self, config: RedisConfig | str | None = None, **changes: Any) -> None:
+        """Use another configuration from the next call on.
+
+        Calls under way end on their old connections, and reserved connections stay open until they
+        are released.
+
+        Args:
+            config: a whole configuration or URL; without it the present one is the base.
+            changes: fields to change in it.
+
+        Raises:
+            InvalidParameterError: a value is outside its limits; nothing has changed then.
+            NotFoundError: the manager was made from a client, and no ``config`` is given.
+        """
+        with self._lock:
+            if isinstance(self.client, Closed):
+                raise RedisConnectionError("the manager is closed")
+            new = changed(self._config, config, changes)
+            client = _connect(new)
+            owned, old = self._config is not None, self.client
+            self._config, self.client = new, client
+            self.retry_policy, self.is_cluster = new.retry_policy, False
+        if owned:
+            # What is in use is closed with the pool, when its last user lets go of it.
+            old.connection_pool.disconnect(inuse_connections=False)
+
+    def send(self, call: Call[Any], options: Mapping[str, Any]) -> Reply:
+        """Send a call, again where that is right, and return the bare reply."""
+        client = self.client
+        try:
+            return client.execute_command(*call.wire, **options)
+        except Exception as error:
+            return self.recover(call, error, client, options)
+
+    def send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:
+        """Send several calls as a pipeline, and return the bare replies in their order.
+
+        On a cluster the pipeline goes to each node by itself. What fails alone is sent again alone.
+        """
+        if len(calls) < 2:
+            return [self.send(call, options) for call in calls]
+        client = self.client
+        pipeline = client.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command(*call.wire, **options)
+        try:
+            replies = pipeline.execute(raise_on_error=False)
+        except Exception as error:
+            replies = [error] * len(calls)
+        return [
+            self.recover(call, reply, client, options) if isinstance(reply, Exception) else reply
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    def recover(
+        self, call: Call[Any], error: Exception, client: Any, options: Mapping[str, Any]
+    ) -> Reply:
+        """Send a call again after ``error`` as often as that is right, or raise what came last."""
+        attempt = 0
+        while (next_try := again(call, error, attempt, self.retry_policy)) is not None:
+            if next_try.delay:
+                sleep(next_try.delay)
+            try:
+                return client.execute_command(*next_try.wire, **options)
+            except Exception as next_error:
+                error = next_error
+            attempt += 1
+        raise error
+
+    def __enter__(self) -> RedisManager:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {described(self._config, self.client)}>"
+
+
+class Closed:
+    """Stands where the client was, after `close`."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RedisConnectionError("the manager or executor is closed")
+
+
+def as_config(source: object) -> RedisConfig | None:
+    """The configuration that a URL means, or is; ``None`` for anything else."""
+    if isinstance(source, str):
+        return RedisConfig.from_url(source)
+    return source if isinstance(source, RedisConfig) else None
+
+
+def known(config: RedisConfig | None) -> RedisConfig:
+    """The configuration of a manager that has one."""
+    if config is None:
+        raise NotFoundError("a manager that was made from a client has no configuration")
+    return config
+
+
+def changed(
+    present: RedisConfig | None, config: RedisConfig | str | None, changes: Mapping[str, Any]
+) -> RedisConfig:
+    """What `update_config` is asked for."""
+    base = known(present) if config is None else as_config(config)
+    if base is None:
+        raise InvalidParameterError(
+            f"config must be a RedisConfig or a URL, not {type(config).__name__}"
+        )
+    return base.with_changes(**changes)
+
+
+def described(config: RedisConfig | None, client: object) -> str:
+    """What a manager leads to, for its repr."""
+    return type(client).__name__ if config is None else config.url
+
+
+def script_call(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Call[Reply]:
+    """A user's script as a call. It counts as a write: nobody knows what it does."""
+    wire = run_script(script, keys, args)
+    return Call("execute_script", wire, tuple(keys), lambda call, reply: reply, script, True)
+
+
+@contextmanager
+def errors_as_ours(doing: str, *, script: bool = False, write: bool = False) -> Iterator[None]:
+    """Turn any exception of redis-py and sockets in the block into a `StatefulError`."""
+    try:
+        yield
+    except Exception as error:
+        raise translate(error, doing, script=script, write=write) from error
+
+
+def emulator_named(name: str) -> Any:
+    """The emulator of that name in this process.
+
+    Raises:
+        NotFoundError: the emulator is not installed; the message says how to install it.
+    """
+    try:
+        from redis_emulator import RedisEmulator
+    except ImportError as error:
+        raise NotFoundError(
+            "an emulator:// URL needs the emulator: pip install 'podlink[emulator]'", error
+        ) from error
+    return RedisEmulator.named(name)
+
+
+def server_version(info: Any) -> tuple[str | None, str | None]:
+    """Name and version of a server from INFO, of any node of a cluster."""
+    if "redis_version" not in info:
+        info = next(iter(info.values()))
+    if "valkey_version" in info:
+        return "valkey", str(info["valkey_version"])
+    return "redis", str(info["redis_version"])
+
+
+def pool_stats(client: Any) -> PoolStats:
+    """Count the connections of any redis-py client; it has no public way to ask."""
+    if hasattr(client, "connection_pool"):
+        pools = [client.connection_pool]
+    else:
+        nodes = client.get_nodes()
+        pools = [
+            node.redis_connection.connection_pool
+            if getattr(node, "redis_connection", None) is not None
+            else node
+            for node in nodes
+        ]
+    counts = [_pool_counts(pool) for pool in pools]
+    limit = max((int(getattr(pool, "max_connections", 0)) for pool in pools), default=0)
+    return PoolStats(limit, sum(used for used, _ in counts), sum(idle for _, idle in counts))
+
+
+def _pool_counts(pool: Any) -> tuple[int, int]:
+    """Connections in use and idle, of a pool or an asyncio cluster node."""
+    if hasattr(pool, "_in_use_connections"):
+        return len(pool._in_use_connections), len(pool._available_connections)
+    connections = getattr(pool, "_connections", ())
+    if hasattr(pool, "_free"):
+        return len(connections) - len(pool._free), len(pool._free)
+    queued = getattr(getattr(pool, "pool", None), "queue", ())
+    idle = sum(connection is not None for connection in queued)
+    return len(connections) - idle, idle
+
+
+def _connect(config: RedisConfig) -> Any:
+    kwargs = config.client_kwargs()
+    if config.emulator is not None:
+        client = emulator_named(config.emulator).client(**kwargs)
+    else:
+        client = redis.Redis(retry=Retry(NoBackoff(), 0), **kwargs)
+    # Otherwise the client, when it is replaced and forgotten, would also close connections in use.
+    client.auto_close_connection_pool = False
+    return client

@@ -1,0 +1,97 @@
+"""The Lua scripts of ``lua/``: name, source and SHA1, read once. No IO with a server.
+
+Each file starts with what it takes and gives and which rows of the transition table it does.
+Scripts name every key they touch in ``KEYS``, so that they run on a cluster and key permissions are
+checked before they start. A user of the access control list needs the commands they call: DEL
+EXPIRE GET HDEL HEXISTS HGET HGETALL HSET MSET PERSIST PTTL SET TIME, and EVALSHA and EVAL to run
+them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from podlink.errors import InvalidParameterError, NotFoundError
+
+
+class Script(NamedTuple):
+    """A Lua script and the SHA1 under which a server knows it."""
+
+    name: str
+    source: str
+    sha: str
+
+    @classmethod
+    def of(cls, name: str, source: str) -> Script:
+        """The script with its SHA1, the one that ``SCRIPT LOAD`` gives."""
+        return cls(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read_all() -> dict[str, Script]:
+    # In the wheel the scripts are inside the package, in a checkout at the top.
+    folder = files("podlink") / "lua"
+    if not folder.is_dir():
+        folder = Path(__file__).resolve().parents[2] / "lua"
+    found = (entry for entry in folder.iterdir() if entry.name.endswith(".lua"))
+    return {
+        entry.name[:-4]: Script.of(entry.name[:-4], entry.read_text(encoding="utf-8"))
+        for entry in sorted(found, key=lambda entry: entry.name)
+    }
+
+
+SCRIPTS: Final[dict[str, Script]] = _read_all()
+"""All scripts by name."""
+
+GET_EACH: Final = SCRIPTS["get_each"]
+GET_LINKED_POD_IF_PERSIST: Final = SCRIPTS["get_linked_pod_if_persist"]
+READ_POD_LINK: Final = SCRIPTS["read_pod_link"]
+READ_SERVICE_STATE: Final = SCRIPTS["read_service_state"]
+REMOVE_LINKED_POD: Final = SCRIPTS["remove_linked_pod"]
+REMOVE_LINKED_POD_WITH_ID: Final = SCRIPTS["remove_linked_pod_with_id"]
+SET_LINKED_POD: Final = SCRIPTS["set_linked_pod"]
+SET_LINKED_POD_IF_ABSENT: Final = SCRIPTS["set_linked_pod_if_absent"]
+SET_SERVICE_STATE: Final = SCRIPTS["set_service_state"]
+SET_WORKLOAD_STATE: Final = SCRIPTS["set_workload_state"]
+TRY_SET_LINKED_POD: Final = SCRIPTS["try_set_linked_pod"]
+
+
+class ScriptRegistry:
+    """Scripts by name: those of podlink, and what a user adds."""
+
+    def __init__(self) -> None:
+        self._scripts = dict(SCRIPTS)
+
+    def get(self, name: str) -> Script:
+        """The script of that name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        try:
+            return self._scripts[name]
+        except (KeyError, TypeError):
+            raise NotFoundError(
+                f"no script is named {name!r}; known are: {', '.join(sorted(self._scripts))}"
+            ) from None
+
+    def add(self, name: str, source: str) -> Script:
+        """Keep a script under a name, in place of what a user kept under it before.
+
+        Raises:
+            InvalidParameterError: the name is taken by a script of podlink, or one of the two is
+                not a non-blank string.
+        """
+        for what, value in (("the name of a script", name), ("the source of a script", source)):
+            if not isinstance(value, str) or not value.strip():
+                raise InvalidParameterError(f"{what} must be a non-blank string")
+        if name in SCRIPTS and source != SCRIPTS[name].source:
+            raise InvalidParameterError(f"{name!r} is a script of podlink; take another name")
+        script = self._scripts[name] = Script.of(name, source)
+        return script
+
+    def all(self) -> list[Script]:
+        """All scripts, by name."""
+        return [self._scripts[name] for name in sorted(self._scripts)]

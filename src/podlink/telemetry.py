@@ -1,0 +1,81 @@
+"""Logs and counts of operations. What is logged is decided here; when, by the executors.
+
+The logger is ``podlink``, silent until the application configures logging. A finished operation is
+one ``DEBUG`` record; a failed one is a ``WARNING``, or ``DEBUG`` when the failure is an answer (no
+link, link exists, bad argument). Each record has the attributes ``operation``, ``namespace``,
+``service``, ``uid``, ``pod``, ``duration`` (seconds) and ``code`` (an error code, ``None`` for
+success).
+"""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import Any, Final
+
+from podlink.calls import BatchCall, Call
+from podlink.errors import ErrorCode, ErrorMetrics, StatefulError, translate
+from podlink.keys import shown_key
+
+DEBUG: Final = logging.DEBUG
+LOGGER: Final = logging.getLogger("podlink")
+LOGGER.addHandler(logging.NullHandler())
+
+_ANSWERS: Final = frozenset(
+    {
+        ErrorCode.INVALID_PARAMETER,
+        ErrorCode.NOT_FOUND,
+        ErrorCode.POD_NOT_FOUND,
+        ErrorCode.SERVICE_NOT_FOUND,
+        ErrorCode.LINK_EXISTS,
+    }
+)
+
+
+def log_success(call: Call[Any] | BatchCall[Any], started: float) -> None:
+    """One record of a finished operation that began at ``started`` (`time.perf_counter`)."""
+    LOGGER.debug("%s done", call.operation, extra=_fields(call.operation, call, started, None))
+
+
+def failure(
+    operation: str,
+    call: Call[Any] | BatchCall[Any] | None,
+    started: float,
+    raised: Exception,
+    metrics: ErrorMetrics,
+) -> StatefulError:
+    """Make our error of what was raised, count it, and make one record of it.
+
+    ``call`` is ``None`` when its arguments were refused.
+    """
+    if isinstance(raised, StatefulError):
+        error = raised
+    else:
+        script = isinstance(call, BatchCall) or (call is not None and call.script is not None)
+        write = isinstance(call, Call) and call.write
+        error = translate(raised, _doing(operation, call), script=script, write=write)
+    metrics.record(error)
+    level = DEBUG if error.code in _ANSWERS else logging.WARNING
+    if LOGGER.isEnabledFor(level):
+        fields = _fields(operation, call, started, error.code.value)
+        LOGGER.log(level, "%s failed: %s", operation, error, extra=fields)
+    return error
+
+
+def _doing(operation: str, call: Call[Any] | BatchCall[Any] | None) -> str:
+    """The operation and its first key, for messages."""
+    return f"{operation} at {shown_key(call.keys[0])}" if isinstance(call, Call) else operation
+
+
+def _fields(
+    operation: str, call: Call[Any] | BatchCall[Any] | None, started: float, code: str | None
+) -> dict[str, Any]:
+    return {
+        "operation": operation,
+        "namespace": None if call is None else call.namespace,
+        "service": None if call is None else call.service_name,
+        "uid": None if call is None else call.uid,
+        "pod": None if call is None else call.pod_id,
+        "duration": perf_counter() - started,
+        "code": code,
+    }
