@@ -1,13 +1,13 @@
 """A Redis inside the Python process: no server, time you can move.
 
-    >>> from redis_emulator import ManualClock, RedisEmulator
-    >>> emulator = RedisEmulator(clock=ManualClock())
-    >>> client = emulator.client(decode_responses=True)
-    >>> client.set("greeting", "hello", ex=60)
-    True
-    >>> emulator.clock.advance(61)
-    >>> client.get("greeting") is None
-    True
+>>> from redis_emulator import ManualClock, RedisEmulator
+>>> emulator = RedisEmulator(clock=ManualClock())
+>>> client = emulator.client(decode_responses=True)
+>>> client.set("greeting", "hello", ex=60)
+True
+>>> emulator.clock.advance(61)
+>>> client.get("greeting") is None
+True
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Where the emulator's time comes from. Nothing else in the package reads a clock.
 
-`SystemClock` asks the `time` module at every call, so that a test which freezes or moves Python's time
-(freezegun, time-machine) moves the emulator with it. `ManualClock` stands still until told otherwise.
+`SystemClock` asks the `time` module at every call, so that a test which freezes or moves Python's
+time (freezegun, time-machine) moves the emulator with it. `ManualClock` stands still until told
+otherwise.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Configuration parameters: names, defaults, and their current values as CONFIG GET prints them.
 
-The defaults are facts of the newest server and live in ``config.json``. What a parameter does is in the code
-that reads it.
+The defaults are facts of the newest server and live in ``config.json``. What a parameter does is in
+the code that reads it.
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ class RedisEmulator:
 
     @classmethod
     def named(cls, name: str = "") -> RedisEmulator:
-        """The emulator that everybody in this process shares under ``name``, made when first asked for."""
+        """The emulator that everybody in this process shares under ``name``, made when first
+        asked for.
+        """
         with _named_lock:
             if name not in _named:
                 _named[name] = cls()
@@ -105,7 +107,9 @@ class RedisEmulator:
         self._engine.reset()
 
     def snapshot(self) -> Snapshot:
-        """All keys of all databases as they are now. Costs what changes afterwards, not what is stored."""
+        """All keys of all databases as they are now. Costs what changes afterwards, not what is
+        stored.
+        """
         with self._engine.lock:
             return self._engine.server.journal.snapshot()
 

@@ -1,14 +1,14 @@
 """The engine: which command runs, when, and for whom. The only place with order.
 
-One lock, one command at a time, and never a wait. `Engine.execute` is the way in for every door. A plain
-client's command takes the short way: look up, check the argument count, expire what is due, call. Whatever
-needs more care (a transaction, a subscriber, a user with limits, an injected fault …) is flagged on the
-session, the server or the command, and goes through `_careful`, where the checks stand in the order in which
-the real server makes them.
+One lock, one command at a time, and never a wait. `Engine.execute` is the way in for every door. A
+plain client's command takes the short way: look up, check the argument count, expire what is due,
+call. Whatever needs more care (a transaction, a subscriber, a user with limits, an injected fault
+…) is flagged on the session, the server or the command, and goes through `_careful`, where the
+checks stand in the order in which the real server makes them.
 
-A blocked client is a `Blocked` note under each of its keys. A change of such a key puts the key on the ready
-list; when the command that made the change is over, `_serve` lets the waiting clients try in the order in
-which they came. A door is told through `Session.deliver`.
+A blocked client is a `Blocked` note under each of its keys. A change of such a key puts the key on
+the ready list; when the command that made the change is over, `_serve` lets the waiting clients try
+in the order in which they came. A door is told through `Session.deliver`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import threading
 from redis_emulator.clock import Clock, ManualClock
 from redis_emulator.commands import registry
 from redis_emulator.glob import glob
-from redis_emulator.keyspace import Database
 from redis_emulator.resp.types import (
     NO_REPLY,
     PENDING,
@@ -112,13 +111,17 @@ class Engine:
         return entry
 
     def tick(self) -> None:
-        """Let time have its effect: expire keys, time out blocked clients. Called when a clock moves."""
+        """Let time have its effect: expire keys, time out blocked clients. Called when a clock
+        moves.
+        """
         server = self.server
         with self.lock:
             server.now = now = self._ms()
             if now >= server.next_deadline:
                 server.expire_due(now)
-            for blocked in {id(b): b for waiting in server.waiting.values() for b in waiting}.values():
+            for blocked in {
+                id(b): b for waiting in server.waiting.values() for b in waiting
+            }.values():
                 if blocked.deadline is not None and blocked.deadline <= now:
                     self.unblock(blocked.session, blocked.on_timeout)
             if server.ready:
@@ -335,7 +338,4 @@ def _unknown_command(argv: list[bytes]) -> str:
 
 
 def _unknown_subcommand(entry: Entry, argv: list[bytes]) -> str:
-    return (
-        f"ERR unknown subcommand '{quote(argv[1][:128])}'. "
-        f"Try {entry.name.upper()} HELP."
-    )
+    return f"ERR unknown subcommand '{quote(argv[1][:128])}'. Try {entry.name.upper()} HELP."

@@ -1,7 +1,7 @@
 """Glob patterns as KEYS, SCAN, PSUBSCRIBE and ACL rules use them.
 
-``*`` any bytes, ``?`` one byte, ``[a-z]`` and ``[^a]`` classes, ``\\`` takes the next byte as it is. An
-unclosed class runs to the end of the pattern, as it does on the server.
+``*`` any bytes, ``?`` one byte, ``[a-z]`` and ``[^a]`` classes, ``\\`` takes the next byte as it
+is. An unclosed class runs to the end of the pattern, as it does on the server.
 """
 
 from __future__ import annotations

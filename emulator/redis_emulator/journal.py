@@ -1,10 +1,10 @@
 """Snapshots of the keyspace that cost what changed, not what is stored.
 
-Snapshots form a tree whose root is the present. Each other node keeps the difference that leads from it one
-step towards the root: for every key changed on that step, the value as it was. While some snapshot exists,
-the keyspace calls `Journal.note` before the first change of a key; restoring walks from the target to the
-root and swaps each difference with what it replaces, which turns the edge around and makes the target the
-root (Baker's rerooting of persistent arrays).
+Snapshots form a tree whose root is the present. Each other node keeps the difference that leads
+from it one step towards the root: for every key changed on that step, the value as it was. While
+some snapshot exists, the keyspace calls `Journal.note` before the first change of a key; restoring
+walks from the target to the root and swaps each difference with what it replaces, which turns the
+edge around and makes the target the root (Baker's rerooting of persistent arrays).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _Noted = tuple[object, "int | None"]
 
 
 class Snapshot:
-    """A state of all databases to which `RedisEmulator.restore` can go back, any number of times."""
+    """A state of all databases to which `RedisEmulator.restore` can go back, any number of
+    times."""
 
     __slots__ = ("__weakref__", "_difference", "_next", "_owner")
 

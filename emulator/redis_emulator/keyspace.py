@@ -1,9 +1,9 @@
 """Databases: keys, values, expiry, and word of every change.
 
-Time stands still during a command (`Server.now`), and the engine removes whatever is due before the command
-starts. A command therefore never meets an expired key, which is what lazy plus active expiry of a real server
-amount to. Due times wait in one heap for all databases; an entry that no longer matches its key is dropped
-when it comes up.
+Time stands still during a command (`Server.now`), and the engine removes whatever is due before the
+command starts. A command therefore never meets an expired key, which is what lazy plus active
+expiry of a real server amount to. Due times wait in one heap for all databases; an entry that no
+longer matches its key is dropped when it comes up.
 """
 
 from __future__ import annotations
@@ -221,8 +221,8 @@ class Database:
     def scan_order(self) -> SortedDict[int, dict[bytes, None]]:
         """Keys by scan position, kept up to date from the first call on.
 
-        A key's position depends on the key alone, so a cursor stays valid whatever is added or removed:
-        what is there from the first call to the last is returned.
+        A key's position depends on the key alone, so a cursor stays valid whatever is added or
+        removed: what is there from the first call to the last is returned.
         """
         if self.order is None:
             buckets: dict[int, dict[bytes, None]] = {}
@@ -260,7 +260,8 @@ def scan_position(key: bytes) -> int:
 
 
 class Deadlines:
-    """When which key is to be looked at. Outdated entries are harmless and swept when they prevail."""
+    """When which key is to be looked at. Outdated entries are harmless and swept when they
+    prevail."""
 
     __slots__ = ("heap",)
 

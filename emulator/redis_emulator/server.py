@@ -1,7 +1,8 @@
-"""What is true for the whole emulator: databases, clock, random, configuration, statistics, commands.
+"""What is true for the whole emulator: databases, clock, random, configuration, statistics,
+commands.
 
-One `Server` is one Redis. It holds state; deciding what happens in which order is the engine's business, and
-the hooks at the end are how state and commands reach the engine without importing it.
+One `Server` is one Redis. It holds state; deciding what happens in which order is the engine's
+business, and the hooks at the end are how state and commands reach the engine without importing it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Server:
     Args:
         clock: The source of time.
         version: What server to be, see `Version`.
-        seed: Seeds the random source of RANDOMKEY, SPOP and all others; None for an unpredictable one.
+        seed: Seeds the random source of RANDOMKEY, SPOP and all others; None for an unpredictable
+            one.
     """
 
     def __init__(self, *, clock: Clock, version: Version, seed: int | None) -> None:
@@ -81,7 +83,9 @@ class Server:
         self.now = self.started_at
         self.deadlines = Deadlines()
         self.next_deadline = 1 << 62
-        self.databases = [Database(self, index) for index in range(self.config.integer("databases"))]
+        self.databases = [
+            Database(self, index) for index in range(self.config.integer("databases"))
+        ]
         self.journal = Journal(self)
         self.sessions: dict[int, Session] = {}
         self.waiting: dict[tuple[int, bytes], list[Blocked]] = {}
@@ -103,7 +107,9 @@ class Server:
         self.on_touch: Callable[[Database, bytes], None] | None = None
 
     def restart(self) -> None:
-        """Forget configuration changes, scripts and statistics; the databases are the engine's to clear."""
+        """Forget configuration changes, scripts and statistics; the databases are the engine's
+        to clear.
+        """
         self.config = Config(self.version)
         self.random.seed(self.seed)
         self.modes.clear()
@@ -188,4 +194,3 @@ class Server:
 
 def _unbound(*_: object) -> Reply:
     raise RuntimeError("the server has no engine yet")
-

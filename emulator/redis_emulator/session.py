@@ -1,8 +1,9 @@
 """One client as the emulator sees it: identity, selected database, and the modes it is in.
 
-A session holds state and knows no command; the engine moves it and the doors listen to `deliver`. Whatever
-makes a session other than a plain logged-in client (a transaction, subscriptions, tracking, an ACL user with
-limits …) sets a flag that sends its commands through the engine's careful path.
+A session holds state and knows no command; the engine moves it and the doors listen to `deliver`.
+Whatever makes a session other than a plain logged-in client (a transaction, subscriptions,
+tracking, an ACL user with limits …) sets a flag that sends its commands through the engine's
+careful path.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ class Session:
         "authenticated",
         "backlog",
         "blocked",
+        "channels",
         "closing",
         "connected_at",
         "db",
-        "deny_blocking",
         "deliver",
+        "deny_blocking",
         "dirty",
         "flags",
         "id",
@@ -49,7 +51,6 @@ class Session:
         "script",
         "server",
         "shard_channels",
-        "channels",
         "special",
         "user",
         "watched",

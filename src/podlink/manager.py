@@ -323,13 +323,22 @@ def emulator_named(name: str) -> Any:
     Raises:
         NotFoundError: the emulator is not installed; the message says how to install it.
     """
+    return emulator_package().RedisEmulator.named(name)
+
+
+def emulator_package() -> Any:
+    """The package `redis_emulator`, imported when it is asked for.
+
+    Raises:
+        NotFoundError: it is not installed; the message says how to install it.
+    """
     try:
-        from redis_emulator import RedisEmulator
+        import redis_emulator
     except ImportError as error:
         raise NotFoundError(
             "an emulator:// URL needs the emulator: pip install 'podlink[emulator]'", error
         ) from error
-    return RedisEmulator.named(name)
+    return redis_emulator
 
 
 def server_version(info: Any) -> tuple[str | None, str | None]:

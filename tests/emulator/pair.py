@@ -1,6 +1,7 @@
 """The emulator beside a real server: one script of commands, two answers, compared to the letter.
 
-A `Pair` runs commands on both and compares what would stand on the wire: types, error texts, everything.
+A `Pair` runs commands on both and compares what would stand on the wire: types, error texts,
+everything.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytest_podlink import servers
-
-from redis_emulator import ManualClock, RedisEmulator
+from redis_emulator import RedisEmulator
 from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import NO_REPLY, PENDING
 from redis_emulator.session import Session
@@ -150,7 +150,8 @@ class Pair:
 
         Args:
             args: The command, as arguments or as one string.
-            key: Applied to both replies before comparing (``unordered``, or a rounding of your own).
+            key: Applied to both replies before comparing (``unordered``, or a rounding of your
+                own).
         """
         real, emulated = self.real(*args), self.emulated(*args)
         left, right = (real, emulated) if key is None else (key(real), key(emulated))

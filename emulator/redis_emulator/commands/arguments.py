@@ -1,4 +1,5 @@
-"""Reading argument bytes: numbers as the server accepts them, option words, and the errors it gives."""
+"""Reading argument bytes: numbers as the server accepts them, option words, and the errors it
+gives."""
 
 from __future__ import annotations
 

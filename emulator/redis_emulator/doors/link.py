@@ -1,8 +1,8 @@
 """The in-process wire between one redis-py connection and its session.
 
-`Link` takes the place of the socket: argument values go in as redis-py would encode them, replies come out as
-redis-py's own parsers would have read them, for either protocol and any redis-py from 5 on. What waits is
-decided by the two connection classes; a link only knows how to wake them.
+`Link` takes the place of the socket: argument values go in as redis-py would encode them, replies
+come out as redis-py's own parsers would have read them, for either protocol and any redis-py from 5
+on. What waits is decided by the two connection classes; a link only knows how to wake them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The connection class behind `RedisEmulator.client`.
 
-It is redis-py's own abstract connection with the socket replaced by a `Link`, so that handshakes, retries,
-health checks, pools, pipelines and pub/sub are redis-py's.
+It is redis-py's own abstract connection with the socket replaced by a `Link`, so that handshakes,
+retries, health checks, pools, pipelines and pub/sub are redis-py's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from redis_emulator.engine import Engine
 from redis_emulator.resp.types import Push, Reply
 
 _UNSET: Any = object()
-_PUSH_TAKES_MORE = "disable_decoding" in inspect.signature(_RESP3Parser.handle_push_response).parameters
+_PUSH_TAKES_MORE = (
+    "disable_decoding" in inspect.signature(_RESP3Parser.handle_push_response).parameters
+)
 POLL_SECONDS = 0.05
 """How often a waiting client looks at a clock that nobody announces the moves of."""
 

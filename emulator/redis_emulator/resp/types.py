@@ -1,9 +1,9 @@
 """The values a command replies with, none of them tied to RESP2 or RESP3.
 
 Plain Python values stand for what both protocols have: ``bytes`` a bulk string, ``int`` an integer,
-``None`` null, ``list`` an array. The classes below are what RESP3 adds, and ``lower`` is the only place
-that says what each becomes for a RESP2 client. ``bool``, ``float`` and ``dict`` are RESP3's boolean, double
-and map.
+``None`` null, ``list`` an array. The classes below are what RESP3 adds, and ``lower`` is the only
+place that says what each becomes for a RESP2 client. ``bool``, ``float`` and ``dict`` are RESP3's
+boolean, double and map.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ def format_double(value: float) -> bytes:
 
 
 def lower(reply: Reply) -> Reply:
-    """What a RESP2 client gets for ``reply``: only bytes, integers, None, lists, statuses, errors."""
+    """What a RESP2 client gets for ``reply``: only bytes, integers, None, lists, statuses,
+    errors.
+    """
     kind = type(reply)
     if kind is bytes or kind is int or reply is None:
         return reply

@@ -1,7 +1,8 @@
 """Read the command table from running servers: ``python -m redis_emulator.table REDIS VALKEY``.
 
-Both arguments are URLs. The newest Redis gives the rows; the Valkey server says which of them it shares, and
-adds its own. Each group's rows are written to one JSON file beside this module, a row a line.
+Both arguments are URLs. The newest Redis gives the rows; the Valkey server says which of them it
+shares, and adds its own. Each group's rows are written to one JSON file beside this module, a row a
+line.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def main() -> None:
     for name in sorted(rows):
         groups.setdefault(rows[name]["group"], {})[name] = rows[name]
     for group, members in groups.items():
-        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in members.items())
+        lines = ",\n".join(
+            f"{json.dumps(name)}: {json.dumps(row)}" for name, row in members.items()
+        )
         Path(__file__).with_name(f"{group}.json").write_text(f"{{\n{lines}\n}}\n", "utf-8")
 
 

@@ -1,7 +1,8 @@
 """A hash: fields, values, and the times at which fields expire.
 
-It is a dict, so reading a field costs a dict lookup. Redis keeps a small hash as one flat listpack and turns
-it into a hash table for good once it outgrows the configured limits; `compact` remembers which one it is.
+It is a dict, so reading a field costs a dict lookup. Redis keeps a small hash as one flat listpack
+and turns it into a hash table for good once it outgrows the configured limits; `compact` remembers
+which one it is.
 """
 
 from __future__ import annotations
