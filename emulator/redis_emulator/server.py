@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis_emulator.clock import Clock
 from redis_emulator.config import Config
@@ -192,5 +192,5 @@ class Server:
         session.deliver(Push(parts))
 
 
-def _unbound(*_: object) -> Reply:
+def _unbound(*_: object) -> Any:
     raise RuntimeError("the server has no engine yet")

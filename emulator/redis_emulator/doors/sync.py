@@ -25,6 +25,7 @@ _UNSET: Any = object()
 _PUSH_TAKES_MORE = (
     "disable_decoding" in inspect.signature(_RESP3Parser.handle_push_response).parameters
 )
+_HEALTH_CLOCK = time.time if redis.__version__.startswith("5.") else time.monotonic
 POLL_SECONDS = 0.05
 """How often a waiting client looks at a clock that nobody announces the moves of."""
 
@@ -142,7 +143,7 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
             if push_request:
                 break
         if self.health_check_interval:
-            self._health_checked()
+            self.next_health_check = _HEALTH_CLOCK() + self.health_check_interval
         if isinstance(reply, ResponseError):
             try:
                 raise reply
@@ -161,10 +162,6 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
         if _PUSH_TAKES_MORE:
             return self._parser.handle_push_response(message, False, True)
         return self._parser.handle_push_response(message)
-
-    def _health_checked(self) -> None:
-        now = time.monotonic() if self.next_health_check < 1e9 else time.time()
-        self.next_health_check = now + self.health_check_interval
 
     def _wait(self, timeout: float | None) -> bool:
         """Wait for the inbox to fill; whether it did within ``timeout`` seconds."""
