@@ -1,4 +1,4 @@
-"""Settings of our own test suite. A user's suite needs none of them: the plugin comes with podlink."""
+"""Settings of our own test suite. A user's needs none of them: the plugin comes with podlink."""
 
 from hypothesis import settings
 

@@ -62,7 +62,8 @@ class Backend(ABC):
     def reset(self) -> None:
         """Empty the store."""
 
-    def release(self) -> None:  # noqa: B027 (nothing to close is a fair answer)
+    @abstractmethod
+    def release(self) -> None:
         """Close the clients that were handed out."""
 
     def close(self) -> None:
@@ -81,10 +82,13 @@ class EmulatorBackend(Backend):
         self.name = EMULATOR
         self.emulator = emulator
         self.clock = EmulatorClock(emulator.clock)
+        self._clients: list[redis.Redis] = []
 
     def client(self, **options: Any) -> redis.Redis:
         """As `RedisEmulator.client`."""
-        return self.emulator.client(**options)
+        client = self.emulator.client(**options)
+        self._clients.append(client)
+        return client
 
     def async_client(self, **options: Any) -> redis.asyncio.Redis:
         """As `RedisEmulator.async_client`."""
@@ -93,6 +97,17 @@ class EmulatorBackend(Backend):
     def reset(self) -> None:
         """Empty the store."""
         self.emulator.reset()
+
+    def release(self) -> None:
+        """Close the clients that were handed out; those of asyncio hold nothing."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+
+    def close(self) -> None:
+        """Let go of the emulator."""
+        super().close()
+        self.emulator.close()
 
     def __str__(self) -> str:
         return "in this process"

