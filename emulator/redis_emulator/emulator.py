@@ -12,6 +12,7 @@ import redis.asyncio
 from redis_emulator.clock import Clock, SystemClock
 from redis_emulator.doors.aio import AsyncEmulatorConnection
 from redis_emulator.doors.sync import EmulatorConnection
+from redis_emulator.doors.tcp import TcpServer
 from redis_emulator.engine import Engine
 from redis_emulator.journal import Snapshot
 from redis_emulator.version import Version
@@ -101,6 +102,21 @@ class RedisEmulator:
         client = redis.asyncio.Redis(connection_pool=pool, single_connection_client=single)
         client.auto_close_connection_pool = True
         return client
+
+    def serve(
+        self, *, host: str = "127.0.0.1", port: int | None = 0, unixsocket: str | None = None
+    ) -> TcpServer:
+        """Listen for clients of any kind, as a context manager.
+
+        Args:
+            host: The address to listen on.
+            port: The port; 0 takes a free one, None listens on no port.
+            unixsocket: Path of a unix socket to listen on as well.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
+        return TcpServer(self._engine, host=host, port=port, unixsocket=unixsocket)
 
     def reset(self) -> None:
         """Back to a fresh server: no keys, scripts, or changed settings. Clients stay connected."""

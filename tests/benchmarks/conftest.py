@@ -1,0 +1,123 @@
+"""Contenders, and the table of ratios that ``make bench`` ends with.
+
+Every benchmark belongs to a group (one operation) and has one contender; a ratio compares two contenders of
+one group within one run, by the time of their fastest round. Nothing here asserts a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+from podlink.scripts import SCRIPTS
+from pytest_podlink import servers
+from redis.connection import Connection
+
+from redis_emulator import RedisEmulator
+
+ALONE = "redis-py alone"
+EMULATOR = "emulator"
+FAKEREDIS = "fakeredis"
+SERVER = "real server"
+CONTENDERS = (ALONE, EMULATOR, FAKEREDIS, SERVER)
+
+Ratio = tuple[str, str, str, float]
+RATIOS: list[Ratio] = []
+"""Group, contender, the one it is compared with, and how many times as fast it is to be."""
+
+
+class Silent(Connection):  # type: ignore[misc]
+    """A connection that does nothing: what redis-py itself costs."""
+
+    answer: Any = None
+
+    def connect(self) -> None:
+        self._sock = self
+
+    def connect_check_health(self, *_: Any, **__: Any) -> None:
+        self._sock = self
+
+    def disconnect(self, *_: Any, **__: Any) -> None:
+        self._sock = None
+
+    def send_command(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def can_read(self, timeout: float = 0) -> bool:
+        return False
+
+    def read_response(self, *_: Any, **__: Any) -> Any:
+        return self.answer
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of a client, and what a server would answer."""
+
+    name: str
+    run: Callable[[redis.Redis], object]
+    answer: object
+
+
+LINK = b"sf:{bench:lk:user}chat", b"sf:{bench:lk:user}", b"sf:{bench:lk:user}chat@"
+SET_LINK = SCRIPTS["set_linked_pod"]
+OPERATIONS = (
+    Operation("GET", lambda c: c.get("key:1"), b"x" * 10),
+    Operation("SET", lambda c: c.set("key:1", "x" * 10), b"OK"),
+    Operation("HSET", lambda c: c.hset("hash", "field", "value"), 0),
+    Operation(
+        "EVALSHA set-link",
+        lambda c: c.evalsha(SET_LINK.sha, 3, *LINK, b"chat", b"1", b"-1", b"0"),
+        1,
+    ),
+)
+
+
+@pytest.fixture(scope="session")
+def real_server() -> Iterator[servers.Server]:
+    """A real Redis."""
+    with servers.start("redis-8.2") as server:
+        yield server
+
+
+@pytest.fixture
+def contender(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """A client of the contender that the test is parametrized with."""
+    name = request.param
+    if name == ALONE:
+        client = redis.Redis(connection_pool=redis.ConnectionPool(connection_class=Silent))
+    elif name == EMULATOR:
+        client = RedisEmulator().client()
+    elif name == FAKEREDIS:
+        client = fakeredis.FakeRedis()
+    else:
+        server = request.getfixturevalue("real_server")
+        client = redis.Redis(port=server.port)
+    if name != ALONE:
+        client.flushall()
+        client.script_load(SET_LINK.source)
+    yield client
+    client.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    session = getattr(config, "_benchmarksession", None)
+    if session is None:
+        return
+    fastest = {
+        (bench.group, bench.extra_info["contender"]): bench.stats.min
+        for bench in session.benchmarks
+        if "contender" in bench.extra_info
+    }
+    terminalreporter.section("ratios")
+    for group, one, other, wanted in RATIOS:
+        if (group, one) in fastest and (group, other) in fastest:
+            ratio = fastest[group, other] / fastest[group, one]
+            verdict = "reached" if ratio >= wanted else "MISSED"
+            terminalreporter.write_line(
+                f"{group:<28} {one} / {other}: {ratio:.2f}  (wanted {wanted:g}, {verdict})"
+            )
