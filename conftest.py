@@ -1,9 +1,16 @@
 """Settings of our own test suite. A user's needs none of them: the plugin comes with podlink."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]
 
 # A busy machine is slow without being wrong.
 settings.register_profile("podlink", deadline=None, print_blob=True)
+settings.register_profile(
+    "conformance",
+    settings.get_profile("podlink"),
+    max_examples=2_000,
+    stateful_step_count=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("podlink")

@@ -1,0 +1,66 @@
+# Every target first makes the environment it needs, once, in $(VENV), from the first CPython >= 3.10
+# found. Another one: make test PYTHON=python3.12 VENV=.venv-3.12. More for the program: ARGS=…
+
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+	&& { echo "$$python"; break; }; done)
+endif
+
+# All that is found, and these whatever is found: a run that does not meet them fails.
+SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
+	$$($(BIN)/python -c 'import sys; print("--stateful-backend valkey-9.1" * (sys.version_info >= (3, 11)))')
+
+.PHONY: help demo test lint bench conformance wheel clean
+
+help:
+	@echo 'make demo         watch users being linked to pods'
+	@echo 'make test         the test suite, on the emulator and on real servers'
+	@echo 'make conformance  the state machine, 2,000 examples on every server'
+	@echo 'make bench        speed beside other ways to the same end'
+	@echo 'make lint         ruff and mypy'
+	@echo 'make wheel        build the wheel and try it in a clean environment'
+
+demo: $(READY)
+	$(BIN)/podlink demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/pytest -n auto --dist loadgroup --ignore=tests/benchmarks -p no:benchmark $(SERVERS) $(ARGS)
+
+conformance: $(READY)
+	$(BIN)/pytest -n auto -p no:benchmark --timeout=0 --hypothesis-profile=conformance \
+		--pyargs pytest_podlink.conformance $(SERVERS) $(ARGS)
+
+bench: $(READY)
+	$(BIN)/pytest -s tests/benchmarks $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(READY)
+	rm -rf dist build/smoke
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m venv build/smoke
+	build/smoke/bin/pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[cli,emulator]"
+	cd build/smoke && bin/podlink ping emulator:// && bin/podlink demo --users 100
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'podlink needs CPython 3.10 or newer: none found as python3 or' \
+		'python3.10 … python3.13; name one with make PYTHON=…' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo 'podlink needs CPython 3.10 or newer: $(PYTHON) is older or does not run' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' || { echo '$(PYTHON) cannot make environments: install' \
+		'its venv package (Debian: apt-get install python3-venv)' >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
