@@ -76,6 +76,15 @@ class Database:
         self.access[key] = server.now
         return value
 
+    def peek(self, key: bytes) -> object | None:
+        """Like `lookup`, but the key does not count as used: what EXISTS, TYPE, TTL and OBJECT
+        do."""
+        value = self.data.get(key)
+        if value is None:
+            return self.lookup(key)
+        self.server.hits += 1
+        return value
+
     def writable(self, key: bytes) -> object | None:
         """The value at ``key`` to be changed in place, or None."""
         value = self.data.get(key)
@@ -128,16 +137,38 @@ class Database:
         if self.journal is not None:
             for key in self.data:
                 self.journal.note(self, key)
-        for key, sessions in self.watchers.items():
-            if key in self.data:
-                for session in sessions:
-                    session.dirty = True
+        gone = self.data
         self.data = {}
         self.expires = {}
         self.access = {}
         self.hash_deadlines = {}
         self.order = None
+        self._touch_observed(gone)
         return count
+
+    def exchange(self, other: Database) -> None:
+        """Swap all keys with ``other``; clients stay with the number of their database."""
+        if self.journal is not None:
+            for key in (*self.data, *other.data):
+                self.journal.note(self, key)
+                self.journal.note(other, key)
+        for attribute in ("data", "expires", "access", "hash_deadlines", "order"):
+            mine = getattr(self, attribute)
+            setattr(self, attribute, getattr(other, attribute))
+            setattr(other, attribute, mine)
+        for db, before in ((self, other.data), (other, self.data)):
+            for deadlines in (db.expires, db.hash_deadlines):
+                for key, at in deadlines.items():
+                    self.server.schedule(at, db.index, key)
+            db._touch_observed({**before, **db.data})
+
+    def _touch_observed(self, keys: dict[bytes, object]) -> None:
+        for key in [key for key in self.watchers if key in keys]:
+            for session in self.watchers[key]:
+                session.dirty = True
+        for index, key in tuple(self.server.waiting):
+            if index == self.index and key in keys:
+                self.server.ready.append((self, key))
 
     def set_expiry(self, key: bytes, at: int | None) -> None:
         """Let ``key`` expire at ``at`` (milliseconds since the epoch), or never when None."""

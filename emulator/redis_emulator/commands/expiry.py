@@ -1,0 +1,137 @@
+"""When keys expire: setting, reading and dropping their time to live.
+
+A time that has come already deletes the key at once. Times are kept as absolute milliseconds; what
+is too large for 64 bits is refused.
+"""
+
+from __future__ import annotations
+
+from redis_emulator.commands.arguments import INT64_MAX, INT64_MIN, parse_integer
+from redis_emulator.commands.registry import command
+from redis_emulator.keyspace import EXPIRED, GENERIC, Database
+from redis_emulator.resp.types import RedisError, Reply, quote
+from redis_emulator.session import Session
+
+_NX_ALONE = "ERR NX and XX, GT or LT options at the same time are not compatible"
+_GT_LT = "ERR GT and LT options at the same time are not compatible"
+
+
+@command("expire")
+def expire(ctx: Session, argv: list[bytes]) -> Reply:
+    return _expire(ctx, argv, unit=1000, base=ctx.server.now)
+
+
+@command("pexpire")
+def pexpire(ctx: Session, argv: list[bytes]) -> Reply:
+    return _expire(ctx, argv, unit=1, base=ctx.server.now)
+
+
+@command("expireat")
+def expireat(ctx: Session, argv: list[bytes]) -> Reply:
+    return _expire(ctx, argv, unit=1000, base=0)
+
+
+@command("pexpireat")
+def pexpireat(ctx: Session, argv: list[bytes]) -> Reply:
+    return _expire(ctx, argv, unit=1, base=0)
+
+
+def _expire(ctx: Session, argv: list[bytes], unit: int, base: int) -> Reply:
+    options = _options(ctx, argv) if len(argv) > 3 else ()
+    amount = parse_integer(argv[2])
+    at = amount * unit + base
+    if not INT64_MIN <= amount * unit <= INT64_MAX or at > INT64_MAX:
+        raise RedisError(_invalid_time(ctx, argv[0].decode().lower()))
+    db, key = ctx.db, argv[1]
+    if db.writable(key) is None or (options and not _allowed(options, db.expires.get(key), at)):
+        return 0
+    if at > ctx.server.now:
+        db.set_expiry(key, at)
+        db.changed(key, b"expire", GENERIC)
+    else:
+        expire_now(db, key)
+    return 1
+
+
+def expire_now(db: Database, key: bytes) -> None:
+    """Delete ``key`` because a client gave it an expiry in the past."""
+    db.remove(key)
+    version = db.server.version
+    if version.flavour == "valkey" and version.number >= (9, 0, 0):
+        db.changed(key, b"expired", EXPIRED)
+    else:
+        db.changed(key, b"del", GENERIC)
+
+
+def _options(ctx: Session, argv: list[bytes]) -> frozenset[bytes]:
+    if ctx.server.version.compatible < (7, 0, 0):
+        name = argv[0].decode().lower()
+        raise RedisError(f"ERR wrong number of arguments for '{name}' command")
+    options = frozenset(option.upper() for option in argv[3:])
+    for option in argv[3:]:
+        if option.upper() not in (b"NX", b"XX", b"GT", b"LT"):
+            raise RedisError(f"ERR Unsupported option {quote(option)}")
+    if b"NX" in options and len(options) > 1:
+        raise RedisError(_NX_ALONE)
+    if b"GT" in options and b"LT" in options:
+        raise RedisError(_GT_LT)
+    return options
+
+
+def _allowed(options: frozenset[bytes], current: int | None, at: int) -> bool:
+    if current is None:
+        return b"XX" not in options and b"GT" not in options
+    return not (
+        b"NX" in options
+        or (b"GT" in options and at <= current)
+        or (b"LT" in options and at >= current)
+    )
+
+
+def _invalid_time(ctx: Session, name: str) -> str:
+    if ctx.server.version.compatible < (7, 0, 0):
+        return f"ERR invalid expire time in {name}"
+    return f"ERR invalid expire time in '{name}' command"
+
+
+@command("ttl")
+def ttl(ctx: Session, argv: list[bytes]) -> Reply:
+    left = _time_left(ctx, argv[1])
+    return left if left < 0 else (left + 500) // 1000
+
+
+@command("pttl")
+def pttl(ctx: Session, argv: list[bytes]) -> Reply:
+    return _time_left(ctx, argv[1])
+
+
+@command("expiretime")
+def expiretime(ctx: Session, argv: list[bytes]) -> Reply:
+    at = _expires_at(ctx, argv[1])
+    return at if at < 0 else (at + 500) // 1000
+
+
+@command("pexpiretime")
+def pexpiretime(ctx: Session, argv: list[bytes]) -> Reply:
+    return _expires_at(ctx, argv[1])
+
+
+def _expires_at(ctx: Session, key: bytes) -> int:
+    if ctx.db.peek(key) is None:
+        return -2
+    return ctx.db.expires.get(key, -1)
+
+
+def _time_left(ctx: Session, key: bytes) -> int:
+    at = _expires_at(ctx, key)
+    return at if at < 0 else at - ctx.server.now
+
+
+@command("persist")
+def persist(ctx: Session, argv: list[bytes]) -> Reply:
+    db, key = ctx.db, argv[1]
+    if db.writable(key) is None or key not in db.expires:
+        return 0
+    db.set_expiry(key, None)
+    db.changed(key, b"persist", GENERIC)
+    return 1

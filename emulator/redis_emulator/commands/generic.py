@@ -1,0 +1,197 @@
+"""Keys whatever they hold: deleting, naming, copying, moving, and whole databases.
+
+Expiry is in `expiry`, iteration in `scan`, what OBJECT tells in `object`, serialised values in
+`dump`.
+"""
+
+from __future__ import annotations
+
+import copy as copying
+
+from redis_emulator.commands.arguments import NO_SUCH_KEY, parse_integer, syntax_error
+from redis_emulator.commands.registry import command
+from redis_emulator.glob import glob
+from redis_emulator.keyspace import GENERIC, Database
+from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString
+from redis_emulator.session import Session
+from redis_emulator.values.hash import Hash
+from redis_emulator.values.kinds import type_name
+
+_INT32 = "ERR value is out of range, value must between -2147483648 and 2147483647"
+_SAME_OBJECT = "ERR source and destination objects are the same"
+_DB_OUT_OF_RANGE = "ERR DB index is out of range"
+
+
+def put(db: Database, key: bytes, value: object, expires_at: int | None) -> None:
+    """Store a whole value at ``key`` as a new key; ``expires_at`` is in epoch milliseconds."""
+    db.remove(key)
+    db.set(key, value)
+    if expires_at is not None:
+        db.set_expiry(key, expires_at)
+    if type(value) is Hash and (deadline := value.next_deadline()) is not None:
+        db.schedule_fields(key, deadline)
+
+
+@command("del", "unlink")
+def delete(ctx: Session, argv: list[bytes]) -> Reply:
+    db = ctx.db
+    count = 0
+    for key in argv[1:]:
+        if db.remove(key):
+            db.changed(key, b"del", GENERIC)
+            count += 1
+    return count
+
+
+@command("exists")
+def exists(ctx: Session, argv: list[bytes]) -> Reply:
+    peek = ctx.db.peek
+    return sum(peek(key) is not None for key in argv[1:])
+
+
+@command("touch")
+def touch(ctx: Session, argv: list[bytes]) -> Reply:
+    lookup = ctx.db.lookup
+    return sum(lookup(key) is not None for key in argv[1:])
+
+
+@command("type")
+def type_(ctx: Session, argv: list[bytes]) -> Reply:
+    value = ctx.db.peek(argv[1])
+    return SimpleString(b"none" if value is None else type_name(value))
+
+
+@command("keys")
+def keys(ctx: Session, argv: list[bytes]) -> Reply:
+    if argv[1] == b"*":
+        return list(ctx.db.data)
+    return list(filter(glob(argv[1]), ctx.db.data))
+
+
+@command("randomkey")
+def randomkey(ctx: Session, argv: list[bytes]) -> Reply:
+    if not ctx.db.data:
+        return None
+    random = ctx.server.random
+    order = ctx.db.scan_order()
+    _, bucket = order.peekitem(random.randrange(len(order)))
+    return random.choice(list(bucket))
+
+
+@command("rename")
+def rename(ctx: Session, argv: list[bytes]) -> Reply:
+    _rename(ctx.db, argv[1], argv[2], only_if_absent=False)
+    return OK
+
+
+@command("renamenx")
+def renamenx(ctx: Session, argv: list[bytes]) -> Reply:
+    return int(_rename(ctx.db, argv[1], argv[2], only_if_absent=True))
+
+
+def _rename(db: Database, source: bytes, target: bytes, *, only_if_absent: bool) -> bool:
+    value = db.writable(source)
+    if value is None:
+        raise RedisError(NO_SUCH_KEY)
+    if source == target or (only_if_absent and target in db.data):
+        return not only_if_absent
+    put(db, target, value, db.expires.get(source))
+    db.remove(source)
+    db.changed(source, b"rename_from", GENERIC)
+    db.changed(target, b"rename_to", GENERIC)
+    return True
+
+
+@command("copy")
+def copy(ctx: Session, argv: list[bytes]) -> Reply:
+    source, target = argv[1], argv[2]
+    db, replace = ctx.db, False
+    place = 3
+    while place < len(argv):
+        option = argv[place].upper()
+        if option == b"REPLACE":
+            replace = True
+        elif option == b"DB" and place + 1 < len(argv):
+            place += 1
+            db = _database(ctx, argv[place])
+        else:
+            raise syntax_error()
+        place += 1
+    if source == target and db is ctx.db:
+        raise RedisError(_SAME_OBJECT)
+    value = ctx.db.lookup(source)
+    if value is None or (target in db.data and not replace):
+        return 0
+    put(db, target, copying.copy(value), ctx.db.expires.get(source))
+    db.changed(target, b"copy_to", GENERIC)
+    return 1
+
+
+@command("move")
+def move(ctx: Session, argv: list[bytes]) -> Reply:
+    key = argv[1]
+    source, target = ctx.db, _database(ctx, argv[2])
+    if source is target:
+        raise RedisError(_SAME_OBJECT)
+    value = source.writable(key)
+    if value is None or key in target.data:
+        return 0
+    put(target, key, value, source.expires.get(key))
+    source.remove(key)
+    source.changed(key, b"move_from", GENERIC)
+    target.changed(key, b"move_to", GENERIC)
+    return 1
+
+
+@command("swapdb")
+def swapdb(ctx: Session, argv: list[bytes]) -> Reply:
+    first = _int32(argv[1], "ERR invalid first DB index", "ERR invalid first DB index")
+    second = _int32(argv[2], "ERR invalid second DB index", "ERR invalid second DB index")
+    databases = ctx.server.databases
+    for index in (first, second):
+        if not 0 <= index < len(databases):
+            raise RedisError(_DB_OUT_OF_RANGE)
+    if first != second:
+        databases[first].exchange(databases[second])
+    ctx.server.dirty += 1
+    return OK
+
+
+@command("flushdb")
+def flushdb(ctx: Session, argv: list[bytes]) -> Reply:
+    _check_flush_mode(argv)
+    ctx.server.dirty += ctx.db.clear()
+    return OK
+
+
+@command("flushall")
+def flushall(ctx: Session, argv: list[bytes]) -> Reply:
+    _check_flush_mode(argv)
+    for db in ctx.server.databases:
+        ctx.server.dirty += db.clear()
+    return OK
+
+
+def _check_flush_mode(argv: list[bytes]) -> None:
+    if len(argv) > 2 or (len(argv) == 2 and argv[1].upper() not in (b"SYNC", b"ASYNC")):
+        raise syntax_error()
+
+
+@command("dbsize")
+def dbsize(ctx: Session, argv: list[bytes]) -> Reply:
+    return len(ctx.db.data)
+
+
+def _database(ctx: Session, raw: bytes) -> Database:
+    index = _int32(raw)
+    databases = ctx.server.databases
+    if not 0 <= index < len(databases):
+        raise RedisError(_DB_OUT_OF_RANGE)
+    return databases[index]
+
+
+def _int32(raw: bytes, not_an_integer: str | None = None, out_of_range: str = _INT32) -> int:
+    value = parse_integer(raw) if not_an_integer is None else parse_integer(raw, not_an_integer)
+    if not -(1 << 31) <= value < 1 << 31:
+        raise RedisError(out_of_range)
+    return value

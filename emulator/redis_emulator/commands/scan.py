@@ -1,0 +1,116 @@
+"""SCAN, and the options it shares with HSCAN, SSCAN and ZSCAN.
+
+The cursor is a position in the order that `Database.scan_order` keeps: a key's place depends on its
+name alone. So what is there from the first call of an iteration to the last is returned, once,
+whatever else comes and goes in between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.registry import command
+from redis_emulator.glob import glob
+from redis_emulator.resp.types import RedisError, Reply, quote
+from redis_emulator.session import Session
+from redis_emulator.values.kinds import TYPE_NAMES, type_name
+
+_INVALID_CURSOR = "ERR invalid cursor"
+_CURSOR = re.compile(rb"\s*([+-]?)([0-9]+)").fullmatch
+_UINT64 = 1 << 64
+
+
+@dataclass(slots=True)
+class ScanOptions:
+    """What follows the cursor.
+
+    Attributes:
+        match: Tells whether a name matches the MATCH pattern; None without one.
+        count: COUNT, how much work to do, at least 1.
+        type: TYPE in lower case (SCAN alone).
+        values: False after NOVALUES (HSCAN alone).
+    """
+
+    match: Callable[[bytes], re.Match[bytes] | None] | None = None
+    count: int = 10
+    type: bytes | None = None
+    values: bool = True
+
+
+def parse_cursor(ctx: Session, raw: bytes) -> int:
+    """A cursor as strtoull reads it, with the strictness that grew over the versions.
+
+    Raises:
+        RedisError: It is not a number of 64 bits.
+    """
+    lenient = ctx.server.version.compatible < (7, 2, 0)
+    if lenient and raw == b"":
+        return 0
+    parts = _CURSOR(raw)
+    if parts is None or (raw[:1].isspace() if lenient else _plain_negative(raw)):
+        raise RedisError(_INVALID_CURSOR)
+    cursor = int(parts[2])
+    if cursor >= _UINT64:
+        raise RedisError(_INVALID_CURSOR)
+    return -cursor % _UINT64 if parts[1] == b"-" else cursor
+
+
+def _plain_negative(raw: bytes) -> bool:
+    return re.fullmatch(rb"-[1-9][0-9]{0,18}", raw) is not None and int(raw) >= -_UINT64 // 2
+
+
+def parse_options(ctx: Session, argv: list[bytes], place: int) -> ScanOptions:
+    """The options of SCAN, HSCAN, SSCAN or ZSCAN from ``argv[place]`` on.
+
+    Raises:
+        RedisError: An option is unknown here, lacks its value, or has a wrong one.
+    """
+    name = argv[0].upper()
+    options = ScanOptions()
+    while place < len(argv):
+        option = argv[place].upper()
+        value = argv[place + 1] if place + 1 < len(argv) else None
+        place += 2
+        if option == b"COUNT" and value is not None:
+            options.count = parse_integer(value)
+            if options.count < 1:
+                raise syntax_error()
+        elif option == b"MATCH" and value is not None:
+            options.match = None if value == b"*" else glob(value)
+        elif option == b"TYPE" and value is not None and name == b"SCAN":
+            options.type = _known_type(ctx, value)
+        elif option == b"NOVALUES" and ctx.server.version.number >= (7, 4, 0):
+            if name != b"HSCAN":
+                raise RedisError("ERR NOVALUES option can only be used in HSCAN")
+            options.values = False
+            place -= 1
+        else:
+            raise syntax_error()
+    return options
+
+
+def _known_type(ctx: Session, name: bytes) -> bytes:
+    if ctx.server.version.flavour == "valkey" and ctx.server.version.number >= (9, 0, 0):
+        if name.lower() not in TYPE_NAMES.values():
+            raise RedisError(f"ERR unknown type name '{quote(name)}'")
+    return name.lower()
+
+
+@command("scan")
+def scan(ctx: Session, argv: list[bytes]) -> Reply:
+    cursor = parse_cursor(ctx, argv[1])
+    options = parse_options(ctx, argv, 2)
+    order = ctx.db.scan_order()
+    positions = list(islice(order.irange(minimum=cursor), options.count + 1))
+    following = positions.pop() if len(positions) > options.count else 0
+    names = [name for position in positions for name in order[position]]
+    if options.match is not None:
+        names = list(filter(options.match, names))
+    if options.type is not None:
+        data = ctx.db.data
+        names = [name for name in names if type_name(data[name]) == options.type]
+    return [b"%d" % following, names]

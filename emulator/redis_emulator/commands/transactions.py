@@ -1,0 +1,83 @@
+"""MULTI, EXEC and WATCH.
+
+The engine queues: while a session has a queue, it answers QUEUED and appends what it would have
+run, or marks the queue as failed when the command is refused. A watched key is registered with its
+database, whose changes make the session dirty. What is left for these commands is to start, to run,
+and to end.
+"""
+
+from __future__ import annotations
+
+from redis_emulator.commands.registry import command
+from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
+from redis_emulator.session import Blocked, Session
+
+
+@command("multi")
+def multi(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.queue is not None:
+        raise _refused(ctx, "multi", "ERR MULTI calls can not be nested")
+    ctx.queue = []
+    ctx.refresh()
+    return OK
+
+
+@command("exec")
+def exec_(ctx: Session, argv: list[bytes]) -> Reply:
+    queue = ctx.queue
+    if queue is None:
+        raise RedisError("ERR EXEC without MULTI")
+    failed, dirty = ctx.queue_failed, ctx.dirty
+    ctx.end_transaction()
+    if failed:
+        raise RedisError("EXECABORT Transaction discarded because of previous errors.")
+    if dirty:
+        return NULL_ARRAY
+    denied, ctx.deny_blocking = ctx.deny_blocking, True
+    try:
+        replies: list[Reply] = []
+        for entry, queued in queue:
+            try:
+                reply = ctx.server.call(ctx, entry, queued)
+            except RedisError as error:
+                reply = error
+            replies.append(reply.on_timeout if type(reply) is Blocked else reply)
+        return replies
+    finally:
+        ctx.deny_blocking = denied
+
+
+@command("discard")
+def discard(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.queue is None:
+        raise RedisError("ERR DISCARD without MULTI")
+    ctx.end_transaction()
+    return OK
+
+
+@command("watch")
+def watch(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.queue is not None:
+        raise _refused(ctx, "watch", "ERR WATCH inside MULTI is not allowed")
+    if ctx.dirty:
+        return OK
+    db = ctx.db
+    for key in argv[1:]:
+        ctx.watched.add((db, key))
+        db.watchers.setdefault(key, set()).add(ctx)
+    ctx.server.refresh()
+    return OK
+
+
+@command("unwatch")
+def unwatch(ctx: Session, argv: list[bytes]) -> Reply:
+    ctx.unwatch()
+    return OK
+
+
+def _refused(ctx: Session, name: str, text: str) -> RedisError:
+    version = ctx.server.version
+    if version.flavour == "valkey" and version.number >= (9, 0, 0):
+        ctx.queue_failed = True
+        return RedisError(f"ERR Command '{name}' not allowed inside a transaction")
+    return RedisError(text)
