@@ -149,7 +149,7 @@ _WRAPPED = re.compile(
     r"Error running script \(call to f_\w+\): @[^:]+:\d+: (?:@user_script: \d+: )?-?"
 )
 _PLACE = re.compile(r" script: (?:\w+, )?on @\w+:-?\d+\.?$")
-_CODE = re.compile(r"([A-Z][A-Z0-9_]+)(?: |$)")
+_CODE = re.compile(r"([A-Z][A-Z0-9_]{2,})(?: |$)")
 
 
 def translate(error: BaseException, doing: str, *, script: bool, write: bool) -> StatefulError:
@@ -236,11 +236,10 @@ def _failed_by_itself(error: Exception, text: str) -> bool:
         return False
     inner, wrapped = _WRAPPED.subn("", text, count=1)
     code = _CODE.match(inner)
-    if code and code[1] != "ERR":
-        return code[1] not in _SERVER_CODES
-    if inner.startswith(_ACL_IN_SCRIPT):
+    if (code and code[1] in _SERVER_CODES) or inner.startswith(_ACL_IN_SCRIPT):
         return False
-    return bool(wrapped or _PLACE.search(text)) or text.startswith("Error compiling script")
+    in_script = bool(wrapped or _PLACE.search(text)) or text.startswith("Error compiling script")
+    return in_script or code is not None
 
 
 @dataclass(frozen=True, slots=True)

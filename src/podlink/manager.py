@@ -11,6 +11,7 @@ when a server is back.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -341,6 +342,19 @@ def emulator_package() -> Any:
     return redis_emulator
 
 
+def without_maintenance(client_class: type) -> dict[str, Any]:
+    """The keyword argument that turns maintenance notifications off, where redis-py has them.
+
+    While they are on, its asyncio pool does not look whether a connection has died before it hands
+    it out, and the first call on each connection after a restart of the server fails.
+    """
+    if "maint_notifications_config" not in inspect.signature(client_class).parameters:
+        return {}
+    from redis.maint_notifications import MaintNotificationsConfig
+
+    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+
 def server_version(info: Any) -> tuple[str | None, str | None]:
     """Name and version of a server from INFO, of any node of a cluster."""
     if "redis_version" not in info:
@@ -384,6 +398,7 @@ def _connect(config: RedisConfig) -> Any:
     if config.emulator is not None:
         client = emulator_named(config.emulator).client(**kwargs)
     else:
+        kwargs |= without_maintenance(redis.Redis)
         client = redis.Redis(retry=Retry(NoBackoff(), 0), **kwargs)
     # Otherwise the client, when it is replaced and forgotten, would also close connections in use.
     client.auto_close_connection_pool = False

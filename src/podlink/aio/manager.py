@@ -32,6 +32,7 @@ from podlink.manager import (
     pool_stats,
     script_call,
     server_version,
+    without_maintenance,
 )
 from podlink.models import HealthStatus, PoolStats
 from podlink.scripts import ScriptRegistry
@@ -320,4 +321,5 @@ def _connect(config: RedisConfig) -> Any:
     kwargs = config.client_kwargs()
     if config.emulator is not None:
         return emulator_named(config.emulator).async_client(**kwargs)
+    kwargs |= without_maintenance(redis.asyncio.Redis)
     return redis.asyncio.Redis(retry=Retry(NoBackoff(), 0), **kwargs)

@@ -1,0 +1,60 @@
+"""What is sent again after which error."""
+
+from __future__ import annotations
+
+import pytest
+import redis.exceptions as redis_errors
+
+from podlink import operations
+from podlink.calls import RetryPolicy, again
+from podlink.scripts import SET_LINKED_POD
+
+POLICY = RetryPolicy(retries=2, backoff=0.1, cap=0.3)
+WRITE = operations.set_linked_pod("n", "u", "s", 1, -1, False)
+READ = operations.get_linked_pod("n", "u", "s")
+
+REFUSED = redis_errors.ConnectionError("Error 111 connecting to h:1. Connection refused.")
+BROKE = redis_errors.ConnectionError("Connection closed by server.")
+CONNECT_TIMEOUT = redis_errors.TimeoutError("Timeout connecting to server")
+TIMEOUT = redis_errors.TimeoutError("Timeout reading from socket")
+LOADING = redis_errors.BusyLoadingError("Redis is loading the dataset in memory")
+PASSWORD = redis_errors.AuthenticationError("invalid username-password pair")
+NOSCRIPT = redis_errors.NoScriptError("No matching script. Please use EVAL.")
+
+
+@pytest.mark.parametrize(
+    ("error", "write", "read"),
+    [
+        (REFUSED, True, True), (CONNECT_TIMEOUT, True, True), (LOADING, True, True),
+        (BROKE, False, True), (TIMEOUT, False, False), (PASSWORD, False, False),
+        (redis_errors.ResponseError("WRONGTYPE …"), False, False), (ValueError(), False, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_may_go_again(error: Exception, write: bool, read: bool) -> None:
+    assert (again(WRITE, error, 0, POLICY) is not None) == write
+    assert (again(READ, error, 0, POLICY) is not None) == read
+
+
+def test_retries_run_out() -> None:
+    assert again(WRITE, REFUSED, 1, POLICY) is not None
+    assert again(WRITE, REFUSED, 2, POLICY) is None
+    assert again(WRITE, REFUSED, 0, RetryPolicy(0, 0, 0)) is None
+
+
+def test_the_pauses_grow_up_to_the_cap() -> None:
+    for attempt, longest in enumerate([0.1, 0.2, 0.3, 0.3]):
+        assert longest / 2 <= POLICY.delay(attempt) <= longest
+
+
+def test_an_unknown_script_goes_with_its_source_at_once() -> None:
+    step = again(WRITE, NOSCRIPT, 0, RetryPolicy(0, 0, 0))
+    assert step is not None
+    assert step.wire == ("EVAL", SET_LINKED_POD.source, *WRITE.wire[2:])
+    assert step.delay == 0
+
+
+def test_a_server_that_never_knows_the_script_is_given_up() -> None:
+    assert again(WRITE, NOSCRIPT, 1, RetryPolicy(0, 0, 0)) is None
+    assert again(WRITE, NOSCRIPT, 3, POLICY) is None
+    assert again(READ, NOSCRIPT, 0, POLICY) is None
