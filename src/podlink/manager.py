@@ -397,6 +397,16 @@ def _connect(config: RedisConfig) -> Any:
     kwargs = config.client_kwargs()
     if config.emulator is not None:
         client = emulator_named(config.emulator).client(**kwargs)
+    elif config.unix_socket_path is not None:
+        # By way of a pool, because redis-py 7 would insist on notifications otherwise, and fail.
+        kwargs["path"] = kwargs.pop("unix_socket_path")
+        kwargs |= without_maintenance(redis.ConnectionPool)
+        pool = redis.ConnectionPool(
+            connection_class=redis.UnixDomainSocketConnection,
+            retry=Retry(NoBackoff(), 0),
+            **kwargs,
+        )
+        client = redis.Redis(connection_pool=pool)
     else:
         kwargs |= without_maintenance(redis.Redis)
         client = redis.Redis(retry=Retry(NoBackoff(), 0), **kwargs)

@@ -260,7 +260,9 @@ def test_no_password_in_a_repr(server: servers.Server) -> None:
 def test_clients_of_every_kind_work_alike(
     server: servers.Server, protocol: int, decode: bool
 ) -> None:
-    with server.client(protocol=protocol, decode_responses=decode, encoding="latin-1") as client:
+    with redis.Redis(
+        port=server.port, protocol=protocol, decode_responses=decode, encoding="latin-1"
+    ) as client:
         client.flushall()
         executor = Executor(client)
         assert executor.set_linked_pod("n", "ü\u20ac", "s", 1) is None
