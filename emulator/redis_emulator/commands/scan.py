@@ -17,11 +17,12 @@ from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import RedisError, Reply, quote
 from redis_emulator.session import Session
-from redis_emulator.values.kinds import TYPE_NAMES, type_name
+from redis_emulator.values.kinds import type_name
 
 _INVALID_CURSOR = "ERR invalid cursor"
 _CURSOR = re.compile(rb"\s*([+-]?)([0-9]+)").fullmatch
 _UINT64 = 1 << 64
+_TYPES = frozenset((b"string", b"list", b"set", b"zset", b"hash", b"stream"))
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ def parse_options(ctx: Session, argv: list[bytes], place: int) -> ScanOptions:
 
 def _known_type(ctx: Session, name: bytes) -> bytes:
     if ctx.server.version.flavour == "valkey" and ctx.server.version.number >= (9, 0, 0):
-        if name.lower() not in TYPE_NAMES.values():
+        if name.lower() not in _TYPES:
             raise RedisError(f"ERR unknown type name '{quote(name)}'")
     return name.lower()
 
@@ -105,8 +106,9 @@ def scan(ctx: Session, argv: list[bytes]) -> Reply:
     cursor = parse_cursor(ctx, argv[1])
     options = parse_options(ctx, argv, 2)
     order = ctx.db.scan_order()
-    positions = list(islice(order.irange(minimum=cursor), options.count + 1))
-    following = positions.pop() if len(positions) > options.count else 0
+    count = min(options.count, len(order))
+    positions = list(islice(order.irange(minimum=cursor), count + 1))
+    following = positions.pop() if len(positions) > count else 0
     names = [name for position in positions for name in order[position]]
     if options.match is not None:
         names = list(filter(options.match, names))
