@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final
 
 from podlink.errors import InternalError, InvalidParameterError
 
@@ -42,16 +43,11 @@ _uid = re.compile(rf"[^{_CONTROL}{_SURROGATES}{{}}]{{1,{MAX_UID_BYTES}}}").fullm
 _stored_pod_id = re.compile(rb"0|[1-9][0-9]{0,9}").fullmatch
 
 
-class LinkKeys(NamedTuple):
-    """The keys of one link, all in one cluster slot."""
-
-    link: bytes
-    index_hash: bytes
-    created: bytes
-
-
-def link_keys(namespace: str, uid: str, service_name: str) -> LinkKeys:
+def link_keys(namespace: str, uid: str, service_name: str) -> tuple[bytes, bytes, bytes]:
     """Check the three names and build the keys of the link they mean.
+
+    Returns:
+        The link, the index of the uid and the creation time of the link, all in one cluster slot.
 
     Raises:
         InvalidParameterError: a name is outside the limits.
@@ -61,7 +57,7 @@ def link_keys(namespace: str, uid: str, service_name: str) -> LinkKeys:
     check_name("service_name", service_name)
     index = ("sf:{" + namespace + ":lk:" + uid + "}").encode()
     link = index + service_name.encode()
-    return LinkKeys(link, index, link + b"@")
+    return link, index, link + b"@"
 
 
 def index_key(namespace: str, uid: str) -> bytes:
@@ -90,9 +86,15 @@ def times_key(key: bytes) -> bytes:
     return key + b"@"
 
 
+@lru_cache(maxsize=4096)
+def _is_name(value: str) -> bool:
+    """The few namespaces and services of a program are looked at once."""
+    return _name(value) is not None
+
+
 def check_name(what: str, value: str) -> None:
     """Refuse a namespace or service name outside the limits."""
-    if isinstance(value, str) and _name(value):
+    if isinstance(value, str) and _is_name(value):
         return
     raise InvalidParameterError(
         f"{what} must be a string of 1 to {MAX_NAME_LENGTH} characters without whitespace, control "

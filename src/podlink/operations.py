@@ -192,7 +192,7 @@ def get_linked_pod(namespace: str, uid: str, service_name: str) -> Call[int | No
     """The pod of a link."""
     keys = link_keys(namespace, uid, service_name)
     return Call(
-        "get_linked_pod", ("GET", keys.link), keys, _pod_or_none,
+        "get_linked_pod", ("GET", keys[0]), keys, _pod_or_none,
         None, False, namespace, service_name, uid,
     )  # fmt: skip
 
@@ -201,7 +201,7 @@ def require_linked_pod(namespace: str, uid: str, service_name: str) -> Call[int]
     """As `get_linked_pod`; no link is an error."""
     keys = link_keys(namespace, uid, service_name)
     return Call(
-        "require_linked_pod", ("GET", keys.link), keys, _pod_required,
+        "require_linked_pod", ("GET", keys[0]), keys, _pod_required,
         None, False, namespace, service_name, uid,
     )  # fmt: skip
 
@@ -224,7 +224,7 @@ def batch_get_linked_pod(
     check_name("namespace", namespace)
     check_name("service_name", service_name)
     distinct = check_names("uids", uids)
-    keys = [link_keys(namespace, uid, service_name).link for uid in distinct]
+    keys = [link_keys(namespace, uid, service_name)[0] for uid in distinct]
     calls = _get_each("batch_get_linked_pod", keys, one_slot_each)
     return BatchCall(
         "batch_get_linked_pod",
@@ -248,7 +248,7 @@ def read_pod_link(namespace: str, uid: str, service_name: str) -> Call[PodLink |
     keys = link_keys(namespace, uid, service_name)
     return Call(
         "read_pod_link",
-        run_script(scripts.READ_POD_LINK, (keys.link, keys.created), ()),
+        run_script(scripts.READ_POD_LINK, (keys[0], keys[2]), ()),
         keys, _pod_link, scripts.READ_POD_LINK, False, namespace, service_name, uid,
     )  # fmt: skip
 
