@@ -14,24 +14,32 @@ in the order in which they came. A door is told through `Session.deliver`.
 from __future__ import annotations
 
 import threading
+import time
 
 from redis_emulator.clock import Clock, ManualClock
 from redis_emulator.commands import registry
 from redis_emulator.glob import glob
+from redis_emulator.observe import monitor_line, without_secrets
 from redis_emulator.resp.types import (
     NO_REPLY,
+    OK,
     PENDING,
     QUEUED,
     Push,
     RedisError,
     Reply,
+    SimpleString,
     quote,
 )
 from redis_emulator.server import Entry, Server
-from redis_emulator.session import Blocked, Session
+from redis_emulator.session import Blocked, Pause, Session
 from redis_emulator.version import Version
 
 _UNQUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
+_CHANGES = frozenset({"write", "may_replicate"})
+_NO_LOGIN = "NOAUTH Authentication required."
+_ON_KEYS = frozenset({"write", "readonly"})
+_UNSEEN = frozenset({"admin", "skip_monitor"})
 _SUBSCRIBER = frozenset(
     {
         "subscribe",
@@ -58,6 +66,12 @@ class Engine:
         server.call = self._call
         server.find = self.find
         server.publish = self.publish
+        server.unblock = self.unblock
+        server.disconnect = self.disconnect
+        server.pause = self.pause
+        server.unpause = self.unpause
+        server.sleep = self.sleep
+        server.shutdown = self.shutdown
         if isinstance(clock, ManualClock):
             clock.subscribe(self.tick)
 
@@ -80,6 +94,7 @@ class Engine:
                 server.expire_due(now)
             session.last_command = entry
             session.last_active = now
+            session.commands += 1
             entry.calls += 1
             try:
                 reply = entry.handler(session, argv)
@@ -98,17 +113,26 @@ class Engine:
         commands = self.server.commands
         entry = commands.get(argv[0]) or commands.get(argv[0].lower())
         if entry is None:
-            raise RedisError(_unknown_command(argv))
+            raise RedisError(_unknown_command(argv, self.server.version))
         if entry.subcommands is not None and len(argv) > 1:
             sub = entry.subcommands.get(argv[1]) or entry.subcommands.get(argv[1].lower())
             if sub is not None:
                 entry = sub
             elif entry.handler is registry.no_subcommand:
-                raise RedisError(_unknown_subcommand(entry, argv))
+                raise RedisError(self._unknown_subcommand(entry, argv))
         if not entry.min_argc <= len(argv) <= entry.max_argc:
             entry.rejected += 1
+            if "|" in entry.name and self.server.version.compatible < (7, 0):
+                raise RedisError(self._unknown_subcommand(entry, argv))
             raise RedisError(_wrong_arity(entry))
         return entry
+
+    def _unknown_subcommand(self, entry: Entry, argv: list[bytes]) -> str:
+        word, help_ = quote(argv[1][:128]), entry.name.split("|")[0].upper()
+        if self.server.version.compatible < (7, 0):
+            wrong = f"ERR Unknown subcommand or wrong number of arguments for '{word}'."
+            return f"{wrong} Try {help_} HELP."
+        return f"ERR unknown subcommand '{word}'. Try {help_} HELP."
 
     def tick(self) -> None:
         """Let time have its effect: expire keys, time out blocked clients. Called when a clock
@@ -119,11 +143,17 @@ class Engine:
             server.now = now = self._ms()
             if now >= server.next_deadline:
                 server.expire_due(now)
-            for blocked in {
-                id(b): b for waiting in server.waiting.values() for b in waiting
-            }.values():
-                if blocked.deadline is not None and blocked.deadline <= now:
-                    self.unblock(blocked.session, blocked.on_timeout)
+            late = [
+                (blocked.deadline, session.id, blocked)
+                for session in server.sessions.values()
+                if (blocked := session.blocked) is not None
+                and blocked.deadline is not None
+                and blocked.deadline <= now
+            ]
+            for _, _, blocked in sorted(late, key=lambda entry: entry[:2]):
+                self.unblock(blocked.session, blocked.on_timeout)
+            if server.paused is not None and server.paused.until <= now:
+                self.unpause()
             if server.ready:
                 self._serve()
 
@@ -140,17 +170,8 @@ class Engine:
             if session.blocked is not None:
                 self._forget(session)
             session.end_transaction()
-            for channels, everybody in (
-                (session.channels, server.channels),
-                (session.patterns, server.patterns),
-                (session.shard_channels, server.shard_channels),
-            ):
-                for channel in channels:
-                    listeners = everybody[channel]
-                    listeners.pop(session, None)
-                    if not listeners:
-                        del everybody[channel]
-                channels.clear()
+            server.stop_listening(session)
+            server.modes_off(session)
             server.sessions.pop(session.id, None)
 
     def reset(self) -> None:
@@ -162,6 +183,7 @@ class Engine:
                 if session.blocked is not None:
                     self.unblock(session, session.blocked.on_timeout)
                 session.end_transaction()
+            self.unpause()
             for db in server.databases:
                 db.clear()
             server.restart()
@@ -170,8 +192,7 @@ class Engine:
         """Drop every client and all data."""
         with self.lock:
             for session in tuple(self.server.sessions.values()):
-                session.closing = True
-                self.disconnect(session)
+                session.close()
             self.reset()
 
     def publish(self, channel: bytes, message: bytes) -> int:
@@ -197,29 +218,86 @@ class Engine:
         self._work_off(session)
         return True
 
+    def pause(self, until: int, writes_only: bool) -> None:
+        """Keep commands (or those that write) waiting until ``until``, milliseconds since the
+        epoch.
+
+        A pause that is on already never gets shorter or weaker by another one.
+        """
+        paused = self.server.paused
+        if paused is None:
+            self.server.paused = Pause(until, writes_only)
+            self.server.refresh()
+        else:
+            paused.until = max(paused.until, until)
+            paused.writes_only = paused.writes_only and writes_only
+
+    def unpause(self) -> None:
+        """End a pause; what came in during it runs now, in the order of its clients."""
+        paused, self.server.paused = self.server.paused, None
+        self.server.refresh()
+        for session in paused.waiting if paused is not None else ():
+            blocked = session.blocked
+            if blocked is not None:
+                self._forget(session)
+                if blocked.on_timeout is not None:
+                    session.deliver(blocked.on_timeout)
+                self._work_off(session)
+
+    def sleep(self, session: Session, ms: int) -> Reply:
+        """Do nothing for ``ms`` milliseconds, and answer nobody: what a command that sleeps
+        returns.
+
+        A clock that stands still is moved; with one that runs by itself everybody waits.
+        """
+        clock = self.server.clock
+        if isinstance(clock, ManualClock):
+            clock.advance(ms / 1000)
+            return OK
+        if session.deny_blocking:
+            time.sleep(ms / 1000)
+            return OK
+        blocked = Blocked(session, [], None, lambda key: None, OK)
+        self.pause(self.server.now + ms, writes_only=False)
+        assert self.server.paused is not None
+        self.server.paused.waiting.append(session)
+        return blocked
+
     def _careful(self, session: Session, argv: list[bytes], now: int) -> Reply:
-        server = self.server
         session.last_active = now
         if session.blocked is not None:
             session.backlog.append(argv)
             return PENDING
+        reply = self._checked(session, argv, now)
+        if session.reply_mode == "on" or reply is PENDING:
+            return reply
+        if session.reply_mode != "off":
+            session.reply_mode = "skip" if session.reply_mode == "skip-next" else "on"
+            session.refresh()
+        return NO_REPLY
+
+    def _checked(self, session: Session, argv: list[bytes], now: int) -> Reply:
+        server = self.server
         try:
             entry = self.find(argv)
         except RedisError as error:
-            if session.queue is not None:
-                session.queue_failed = True
+            session.fail_transaction(argv[0])
+            if not session.authenticated and self._login_comes_first(argv):
+                return RedisError(_NO_LOGIN)
             return error
         session.last_command = entry
         refusal = self._refusal(session, entry)
         if refusal is not None:
-            if session.queue is not None:
-                session.queue_failed = True
+            session.fail_transaction(argv[0])
             return self._reject(entry, refusal)
+        if server.paused is not None and self._held_up(session, entry, argv, now):
+            return PENDING
         if session.queue is not None and entry.name not in _UNQUEUED:
             session.queue.append((entry, argv))
             return QUEUED
         if now >= server.next_deadline:
             server.expire_due(now)
+        session.commands += 1
         try:
             reply = self._call(session, entry, argv)
         except RedisError as error:
@@ -230,9 +308,19 @@ class Engine:
             self._serve()
         return reply
 
+    def _login_comes_first(self, argv: list[bytes]) -> bool:
+        """Whether a client that is not logged in hears of that before it hears of a bad command."""
+        version = self.server.version
+        entry = self.server.commands.get(argv[0].lower())
+        if entry is not None and "no_auth" in entry.flags:
+            return False
+        if version.flavour == "valkey":
+            return True
+        return version.number < (7, 0) and entry is not None and entry.subcommands is not None
+
     def _refusal(self, session: Session, entry: Entry) -> str | None:
         if not session.authenticated and "no_auth" not in entry.flags:
-            return "NOAUTH Authentication required."
+            return _NO_LOGIN
         if session.queue is not None and "no_multi" in entry.flags:
             return "ERR Command not allowed inside a transaction"
         if (
@@ -241,18 +329,70 @@ class Engine:
             and entry.name not in _SUBSCRIBER
         ):
             return (
-                f"ERR Can't execute '{entry.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
-                "QUIT / RESET are allowed in this context"
+                f"ERR Can't execute '{entry.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / "
+                "PING / QUIT / RESET are allowed in this context"
             )
+        if "monitor" in session.modes and entry.flags & _ON_KEYS:
+            return "ERR Replica can't interact with the keyspace"
         return None
 
+    def _held_up(self, session: Session, entry: Entry, argv: list[bytes], now: int) -> bool:
+        """Keep a command for the end of the pause, if it is one that has to wait."""
+        paused = self.server.paused
+        assert paused is not None
+        if paused.until <= now:
+            self.unpause()
+            return False
+        if paused.writes_only and not entry.flags & _CHANGES:
+            queued = session.queue if entry.name == "exec" and session.queue else ()
+            if not any(each.flags & _CHANGES for each, _ in queued):
+                return False
+        session.backlog.append(argv)
+        session.blocked = Blocked(session, [], None, lambda key: None, None)
+        session.special = True
+        paused.waiting.append(session)
+        return True
+
     def _call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
+        server = self.server
         entry.calls += 1
+        if server.monitors and "skip_monitor" in entry.flags and entry.name != "exec":
+            self._show(session, argv)
+        started = server.clock.us()
         try:
             return entry.handler(session, argv)
         except RedisError as error:
             self._failed(entry, error)
             raise
+        finally:
+            took = server.clock.us() - started
+            entry.usec += took
+            if took >= 1000 or server.slowlog.eager:
+                self._note(session, entry, argv, took)
+            if server.monitors and not entry.flags & _UNSEEN:
+                self._show(session, argv)
+
+    def _show(self, session: Session, argv: list[bytes]) -> None:
+        server = self.server
+        client = "lua" if session.script is not None else session.addr
+        line = monitor_line(
+            server.clock.us(), f"{session.db.index} {client}", without_secrets(argv)
+        )
+        for monitor in tuple(server.monitors):
+            monitor.deliver(SimpleString(line))
+
+    def _note(self, session: Session, entry: Entry, argv: list[bytes], took: int) -> None:
+        server = self.server
+        numbers = server.config.numbers
+        seconds = server.clock.ms() // 1000
+        threshold = numbers["slowlog-log-slower-than"]
+        if 0 <= threshold <= took and "skip_slowlog" not in entry.flags:
+            argv = without_secrets(argv)
+            longest = numbers["slowlog-max-len"]
+            server.slowlog.add(seconds, took, argv, session.addr, session.name, longest)
+        if 0 < numbers["latency-monitor-threshold"] <= took // 1000:
+            event = "fast-command" if "fast" in entry.flags else "command"
+            server.latency.add(event, seconds, took // 1000)
 
     def _failed(self, entry: Entry, error: RedisError) -> RedisError:
         entry.failed += 1
@@ -324,18 +464,21 @@ class Engine:
 
 
 def _wrong_arity(entry: Entry) -> str:
-    return f"ERR wrong number of arguments for '{entry.name}' command"
+    text = f"wrong number of arguments for '{entry.name}' command"
+    if entry.name == "exec":
+        return f"EXECABORT Transaction discarded because of: {text}"
+    return f"ERR {text}"
 
 
-def _unknown_command(argv: list[bytes]) -> str:
+def _unknown_command(argv: list[bytes], version: Version) -> str:
     name = quote(argv[0][:128])
+    old = version.compatible < (7, 0)
+    opening, closing = ("`", "`, ") if old else ("'", "' ")
     quoted = ""
     for argument in argv[1:]:
         if len(quoted) >= 128:
             break
-        quoted += f"'{quote(argument[: 128 - len(quoted)])}' "
+        quoted += f"{opening}{quote(argument[: 128 - len(quoted)])}{closing}"
+    if old:
+        return f"ERR unknown command `{name}`, with args beginning with: {quoted}"
     return f"ERR unknown command '{name}', with args beginning with: {quoted}"
-
-
-def _unknown_subcommand(entry: Entry, argv: list[bytes]) -> str:
-    return f"ERR unknown subcommand '{quote(argv[1][:128])}'. Try {entry.name.upper()} HELP."

@@ -16,12 +16,13 @@ from redis_emulator.clock import Clock
 from redis_emulator.config import Config
 from redis_emulator.journal import Journal
 from redis_emulator.keyspace import KEYEVENT, KEYSPACE, Database, Deadlines
+from redis_emulator.observe import Latency, SlowLog
 from redis_emulator.resp.types import Push, Reply
 from redis_emulator.table import Spec
 from redis_emulator.version import Version
 
 if TYPE_CHECKING:
-    from redis_emulator.session import Blocked, Session
+    from redis_emulator.session import Blocked, Pause, Session
 
 Handler = Callable[["Session", list[bytes]], Reply]
 
@@ -94,15 +95,28 @@ class Server:
         self.patterns: dict[bytes, dict[Session, None]] = {}
         self.shard_channels: dict[bytes, dict[Session, None]] = {}
         self.modes: dict[str, object] = {}
+        self.monitors: dict[Session, None] = {}
+        self.paused: Pause | None = None
+        self.slowlog = SlowLog()
+        self.latency = Latency()
         self.last_client_id = 0
         self.notify = 0
         self.observed = False
         self.special = False
         self.reset_statistics()
         self.dirty = 0
+        self.saved_at = self.started_at
+        self.saves = 0
+        self.peak_memory = 0
         self.call: Callable[[Session, Entry, list[bytes]], Reply] = _unbound
         self.find: Callable[[list[bytes]], Entry] = _unbound
         self.publish: Callable[[bytes, bytes], int] = _unbound
+        self.unblock: Callable[[Session, Reply], bool] = _unbound
+        self.disconnect: Callable[[Session], None] = _unbound
+        self.pause: Callable[[int, bool], None] = _unbound
+        self.sleep: Callable[[Session, int], Reply] = _unbound
+        self.unpause: Callable[[], None] = _unbound
+        self.shutdown: Callable[[], None] = _unbound
         self.on_restart: list[Callable[[], None]] = []
         self.on_touch: Callable[[Database, bytes], None] | None = None
 
@@ -117,6 +131,8 @@ class Server:
         self.next_deadline = 1 << 62
         self.notify = 0
         self.dirty = 0
+        self.slowlog = SlowLog()
+        self.latency = Latency()
         for forget in self.on_restart:
             forget()
         self.reset_statistics()
@@ -129,6 +145,7 @@ class Server:
         self.expired = 0
         self.expired_fields = 0
         self.evicted = 0
+        self.denied_logins = 0
         self.connections_received = 0
         self.commands_processed = 0
         self.errors: dict[str, int] = {}
@@ -144,6 +161,34 @@ class Server:
     def needs_password(self) -> bool:
         """Whether a new client must authenticate first."""
         return bool(self.config["requirepass"])
+
+    def accepts(self, user: bytes, password: bytes) -> bool:
+        """Whether ``password`` is right for ``user``."""
+        required = self.config["requirepass"].encode("utf-8", "surrogateescape")
+        return user == b"default" and (not required or password == required)
+
+    def has_user(self, user: bytes) -> bool:
+        """Whether there is a user of this name."""
+        return user == b"default"
+
+    def stop_listening(self, session: Session) -> None:
+        """End all subscriptions of a client without telling it."""
+        for channels, everybody in (
+            (session.channels, self.channels),
+            (session.patterns, self.patterns),
+            (session.shard_channels, self.shard_channels),
+        ):
+            for channel in channels:
+                del everybody[channel][session]
+                if not everybody[channel]:
+                    del everybody[channel]
+            channels.clear()
+
+    def modes_off(self, session: Session) -> None:
+        """Take a client out of every mode the server keeps a list of."""
+        session.modes.clear()
+        self.monitors.pop(session, None)
+        self.refresh()
 
     def schedule(self, at: int, index: int, key: bytes) -> None:
         """Look at ``key`` of database ``index`` for expiry at ``at``."""
@@ -171,7 +216,7 @@ class Server:
             or self.on_touch is not None
             or any(db.watchers for db in self.databases)
         )
-        self.special = bool(self.modes)
+        self.special = bool(self.modes or self.monitors or self.paused or self.slowlog.eager)
 
     def key_touched(self, db: Database, key: bytes) -> None:
         """A key changed while somebody observes: wake those who wait for it."""

@@ -8,14 +8,27 @@ careful path.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, cast
 
-from redis_emulator.resp.types import Reply
+from redis_emulator.resp.types import CLOSED, Reply
 
 if TYPE_CHECKING:
     from redis_emulator.keyspace import Database
     from redis_emulator.server import Entry, Server
+
+
+class Tracking(Protocol):
+    """What others are told of a session's mode ``tracking``."""
+
+    redirect: int
+    broken: bool
+    broadcast: bool
+    prefixes: Iterable[bytes]
+
+    def flags(self) -> Iterable[bytes]:
+        """The words of CLIENT TRACKINGINFO."""
+        ...
 
 
 class Session:
@@ -26,8 +39,11 @@ class Session:
         "authenticated",
         "backlog",
         "blocked",
+        "bytes_in",
+        "bytes_out",
         "channels",
         "closing",
+        "commands",
         "connected_at",
         "db",
         "deliver",
@@ -68,11 +84,14 @@ class Session:
         self.name = b""
         self.lib_name = b""
         self.lib_ver = b""
-        self.addr = "127.0.0.1:0"
+        self.addr = f"127.0.0.1:{32768 + self.id % 28000}"
         self.laddr = "127.0.0.1:6379"
         self.connected_at = server.clock.ms()
         self.last_active = self.connected_at
         self.last_command: Entry | None = None
+        self.commands = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
         self.queue: list[tuple[Entry, list[bytes]]] | None = None
         self.queue_failed = False
         self.watched: set[tuple[Database, bytes]] = set()
@@ -100,7 +119,23 @@ class Session:
             or self.shard_channels
             or self.reply_mode != "on"
             or self.modes
+            or self.flags
         )
+
+    def close(self) -> None:
+        """End this client from the server's side; its door learns by a reply `CLOSED`."""
+        if not self.closing:
+            self.closing = True
+            self.server.disconnect(self)
+            self.deliver(CLOSED)
+
+    def tracking(self) -> Tracking | None:
+        """The mode of client-side caching that this client is in."""
+        return cast("Tracking | None", self.modes.get("tracking"))
+
+    def subscribed(self) -> bool:
+        """Whether this client listens to any channel or pattern."""
+        return bool(self.channels or self.patterns or self.shard_channels)
 
     def subscription_count(self) -> int:
         """Channels and patterns this client listens to, as SUBSCRIBE counts them."""
@@ -117,6 +152,13 @@ class Session:
             self.watched = set()
             self.server.refresh()
         self.dirty = False
+
+    def fail_transaction(self, name: bytes) -> None:
+        """A command was refused inside MULTI: EXEC will fail. A refused EXEC itself ends it."""
+        if self.queue is not None:
+            self.queue_failed = True
+            if name.lower() == b"exec":
+                self.end_transaction()
 
     def end_transaction(self) -> None:
         """Leave MULTI: drop the queue, unwatch."""
@@ -152,3 +194,19 @@ class Blocked:
         self.deadline = deadline
         self.attempt = attempt
         self.on_timeout = on_timeout
+
+
+class Pause:
+    """The time for which clients are kept waiting, and those who wait.
+
+    Args:
+        until: Milliseconds since the epoch.
+        writes_only: Whether commands that change nothing go on.
+    """
+
+    __slots__ = ("until", "waiting", "writes_only")
+
+    def __init__(self, until: int, writes_only: bool) -> None:
+        self.until = until
+        self.writes_only = writes_only
+        self.waiting: list[Session] = []

@@ -13,7 +13,7 @@ from typing import Any
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
 from redis_emulator.resp.encode import encode
-from redis_emulator.resp.types import NO_REPLY, PENDING
+from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING
 from redis_emulator.session import Session
 
 Wire = tuple[Any, ...]
@@ -89,14 +89,20 @@ class EmulatorConnection(Connection):
         emulator.engine.connect(self.session)
 
     def send(self, argv: Sequence[bytes]) -> None:
+        if self.session.closing:
+            raise ConnectionError("the emulator closed the connection")
         reply = self._emulator.engine.execute(self.session, list(argv))
         if reply is not PENDING and reply is not NO_REPLY:
             self._deliver(reply)
 
     def _deliver(self, reply: object) -> None:
+        if reply is CLOSED:
+            return
         self._buffer += encode(reply, self.session.protocol)
 
     def _line(self) -> tuple[str, bytes]:
+        if self.session.closing and not self._buffer:
+            raise ConnectionError("the emulator closed the connection")
         end = self._buffer.find(b"\r\n")
         assert end >= 0, "no reply from the emulator"
         line = self._exactly(end + 2)
@@ -136,10 +142,15 @@ class Pair:
         self.emulated, self.real = self.connect()
         self.real("FLUSHALL")
 
-    def connect(self) -> tuple[EmulatorConnection, ServerConnection]:
-        """One more client on each side."""
+    def connect_raw(self) -> tuple[EmulatorConnection, ServerConnection]:
+        """One more client on each side, which has sent nothing yet: it speaks RESP2."""
         pair = (EmulatorConnection(self.emulator), ServerConnection(self.port))
         self._open += pair
+        return pair
+
+    def connect(self) -> tuple[EmulatorConnection, ServerConnection]:
+        """One more client on each side."""
+        pair = self.connect_raw()
         if self.protocol == 3:
             for connection in pair:
                 connection("HELLO", "3")

@@ -1,20 +1,39 @@
-"""Connections: greeting, authentication, choosing a database, and what CLIENT tells and sets."""
+"""Connections: greeting, authentication, choosing a database, leaving. What CLIENT does is in
+`client`."""
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import parse_integer
+from redis_emulator.commands import client
+from redis_emulator.commands.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.resp.types import OK, PONG, RedisError, Reply
+from redis_emulator.resp.types import OK, PONG, RedisError, Reply, SimpleString, quote
 from redis_emulator.session import Session
+
+_RESET = SimpleString(b"RESET")
+_WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."
+_NO_PASSWORD = (
+    "ERR AUTH <password> called without any password configured for the default user. "
+    "Are you sure your configuration is correct?"
+)
+_HELLO_NEEDS_AUTH = (
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
+    "HELLO {}AUTH <user> <pass> option can be used to authenticate the client and select the "
+    "RESP protocol version at the same time"
+)
 
 
 @command("ping")
 def ping(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2:
         raise RedisError("ERR wrong number of arguments for 'ping' command")
-    if ctx.protocol == 2 and ctx.subscription_count():
+    if ctx.protocol == 2 and ctx.subscribed():
         return [b"pong", argv[1] if len(argv) > 1 else b""]
     return argv[1] if len(argv) > 1 else PONG
+
+
+@command("echo")
+def echo(ctx: Session, argv: list[bytes]) -> Reply:
+    return argv[1]
 
 
 @command("select")
@@ -27,13 +46,69 @@ def select(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
+@command("auth")
+def auth(ctx: Session, argv: list[bytes]) -> Reply:
+    if len(argv) > 3:
+        raise syntax_error()
+    if len(argv) == 2 and not ctx.server.needs_password():
+        raise RedisError(_NO_PASSWORD)
+    user = argv[1] if len(argv) == 3 else b"default"
+    log_in(ctx, user, argv[-1])
+    return OK
+
+
+def log_in(ctx: Session, user: bytes, password: bytes) -> None:
+    """Make ``user`` the user of this client.
+
+    Raises:
+        RedisError: WRONGPASS, when there is no such user, it is disabled, or the password is
+        another.
+    """
+    if not ctx.server.accepts(user, password):
+        ctx.server.denied_logins += 1
+        raise RedisError(_WRONG_PASSWORD)
+    ctx.user = quote(user)
+    ctx.authenticated = True
+    ctx.refresh()
+
+
 @command("hello")
 def hello(ctx: Session, argv: list[bytes]) -> Reply:
+    protocol = ctx.protocol
+    login: tuple[bytes, bytes] | None = None
+    name: bytes | None = None
     if len(argv) > 1:
-        if argv[1] not in (b"2", b"3"):
+        protocol = parse_integer(argv[1], "ERR Protocol version is not an integer or out of range")
+        if protocol not in (2, 3):
             raise RedisError("NOPROTO unsupported protocol version")
-        ctx.protocol = int(argv[1])
+    place = 2
+    while place < len(argv):
+        option = argv[place].lower()
+        left = len(argv) - 1 - place
+        if option == b"auth" and left >= 2:
+            login = (argv[place + 1], argv[place + 2])
+            place += 3
+        elif option == b"setname" and left >= 1:
+            name = client.valid_name(argv[place + 1])
+            place += 2
+        else:
+            raise RedisError(f"ERR Syntax error in HELLO option '{quote(argv[place])}'")
+    if login is not None:
+        log_in(ctx, *login)
+    if not ctx.authenticated:
+        older = ctx.server.version.compatible < (7, 2)
+        raise RedisError(_HELLO_NEEDS_AUTH.format("" if older else "<proto> "))
+    if name is not None:
+        ctx.name = name
+    ctx.protocol = protocol
+    return _greeting(ctx)
+
+
+def _greeting(ctx: Session) -> Reply:
     version = ctx.server.version
+    modules: list[Reply] = []
+    if version.flavour == "valkey" and version.number >= (9, 1):
+        modules = [{b"name": b"lua", b"ver": 1, b"path": b"lua", b"args": []}]
     return {
         b"server": version.flavour.encode(),
         b"version": version.text.encode(),
@@ -41,16 +116,28 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
         b"id": ctx.id,
         b"mode": b"standalone",
         b"role": b"master",
-        b"modules": [],
+        b"modules": modules,
     }
 
 
-@command("client|setinfo")
-def client_setinfo(ctx: Session, argv: list[bytes]) -> Reply:
-    return OK
+@command("reset")
+def reset(ctx: Session, argv: list[bytes]) -> Reply:
+    ctx.server.stop_listening(ctx)
+    ctx.end_transaction()
+    ctx.server.modes_off(ctx)
+    ctx.db = ctx.server.databases[0]
+    ctx.name = b""
+    ctx.protocol = 2
+    ctx.reply_mode = "on"
+    ctx.flags.clear()
+    ctx.user = "default"
+    ctx.authenticated = not ctx.server.needs_password()
+    ctx.refresh()
+    return _RESET
 
 
-@command("client|setname")
-def client_setname(ctx: Session, argv: list[bytes]) -> Reply:
-    ctx.name = argv[2]
+@command("quit")
+def quit_(ctx: Session, argv: list[bytes]) -> Reply:
+    ctx.closing = True
+    ctx.server.disconnect(ctx)
     return OK

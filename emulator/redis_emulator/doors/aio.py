@@ -13,10 +13,10 @@ from redis._parsers.resp3 import _AsyncRESP3Parser
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
-from redis_emulator.doors.link import NOT_FOR_US, Closed, Link
+from redis_emulator.doors.link import NOT_FOR_US, Link
 from redis_emulator.doors.sync import POLL_SECONDS
 from redis_emulator.engine import Engine
-from redis_emulator.resp.types import Push, Reply
+from redis_emulator.resp.types import CLOSED, Push, Reply
 
 _PUSH_TAKES_MORE = (
     "disable_decoding" in inspect.signature(_AsyncRESP3Parser.handle_push_response).parameters
@@ -131,7 +131,7 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
             kind = type(reply)
             if kind is bytes and not link.decodes:
                 break
-            if reply is Closed:
+            if reply is CLOSED:
                 await self.disconnect(nowait=True)
                 raise ConnectionError("Connection closed by server.")
             reply = await self._read(link, reply, disable_decoding)

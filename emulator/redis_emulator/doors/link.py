@@ -16,10 +16,12 @@ from redis.exceptions import RedisError as ClientError
 
 from redis_emulator.engine import Engine
 from redis_emulator.resp.types import (
+    CLOSED,
     NO_REPLY,
     NULL_ARRAY,
     PENDING,
     BigNumber,
+    PairMap,
     Pairs,
     Push,
     RedisError,
@@ -49,10 +51,6 @@ _SETS_ARE_SETS: Final = tuple(map(int, redis.__version__.split(".")[:2])) < (5, 
 _names: dict[Any, tuple[bytes, ...]] = {}
 
 
-class Closed:
-    """What a link finds in its inbox when the server has closed the connection."""
-
-
 class Link:
     """One session and the replies it has not read yet.
 
@@ -78,11 +76,14 @@ class Link:
 
     def send(self, args: Iterable[Any]) -> None:
         """Run one command given as redis-py arguments; the reply goes to the inbox."""
-        reply = self.engine.execute(self.session, self.pack(args))
-        if reply is not PENDING and reply is not NO_REPLY:
-            self.inbox.append(reply)
-        if self.session.closing:
-            self.inbox.append(Closed)
+        session = self.session
+        argv = self.pack(args)
+        if not session.closing:
+            reply = self.engine.execute(session, argv)
+            if reply is not PENDING and reply is not NO_REPLY:
+                self.inbox.append(reply)
+        if session.closing:
+            self.inbox.append(CLOSED)
 
     def pack(self, args: Iterable[Any]) -> list[bytes]:
         """Arguments as bytes, as redis-py puts them on a wire.
@@ -149,6 +150,11 @@ def _read(
         return {
             _read(key, parse_error, decode): _read(value, parse_error, decode)
             for key, value in reply.items()
+        }
+    if kind is PairMap:
+        return {
+            _read(key, parse_error, decode): _read(value, parse_error, decode)
+            for key, value in reply
         }
     if kind is SetReply:
         items = [_read(item, parse_error, decode) for item in reply]

@@ -17,9 +17,9 @@ from redis._parsers.resp3 import _RESP3Parser
 from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
-from redis_emulator.doors.link import NOT_FOR_US, Closed, Link
+from redis_emulator.doors.link import NOT_FOR_US, Link
 from redis_emulator.engine import Engine
-from redis_emulator.resp.types import Push, Reply
+from redis_emulator.resp.types import CLOSED, Push, Reply
 
 _UNSET: Any = object()
 _PUSH_TAKES_MORE = (
@@ -133,7 +133,7 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
             kind = type(reply)
             if kind is bytes and not link.decodes:
                 break
-            if reply is Closed:
+            if reply is CLOSED:
                 self.disconnect()
                 raise ConnectionError("Connection closed by server.")
             reply = self._read(link, reply, disable_decoding)

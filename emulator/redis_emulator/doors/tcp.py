@@ -18,7 +18,7 @@ from typing import Any
 from redis_emulator.engine import Engine
 from redis_emulator.resp.decode import ProtocolError, RequestParser
 from redis_emulator.resp.encode import encode
-from redis_emulator.resp.types import NO_REPLY, PENDING, RedisError, Reply
+from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING, RedisError, Reply
 from redis_emulator.session import Session
 
 
@@ -91,7 +91,8 @@ class Client(asyncio.Protocol):
 
     def _deliver(self, reply: Reply) -> None:
         """A late reply or a message; may come from any thread."""
-        self._out.append(encode(reply, self.session.protocol))
+        if reply is not CLOSED:
+            self._out.append(encode(reply, self.session.protocol))
         if threading.get_ident() == self._server.thread_id:
             if not self._busy:
                 self._flush()

@@ -37,6 +37,12 @@ class Pairs(list[Reply]):
     __slots__ = ()
 
 
+class PairMap(list[Reply]):
+    """A list of pairs that is a map in RESP3 and stays a list of pairs in RESP2."""
+
+    __slots__ = ()
+
+
 class Push(list[Reply]):
     """An out-of-band message; for a RESP2 client it is an ordinary array."""
 
@@ -69,7 +75,7 @@ NULL_ARRAY: Final = _NullArray()
 
 
 class _NoReply:
-    """The type of `NO_REPLY` and `PENDING`."""
+    """The type of `NO_REPLY`, `PENDING` and `CLOSED`."""
 
     __slots__ = ("_name",)
 
@@ -84,6 +90,8 @@ NO_REPLY: Final = _NoReply("NO_REPLY")
 """The command answers nothing, or has delivered its answers itself (SUBSCRIBE)."""
 PENDING: Final = _NoReply("PENDING")
 """The client is blocked; its reply is delivered later."""
+CLOSED: Final = _NoReply("CLOSED")
+"""Not a reply: delivered when the server ends the connection."""
 
 
 class RedisError(Exception):
@@ -109,7 +117,12 @@ class RedisError(Exception):
 
 
 def quote(raw: bytes) -> str:
-    """Bytes as text for an error message; `RedisError.wire` turns them back unchanged."""
+    """Bytes as text for an error message, which ends where C's strings end, at a zero byte.
+
+    `RedisError.wire` turns them back unchanged.
+    """
+    if b"\0" in raw:
+        raw = raw[: raw.index(b"\0")]
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -132,6 +145,9 @@ def format_double(value: float) -> bytes:
     return digits.encode()
 
 
+_ARRAYS: Final = frozenset((list, tuple, SetReply, PairMap, Push))
+
+
 def lower(reply: Any) -> Reply:
     """What a RESP2 client gets for ``reply``: only bytes, integers, None, lists, statuses,
     errors.
@@ -139,7 +155,7 @@ def lower(reply: Any) -> Reply:
     kind = type(reply)
     if kind is bytes or kind is int or reply is None:
         return reply
-    if kind is list or kind is SetReply or kind is Push or kind is tuple:
+    if kind in _ARRAYS:
         return [lower(item) for item in reply]
     if kind is dict:
         return [lower(item) for pair in reply.items() for item in pair]

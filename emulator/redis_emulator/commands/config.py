@@ -1,0 +1,124 @@
+"""CONFIG: reading and setting parameters. What they are and accept is in
+`redis_emulator.config`."""
+
+from __future__ import annotations
+
+from redis_emulator.commands.registry import command
+from redis_emulator.config import EFFECTS, effect, event_flags
+from redis_emulator.glob import glob
+from redis_emulator.resp.types import OK, RedisError, Reply, quote
+from redis_emulator.server import Server
+from redis_emulator.session import Session
+
+_WRONG_NUMBER = "ERR Unknown subcommand or wrong number of arguments for '{}'. Try CONFIG HELP."
+
+
+@command("config|get")
+def config_get(ctx: Session, argv: list[bytes]) -> Reply:
+    config = ctx.server.config
+    if len(argv) > 3 and ctx.server.version.compatible < (7, 0):
+        raise RedisError(_WRONG_NUMBER.format(quote(argv[1])))
+    tests = [glob(pattern.lower()) for pattern in argv[2:]]
+    return {
+        name.encode(): value.encode("utf-8", "surrogateescape")
+        for name, value in config.values.items()
+        if any(test(name.encode()) for test in tests)
+    }
+
+
+@command("config|set")
+def config_set(ctx: Session, argv: list[bytes]) -> Reply:
+    server = ctx.server
+    if server.version.compatible < (7, 0):
+        return _set_one(server, argv)
+    if len(argv) % 2:
+        raise RedisError("ERR syntax error")
+    config = server.config
+    pairs = [
+        (quote(name).lower(), quote(name), quote(text))
+        for name, text in zip(argv[2::2], argv[3::2], strict=True)
+    ]
+    seen: set[str] = set()
+    for name, written, _ in pairs:
+        parameter = config.parameters.get(name)
+        if parameter is None:
+            raise RedisError(
+                f"ERR Unknown option or number of arguments for CONFIG SET - '{written}'"
+            )
+        if parameter.immutable:
+            raise _refused(written, "can't set immutable config")
+        if parameter.protected:
+            raise _refused(written, "can't set protected config")
+        if name in seen:
+            raise _refused(written, "duplicate parameter")
+        seen.update((name, parameter.alias or name))
+    before: dict[str, str] = {}
+    for name, written, text in pairs:
+        current = config[name]
+        try:
+            value = config.parameters[name].parse(text, current)
+        except ValueError as error:
+            for earlier, old in before.items():
+                config[earlier] = old
+            raise _refused(written, str(error)) from None
+        before[name] = current
+        config[name] = value
+    for name in before:
+        _take_effect(server, name)
+    return OK
+
+
+def _refused(name: str, reason: str) -> RedisError:
+    return RedisError(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+
+
+def _set_one(server: Server, argv: list[bytes]) -> Reply:
+    """CONFIG SET as before Redis 7: one parameter, other words."""
+    name, text = quote(argv[2]).lower(), quote(argv[3])
+    parameter = server.config.parameters.get(name)
+    if len(argv) != 4:
+        raise RedisError(_WRONG_NUMBER.format(quote(argv[1])))
+    if parameter is None or parameter.immutable or parameter.protected:
+        raise RedisError(f"ERR Unsupported CONFIG parameter: {quote(argv[2])}")
+    try:
+        server.config[name] = parameter.parse(text, server.config[name])
+    except ValueError as error:
+        reason = "" if parameter.type == "string" else f" - {error}".replace("(s) must", " must")
+        raise RedisError(
+            f"ERR Invalid argument '{text}' for CONFIG SET '{quote(argv[2])}'{reason}"
+        ) from None
+    _take_effect(server, name)
+    return OK
+
+
+def _take_effect(server: Server, name: str) -> None:
+    alias = server.config.parameters[name].alias
+    for each in (name, alias):
+        if each in EFFECTS:
+            EFFECTS[each](server)
+
+
+@effect("notify-keyspace-events")
+def _choose_events(server: Server) -> None:
+    server.notify = event_flags(server.config["notify-keyspace-events"])
+    server.refresh()
+
+
+@effect("slowlog-log-slower-than", "slowlog-max-len")
+def _watch_slow_commands(server: Server) -> None:
+    numbers = server.config.numbers
+    server.slowlog.eager = 0 <= numbers["slowlog-log-slower-than"] < 1000
+    while len(server.slowlog.entries) > numbers["slowlog-max-len"]:
+        server.slowlog.entries.pop()
+    server.refresh()
+
+
+@command("config|resetstat")
+def config_resetstat(ctx: Session, argv: list[bytes]) -> Reply:
+    ctx.server.reset_statistics()
+    return OK
+
+
+@command("config|rewrite")
+def config_rewrite(ctx: Session, argv: list[bytes]) -> Reply:
+    raise RedisError("ERR The server is running without a config file")

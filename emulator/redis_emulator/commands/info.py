@@ -1,0 +1,267 @@
+"""INFO. Sections, fields and their order are data (``table/documents/info.json``); here is what is
+live.
+
+A field nobody computes keeps the value it has on a server at rest: there is no replication, no
+persistence and no memory allocator to tell of.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Final
+
+from redis_emulator.commands.arguments import syntax_error
+from redis_emulator.commands.client_filters import class_of
+from redis_emulator.commands.registry import command
+from redis_emulator.memory import human, used_memory
+from redis_emulator.resp.types import Reply, Verbatim
+from redis_emulator.server import Entry, Server
+from redis_emulator.session import Session
+from redis_emulator.table.documents import read, server_like
+
+_NOT_BY_DEFAULT: Final = frozenset({"commandstats", "latencystats", "cluster info"})
+Fields = dict[str, object]
+
+
+def statistics(server: Server) -> list[Entry]:
+    """Every command and subcommand of the server, each once."""
+    found = {id(entry): entry for entry in server.commands.values()}
+    for entry in tuple(found.values()):
+        for sub in (entry.subcommands or {}).values():
+            found[id(sub)] = sub
+    return list(found.values())
+
+
+def _server(server: Server) -> Fields:
+    seconds = (server.now - server.started_at) // 1000
+    hz = server.config["hz"]
+    return {
+        "redis_version": server.version.compatible_text,
+        "valkey_version": server.version.text,
+        "server_name": "valkey",
+        "os": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "multiplexing_api": "in-process",
+        "process_id": os.getpid(),
+        "run_id": server.run_id.decode(),
+        "tcp_port": server.config["port"],
+        "server_time_usec": server.clock.us(),
+        "uptime_in_seconds": seconds,
+        "uptime_in_days": seconds // 86400,
+        "hz": hz,
+        "configured_hz": hz,
+        "lru_clock": server.now // 1000 & 0xFFFFFF,
+    }
+
+
+def _clients(server: Server) -> Fields:
+    sessions = server.sessions.values()
+    keys = {place for place, waiting in server.waiting.items() if waiting}
+    paused = server.paused
+    return {
+        "connected_clients": sum(class_of(session) != "replica" for session in sessions),
+        "maxclients": server.config["maxclients"],
+        "blocked_clients": sum(session.blocked is not None for session in sessions),
+        "tracking_clients": sum("tracking" in session.modes for session in sessions),
+        "pubsub_clients": sum(session.subscribed() for session in sessions),
+        "watching_clients": sum(bool(session.watched) for session in sessions),
+        "clients_in_timeout_table": sum(
+            session.blocked is not None and session.blocked.deadline is not None
+            for session in sessions
+        ),
+        "total_watched_keys": sum(len(db.watchers) for db in server.databases),
+        "total_blocking_keys": len(keys),
+        "paused_reason": "none" if paused is None else "client_pause",
+        "paused_actions": "none" if paused is None else "write" if paused.writes_only else "all",
+        "paused_timeout_milliseconds": 0 if paused is None else paused.until - server.now,
+    }
+
+
+def _memory(server: Server) -> Fields:
+    used = used_memory(server)
+    server.peak_memory = max(server.peak_memory, used)
+    peak = server.peak_memory
+    numbers = server.config.numbers
+    fields: Fields = {
+        "used_memory": used,
+        "used_memory_rss": used,
+        "used_memory_peak": peak,
+        "total_system_memory": 0,
+        "maxmemory": numbers["maxmemory"],
+        "allocator_allocated": used,
+        "allocator_active": used,
+        "allocator_resident": used,
+    }
+    fields |= {f"{name}_human": human(int(str(value))) for name, value in fields.items()}
+    return fields | {
+        "used_memory_peak_perc": f"{used / peak * 100:.2f}%",
+        "used_memory_dataset": used - used_memory(server, empty=True),
+        "used_memory_startup": used_memory(server, empty=True),
+        "used_memory_overhead": used_memory(server, empty=True),
+        "used_memory_dataset_perc": "0.00%"
+        if used == used_memory(server, empty=True)
+        else "100.00%",
+        "maxmemory_policy": server.config["maxmemory-policy"],
+        "mem_allocator": "python",
+        "mem_fragmentation_ratio": "1.00",
+        "mem_fragmentation_bytes": 0,
+        "allocator_frag_ratio": "1.00",
+        "allocator_frag_bytes": 0,
+        "allocator_rss_ratio": "1.00",
+        "allocator_rss_bytes": 0,
+        "rss_overhead_ratio": "1.00",
+        "rss_overhead_bytes": 0,
+        "mem_clients_normal": 0,
+    }
+
+
+def _persistence(server: Server) -> Fields:
+    return {
+        "rdb_changes_since_last_save": server.dirty,
+        "rdb_last_save_time": server.saved_at // 1000,
+        "rdb_saves": server.saves,
+        "aof_enabled": int(server.config["appendonly"] == "yes"),
+    }
+
+
+def _stats(server: Server) -> Fields:
+    entries = statistics(server)
+    return {
+        "total_connections_received": server.connections_received,
+        "total_commands_processed": sum(entry.calls for entry in entries),
+        "instantaneous_ops_per_sec": 0,
+        "total_net_input_bytes": sum(s.bytes_in for s in server.sessions.values()),
+        "total_net_output_bytes": sum(s.bytes_out for s in server.sessions.values()),
+        "instantaneous_input_kbps": "0.00",
+        "instantaneous_output_kbps": "0.00",
+        "expired_subkeys": server.expired_fields,
+        "expired_fields": server.expired_fields,
+        "expired_keys": server.expired,
+        "evicted_keys": server.evicted,
+        "keyspace_hits": server.hits,
+        "keyspace_misses": server.misses,
+        "pubsub_channels": len(server.channels),
+        "pubsub_patterns": len(server.patterns),
+        "pubsubshard_channels": len(server.shard_channels),
+        "total_error_replies": sum(server.errors.values()),
+        "unexpected_error_replies": 0,
+        "acl_access_denied_auth": server.denied_logins,
+        "total_reads_processed": sum(entry.calls for entry in entries),
+        "total_writes_processed": sum(entry.calls for entry in entries),
+    }
+
+
+def _replication(server: Server) -> Fields:
+    return {
+        "master_replid": server.run_id.decode()[::-1],
+        "repl_backlog_size": server.config["repl-backlog-size"],
+    }
+
+
+def _cpu(server: Server) -> Fields:
+    times = os.times()
+    return {
+        "used_cpu_sys": f"{times.system:.6f}",
+        "used_cpu_user": f"{times.user:.6f}",
+        "used_cpu_sys_children": f"{times.children_system:.6f}",
+        "used_cpu_user_children": f"{times.children_user:.6f}",
+        "used_cpu_sys_main_thread": f"{times.system:.6f}",
+        "used_cpu_user_main_thread": f"{times.user:.6f}",
+        "used_active_time_main_thread": f"{time.thread_time():.6f}",
+    }
+
+
+def _commands(server: Server) -> Fields:
+    return {
+        f"cmdstat_{entry.name}": f"calls={entry.calls},usec={entry.usec},"
+        f"usec_per_call={entry.usec / entry.calls if entry.calls else 0:.2f},"
+        f"rejected_calls={entry.rejected},failed_calls={entry.failed}"
+        for entry in statistics(server)
+        if entry.calls or entry.rejected
+    }
+
+
+def _errors(server: Server) -> Fields:
+    return {f"errorstat_{code}": f"count={count}" for code, count in server.errors.items()}
+
+
+def _latencies(server: Server) -> Fields:
+    if server.config.values.get("latency-tracking") == "no":
+        return {}
+    wanted = server.config.values.get("latency-tracking-info-percentiles", "").split()
+    found: Fields = {}
+    for entry in statistics(server):
+        if entry.calls:
+            mean = f"{entry.usec / entry.calls:.3f}"
+            found[f"latency_percentiles_usec_{entry.name}"] = ",".join(
+                f"p{percentile}={mean}" for percentile in wanted
+            )
+    return found
+
+
+def _keyspace(server: Server) -> Fields:
+    found: Fields = {}
+    like = server.version.compatible
+    for db in server.databases:
+        if not db.data:
+            continue
+        left = [at - server.now for at in db.expires.values()]
+        text = f"keys={len(db.data)},expires={len(left)}"
+        text += f",avg_ttl={sum(left) // len(left) if left else 0}"
+        if like >= (7, 4):
+            text += f",subexpiry={len(db.hash_deadlines)}"
+        if server.version.flavour == "valkey":
+            text += f",keys_with_volatile_items={len(db.hash_deadlines)}"
+        found[f"db{db.index}"] = text
+    return found
+
+
+_LIVE: Final[dict[str, Callable[[Server], Fields]]] = {
+    "Server": _server,
+    "Clients": _clients,
+    "Memory": _memory,
+    "Persistence": _persistence,
+    "Stats": _stats,
+    "Replication": _replication,
+    "CPU": _cpu,
+}
+_WHOLLY_LIVE: Final[dict[str, Callable[[Server], Fields]]] = {
+    "Commandstats": _commands,
+    "Errorstats": _errors,
+    "Latencystats": _latencies,
+    "Keyspace": _keyspace,
+}
+
+
+def _section(server: Server, name: str, layout: dict[str, str]) -> str:
+    fields: Fields
+    if name in _WHOLLY_LIVE:
+        fields = _WHOLLY_LIVE[name](server)
+    elif name in _LIVE:
+        live = _LIVE[name](server)
+        fields = {field: live.get(field, value) for field, value in layout.items()}
+    elif name in ("Modules", "Keysizes", "Threads", "TLS"):
+        fields = {}
+    else:
+        fields = dict(layout)
+    return f"# {name}\r\n" + "".join(f"{field}:{value}\r\n" for field, value in fields.items())
+
+
+@command("info")
+def info(ctx: Session, argv: list[bytes]) -> Reply:
+    server = ctx.server
+    if len(argv) > 2 and server.version.compatible < (7, 0):
+        raise syntax_error()
+    layout = read("info", server_like(server.version))
+    asked = {word.decode("utf-8", "replace").lower() for word in argv[1:]} or {"default"}
+    everything = bool(asked & {"all", "everything"})
+    sections = [
+        _section(server, name, fields)
+        for name, fields in layout.items()
+        if everything
+        or name.lower() in asked
+        or ("default" in asked and name.lower() not in _NOT_BY_DEFAULT)
+    ]
+    return Verbatim("\r\n".join(sections).encode())

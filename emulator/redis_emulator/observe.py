@@ -1,0 +1,121 @@
+"""What a server remembers of the commands it ran: the slow log, latency events, the feed of
+MONITOR.
+
+Time does not pass while a command runs, unless the clock is the machine's or the command sleeps.
+Durations are measured on the careful path alone; `SlowLog.eager` says that the log wants to see
+every command.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+_ARGUMENTS: Final = 32
+_LENGTH: Final = 128
+_SAMPLES: Final = 160
+_SECRET: Final = b"(redacted)"
+_ESCAPES: Final = {
+    0x07: "\\a",
+    0x08: "\\b",
+    0x09: "\\t",
+    0x0A: "\\n",
+    0x0D: "\\r",
+    0x22: '\\"',
+    0x5C: "\\\\",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SlowCommand:
+    """One entry of the slow log: ``seconds`` since the epoch, how long it took in ``us``, who sent
+    what."""
+
+    id: int
+    seconds: int
+    us: int
+    argv: list[bytes]
+    addr: str
+    name: bytes
+
+
+class SlowLog:
+    """The commands that took longest, newest first."""
+
+    __slots__ = ("eager", "entries", "next_id")
+
+    def __init__(self) -> None:
+        self.entries: deque[SlowCommand] = deque()
+        self.next_id = 0
+        self.eager = False
+
+    def add(
+        self, seconds: int, us: int, argv: list[bytes], addr: str, name: bytes, longest: int
+    ) -> None:
+        """Note a command and keep the newest ``longest``."""
+        entry = SlowCommand(self.next_id, seconds, us, _shortened(argv), addr, name)
+        self.next_id += 1
+        self.entries.appendleft(entry)
+        while len(self.entries) > max(longest, 0):
+            self.entries.pop()
+
+
+def _shortened(argv: list[bytes]) -> list[bytes]:
+    kept = argv if len(argv) <= _ARGUMENTS else argv[: _ARGUMENTS - 1]
+    shown = [
+        arg
+        if len(arg) <= _LENGTH
+        else b"%b... (%d more bytes)" % (arg[:_LENGTH], len(arg) - _LENGTH)
+        for arg in kept
+    ]
+    if len(argv) > _ARGUMENTS:
+        shown.append(b"... (%d more arguments)" % (len(argv) - _ARGUMENTS + 1))
+    return shown
+
+
+class Latency:
+    """Latency spikes by event: at most one sample a second, the newest 160."""
+
+    __slots__ = ("events", "worst")
+
+    def __init__(self) -> None:
+        self.events: dict[str, deque[tuple[int, int]]] = {}
+        self.worst: dict[str, int] = {}
+
+    def add(self, event: str, seconds: int, ms: int) -> None:
+        """Note that ``event`` took ``ms`` milliseconds at ``seconds`` since the epoch."""
+        samples = self.events.setdefault(event, deque(maxlen=_SAMPLES))
+        self.worst[event] = max(self.worst.get(event, 0), ms)
+        if samples and samples[-1][0] == seconds:
+            samples[-1] = (seconds, max(samples[-1][1], ms))
+        else:
+            samples.append((seconds, ms))
+
+
+def monitor_line(us: int, place: str, argv: list[bytes]) -> bytes:
+    """A command as MONITOR shows it; ``place`` is database and client."""
+    shown = " ".join(_quoted(arg) for arg in argv)
+    return f"{us // 1_000_000}.{us % 1_000_000:06d} [{place}] {shown}".encode()
+
+
+def without_secrets(argv: list[bytes]) -> list[bytes]:
+    """``argv`` with passwords made unreadable."""
+    name = argv[0].lower()
+    if name == b"auth":
+        return [argv[0], *[_SECRET] * (len(argv) - 1)]
+    if name == b"hello":
+        shown = list(argv)
+        for place, word in enumerate(argv):
+            if word.lower() == b"auth" and place >= 2:
+                shown[place + 1 : place + 3] = [_SECRET] * len(argv[place + 1 : place + 3])
+        return shown
+    return argv
+
+
+def _quoted(raw: bytes) -> str:
+    letters = (
+        _ESCAPES.get(letter) or (chr(letter) if 32 <= letter <= 126 else f"\\x{letter:02x}")
+        for letter in raw
+    )
+    return f'"{"".join(letters)}"'

@@ -1,0 +1,157 @@
+"""Read the texts that replies quote from running servers: help, command documentation, the layout
+of INFO.
+
+``python -m redis_emulator.table.documents redis-8.2=URL redis-7.0=URL …`` writes ``help.json``,
+``docs.json`` and ``info.json`` in ``documents/``. Each holds the first server's data whole, and of
+every other server what differs (``null`` where it has nothing); documentation is kept of the first
+server of each flavour. They are read when first asked for, by `read`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from redis_emulator.version import Version
+
+_MACHINE = frozenset(
+    {
+        "atomicvar_api",
+        "availability_zone",
+        "config_file",
+        "executable",
+        "gcc_version",
+        "listener0",
+        "mem_allocator",
+        "module",
+        "monotonic_clock",
+        "multiplexing_api",
+        "os",
+        "process_id",
+        "redis_build_id",
+        "redis_git_sha1",
+        "run_id",
+        "total_system_memory",
+        "total_system_memory_human",
+    }
+)
+"""INFO fields that tell of the asked machine or build."""
+_CONTAINERS = (
+    *(
+        "acl",
+        "client",
+        "cluster",
+        "command",
+        "commandlog",
+        "config",
+        "debug",
+        "function",
+        "latency",
+    ),
+    *("memory", "module", "object", "pubsub", "script", "slowlog", "xgroup", "xinfo"),
+)
+"""Commands with a HELP."""
+
+
+@cache
+def read(name: str, server: str) -> dict[str, Any]:
+    """The document ``name`` (``help``, ``docs`` or ``info``) as ``server`` has it."""
+    path = resources.files("redis_emulator.table") / "documents" / f"{name}.json"
+    whole: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
+    first, *others = whole
+    found = dict(whole[first])
+    if server in others:
+        found.update(whole[server])
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def server_like(version: Version) -> str:
+    """The server asked that ``version`` is nearest to."""
+    if version.flavour == "valkey":
+        return "valkey-9.1"
+    if version.number < (7, 0):
+        return "redis-6.2"
+    return "redis-7.0" if version.number < (7, 2) else "redis-8.2"
+
+
+def _helps(link: Any) -> dict[str, Any]:
+    helps = {}
+    for name in _CONTAINERS:
+        answer = _ask(link, name, "HELP")
+        if isinstance(answer, list):
+            helps[name] = answer
+    return helps
+
+
+def _docs(link: Any) -> dict[str, Any]:
+    found = _ask(link, "COMMAND", "DOCS")
+    if not isinstance(found, dict):
+        return {}
+    return {name: document for name, document in found.items() if document["group"] != "module"}
+
+
+def _layout(link: Any) -> dict[str, Any]:
+    sections: dict[str, Any] = {}
+    fields: dict[str, str] = {}
+    for line in _ask(link, "INFO", "EVERYTHING").splitlines():
+        if line.startswith("# "):
+            fields = sections[line[2:]] = {}
+        elif ":" in line:
+            field, value = line.split(":", 1)
+            fields[field] = "" if field in _MACHINE else value
+    for name in ("Commandstats", "Errorstats", "Latencystats", "Keyspace", "Keysizes"):
+        if name in sections:
+            sections[name] = {}
+    return sections
+
+
+def _ask(link: Any, *words: str) -> Any:
+    import redis
+
+    link.send_command(*words)
+    try:
+        return link.read_response()
+    except redis.ResponseError:
+        return None
+
+
+def main() -> None:
+    """Write the documents."""
+    import redis
+
+    readers = {"help": _helps, "docs": _docs, "info": _layout}
+    documents: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in readers}
+    for argument in sys.argv[1:]:
+        server, url = argument.split("=", 1)
+        for name, reader in readers.items():
+            flavour = server.split("-")[0]
+            if name == "docs" and any(other.startswith(flavour) for other in documents["docs"]):
+                continue
+            pool = redis.ConnectionPool.from_url(url, protocol=3, decode_responses=True)
+            documents[name][server] = reader(pool.get_connection())
+            pool.disconnect()
+    folder = Path(__file__).with_name("documents")
+    folder.mkdir(exist_ok=True)
+    for name, servers in documents.items():
+        first, *others = servers
+        for server in others:
+            servers[server] = {
+                key: servers[server].get(key)
+                for key in dict.fromkeys((*servers[first], *servers[server]))
+                if servers[server].get(key) != servers[first].get(key)
+            }
+        text = ",\n".join(
+            f"{json.dumps(server)}: {{\n"
+            + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in found.items())
+            + "\n}"
+            for server, found in servers.items()
+        )
+        (folder / f"{name}.json").write_text(f"{{\n{text}\n}}\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
