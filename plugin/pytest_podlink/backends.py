@@ -161,7 +161,7 @@ class ServerBackend(_RedisBackend):
             self.server = servers.start(name)
         except servers.ServerStartError as error:
             raise BackendError(str(error)) from error
-        super().__init__(name, f"unix://{quote(self.server.unixsocket)}?db=0", database=None)
+        super().__init__(name, self.server.url, database=None)
         self._pristine = self._settings()
 
     def reset(self) -> None:

@@ -96,11 +96,11 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"podlink: {error}") from error
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close the backends, also after Ctrl-C."""
-    if _backends in config.stash:
-        config.stash[_backends].close()
-        del config.stash[_backends]
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Close the backends, also after Ctrl-C, and before a worker says that it has finished."""
+    if _backends in session.config.stash:
+        session.config.stash[_backends].close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -149,7 +149,7 @@ def redis_emulator(pytestconfig: pytest.Config) -> RedisEmulator:
     try:
         backend = backends(pytestconfig)["emulator"]
     except BackendError as error:
-        pytest.fail(f"podlink: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"podlink: {error}", pytrace=False) from None
     assert isinstance(backend, EmulatorBackend)
     backend.reset()
     return backend.emulator
@@ -175,7 +175,9 @@ def stateful_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         try:
             backend = chosen[name]
         except BackendError as error:
-            pytest.exit(f"podlink: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+            raise pytest.exit.Exception(
+                f"podlink: {error}", returncode=pytest.ExitCode.USAGE_ERROR
+            ) from None
         backend.reset()
     request.node.user_properties.append((USED, name))
     yield backend

@@ -35,6 +35,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import redis
 
@@ -245,9 +246,9 @@ class Server:
         path = self.directory / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def client(self, **options: object) -> redis.Redis:
-        """A redis-py client on the unix socket; `options` are redis-py's own."""
-        return redis.Redis(unix_socket_path=self.unixsocket, **options)  # type: ignore[arg-type]
+    def client(self, **options: Any) -> redis.Redis:
+        """A redis-py client on the loopback port; `options` are redis-py's own."""
+        return redis.Redis(host="127.0.0.1", port=self.port, **options)
 
     def stop(self) -> None:
         """End the process and remove its directory, for good. Again: no effect."""

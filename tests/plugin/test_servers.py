@@ -47,7 +47,7 @@ def executable(folder: Path, name: str, script: str) -> None:
 
 
 def test_a_server_is_empty_private_and_keeps_nothing(server: servers.Server) -> None:
-    by_socket = server.client(decode_responses=True)
+    by_socket = redis.Redis(unix_socket_path=server.unixsocket, decode_responses=True)
     by_port = redis.Redis.from_url(server.url, decode_responses=True)
     by_port.set("k", "v")
     assert by_socket.get("k") == "v"
