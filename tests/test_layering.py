@@ -30,7 +30,18 @@ EMULATOR_LAYERS = [
     {"doors"},
     {"engine"},
     {"commands", "scripting"},
-    {"session", "server", "keyspace", "journal", "clock", "config", "version", "table", "faults"},
+    {
+        "session",
+        "server",
+        "keyspace",
+        "journal",
+        "clock",
+        "config",
+        "version",
+        "table",
+        "faults",
+        "frequency",
+    },
     {"values", "resp", "glob"},
 ]
 # What podlink's sans-IO core may not know.

@@ -140,7 +140,7 @@ class Database:
         gone = self.data
         self.data = {}
         self.expires = {}
-        self.access = {}
+        self.access.clear()
         self.hash_deadlines = {}
         self.order = None
         self._touch_observed(gone)

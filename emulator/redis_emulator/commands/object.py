@@ -1,0 +1,140 @@
+"""OBJECT: how a value is stored and how its key is used.
+
+The encoding follows from what the value classes remember (whether a hash has outgrown its listpack)
+and from the lengths of key and value. The names are those of the newest server; older ones called
+or stored some things differently.
+"""
+
+from __future__ import annotations
+
+import re
+
+from redis_emulator.commands.arguments import INT64_MAX, INT64_MIN
+from redis_emulator.commands.registry import command
+from redis_emulator.frequency import Frequencies
+from redis_emulator.keyspace import Database
+from redis_emulator.resp.types import RedisError, Reply
+from redis_emulator.session import Session
+from redis_emulator.values.hash import Hash
+from redis_emulator.values.kinds import type_name
+
+_INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
+_SHARED = 10_000
+_SHARED_REFERENCES = 2_147_483_647
+_SWITCHING = (
+    "Please note that when switching between policies at runtime LRU and LFU data will take some "
+    "time to adjust."
+)
+
+
+@command("object|encoding")
+def object_encoding(ctx: Session, argv: list[bytes]) -> Reply:
+    value = _quiet_lookup(ctx, argv[2])
+    return None if value is None else encoding(ctx.db, argv[2], value)
+
+
+@command("object|refcount")
+def object_refcount(ctx: Session, argv: list[bytes]) -> Reply:
+    value = _quiet_lookup(ctx, argv[2])
+    if value is None:
+        return None
+    shared = (
+        ctx.server.version.compatible < (7, 2, 0)
+        and type(value) is bytes
+        and is_integer(value)
+        and 0 <= int(value) < _SHARED
+    )
+    return _SHARED_REFERENCES if shared else 1
+
+
+@command("object|freq")
+def object_freq(ctx: Session, argv: list[bytes]) -> Reply:
+    if _quiet_lookup(ctx, argv[2]) is None:
+        return None
+    counted = _frequencies(ctx)
+    if counted is None:
+        raise RedisError(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. "
+            + _SWITCHING
+        )
+    return counted.frequency(argv[2], ctx.server.now)
+
+
+@command("object|idletime")
+def object_idletime(ctx: Session, argv: list[bytes]) -> Reply:
+    if _quiet_lookup(ctx, argv[2]) is None:
+        return None
+    if _frequencies(ctx) is not None:
+        raise RedisError(
+            f"ERR An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHING}"
+        )
+    return max(0, ctx.server.now - ctx.db.access[argv[2]]) // 1000
+
+
+def _frequencies(ctx: Session) -> Frequencies | None:
+    access = ctx.db.access
+    if isinstance(access, Frequencies) and "lfu" in ctx.server.config["maxmemory-policy"]:
+        return access
+    return None
+
+
+def _quiet_lookup(ctx: Session, key: bytes) -> object | None:
+    server = ctx.server
+    value = ctx.db.data.get(key)
+    if value is None:
+        server.misses += 1
+    else:
+        server.hits += 1
+    return value
+
+
+def is_integer(value: bytes) -> bool:
+    """Whether a string is kept as a 64-bit integer."""
+    return _INTEGER(value) is not None and INT64_MIN <= int(value) <= INT64_MAX
+
+
+def encoding(db: Database, key: bytes, value: object) -> bytes:
+    """What OBJECT ENCODING says of ``value`` stored at ``key``."""
+    if type(value) is bytes:
+        return _string_encoding(db, key, value)
+    if type(value) is bytearray:
+        return b"raw"
+    if type(value) is Hash:
+        name = _hash_encoding(value)
+    else:
+        name = value.encoding  # type: ignore[attr-defined]
+    return _older_name(db.server.version.compatible, type_name(value), name)
+
+
+def _older_name(version: tuple[int, int, int], kind: bytes, name: bytes) -> bytes:
+    if version < (7, 2, 0) and kind == b"list":
+        return b"quicklist"
+    if version < (7, 2, 0) and kind == b"set" and name == b"listpack":
+        return b"hashtable"
+    if version < (7, 0, 0) and name == b"listpack":
+        return b"ziplist"
+    return name
+
+
+def _hash_encoding(value: Hash) -> bytes:
+    if not value.compact:
+        return b"hashtable"
+    return b"listpack" if value.deadlines is None else b"listpackex"
+
+
+def _string_encoding(db: Database, key: bytes, value: bytes) -> bytes:
+    """A short string shares an allocation with its header; lately with its key and expiry too."""
+    if is_integer(value):
+        return b"int"
+    version = db.server.version
+    length = len(key) + len(value)
+    expires = key in db.expires
+    if version.flavour == "redis" and version.number >= (8, 2, 0):
+        long_key = len(key) >= 32
+        embedded = length <= (33 if expires else 41) or (long_key and length in (40, 41))
+    elif version.flavour == "valkey" and version.number >= (9, 0, 0):
+        room = 113 if len(key) < 32 else 111
+        embedded = length <= room and not (expires and len(key) > 107)
+    else:
+        embedded = len(value) <= 44
+    return b"embstr" if embedded else b"raw"

@@ -1,0 +1,54 @@
+"""OBJECT beside a real server: encodings follow lengths, numbers and history."""
+
+from __future__ import annotations
+
+import pytest
+
+from redis_emulator import ManualClock, RedisEmulator
+from tests.emulator.pair import Pair
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+
+
+@pytest.mark.servers(*ALL)
+def test_encoding_of_strings(same: Pair) -> None:
+    for value in ("", "1", "-1", "01", "-0", "+1", "1.0", " 1", str(2**63 - 1), str(2**63)):
+        same("SET", "s", value)
+        same("OBJECT", "ENCODING", "s")
+    for key in ("", "k", "k" * 10, "k" * 31, "k" * 32, "k" * 40, "k" * 41, "k" * 100):
+        for length in (0, 1, 2, 3, 9, 10, 11, 12, 23, 24, 31, 32, 33, 39, 40, 41, 42, 43, 44, 45):
+            same("SET", key, "v" * length)
+            same("OBJECT", "ENCODING", key)
+            same("EXPIRE", key, 100)
+            same("OBJECT", "ENCODING", key)
+    for length in (60, 78, 79, 80, 81, 82, 83, 102, 103, 104, 111, 112, 113, 114):
+        for key in ("k", "k" * 10, "k" * 31, "k" * 32):
+            same("SET", key, "v" * length)
+            same("OBJECT", "ENCODING", key)
+
+
+@pytest.mark.servers(*ALL)
+def test_errors_and_absent_keys(same: Pair) -> None:
+    same("SET s v")
+    for sub in ("ENCODING", "refcount", "FREQ", "IDLETIME"):
+        same("OBJECT", sub, "no")
+    for line in ("OBJECT", "OBJECT NOSUCH", "OBJECT FREQ s", "OBJECT REFCOUNT s"):
+        same(line)
+    for value in (0, 9_999, 10_000, -1):
+        same("SET", "n", value)
+        same("OBJECT REFCOUNT n")
+
+
+def test_idle_time_counts_from_the_last_use() -> None:
+    clock = ManualClock()
+    client = RedisEmulator(clock=clock).client()
+    client.set("k", "v")
+    clock.advance(90.9)
+    for look in (client.exists, client.type, client.ttl):
+        look("k")
+        assert client.object("IDLETIME", "k") == 90
+    client.get("k")
+    assert client.object("IDLETIME", "k") == 0
+    clock.advance(5)
+    client.touch("k")
+    assert client.object("IDLETIME", "k") == 0
