@@ -7,6 +7,7 @@ from typing import Any
 from redis_emulator.resp.types import (
     NULL_ARRAY,
     BigNumber,
+    PairMap,
     Pairs,
     Push,
     RedisError,
@@ -64,6 +65,11 @@ def _encode3(reply: Any, out: bytearray) -> None:
     elif kind is dict:
         out += b"%%%d\r\n" % len(reply)
         for key, value in reply.items():
+            _encode3(key, out)
+            _encode3(value, out)
+    elif kind is PairMap:
+        out += b"%%%d\r\n" % len(reply)
+        for key, value in reply:
             _encode3(key, out)
             _encode3(value, out)
     elif kind in _AGGREGATES:

@@ -13,6 +13,8 @@ class Hash(dict[bytes, bytes]):
 
     __slots__ = ("compact", "deadlines")
 
+    kind = b"hash"
+
     def __init__(self) -> None:
         self.compact = True
         self.deadlines: dict[bytes, int] | None = None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from redis_emulator.values.hash import Hash
-
-TYPE_NAMES: Final[dict[type, bytes]] = {bytes: b"string", bytearray: b"string", Hash: b"hash"}
-
 
 def type_name(value: object) -> bytes:
-    """``string``, ``hash`` and so on, as TYPE and SCAN's TYPE option name it."""
-    return TYPE_NAMES[type(value)]
+    """``string``, ``hash`` and so on, as TYPE and SCAN's TYPE option name it.
+
+    A string is plain `bytes` or `bytearray`; every other class of values says it in ``kind``.
+    """
+    name: bytes = getattr(value, "kind", b"string")
+    return name

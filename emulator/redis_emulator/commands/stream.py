@@ -1,0 +1,419 @@
+"""Streams: adding, trimming, deleting and ranging. Groups are in `stream_groups`, XREAD in
+`stream_read`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from redis_emulator.commands.arguments import (
+    NO_SUCH_KEY,
+    NOT_AN_INTEGER,
+    parse_integer,
+    syntax_error,
+    wrong_type,
+)
+from redis_emulator.commands.registry import command
+from redis_emulator.keyspace import STREAM
+from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
+from redis_emulator.session import Session
+from redis_emulator.values.stream import (
+    MAX_ID,
+    MAX_PART,
+    MIN_ID,
+    Fields,
+    Id,
+    Stream,
+    format_id,
+    next_id,
+    previous_id,
+)
+
+INVALID_ID: Final = "ERR Invalid stream ID specified as stream command argument"
+_SMALLER: Final = "ERR The ID specified in XADD is equal or smaller than the target stream top item"
+_EXHAUSTED: Final = "ERR The stream has exhausted the last possible ID, unable to add more items"
+STRATEGIES: Final = (b"KEEPREF", b"DELREF", b"ACKED")
+
+
+def lookup_stream(ctx: Session, key: bytes, *, write: bool = False) -> Stream | None:
+    """The stream at ``key``, or None.
+
+    Raises:
+        RedisError: The key holds something else.
+    """
+    value = ctx.db.writable(key) if write else ctx.db.lookup(key)
+    if value is None or type(value) is Stream:
+        return value
+    raise wrong_type()
+
+
+def parse_id(raw: bytes, missing_sequence: int = 0, *, strict: bool = False) -> Id:
+    """``ms-seq``, ``ms``, or, unless ``strict``, ``-`` and ``+``.
+
+    Raises:
+        RedisError: It is none of these.
+    """
+    if not strict and raw == b"-":
+        return MIN_ID
+    if not strict and raw == b"+":
+        return MAX_ID
+    milliseconds, separator, sequence = raw.partition(b"-")
+    if not separator:
+        return _part(milliseconds), missing_sequence
+    return _part(milliseconds), _part(sequence)
+
+
+def _part(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > 20 or (digits[:1] == b"0" and len(digits) > 1):
+        raise RedisError(INVALID_ID)
+    value = int(digits)
+    if value > MAX_PART:
+        raise RedisError(INVALID_ID)
+    return value
+
+
+def parse_interval(low: bytes, high: bytes) -> tuple[Id, Id]:
+    """The two ends of a range, ``(`` in front of one that is not part of it."""
+    if low[:1] == b"(":
+        start = next_id(parse_id(low[1:], strict=True))
+        if start is None:
+            raise RedisError("ERR invalid start ID for the interval")
+    else:
+        start = parse_id(low)
+    if high[:1] == b"(":
+        end = previous_id(parse_id(high[1:], MAX_PART, strict=True))
+        if end is None:
+            raise RedisError("ERR invalid end ID for the interval")
+    else:
+        end = parse_id(high, MAX_PART)
+    return start, end
+
+
+def entry_reply(entry_id: Id, fields: Fields | None) -> Reply:
+    """An entry as XRANGE shows it; one that was deleted has no fields."""
+    return [format_id(entry_id), NULL_ARRAY if fields is None else list(fields)]
+
+
+@dataclass
+class Trim:
+    """What XADD and XTRIM are told about trimming."""
+
+    kind: bytes = b""
+    threshold: int = 0
+    min_id: Id = MIN_ID
+    approximate: bool = False
+    exact: bool = False
+    limit: int | None = None
+    strategy: bytes = b""
+    options: set[bytes] = field(default_factory=set)
+
+
+def _parse_trim(argv: list[bytes], place: int, *, adding: bool) -> tuple[Trim, int]:
+    """Read options from ``place`` on; returns them and where they end."""
+    trim = Trim()
+    while place < len(argv):
+        word = argv[place].upper()
+        left = len(argv) - place - 1
+        if adding and word == b"*":
+            break
+        if word in (b"MAXLEN", b"MINID") and left:
+            if trim.kind and trim.kind != word:
+                raise RedisError(
+                    "ERR syntax error, MAXLEN and MINID options at the same time are not compatible"
+                )
+            trim.kind = word
+            place += 1
+            if argv[place] in (b"~", b"=") and left >= 2:
+                trim.approximate = argv[place] == b"~"
+                place += 1
+            _parse_threshold(trim, argv[place])
+        elif word == b"LIMIT" and left:
+            place += 1
+            trim.limit = parse_integer(argv[place])
+            if trim.limit < 0:
+                raise RedisError("ERR The LIMIT argument must be >= 0.")
+        elif adding and word == b"NOMKSTREAM":
+            trim.options.add(word)
+        elif word in STRATEGIES:
+            if trim.strategy:
+                raise syntax_error()
+            trim.strategy = word
+        elif adding:
+            parse_id(argv[place].removesuffix(b"-*"), strict=True)
+            break
+        else:
+            raise syntax_error()
+        place += 1
+    if trim.limit is not None and not trim.kind:
+        raise RedisError(
+            "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"
+        )
+    if not adding and not trim.kind:
+        raise RedisError("ERR syntax error, XTRIM must be called with a trimming strategy")
+    if trim.limit is not None and not trim.approximate:
+        raise RedisError("ERR syntax error, LIMIT cannot be used without the special ~ option")
+    return trim, place
+
+
+def _parse_threshold(trim: Trim, raw: bytes) -> None:
+    if trim.kind == b"MINID":
+        trim.min_id = parse_id(raw, strict=True)
+        return
+    trim.threshold = parse_integer(raw)
+    if trim.threshold < 0:
+        raise RedisError("ERR The MAXLEN argument must be >= 0.")
+
+
+def _trim(ctx: Session, stream: Stream, trim: Trim) -> int:
+    """Remove entries from the front; how many went."""
+    limit = 0
+    if trim.approximate:
+        limit = trim.limit if trim.limit is not None else 100 * _max_entries(ctx)
+        if trim.limit is None and not limit:
+            limit = 10_000
+    removed = 0
+    place = 0
+    while place < len(stream.nodes):
+        node = stream.nodes[place]
+        if trim.kind == b"MAXLEN" and stream.length <= trim.threshold:
+            break
+        if limit and removed + len(node.ids) > limit:
+            break
+        if trim.kind == b"MAXLEN":
+            whole = stream.length - len(node.ids) >= trim.threshold
+        else:
+            whole = node.ids[-1] < trim.min_id
+        if trim.approximate and not (whole and trim.strategy in (b"", b"KEEPREF")):
+            break
+        before = len(stream.nodes)
+        for entry_id in tuple(node.ids):
+            if trim.kind == b"MAXLEN" and stream.length <= trim.threshold:
+                return removed
+            if trim.kind == b"MINID" and entry_id >= trim.min_id:
+                return removed
+            removed += delete_entry(stream, entry_id, trim.strategy) == 1
+        place += len(stream.nodes) == before
+    return removed
+
+
+def delete_entry(stream: Stream, entry_id: Id, strategy: bytes) -> int:
+    """Delete as XDELEX does: -1 when there is no such entry, 2 when it is still referenced, else
+    1.
+    """
+    if strategy == b"ACKED" and any(
+        entry_id in group.pending or group.last_id < entry_id for group in stream.groups.values()
+    ):
+        return 2
+    if stream.get(entry_id) is None:
+        return -1
+    if strategy == b"DELREF":
+        for group in stream.groups.values():
+            group.forget(entry_id)
+    stream.remove(entry_id)
+    return 1
+
+
+def _max_entries(ctx: Session) -> int:
+    return ctx.server.config.integer("stream-node-max-entries")
+
+
+@command("xadd")
+def xadd(ctx: Session, argv: list[bytes]) -> Reply:
+    trim, place = _parse_trim(argv, 2, adding=True)
+    fields = argv[place + 1 :]
+    if len(fields) < 2 or len(fields) % 2:
+        raise RedisError("ERR wrong number of arguments for 'xadd' command")
+    wanted = argv[place]
+    if wanted != b"*" and not wanted.endswith(b"-*") and parse_id(wanted) == MIN_ID:
+        raise RedisError("ERR The ID specified in XADD must be greater than 0-0")
+    key = argv[1]
+    stream = lookup_stream(ctx, key, write=True)
+    if stream is None:
+        if b"NOMKSTREAM" in trim.options:
+            return None
+        stream = Stream()
+    elif stream.last_id == MAX_ID:
+        raise RedisError(_EXHAUSTED)
+    entry_id = _new_id(stream, wanted, ctx.server.now)
+    if entry_id <= stream.last_id:
+        raise RedisError(_SMALLER)
+    if key not in ctx.db.data:
+        ctx.db.set(key, stream)
+    max_bytes = ctx.server.config.integer("stream-node-max-bytes")
+    stream.append(entry_id, tuple(fields), max_bytes, _max_entries(ctx))
+    ctx.db.changed(key, b"xadd", STREAM)
+    if trim.kind and _trim(ctx, stream, trim):
+        ctx.db.notify(key, b"xtrim", STREAM)
+    return format_id(entry_id)
+
+
+def _new_id(stream: Stream, wanted: bytes, now: int) -> Id:
+    if wanted == b"*":
+        if now > stream.last_id[0]:
+            return now, 0
+        return next_id(stream.last_id) or MAX_ID
+    if not wanted.endswith(b"-*"):
+        return parse_id(wanted, strict=True)
+    milliseconds = parse_id(wanted[:-2], strict=True)[0]
+    if milliseconds != stream.last_id[0]:
+        return milliseconds, 0
+    if stream.last_id[1] == MAX_PART:
+        raise RedisError(_SMALLER)
+    return milliseconds, stream.last_id[1] + 1
+
+
+@command("xlen")
+def xlen(ctx: Session, argv: list[bytes]) -> Reply:
+    stream = lookup_stream(ctx, argv[1])
+    return 0 if stream is None else stream.length
+
+
+@command("xrange")
+def xrange_(ctx: Session, argv: list[bytes]) -> Reply:
+    low, high = parse_interval(argv[2], argv[3])
+    return _range(ctx, argv, low, high, reverse=False)
+
+
+@command("xrevrange")
+def xrevrange(ctx: Session, argv: list[bytes]) -> Reply:
+    low, high = parse_interval(argv[3], argv[2])
+    return _range(ctx, argv, low, high, reverse=True)
+
+
+def _range(ctx: Session, argv: list[bytes], low: Id, high: Id, *, reverse: bool) -> Reply:
+    count = -1
+    place = 4
+    while place < len(argv):
+        if argv[place].upper() != b"COUNT" or place + 1 >= len(argv):
+            raise syntax_error()
+        count = max(0, parse_integer(argv[place + 1]))
+        place += 2
+    stream = lookup_stream(ctx, argv[1])
+    if stream is None:
+        return []
+    if count == 0:
+        return NULL_ARRAY
+    entries = stream.reverse_range(high, low) if reverse else stream.range(low, high)
+    found: list[Reply] = []
+    for entry_id, fields in entries:
+        found.append(entry_reply(entry_id, fields))
+        if len(found) == count:
+            break
+    return found
+
+
+@command("xtrim")
+def xtrim(ctx: Session, argv: list[bytes]) -> Reply:
+    trim, _ = _parse_trim(argv, 2, adding=False)
+    stream = lookup_stream(ctx, argv[1], write=True)
+    if stream is None:
+        return 0
+    removed = _trim(ctx, stream, trim)
+    if removed:
+        ctx.db.changed(argv[1], b"xtrim", STREAM)
+    return removed
+
+
+@command("xdel")
+def xdel(ctx: Session, argv: list[bytes]) -> Reply:
+    stream = lookup_stream(ctx, argv[1], write=True)
+    if stream is None:
+        return 0
+    ids = [parse_id(raw, strict=True) for raw in argv[2:]]
+    removed = 0
+    for entry_id in ids:
+        if stream.remove(entry_id):
+            stream.max_deleted = max(stream.max_deleted, entry_id)
+            removed += 1
+    if removed:
+        ctx.db.changed(argv[1], b"xdel", STREAM)
+    return removed
+
+
+def parse_id_block(argv: list[bytes], place: int) -> tuple[bytes, list[bytes]]:
+    """``[KEEPREF | DELREF | ACKED] IDS numids id …``; the strategy and the raw ids."""
+    strategy = b""
+    while place < len(argv):
+        word = argv[place].upper()
+        if word in STRATEGIES:
+            if strategy:
+                raise syntax_error()
+            strategy = word
+            place += 1
+        elif word == b"IDS" and place + 1 < len(argv):
+            error = "ERR Number of IDs must be a positive integer"
+            count = parse_integer(argv[place + 1], error)
+            if count <= 0:
+                raise RedisError(error)
+            if count != len(argv) - place - 2:
+                raise RedisError("ERR The `numids` parameter must match the number of arguments")
+            return strategy, argv[place + 2 :]
+        else:
+            break
+    raise syntax_error()
+
+
+@command("xdelex")
+def xdelex(ctx: Session, argv: list[bytes]) -> Reply:
+    strategy, raw_ids = parse_id_block(argv, 2)
+    stream = lookup_stream(ctx, argv[1], write=True)
+    if stream is None:
+        return [-1] * len(raw_ids)
+    outcomes: list[Reply] = []
+    for entry_id in [parse_id(raw, strict=True) for raw in raw_ids]:
+        outcome = delete_entry(stream, entry_id, strategy)
+        if outcome == 1:
+            stream.max_deleted = max(stream.max_deleted, entry_id)
+        outcomes.append(outcome)
+    if 1 in outcomes:
+        ctx.db.changed(argv[1], b"xdel", STREAM)
+    return outcomes
+
+
+@command("xsetid")
+def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
+    last_id = parse_id(argv[2], strict=True)
+    added: int | None = None
+    max_deleted: Id | None = None
+    place = 3
+    while place < len(argv):
+        word = argv[place].upper()
+        if place + 1 >= len(argv):
+            raise syntax_error()
+        if word == b"ENTRIESADDED":
+            added = parse_integer(argv[place + 1], NOT_AN_INTEGER)
+            if added < 0:
+                raise RedisError("ERR entries_added must be positive")
+        elif word == b"MAXDELETEDID":
+            max_deleted = parse_id(argv[place + 1], strict=True)
+            if last_id < max_deleted:
+                raise RedisError(
+                    "ERR The ID specified in XSETID is smaller than the provided "
+                    "max_deleted_entry_id"
+                )
+        else:
+            raise syntax_error()
+        place += 2
+    stream = lookup_stream(ctx, argv[1], write=True)
+    if stream is None:
+        raise RedisError(NO_SUCH_KEY)
+    if last_id < stream.max_deleted:
+        raise RedisError(
+            "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+        )
+    if stream.length and last_id < next(stream.reverse_range(MAX_ID, MIN_ID))[0]:
+        raise RedisError(
+            "ERR The ID specified in XSETID is smaller than the target stream top item"
+        )
+    if stream.length and added is not None and added < stream.length:
+        raise RedisError(
+            "ERR The entries_added specified in XSETID is smaller than the target stream length"
+        )
+    stream.last_id = last_id
+    if added is not None:
+        stream.added = added
+    if max_deleted is not None and max_deleted != MIN_ID:
+        stream.max_deleted = max_deleted
+    ctx.db.changed(argv[1], b"xsetid", STREAM)
+    return OK

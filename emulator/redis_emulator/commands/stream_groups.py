@@ -1,0 +1,528 @@
+"""Consumer groups: XGROUP, XACK, XCLAIM, XPENDING, and what XINFO tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+from redis_emulator.commands.arguments import NO_SUCH_KEY, parse_integer, syntax_error
+from redis_emulator.commands.registry import command
+from redis_emulator.commands.stream import (
+    delete_entry,
+    entry_reply,
+    lookup_stream,
+    parse_id,
+    parse_id_block,
+    parse_interval,
+)
+from redis_emulator.keyspace import STREAM
+from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply, SimpleString, quote
+from redis_emulator.session import Session
+from redis_emulator.values.stream import (
+    MAX_ID,
+    MIN_ID,
+    Consumer,
+    Group,
+    Id,
+    Pending,
+    Stream,
+    format_id,
+)
+
+_KEY_MUST_EXIST = (
+    "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use "
+    "the MKSTREAM option to create an empty stream automatically."
+)
+_XGROUP_HELP = """\
+XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+CREATE <key> <groupname> <id|$> [option]
+    Create a new consumer group. Options are:
+    * MKSTREAM
+      Create the empty stream if it does not exist.
+    * ENTRIESREAD entries_read
+      Set the group's entries_read counter (internal use).
+CREATECONSUMER <key> <groupname> <consumer>
+    Create a new consumer in the specified group.
+DELCONSUMER <key> <groupname> <consumer>
+    Remove the specified consumer.
+DESTROY <key> <groupname>
+    Remove the specified group.
+SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]
+    Set the current group ID and entries_read counter.
+HELP
+    Print this help."""
+_XINFO_HELP = """\
+XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+CONSUMERS <key> <groupname>
+    Show consumers of <groupname>.
+GROUPS <key>
+    Show the stream consumer groups.
+STREAM <key> [FULL [COUNT <count>]
+    Show information about the stream.
+HELP
+    Print this help."""
+
+
+def _require_group(ctx: Session, key: bytes, name: bytes) -> tuple[Stream, Group]:
+    stream = lookup_stream(ctx, key, write=True)
+    if stream is None:
+        raise RedisError(_KEY_MUST_EXIST)
+    if name not in stream.groups:
+        raise _no_group(key, name)
+    return stream, stream.groups[name]
+
+
+def _no_group(key: bytes, name: bytes) -> RedisError:
+    return RedisError(f"NOGROUP No such consumer group '{quote(name)}' for key name '{quote(key)}'")
+
+
+def _no_key_or_group(key: bytes, name: bytes) -> RedisError:
+    return RedisError(f"NOGROUP No such key '{quote(key)}' or consumer group '{quote(name)}'")
+
+
+def _entries_read(raw: bytes) -> int:
+    value = parse_integer(raw)
+    if value < -1:
+        raise RedisError("ERR value for ENTRIESREAD must be positive or -1")
+    return value
+
+
+def _bad_subcommand(argv: list[bytes]) -> RedisError:
+    container, sub = argv[0].decode().upper(), quote(argv[1])
+    return RedisError(
+        f"ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {container} HELP."
+    )
+
+
+@command("xgroup|create")
+def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
+    make_stream = False
+    entries_read = -1
+    place = 5
+    while place < len(argv):
+        word = argv[place].upper()
+        if word == b"MKSTREAM":
+            make_stream = True
+        elif word == b"ENTRIESREAD" and place + 1 < len(argv):
+            place += 1
+            entries_read = _entries_read(argv[place])
+        else:
+            raise _bad_subcommand(argv)
+        place += 1
+    key, name = argv[2], argv[3]
+    stream = lookup_stream(ctx, key, write=True)
+    if stream is None and not make_stream:
+        raise RedisError(_KEY_MUST_EXIST)
+    if argv[4] == b"$":
+        last_id = MIN_ID if stream is None else stream.last_id
+    else:
+        last_id = parse_id(argv[4], strict=True)
+    if stream is None:
+        stream = Stream()
+        ctx.db.set(key, stream)
+    if name in stream.groups:
+        raise RedisError("BUSYGROUP Consumer Group name already exists")
+    stream.groups[name] = Group(last_id, min(entries_read, stream.added))
+    ctx.db.changed(key, b"xgroup-create", STREAM)
+    return OK
+
+
+@command("xgroup|setid")
+def xgroup_setid(ctx: Session, argv: list[bytes]) -> Reply:
+    entries_read = -1
+    if len(argv) > 5:
+        if len(argv) != 7 or argv[5].upper() != b"ENTRIESREAD":
+            raise _bad_subcommand(argv)
+        entries_read = _entries_read(argv[6])
+    stream, group = _require_group(ctx, argv[2], argv[3])
+    group.last_id = stream.last_id if argv[4] == b"$" else parse_id(argv[4])
+    group.entries_read = min(entries_read, stream.added)
+    ctx.db.changed(argv[2], b"xgroup-setid", STREAM)
+    return OK
+
+
+@command("xgroup|destroy")
+def xgroup_destroy(ctx: Session, argv: list[bytes]) -> Reply:
+    stream = lookup_stream(ctx, argv[2], write=True)
+    if stream is None:
+        raise RedisError(_KEY_MUST_EXIST)
+    if stream.groups.pop(argv[3], None) is None:
+        return 0
+    ctx.db.changed(argv[2], b"xgroup-destroy", STREAM)
+    return 1
+
+
+@command("xgroup|createconsumer")
+def xgroup_createconsumer(ctx: Session, argv: list[bytes]) -> Reply:
+    _, group = _require_group(ctx, argv[2], argv[3])
+    _, made = group.consumer(argv[4], ctx.server.now)
+    if made:
+        ctx.db.changed(argv[2], b"xgroup-createconsumer", STREAM)
+    return int(made)
+
+
+@command("xgroup|delconsumer")
+def xgroup_delconsumer(ctx: Session, argv: list[bytes]) -> Reply:
+    _, group = _require_group(ctx, argv[2], argv[3])
+    consumer = group.consumers.pop(argv[4], None)
+    if consumer is None:
+        return 0
+    for entry_id in consumer.pending:
+        del group.pending[entry_id]
+    ctx.db.changed(argv[2], b"xgroup-delconsumer", STREAM)
+    return len(consumer.pending)
+
+
+@command("xgroup|help")
+def xgroup_help(ctx: Session, argv: list[bytes]) -> Reply:
+    return [SimpleString(line.encode()) for line in _XGROUP_HELP.split("\n")]
+
+
+@command("xack")
+def xack(ctx: Session, argv: list[bytes]) -> Reply:
+    stream = lookup_stream(ctx, argv[1], write=True)
+    if stream is None or argv[2] not in stream.groups:
+        return 0
+    group = stream.groups[argv[2]]
+    ids = [parse_id(raw, strict=True) for raw in argv[3:]]
+    count = sum(group.forget(entry_id) for entry_id in ids)
+    if count:
+        ctx.server.dirty += count
+    return count
+
+
+@command("xackdel")
+def xackdel(ctx: Session, argv: list[bytes]) -> Reply:
+    strategy, raw_ids = parse_id_block(argv, 3)
+    stream = lookup_stream(ctx, argv[1], write=True)
+    if stream is None or argv[2] not in stream.groups:
+        return [-1] * len(raw_ids)
+    group = stream.groups[argv[2]]
+    outcomes: list[Reply] = []
+    deleted = False
+    for entry_id in [parse_id(raw, strict=True) for raw in raw_ids]:
+        if not group.forget(entry_id):
+            outcomes.append(-1)
+            continue
+        outcome = delete_entry(stream, entry_id, strategy)
+        if outcome == 1:
+            stream.max_deleted = max(stream.max_deleted, entry_id)
+            deleted = True
+        outcomes.append(1 if outcome == -1 else outcome)
+    if deleted:
+        ctx.db.changed(argv[1], b"xdel", STREAM)
+    return outcomes
+
+
+class _Claim:
+    """The options of XCLAIM."""
+
+    def __init__(self, argv: list[bytes], now: int) -> None:
+        self.min_idle = max(
+            0, parse_integer(argv[4], "ERR Invalid min-idle-time argument for XCLAIM")
+        )
+        self.ids: list[Id] = []
+        self.delivered_at = now
+        self.retries: int | None = None
+        self.force = False
+        self.just_id = False
+        self.last_id: Id = MIN_ID
+        place = 5
+        while place < len(argv):
+            try:
+                self.ids.append(parse_id(argv[place], strict=True))
+            except RedisError:
+                break
+            place += 1
+        while place < len(argv):
+            place = self._option(argv, place, now) + 1
+
+    def _option(self, argv: list[bytes], place: int, now: int) -> int:
+        word = argv[place].upper()
+        if word == b"FORCE":
+            self.force = True
+        elif word == b"JUSTID":
+            self.just_id = True
+        elif word in (b"IDLE", b"TIME", b"RETRYCOUNT", b"LASTID") and place + 1 < len(argv):
+            place += 1
+            if word == b"LASTID":
+                self.last_id = parse_id(argv[place], strict=True)
+                return place
+            name = word.decode()
+            value = parse_integer(argv[place], f"ERR Invalid {name} option argument for XCLAIM")
+            if word == b"RETRYCOUNT":
+                self.retries = value
+            else:
+                at = now - value if word == b"IDLE" else value
+                self.delivered_at = at if 0 <= at <= now else now
+        else:
+            raise RedisError(f"ERR Unrecognized XCLAIM option '{quote(argv[place])}'")
+        return place
+
+
+@command("xclaim")
+def xclaim(ctx: Session, argv: list[bytes]) -> Reply:
+    key, now = argv[1], ctx.server.now
+    stream = lookup_stream(ctx, key, write=True)
+    if stream is None or argv[2] not in stream.groups:
+        raise _no_key_or_group(key, argv[2])
+    group = stream.groups[argv[2]]
+    claim = _Claim(argv, now)
+    group.last_id = max(group.last_id, claim.last_id)
+    consumer = _claimant(ctx, key, group, argv[3])
+    found: list[Reply] = []
+    for entry_id in claim.ids:
+        fields = stream.get(entry_id)
+        if fields is None:
+            group.forget(entry_id)
+            continue
+        pending = group.pending.get(entry_id)
+        if pending is None:
+            if not claim.force:
+                continue
+            pending = group.deliver(entry_id, consumer, now, 0)
+        elif claim.min_idle and now - pending.delivered_at < claim.min_idle:
+            continue
+        deliveries = pending.deliveries
+        if claim.retries is not None:
+            deliveries = claim.retries
+        elif not claim.just_id:
+            deliveries += 1
+        group.deliver(entry_id, consumer, claim.delivered_at, deliveries)
+        consumer.active_at = now
+        found.append(format_id(entry_id) if claim.just_id else entry_reply(entry_id, fields))
+    ctx.db.touched(key)
+    return found
+
+
+def _claimant(ctx: Session, key: bytes, group: Group, name: bytes) -> Consumer:
+    consumer, made = group.consumer(name, ctx.server.now)
+    consumer.seen_at = ctx.server.now
+    if made:
+        ctx.db.changed(key, b"xgroup-createconsumer", STREAM)
+    return consumer
+
+
+@command("xautoclaim")
+def xautoclaim(ctx: Session, argv: list[bytes]) -> Reply:
+    key, now = argv[1], ctx.server.now
+    min_idle = max(0, parse_integer(argv[4], "ERR Invalid min-idle-time argument for XAUTOCLAIM"))
+    start, _ = parse_interval(argv[5], b"+")
+    count, just_id, place = 100, False, 6
+    while place < len(argv):
+        word = argv[place].upper()
+        if word == b"COUNT" and place + 1 < len(argv):
+            place += 1
+            count = parse_integer(argv[place], "ERR COUNT must be > 0")
+            if not 0 < count <= (1 << 63) // 16:
+                raise RedisError("ERR COUNT must be > 0")
+        elif word == b"JUSTID":
+            just_id = True
+        else:
+            raise syntax_error()
+        place += 1
+    stream = lookup_stream(ctx, key, write=True)
+    if stream is None or argv[2] not in stream.groups:
+        raise _no_key_or_group(key, argv[2])
+    group = stream.groups[argv[2]]
+    consumer = _claimant(ctx, key, group, argv[3])
+    attempts = count * 10
+    found: list[Reply] = []
+    deleted: list[Reply] = []
+    cursor = MIN_ID
+    for entry_id in tuple(group.pending.irange(start)):
+        if not attempts or not count:
+            cursor = entry_id
+            break
+        attempts -= 1
+        fields = stream.get(entry_id)
+        pending = group.pending[entry_id]
+        if fields is None:
+            group.forget(entry_id)
+            deleted.append(format_id(entry_id))
+            count -= 1
+            continue
+        if min_idle and now - pending.delivered_at < min_idle:
+            continue
+        group.deliver(entry_id, consumer, now, pending.deliveries + (not just_id))
+        consumer.active_at = now
+        found.append(format_id(entry_id) if just_id else entry_reply(entry_id, fields))
+        count -= 1
+    ctx.db.touched(key)
+    return [format_id(cursor), found, deleted]
+
+
+@command("xpending")
+def xpending(ctx: Session, argv: list[bytes]) -> Reply:
+    key, name = argv[1], argv[2]
+    place, min_idle = 3, 0
+    if len(argv) > 3:
+        if argv[3].upper() == b"IDLE":
+            if len(argv) < 8:
+                raise syntax_error()
+            min_idle = parse_integer(argv[4])
+            place = 5
+        if not place + 3 <= len(argv) <= place + 4:
+            raise syntax_error()
+        count = max(0, parse_integer(argv[place + 2]))
+        low, high = parse_interval(argv[place], argv[place + 1])
+    stream = lookup_stream(ctx, key)
+    if stream is None or name not in stream.groups:
+        raise _no_key_or_group(key, name)
+    group = stream.groups[name]
+    if len(argv) == 3:
+        return _pending_summary(group)
+    pool = group.pending
+    if len(argv) > place + 3:
+        owner = group.consumers.get(argv[place + 3])
+        if owner is None:
+            return []
+        pool = owner.pending
+    found: list[Reply] = []
+    for entry_id in pool.irange(low, high):
+        if len(found) >= count:
+            break
+        pending = pool[entry_id]
+        idle = ctx.server.now - pending.delivered_at
+        if idle >= min_idle:
+            found.append(
+                [format_id(entry_id), pending.consumer.name, max(0, idle), pending.deliveries]
+            )
+    return found
+
+
+def _pending_summary(group: Group) -> Reply:
+    if not group.pending:
+        return [0, None, None, NULL_ARRAY]
+    consumers: list[Reply] = [
+        [name, b"%d" % len(consumer.pending)]
+        for name, consumer in group.consumers.items()
+        if consumer.pending
+    ]
+    first, last = group.pending.peekitem(0)[0], group.pending.peekitem(-1)[0]
+    return [len(group.pending), format_id(first), format_id(last), consumers]
+
+
+def _info_stream(ctx: Session, key: bytes) -> Stream:
+    stream = lookup_stream(ctx, key)
+    if stream is None:
+        raise RedisError(NO_SUCH_KEY)
+    return stream
+
+
+@command("xinfo|stream")
+def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
+    stream = _info_stream(ctx, argv[2])
+    full, count = len(argv) > 3, 10
+    if full and (argv[3].upper() != b"FULL" or len(argv) not in (4, 6)):
+        raise _bad_subcommand(argv)
+    if len(argv) == 6:
+        if argv[4].upper() != b"COUNT":
+            raise _bad_subcommand(argv)
+        count = parse_integer(argv[5])
+        count = 10 if count < 0 else count
+    summary: dict[Reply, Reply] = {
+        b"length": stream.length,
+        b"radix-tree-keys": len(stream.nodes),
+        b"radix-tree-nodes": stream.tree_nodes(),
+        b"last-generated-id": format_id(stream.last_id),
+        b"max-deleted-entry-id": format_id(stream.max_deleted),
+        b"entries-added": stream.added,
+        b"recorded-first-entry-id": format_id(stream.first_id),
+    }
+    if full:
+        entries = stream.range(MIN_ID, MAX_ID)
+        shown = [
+            entry_reply(*entry)
+            for _, entry in zip(range(count or stream.length), entries, strict=False)
+        ]
+        return summary | {
+            b"entries": shown,
+            b"groups": [
+                _full_group(stream, name, group, count) for name, group in stream.groups.items()
+            ],
+        }
+    first = next(stream.range(MIN_ID, MAX_ID), None)
+    last = next(stream.reverse_range(MAX_ID, MIN_ID), None)
+    return summary | {
+        b"groups": len(stream.groups),
+        b"first-entry": None if first is None else entry_reply(*first),
+        b"last-entry": None if last is None else entry_reply(*last),
+    }
+
+
+def _read_and_lag(stream: Stream, group: Group) -> dict[Reply, Reply]:
+    read = None if group.entries_read < 0 else group.entries_read
+    return {b"entries-read": read, b"lag": stream.lag(group)}
+
+
+def _full_group(stream: Stream, name: bytes, group: Group, count: int) -> Reply:
+    def some(pool: Mapping[Id, Pending]) -> list[Id]:
+        return list(islice(pool, count or None))
+
+    pending: list[Reply] = [
+        [
+            format_id(i),
+            group.pending[i].consumer.name,
+            group.pending[i].delivered_at,
+            group.pending[i].deliveries,
+        ]
+        for i in some(group.pending)
+    ]
+    consumers: list[Reply] = []
+    for consumer in group.consumers.values():
+        own: list[Reply] = [
+            [format_id(i), consumer.pending[i].delivered_at, consumer.pending[i].deliveries]
+            for i in some(consumer.pending)
+        ]
+        consumers.append(
+            {
+                b"name": consumer.name,
+                b"seen-time": consumer.seen_at,
+                b"active-time": consumer.active_at,
+                b"pel-count": len(consumer.pending),
+                b"pending": own,
+            }
+        )
+    return (
+        {b"name": name, b"last-delivered-id": format_id(group.last_id)}
+        | _read_and_lag(stream, group)
+        | {b"pel-count": len(group.pending), b"pending": pending, b"consumers": consumers}
+    )
+
+
+@command("xinfo|groups")
+def xinfo_groups(ctx: Session, argv: list[bytes]) -> Reply:
+    stream = _info_stream(ctx, argv[2])
+    return [
+        {
+            b"name": name,
+            b"consumers": len(group.consumers),
+            b"pending": len(group.pending),
+            b"last-delivered-id": format_id(group.last_id),
+        }
+        | _read_and_lag(stream, group)
+        for name, group in stream.groups.items()
+    ]
+
+
+@command("xinfo|consumers")
+def xinfo_consumers(ctx: Session, argv: list[bytes]) -> Reply:
+    stream = _info_stream(ctx, argv[2])
+    if argv[3] not in stream.groups:
+        raise _no_group(argv[2], argv[3])
+    now = ctx.server.now
+    return [
+        {
+            b"name": consumer.name,
+            b"pending": len(consumer.pending),
+            b"idle": max(0, now - consumer.seen_at),
+            b"inactive": -1 if consumer.active_at < 0 else max(0, now - consumer.active_at),
+        }
+        for consumer in stream.groups[argv[3]].consumers.values()
+    ]
+
+
+@command("xinfo|help")
+def xinfo_help(ctx: Session, argv: list[bytes]) -> Reply:
+    return [SimpleString(line.encode()) for line in _XINFO_HELP.split("\n")]

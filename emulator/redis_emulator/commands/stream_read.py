@@ -1,0 +1,252 @@
+"""XREAD and XREADGROUP, which may wait for entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.registry import command
+from redis_emulator.commands.stream import entry_reply, lookup_stream, parse_id
+from redis_emulator.keyspace import STREAM
+from redis_emulator.resp.types import NULL_ARRAY, PairMap, RedisError, Reply, quote
+from redis_emulator.session import Blocked, Session
+from redis_emulator.values.stream import (
+    MAX_ID,
+    MIN_ID,
+    Consumer,
+    Group,
+    Id,
+    Stream,
+    next_id,
+    previous_id,
+)
+
+_MEANINGLESS = (
+    "ERR The {0} ID is meaningless in the context of XREADGROUP: you want to read the history of "
+    "this consumer by specifying a proper ID, or use the > ID to get new messages. The {0} ID "
+    "would just return an empty result set."
+)
+
+
+class _Request:
+    """The arguments of one call."""
+
+    def __init__(self, ctx: Session, argv: list[bytes]) -> None:
+        self.name = argv[0].lower().decode()
+        self.count = 0
+        self.block: int | None = None
+        self.noack = False
+        self.group = b""
+        self.consumer = b""
+        self.grouped = False
+        place = self._options(argv)
+        rest = argv[place:]
+        if not rest or len(rest) % 2:
+            symbol = "'>'" if self.name == "xreadgroup" else "'$'"
+            marks = f"an ID, '+', or {symbol}" if self.name == "xread" else f"an ID or {symbol}"
+            raise RedisError(
+                f"ERR Unbalanced '{self.name}' list of streams: for each stream key {marks} "
+                "must be specified."
+            )
+        if self.name == "xreadgroup" and not self.grouped:
+            raise RedisError("ERR Missing GROUP option for XREADGROUP")
+        half = len(rest) // 2
+        self.keys = rest[:half]
+        self.starts = [
+            (key, self._start(ctx, key, raw))
+            for key, raw in zip(self.keys, rest[half:], strict=True)
+        ]
+
+    def _options(self, argv: list[bytes]) -> int:
+        place = 1
+        while place < len(argv):
+            word = argv[place].upper()
+            left = len(argv) - place - 1
+            if word == b"BLOCK" and left:
+                place += 1
+                self.block = parse_integer(
+                    argv[place], "ERR timeout is not an integer or out of range"
+                )
+                if self.block < 0:
+                    raise RedisError("ERR timeout is negative")
+            elif word == b"COUNT" and left:
+                place += 1
+                self.count = max(0, parse_integer(argv[place]))
+            elif word == b"STREAMS" and left:
+                return place + 1
+            elif word == b"GROUP" and left >= 2:
+                if self.name != "xreadgroup":
+                    raise RedisError(
+                        "ERR The GROUP option is only supported by XREADGROUP. "
+                        "You called XREAD instead."
+                    )
+                self.group, self.consumer = argv[place + 1], argv[place + 2]
+                self.grouped = True
+                place += 2
+            elif word == b"NOACK":
+                if self.name != "xreadgroup":
+                    raise RedisError(
+                        "ERR The NOACK option is only supported by XREADGROUP. "
+                        "You called XREAD instead."
+                    )
+                self.noack = True
+            else:
+                raise syntax_error()
+            place += 1
+        raise syntax_error()
+
+    def _start(self, ctx: Session, key: bytes, raw: bytes) -> Id | None:
+        """The id to read after; None for the group's next ones (``>``)."""
+        stream = lookup_stream(ctx, key)
+        if self.grouped and (stream is None or self.group not in stream.groups):
+            raise RedisError(
+                f"NOGROUP No such key '{quote(key)}' or consumer group '{quote(self.group)}' in "
+                "XREADGROUP with GROUP option"
+            )
+        if raw in (b"$", b"+"):
+            if self.grouped:
+                raise RedisError(_MEANINGLESS.format(raw.decode()))
+            if stream is None:
+                return MIN_ID
+            if raw == b"$":
+                return stream.last_id
+            if not stream.length:
+                return stream.last_id
+            last = next(stream.reverse_range(MAX_ID, MIN_ID))[0]
+            return previous_id(last)
+        if raw == b">":
+            if not self.grouped:
+                raise RedisError(
+                    "ERR The > ID can be specified only when calling XREADGROUP using the GROUP "
+                    "<group> <consumer> option."
+                )
+            return None
+        return parse_id(raw, strict=True)
+
+
+@command("xread")
+def xread(ctx: Session, argv: list[bytes]) -> Reply:
+    request = _Request(ctx, argv)
+    found = PairMap()
+    for key, start in request.starts:
+        entries = _read_after(ctx, request, key, start)
+        if entries:
+            found.append((key, entries))
+    if found:
+        return found
+    if request.block is None:
+        return NULL_ARRAY
+
+    def attempt(key: bytes) -> Reply | None:
+        start = dict(request.starts)[key]
+        entries = _read_after(ctx, request, key, start)
+        return PairMap([(key, entries)]) if entries else None
+
+    return _wait(ctx, request, attempt)
+
+
+def _read_after(ctx: Session, request: _Request, key: bytes, start: Id | None) -> list[Reply]:
+    stream = lookup_stream(ctx, key)
+    if stream is None or start is None or stream.last_id <= start:
+        return []
+    low = next_id(start)
+    return [] if low is None else _collect(stream, low, request.count)
+
+
+def _collect(stream: Stream, low: Id, count: int) -> list[Reply]:
+    found: list[Reply] = []
+    for entry_id, fields in stream.range(low, MAX_ID):
+        found.append(entry_reply(entry_id, fields))
+        if len(found) == count:
+            break
+    return found
+
+
+@command("xreadgroup")
+def xreadgroup(ctx: Session, argv: list[bytes]) -> Reply:
+    request = _Request(ctx, argv)
+    found = PairMap()
+    for key, start in request.starts:
+        stream, group, consumer = _reader(ctx, request, key)
+        if start is not None:
+            found.append((key, _history(ctx, stream, consumer, start, request.count)))
+        elif entries := _deliver(ctx, request, key, stream, group, consumer):
+            found.append((key, entries))
+    if found:
+        return found
+    if request.block is None:
+        return NULL_ARRAY
+
+    def attempt(key: bytes) -> Reply | None:
+        stream, group, consumer = _reader(ctx, request, key)
+        entries = _deliver(ctx, request, key, stream, group, consumer)
+        return PairMap([(key, entries)]) if entries else None
+
+    return _wait(ctx, request, attempt)
+
+
+def _reader(ctx: Session, request: _Request, key: bytes) -> tuple[Stream, Group, Consumer]:
+    """The stream, the group, and the consumer, who is made when new."""
+    stream = lookup_stream(ctx, key, write=True)
+    if stream is None or request.group not in stream.groups:
+        raise RedisError(
+            f"NOGROUP No such key '{quote(key)}' or consumer group '{quote(request.group)}' in "
+            "XREADGROUP with GROUP option"
+        )
+    group = stream.groups[request.group]
+    consumer, made = group.consumer(request.consumer, ctx.server.now)
+    consumer.seen_at = ctx.server.now
+    if made:
+        ctx.db.changed(key, b"xgroup-createconsumer", STREAM)
+    return stream, group, consumer
+
+
+def _deliver(
+    ctx: Session, request: _Request, key: bytes, stream: Stream, group: Group, consumer: Consumer
+) -> list[Reply]:
+    """New entries for a consumer, noted as pending unless NOACK."""
+    low = next_id(group.last_id)
+    if low is None or stream.last_id <= group.last_id:
+        return []
+    found: list[Reply] = []
+    for entry_id, fields in stream.range(low, MAX_ID):
+        if (
+            group.entries_read >= 0
+            and group.last_id >= stream.first_id
+            and not stream.has_gap_after(entry_id)
+        ):
+            group.entries_read += 1
+        elif stream.added:
+            group.entries_read = stream.estimate_read(entry_id)
+        group.last_id = entry_id
+        if not request.noack:
+            group.deliver(entry_id, consumer, ctx.server.now)
+        found.append(entry_reply(entry_id, fields))
+        if len(found) == request.count:
+            break
+    if found:
+        consumer.active_at = ctx.server.now
+        ctx.db.touched(key)
+    return found
+
+
+def _history(
+    ctx: Session, stream: Stream, consumer: Consumer, start: Id, count: int
+) -> list[Reply]:
+    """What a consumer has pending after ``start``."""
+    found: list[Reply] = []
+    for entry_id in tuple(consumer.pending.irange(start, inclusive=(False, True))):
+        fields = stream.get(entry_id)
+        if fields is not None:
+            pending = consumer.pending[entry_id]
+            pending.delivered_at = ctx.server.now
+            pending.deliveries += 1
+        found.append(entry_reply(entry_id, fields))
+        if len(found) == count:
+            break
+    return found
+
+
+def _wait(ctx: Session, request: _Request, attempt: Callable[[bytes], Reply | None]) -> Reply:
+    deadline = ctx.server.now + request.block if request.block else None
+    return Blocked(ctx, request.keys, deadline, attempt, NULL_ARRAY)

@@ -1,0 +1,348 @@
+"""A stream: entries in the order of their ids, and the consumer groups that read them.
+
+Redis keeps entries in nodes of up to ``stream-node-max-entries`` entries and
+``stream-node-max-bytes`` bytes; approximate trimming (``~``) removes whole nodes only, so the nodes
+are kept here too, with the size that the server's packed form of each would have. A deleted entry
+keeps its slot until its node is empty.
+
+An id is a tuple of milliseconds and sequence number.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from sortedcontainers import SortedDict
+
+Id = tuple[int, int]
+Fields = tuple[bytes, ...]
+
+MAX_PART: Final = (1 << 64) - 1
+MIN_ID: Final = (0, 0)
+MAX_ID: Final = (MAX_PART, MAX_PART)
+
+
+def format_id(entry_id: Id) -> bytes:
+    """``milliseconds-sequence``."""
+    return b"%d-%d" % entry_id
+
+
+def next_id(entry_id: Id) -> Id | None:
+    """The id right after, or None after the last one possible."""
+    milliseconds, sequence = entry_id
+    if sequence < MAX_PART:
+        return milliseconds, sequence + 1
+    return (milliseconds + 1, 0) if milliseconds < MAX_PART else None
+
+
+def previous_id(entry_id: Id) -> Id | None:
+    """The id right before, or None before 0-0."""
+    milliseconds, sequence = entry_id
+    if sequence:
+        return milliseconds, sequence - 1
+    return (milliseconds - 1, MAX_PART) if milliseconds else None
+
+
+class Node:
+    """A run of entries that the server packs together."""
+
+    __slots__ = ("entries", "fields", "first", "ids", "size", "slots")
+
+    def __init__(self, first: Id, fields: Fields) -> None:
+        self.first = first
+        self.ids: list[Id] = []
+        self.entries: dict[Id, Fields] = {}
+        self.fields = fields[::2]
+        self.slots = 0
+        names = sum(packed_size(name) for name in self.fields)
+        self.size = 7 + 2 + 2 + packed_number(len(self.fields)) + names + 2
+
+    def append(self, entry_id: Id, fields: Fields) -> None:
+        """Add an entry behind all others."""
+        self.ids.append(entry_id)
+        self.entries[entry_id] = fields
+        self.slots += 1
+        self.size += self._entry_size(entry_id, fields)
+
+    def _entry_size(self, entry_id: Id, fields: Fields) -> int:
+        size = 2 + packed_number(entry_id[0] - self.first[0])
+        size += packed_number(entry_id[1] - self.first[1])
+        count = len(fields) // 2
+        if fields[::2] == self.fields:
+            parts, items = fields[1::2], count + 3
+        else:
+            size += packed_number(count)
+            parts, items = fields, 2 * count + 4
+        return size + sum(map(packed_size, parts)) + packed_number(items)
+
+    def __copy__(self) -> Node:
+        twin = Node(self.first, ())
+        twin.ids, twin.entries = list(self.ids), dict(self.entries)
+        twin.fields, twin.slots, twin.size = self.fields, self.slots, self.size
+        return twin
+
+
+def packed_number(number: int) -> int:
+    """Bytes of an integer in a listpack, its back length included."""
+    if 0 <= number <= 127:
+        return 2
+    for bits, size in ((13, 3), (16, 4), (24, 5), (32, 6)):
+        if -(1 << bits - 1) <= number < 1 << bits - 1:
+            return size
+    return 10
+
+
+def packed_size(text: bytes) -> int:
+    """Bytes of a string in a listpack, which keeps numbers as numbers."""
+    if 0 < len(text) < 21 and (text.isdigit() or (text[:1] == b"-" and text[1:].isdigit())):
+        number = int(text)
+        if b"%d" % number == text and -(1 << 63) <= number < 1 << 63:
+            return packed_number(number)
+    length = len(text)
+    size = length + (1 if length < 64 else 2 if length < 4096 else 5)
+    back = 1
+    while size >= 1 << 7 * back:
+        back += 1
+    return size + back
+
+
+class Pending:
+    """An entry delivered to a consumer and not acknowledged."""
+
+    __slots__ = ("consumer", "delivered_at", "deliveries")
+
+    def __init__(self, consumer: Consumer, delivered_at: int, deliveries: int) -> None:
+        self.consumer = consumer
+        self.delivered_at = delivered_at
+        self.deliveries = deliveries
+
+
+class Consumer:
+    """A member of a group. Times are milliseconds since the epoch, `active_at` -1 for never."""
+
+    __slots__ = ("active_at", "name", "pending", "seen_at")
+
+    def __init__(self, name: bytes, seen_at: int) -> None:
+        self.name = name
+        self.seen_at = seen_at
+        self.active_at = -1
+        self.pending: SortedDict[Id, Pending] = SortedDict()
+
+
+class Group:
+    """A consumer group.
+
+    Attributes:
+        last_id: The last entry delivered.
+        entries_read: How many entries were read, or -1 when that cannot be known.
+    """
+
+    __slots__ = ("consumers", "entries_read", "last_id", "pending")
+
+    def __init__(self, last_id: Id, entries_read: int) -> None:
+        self.last_id = last_id
+        self.entries_read = entries_read
+        self.pending: SortedDict[Id, Pending] = SortedDict()
+        self.consumers: SortedDict[bytes, Consumer] = SortedDict()
+
+    def consumer(self, name: bytes, now: int) -> tuple[Consumer, bool]:
+        """The consumer of that name, and whether it had to be made."""
+        found = self.consumers.get(name)
+        if found is not None:
+            return found, False
+        self.consumers[name] = made = Consumer(name, now)
+        return made, True
+
+    def deliver(self, entry_id: Id, consumer: Consumer, now: int, deliveries: int = 1) -> Pending:
+        """Note that an entry is now with ``consumer``, taking it from whoever had it."""
+        pending: Pending | None = self.pending.get(entry_id)
+        if pending is None:
+            pending = self.pending[entry_id] = Pending(consumer, now, deliveries)
+        else:
+            del pending.consumer.pending[entry_id]
+            pending.consumer, pending.delivered_at = consumer, now
+            pending.deliveries = deliveries
+        consumer.pending[entry_id] = pending
+        return pending
+
+    def forget(self, entry_id: Id) -> bool:
+        """Take an entry off the pending list; whether it was on it."""
+        pending = self.pending.pop(entry_id, None)
+        if pending is None:
+            return False
+        del pending.consumer.pending[entry_id]
+        return True
+
+    def __copy__(self) -> Group:
+        twin = Group(self.last_id, self.entries_read)
+        for name, consumer in self.consumers.items():
+            copied = Consumer(name, consumer.seen_at)
+            copied.active_at = consumer.active_at
+            twin.consumers[name] = copied
+        for entry_id, pending in self.pending.items():
+            owner = twin.consumers[pending.consumer.name]
+            copy = Pending(owner, pending.delivered_at, pending.deliveries)
+            twin.pending[entry_id] = owner.pending[entry_id] = copy
+        return twin
+
+
+class Stream:
+    """Entries in nodes, and groups by name."""
+
+    __slots__ = ("added", "groups", "last_id", "length", "max_deleted", "nodes")
+
+    kind = b"stream"
+    encoding = b"stream"
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.length = 0
+        self.last_id: Id = MIN_ID
+        self.max_deleted: Id = MIN_ID
+        self.added = 0
+        self.groups: SortedDict[bytes, Group] = SortedDict()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __copy__(self) -> Stream:
+        twin = Stream()
+        twin.nodes = [node.__copy__() for node in self.nodes]
+        twin.length, twin.last_id = self.length, self.last_id
+        twin.max_deleted, twin.added = self.max_deleted, self.added
+        for name, group in self.groups.items():
+            twin.groups[name] = group.__copy__()
+        return twin
+
+    @property
+    def first_id(self) -> Id:
+        """The id of the first entry, 0-0 when there is none."""
+        return self.nodes[0].ids[0] if self.nodes else MIN_ID
+
+    def append(self, entry_id: Id, fields: Fields, max_bytes: int, max_entries: int) -> None:
+        """Add an entry; its id is greater than `last_id`. A limit of 0 is none."""
+        node = self.nodes[-1] if self.nodes else None
+        if (
+            node is None
+            or (max_bytes and node.size >= max_bytes)
+            or (max_entries and node.slots >= max_entries)
+        ):
+            node = Node(entry_id, fields)
+            self.nodes.append(node)
+        node.append(entry_id, fields)
+        self.length += 1
+        self.added += 1
+        self.last_id = entry_id
+
+    def get(self, entry_id: Id) -> Fields | None:
+        """The fields of an entry, or None."""
+        place = self._node_of(entry_id)
+        return None if place < 0 else self.nodes[place].entries.get(entry_id)
+
+    def remove(self, entry_id: Id) -> bool:
+        """Delete an entry; whether it was there. `max_deleted` is for the caller to move."""
+        place = self._node_of(entry_id)
+        if place < 0:
+            return False
+        node = self.nodes[place]
+        if node.entries.pop(entry_id, None) is None:
+            return False
+        del node.ids[bisect_left(node.ids, entry_id)]
+        if not node.ids:
+            del self.nodes[place]
+        self.length -= 1
+        return True
+
+    def range(self, low: Id, high: Id) -> Iterator[tuple[Id, Fields]]:
+        """Entries from ``low`` to ``high``, both included."""
+        place = max(0, self._node_of(low))
+        for node in self.nodes[place:]:
+            for entry_id in node.ids[bisect_left(node.ids, low) :]:
+                if entry_id > high:
+                    return
+                yield entry_id, node.entries[entry_id]
+
+    def reverse_range(self, high: Id, low: Id) -> Iterator[tuple[Id, Fields]]:
+        """Entries from ``high`` down to ``low``, both included."""
+        for node in reversed(self.nodes[: self._node_of(high) + 1]):
+            for entry_id in reversed(node.ids[: bisect_right(node.ids, high)]):
+                if entry_id < low:
+                    return
+                yield entry_id, node.entries[entry_id]
+
+    def lag(self, group: Group) -> int | None:
+        """How many entries ``group`` has not read, or None when that cannot be told."""
+        if not self.added:
+            return 0
+        if group.entries_read >= 0 and not self._has_gap(group.last_id, MAX_ID):
+            return self.added - group.entries_read
+        read = self.estimate_read(group.last_id)
+        return None if read < 0 else self.added - read
+
+    def estimate_read(self, entry_id: Id) -> int:
+        """How many entries were ever added up to ``entry_id``, or -1 when that cannot be told."""
+        if not self.added:
+            return 0
+        if not self.length and entry_id <= self.last_id:
+            return self.added
+        if entry_id != MIN_ID and entry_id < self.max_deleted:
+            return -1
+        if entry_id == self.last_id:
+            return self.added
+        if entry_id > self.last_id:
+            return -1
+        if self.max_deleted == MIN_ID or self.max_deleted < self.first_id:
+            if entry_id < self.first_id:
+                return self.added - self.length
+            if entry_id == self.first_id:
+                return self.added - self.length + 1
+        return -1
+
+    def _has_gap(self, low: Id, high: Id) -> bool:
+        """Whether an entry in the range may have been deleted."""
+        if not self.length or self.max_deleted == MIN_ID or self.first_id > self.max_deleted:
+            return False
+        return low <= self.max_deleted <= high
+
+    def has_gap_after(self, entry_id: Id) -> bool:
+        """Whether an entry at or after ``entry_id`` may have been deleted."""
+        return self._has_gap(entry_id, MAX_ID)
+
+    def tree_nodes(self) -> int:
+        """How many nodes the server's radix tree of the first ids has."""
+        keys = [
+            b"%b%b" % (n.first[0].to_bytes(8, "big"), n.first[1].to_bytes(8, "big"))
+            for n in self.nodes
+        ]
+        return _tree_nodes(keys, 0) if keys else 1
+
+    def _node_of(self, entry_id: Id) -> int:
+        """The place of the node that would hold ``entry_id``, -1 before all."""
+        low, high = 0, len(self.nodes)
+        while low < high:
+            middle = (low + high) // 2
+            if self.nodes[middle].first <= entry_id:
+                low = middle + 1
+            else:
+                high = middle
+        return low - 1
+
+
+def _tree_nodes(keys: list[bytes], depth: int) -> int:
+    first, last = keys[0], keys[-1]
+    common = depth
+    while common < len(first) and first[common] == last[common]:
+        common += 1
+    if common == len(first):
+        return 1 + (common > depth)
+    count = 1 + (common > depth)
+    begin = 0
+    while begin < len(keys):
+        end = begin
+        while end < len(keys) and keys[end][common] == keys[begin][common]:
+            end += 1
+        count += _tree_nodes(keys[begin:end], common + 1)
+        begin = end
+    return count
