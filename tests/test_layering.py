@@ -41,6 +41,8 @@ EMULATOR_LAYERS = [
         "table",
         "faults",
         "frequency",
+        "memory",
+        "observe",
     },
     {"values", "resp", "glob"},
 ]

@@ -11,9 +11,11 @@ import re
 
 from redis_emulator.commands.arguments import INT64_MAX, INT64_MIN
 from redis_emulator.commands.registry import command
+from redis_emulator.config import effect
 from redis_emulator.frequency import Frequencies
 from redis_emulator.keyspace import Database
 from redis_emulator.resp.types import RedisError, Reply
+from redis_emulator.server import Server
 from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
@@ -69,6 +71,14 @@ def object_idletime(ctx: Session, argv: list[bytes]) -> Reply:
             f"ERR An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHING}"
         )
     return max(0, ctx.server.now - ctx.db.access[argv[2]]) // 1000
+
+
+@effect("maxmemory-policy")
+def _count_uses(server: Server) -> None:
+    counting = "lfu" in server.config["maxmemory-policy"]
+    for db in server.databases:
+        if counting != isinstance(db.access, Frequencies):
+            db.access = Frequencies(server, db.access) if counting else dict(db.access)
 
 
 def _frequencies(ctx: Session) -> Frequencies | None:
