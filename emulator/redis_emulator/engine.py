@@ -118,7 +118,7 @@ class Engine:
             sub = entry.subcommands.get(argv[1]) or entry.subcommands.get(argv[1].lower())
             if sub is not None:
                 entry = sub
-            elif entry.handler is registry.no_subcommand:
+            else:
                 raise RedisError(self._unknown_subcommand(entry, argv))
         if not entry.min_argc <= len(argv) <= entry.max_argc:
             entry.rejected += 1

@@ -18,7 +18,7 @@ def config_get(ctx: Session, argv: list[bytes]) -> Reply:
     config = ctx.server.config
     if len(argv) > 3 and ctx.server.version.compatible < (7, 0):
         raise RedisError(_WRONG_NUMBER.format(quote(argv[1])))
-    tests = [glob(pattern.lower()) for pattern in argv[2:]]
+    tests = [glob(pattern, True) for pattern in argv[2:]]
     return {
         name.encode(): value.encode("utf-8", "surrogateescape")
         for name, value in config.values.items()

@@ -1,0 +1,160 @@
+"""Which arguments of a command are keys, and what the command does to them.
+
+Key specifications are data of the command table: where to begin (a fixed argument, or after a
+keyword) and how to go on (a range, or a count that the client gives). Four commands say in their
+specifications that these are not the whole truth; functions below know it. Positions count from
+the command's name, which is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from redis_emulator.table import Spec
+
+_HINTS: Final = frozenset({"not_key", "incomplete", "variable_flags"})
+_READ: Final = ("RO", "access")
+_WRITE: Final = ("OW", "update")
+_READ_WRITE: Final = ("RW", "access", "update")
+_MOVE: Final = ("RW", "access", "delete")
+_SKIPPED_BY_SORT: Final = {b"limit": 2, b"get": 1, b"by": 1}
+_SKIPPED_BY_MIGRATE: Final = {b"auth": 1, b"auth2": 2}
+
+
+class Key(NamedTuple):
+    """A key among the arguments: where it stands, and the flags of its specification."""
+
+    position: int
+    flags: tuple[str, ...]
+
+
+class _Invalid(Exception):
+    """The arguments do not have the shape that a specification describes."""
+
+
+def has_keys(spec: Spec) -> bool:
+    """Whether a command of this kind can have keys at all."""
+    return any("not_key" not in key_spec["flags"] for key_spec in spec.key_specs)
+
+
+def keys(spec: Spec, argv: Sequence[bytes]) -> list[Key]:
+    """The keys in ``argv``, a command of the kind ``spec``; none when it is malformed."""
+    special = _SPECIAL.get(spec.name)
+    if special is not None:
+        return special(argv)
+    try:
+        return [key for key_spec in spec.key_specs for key in _found(key_spec, argv)]
+    except _Invalid:
+        return []
+
+
+def channels(spec: Spec, argv: Sequence[bytes]) -> list[int]:
+    """Where shard channels stand in ``argv``: they belong to a slot as keys do, but are none."""
+    try:
+        return [
+            key.position
+            for key_spec in spec.key_specs
+            if "not_key" in key_spec["flags"]
+            for key in _range(key_spec, argv)
+        ]
+    except _Invalid:
+        return []
+
+
+def _found(key_spec: dict[str, Any], argv: Sequence[bytes]) -> Iterator[Key]:
+    return iter(()) if "not_key" in key_spec["flags"] else _range(key_spec, argv)
+
+
+def _range(key_spec: dict[str, Any], argv: Sequence[bytes]) -> Iterator[Key]:
+    first = _begin(key_spec["begin_search"], argv)
+    if first is None:
+        return
+    kind, find = key_spec["find_keys"]["type"], key_spec["find_keys"]["spec"]
+    count = len(argv)
+    step = find.get("keystep", 1)
+    if kind == "range":
+        last = find["lastkey"]
+        if last >= 0:
+            last += first
+        elif find["limit"] <= 1:
+            last += count
+        else:
+            last += first + (count - first) // find["limit"]
+    elif kind == "keynum":
+        number = _count(argv, first + find["keynumidx"])
+        first += find["firstkey"]
+        last = first + (number - 1) * step
+    else:
+        raise _Invalid
+    if last >= count or last < first:
+        raise _Invalid
+    flags = tuple(flag for flag in key_spec["flags"] if flag not in _HINTS)
+    for position in range(first, last + 1, step):
+        yield Key(position, flags)
+
+
+def _begin(begin: dict[str, Any], argv: Sequence[bytes]) -> int | None:
+    kind, spec = begin["type"], begin["spec"]
+    if kind == "index":
+        return int(spec["index"])
+    if kind != "keyword":
+        raise _Invalid
+    keyword = spec["keyword"].lower().encode()
+    start = spec["startfrom"]
+    places = range(start, len(argv)) if start > 0 else range(len(argv) + start, 0, -1)
+    for place in places:
+        if argv[place].lower() == keyword:
+            return place + 1
+    return None
+
+
+def _count(argv: Sequence[bytes], place: int) -> int:
+    if place >= len(argv) or not argv[place].isdigit() or int(argv[place]) < 1:
+        raise _Invalid
+    return int(argv[place])
+
+
+def _set_keys(argv: Sequence[bytes]) -> list[Key]:
+    gets = any(word.lower() == b"get" for word in argv[3:])
+    return [Key(1, _READ_WRITE if gets else _WRITE)]
+
+
+def _bitfield_keys(argv: Sequence[bytes]) -> list[Key]:
+    place, reads_only = 2, True
+    while place < len(argv) and reads_only:
+        word = argv[place].lower()
+        reads_only = word == b"get" and place + 2 < len(argv)
+        place += 3
+    return [Key(1, _READ if reads_only else _READ_WRITE)]
+
+
+def _sort_keys(argv: Sequence[bytes]) -> list[Key]:
+    found = [Key(1, _READ)]
+    place = 2
+    while place < len(argv):
+        word = argv[place].lower()
+        if word == b"store" and place + 1 < len(argv):
+            found[1:] = [Key(place + 1, _WRITE)]
+            place += 1
+        place += _SKIPPED_BY_SORT.get(word, 0) + 1
+    return found
+
+
+def _migrate_keys(argv: Sequence[bytes]) -> list[Key]:
+    place = 6
+    while place < len(argv):
+        word = argv[place].lower()
+        if word == b"keys" and not argv[3]:
+            return [Key(each, _MOVE) for each in range(place + 1, len(argv))]
+        place += _SKIPPED_BY_MIGRATE.get(word, 0) + 1
+    return [Key(3, _MOVE)]
+
+
+_SPECIAL: Final[dict[str, Callable[[Sequence[bytes]], list[Key]]]] = {
+    "bitfield": _bitfield_keys,
+    "migrate": _migrate_keys,
+    "set": _set_keys,
+    "sort": _sort_keys,
+    "sort_ro": lambda argv: [Key(1, _READ)],
+}
