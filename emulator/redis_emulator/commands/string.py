@@ -1,16 +1,50 @@
 """Strings.
 
-A string is `bytes`; once changed in place (APPEND, SETRANGE, SETBIT) it is a `bytearray`, which is also what
-tells OBJECT ENCODING that it is raw.
+A string is `bytes`; once changed in place (APPEND, SETRANGE, SETBIT) it is a `bytearray`, which is
+also what tells OBJECT ENCODING that it is raw.
 """
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error, wrong_type
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from redis_emulator.commands.arguments import (
+    INT64_MAX,
+    INT64_MIN,
+    NOT_A_FLOAT,
+    parse_integer,
+    syntax_error,
+    wrong_type,
+)
+from redis_emulator.commands.expiry import expire_now
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import STRING
-from redis_emulator.resp.types import OK, Reply
+from redis_emulator.keyspace import GENERIC, STRING
+from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.session import Session
+
+_TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+
+
+def lookup_string(ctx: Session, key: bytes) -> bytes | bytearray | None:
+    """The string at ``key`` for reading, or None.
+
+    Raises:
+        RedisError: The key holds something else.
+    """
+    value = ctx.db.lookup(key)
+    if value is None or type(value) is bytes or type(value) is bytearray:
+        return value
+    raise wrong_type()
+
+
+def _writable_string(ctx: Session, key: bytes) -> bytes | bytearray | None:
+    value = ctx.db.writable(key)
+    if value is None or type(value) is bytes or type(value) is bytearray:
+        return value
+    raise wrong_type()
 
 
 @command("get")
@@ -23,11 +57,451 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
     raise wrong_type()
 
 
+@dataclass
+class _Options:
+    """What SET and GETEX are told beside key and value."""
+
+    at: int | None = None
+    condition: bytes = b""
+    equal_to: bytes = b""
+    get: bool = False
+    keep: bool = False
+    persist: bool = False
+
+
+_UNITS: Final = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
+
+
+def _options(ctx: Session, argv: list[bytes], place: int, allowed: frozenset[bytes]) -> _Options:
+    options = _Options()
+    time: tuple[bytes, bytes] | None = None
+    while place < len(argv):
+        word = argv[place].upper()
+        if word not in allowed:
+            raise syntax_error()
+        if word in (b"NX", b"XX", b"IFEQ"):
+            if options.condition not in (b"", word) or (word == b"IFEQ" and options.condition):
+                raise syntax_error()
+            options.condition = word
+            if word == b"IFEQ":
+                place += 1
+                if place == len(argv):
+                    raise syntax_error()
+                options.equal_to = argv[place]
+        elif word == b"GET":
+            options.get = True
+        else:
+            if time is not None or options.keep or options.persist:
+                same = (options.keep and word == b"KEEPTTL") or (
+                    options.persist and word == b"PERSIST"
+                )
+                if not same:
+                    raise syntax_error()
+            if word == b"KEEPTTL":
+                options.keep = True
+            elif word == b"PERSIST":
+                options.persist = True
+            elif place + 1 == len(argv):
+                raise syntax_error()
+            else:
+                place += 1
+                time = (word, argv[place])
+        place += 1
+    if time is not None:
+        options.at = _time(ctx, argv[0], *time)
+    return options
+
+
+def _time(ctx: Session, name: bytes, unit: bytes, raw: bytes) -> int:
+    """The absolute time in milliseconds that an option like ``EX 10`` means."""
+    amount = parse_integer(raw)
+    at = amount * _UNITS[unit]
+    if unit in (b"EX", b"PX"):
+        at += ctx.server.now
+    if amount <= 0 or at > INT64_MAX:
+        raise RedisError(f"ERR invalid expire time in '{name.decode().lower()}' command")
+    return at
+
+
+_SET: Final = frozenset((b"NX", b"XX", b"GET", b"EX", b"PX", b"EXAT", b"PXAT", b"KEEPTTL"))
+_GETEX: Final = frozenset((b"EX", b"PX", b"EXAT", b"PXAT", b"PERSIST"))
+
+
 @command("set")
 def set_(ctx: Session, argv: list[bytes]) -> Reply:
+    db, key = ctx.db, argv[1]
     if len(argv) == 3:
-        key = argv[1]
-        ctx.db.set(key, argv[2])
-        ctx.db.changed(key, b"set", STRING)
+        db.set(key, argv[2])
+        db.changed(key, b"set", STRING)
         return OK
-    raise syntax_error()
+    version = ctx.server.version
+    valkey = version.flavour == "valkey" and version.number >= (8, 1, 0)
+    options = _options(ctx, argv, 3, _SET | {b"IFEQ"} if valkey else _SET)
+    if options.get and options.condition == b"NX" and version.compatible < (7, 0, 0):
+        raise syntax_error()
+    before: bytes | bytearray | None = None
+    if options.get or options.condition == b"IFEQ":
+        before = lookup_string(ctx, key)
+    shown = None if before is None else bytes(before)
+    if (
+        (options.condition == b"NX" and key in db.data)
+        or (options.condition == b"XX" and key not in db.data)
+        or (options.condition == b"IFEQ" and before != options.equal_to)
+    ):
+        return shown if options.get else None
+    _store(ctx, key, argv[2], options)
+    return shown if options.get else OK
+
+
+def _store(ctx: Session, key: bytes, value: bytes, options: _Options) -> None:
+    """Store a string with the expiry that goes with it, and say so."""
+    db = ctx.db
+    if options.at is not None and options.at <= ctx.server.now:
+        if key in db.data:
+            expire_now(db, key)
+        return
+    if options.keep:
+        db.replace(key, value)
+    else:
+        db.set(key, value)
+    if options.at is not None:
+        db.set_expiry(key, options.at)
+    db.changed(key, b"set", STRING)
+    if options.at is not None:
+        db.notify(key, b"expire", GENERIC)
+
+
+@command("setnx")
+def setnx(ctx: Session, argv: list[bytes]) -> Reply:
+    if argv[1] in ctx.db.data:
+        return 0
+    _store(ctx, argv[1], argv[2], _Options())
+    return 1
+
+
+@command("setex", "psetex")
+def setex(ctx: Session, argv: list[bytes]) -> Reply:
+    unit = b"EX" if argv[0].lower() == b"setex" else b"PX"
+    _store(ctx, argv[1], argv[3], _Options(at=_time(ctx, argv[0], unit, argv[2])))
+    return OK
+
+
+@command("getset")
+def getset(ctx: Session, argv: list[bytes]) -> Reply:
+    before = lookup_string(ctx, argv[1])
+    _store(ctx, argv[1], argv[2], _Options())
+    return None if before is None else bytes(before)
+
+
+@command("getdel")
+def getdel(ctx: Session, argv: list[bytes]) -> Reply:
+    value = lookup_string(ctx, argv[1])
+    if value is None:
+        return None
+    ctx.db.remove(argv[1])
+    ctx.db.changed(argv[1], b"del", GENERIC)
+    return bytes(value)
+
+
+@command("delifeq")
+def delifeq(ctx: Session, argv: list[bytes]) -> Reply:
+    if lookup_string(ctx, argv[1]) != argv[2]:
+        return 0
+    ctx.db.remove(argv[1])
+    ctx.db.changed(argv[1], b"del", GENERIC)
+    return 1
+
+
+@command("getex")
+def getex(ctx: Session, argv: list[bytes]) -> Reply:
+    options = _options(ctx, argv, 2, _GETEX)
+    db, key = ctx.db, argv[1]
+    value = lookup_string(ctx, key)
+    if value is None:
+        return None
+    if options.at is not None and options.at <= ctx.server.now:
+        expire_now(db, key)
+    elif options.at is not None:
+        db.set_expiry(key, options.at)
+        db.changed(key, b"expire", GENERIC)
+    elif options.persist and key in db.expires:
+        db.set_expiry(key, None)
+        db.changed(key, b"persist", GENERIC)
+    return bytes(value)
+
+
+@command("mget")
+def mget(ctx: Session, argv: list[bytes]) -> Reply:
+    lookup = ctx.db.lookup
+    found: list[Reply] = []
+    for key in argv[1:]:
+        value = lookup(key)
+        if type(value) is bytearray:
+            value = bytes(value)
+        found.append(value if type(value) is bytes else None)
+    return found
+
+
+@command("mset", "msetnx")
+def mset(ctx: Session, argv: list[bytes]) -> Reply:
+    name = argv[0].lower()
+    if len(argv) % 2 == 0:
+        raise RedisError(f"ERR wrong number of arguments for '{name.decode()}' command")
+    db = ctx.db
+    if name == b"msetnx" and any(key in db.data for key in argv[1::2]):
+        return 0
+    for key, value in zip(argv[1::2], argv[2::2], strict=True):
+        db.set(key, value)
+        db.changed(key, b"set", STRING)
+    return OK if name == b"mset" else 1
+
+
+@command("incr")
+def incr(ctx: Session, argv: list[bytes]) -> Reply:
+    return _add(ctx, argv[1], 1)
+
+
+@command("decr")
+def decr(ctx: Session, argv: list[bytes]) -> Reply:
+    return _add(ctx, argv[1], -1)
+
+
+@command("incrby")
+def incrby(ctx: Session, argv: list[bytes]) -> Reply:
+    return _add(ctx, argv[1], parse_integer(argv[2]))
+
+
+@command("decrby")
+def decrby(ctx: Session, argv: list[bytes]) -> Reply:
+    amount = parse_integer(argv[2])
+    if amount == INT64_MIN:
+        raise RedisError("ERR decrement would overflow")
+    return _add(ctx, argv[1], -amount)
+
+
+def _add(ctx: Session, key: bytes, amount: int) -> int:
+    db = ctx.db
+    value = db.writable(key)
+    if value is None:
+        total = amount
+        db.set(key, b"%d" % total)
+    else:
+        if type(value) is not bytes and type(value) is not bytearray:
+            raise wrong_type()
+        total = parse_integer(bytes(value)) + amount
+        if not INT64_MIN <= total <= INT64_MAX:
+            raise RedisError("ERR increment or decrement would overflow")
+        db.replace(key, b"%d" % total)
+    db.changed(key, b"incrby", STRING)
+    return total
+
+
+@command("incrbyfloat")
+def incrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
+    value = _writable_string(ctx, argv[1])
+    base = Fraction(0) if value is None else parse_long_double(bytes(value))
+    amount = parse_long_double(argv[2])
+    text = add_long_doubles(base, amount)
+    ctx.db.replace(argv[1], text)
+    ctx.db.changed(argv[1], b"incrbyfloat", STRING)
+    return text
+
+
+_LONG_DOUBLE = re.compile(
+    rb"([+-]?)(?:(inf(?:inity)?)|0[xX]([0-9a-f]*)\.?([0-9a-f]*)(?:p([+-]?[0-9]+))?"
+    rb"|([0-9]*)\.?([0-9]*)(?:e([+-]?[0-9]+))?)",
+    re.IGNORECASE,
+).fullmatch
+_MANTISSA_BITS: Final = 64
+_MAX_EXPONENT: Final = 16384
+
+
+def parse_long_double(raw: bytes, error: str = NOT_A_FLOAT) -> Fraction | None:
+    """A number as C's strtold reads it into 80 bits; None is an infinity.
+
+    Raises:
+        RedisError: ``error``, when it is not a number or too large for 80 bits.
+    """
+    match = _LONG_DOUBLE(raw)
+    if match is None or len(raw) > 255:
+        raise RedisError(error)
+    sign, infinity, hex_whole, hex_part, binary, whole, part, decimal = match.groups()
+    if infinity:
+        return None
+    if hex_whole is not None:
+        digits, scale = hex_whole + hex_part, Fraction(2) ** (int(binary or 0) - 4 * len(hex_part))
+        number = Fraction(int(digits, 16)) * scale if digits else None
+    else:
+        digits = whole + part
+        power = int(decimal or 0) - len(part)
+        if abs(power) > 10_000:
+            raise RedisError(error)
+        number = Fraction(int(digits)) * Fraction(10) ** power if digits else None
+    if number is None or abs(number) >= Fraction(2) ** _MAX_EXPONENT:
+        raise RedisError(error)
+    return _rounded(-number if sign == b"-" else number)
+
+
+def add_long_doubles(one: Fraction | None, other: Fraction | None) -> bytes:
+    """The sum in 80 bits, printed with up to 17 decimals.
+
+    Raises:
+        RedisError: The sum is not a finite number.
+    """
+    if one is None or other is None:
+        raise RedisError("ERR increment would produce NaN or Infinity")
+    total = _rounded(one + other)
+    if abs(total) >= Fraction(2) ** _MAX_EXPONENT:
+        raise RedisError("ERR increment would produce NaN or Infinity")
+    scaled = round(abs(total) * 10**17)
+    whole, part = divmod(scaled, 10**17)
+    text = f"{'-' if total < 0 else ''}{whole}.{part:017d}".rstrip("0").rstrip(".")
+    return b"0" if text == "-0" else text.encode()
+
+
+def _rounded(number: Fraction) -> Fraction:
+    """The nearest number with a mantissa of 64 bits."""
+    if not number:
+        return number
+    exponent = abs(number.numerator).bit_length() - number.denominator.bit_length()
+    if abs(number) < Fraction(2) ** exponent:
+        exponent -= 1
+    step = Fraction(2) ** (exponent - _MANTISSA_BITS + 1)
+    return round(number / step) * step
+
+
+def _check_length(ctx: Session, length: int) -> None:
+    if length > ctx.server.config.integer("proto-max-bulk-len"):
+        raise RedisError(_TOO_LONG)
+
+
+@command("append")
+def append(ctx: Session, argv: list[bytes]) -> Reply:
+    db, key, suffix = ctx.db, argv[1], argv[2]
+    value = _writable_string(ctx, key)
+    if value is None:
+        db.set(key, suffix)
+        length = len(suffix)
+    else:
+        length = len(value) + len(suffix)
+        _check_length(ctx, length)
+        if type(value) is bytearray:
+            value += suffix
+        else:
+            db.replace(key, bytearray(value) + suffix)
+    db.changed(key, b"append", STRING)
+    return length
+
+
+@command("strlen")
+def strlen(ctx: Session, argv: list[bytes]) -> Reply:
+    value = lookup_string(ctx, argv[1])
+    return 0 if value is None else len(value)
+
+
+@command("setrange")
+def setrange(ctx: Session, argv: list[bytes]) -> Reply:
+    offset = parse_integer(argv[2])
+    if offset < 0:
+        raise RedisError("ERR offset is out of range")
+    db, key, part = ctx.db, argv[1], argv[3]
+    value = _writable_string(ctx, key)
+    if not part:
+        return 0 if value is None else len(value)
+    _check_length(ctx, offset + len(part))
+    if type(value) is not bytearray:
+        value = bytearray(value or b"")
+        db.replace(key, value)
+    if len(value) < offset:
+        value += bytes(offset - len(value))
+    value[offset : offset + len(part)] = part
+    db.changed(key, b"setrange", STRING)
+    return len(value)
+
+
+@command("getrange", "substr")
+def getrange(ctx: Session, argv: list[bytes]) -> Reply:
+    start, end = parse_integer(argv[2]), parse_integer(argv[3])
+    value = lookup_string(ctx, argv[1])
+    if value is None:
+        return b""
+    length = len(value)
+    if start < 0 and end < 0 and start > end:
+        return b""
+    start = max(0, start + length) if start < 0 else start
+    end = max(0, end + length) if end < 0 else end
+    return bytes(value[start : end + 1])
+
+
+@command("lcs")
+def lcs(ctx: Session, argv: list[bytes]) -> Reply:
+    one, other = ctx.db.lookup(argv[1]), ctx.db.lookup(argv[2])
+    for value in (one, other):
+        if value is not None and type(value) not in (bytes, bytearray):
+            raise RedisError("ERR The specified keys must contain string values")
+    only_length = indexes = with_lengths = False
+    shortest = 0
+    place = 3
+    while place < len(argv):
+        word = argv[place].upper()
+        if word == b"IDX":
+            indexes = True
+        elif word == b"LEN":
+            only_length = True
+        elif word == b"WITHMATCHLEN":
+            with_lengths = True
+        elif word == b"MINMATCHLEN" and place + 1 < len(argv):
+            place += 1
+            shortest = max(0, parse_integer(argv[place]))
+        else:
+            raise syntax_error()
+        place += 1
+    if only_length and indexes:
+        raise RedisError("ERR If you want both the length and indexes, please just use IDX.")
+    left, right = bytes(one or b""), bytes(other or b"")  # type: ignore[call-overload]
+    common, ranges = _longest_common_subsequence(left, right)
+    if only_length:
+        return len(common)
+    if not indexes:
+        return common
+    matches: list[Reply] = []
+    for a, b, length in ranges:
+        if length >= shortest:
+            match: list[Reply] = [[a, a + length - 1], [b, b + length - 1]]
+            matches.append([*match, length] if with_lengths else match)
+    return {b"matches": matches, b"len": len(common)}
+
+
+def _longest_common_subsequence(
+    one: bytes, other: bytes
+) -> tuple[bytes, list[tuple[int, int, int]]]:
+    """The subsequence, and its unbroken stretches from the last to the first: where each begins in
+    both, and its length.
+    """
+    width = len(other) + 1
+    table = [[0] * width]
+    for letter in one:
+        above = table[-1]
+        row = [0] * width
+        for place, candidate in enumerate(other, 1):
+            if letter == candidate:
+                row[place] = above[place - 1] + 1
+            else:
+                row[place] = max(above[place], row[place - 1])
+        table.append(row)
+    found = bytearray()
+    ranges: list[tuple[int, int, int]] = []
+    a, b = len(one), len(other)
+    while a and b:
+        if one[a - 1] == other[b - 1]:
+            a, b = a - 1, b - 1
+            found.append(one[a])
+            if ranges and ranges[-1][0] == a + 1 and ranges[-1][1] == b + 1:
+                ranges[-1] = (a, b, ranges[-1][2] + 1)
+            else:
+                ranges.append((a, b, 1))
+        elif table[a - 1][b] > table[a][b - 1]:
+            a -= 1
+        else:
+            b -= 1
+    return bytes(reversed(found)), ranges
