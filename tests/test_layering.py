@@ -37,14 +37,13 @@ EMULATOR_LAYERS = [
         "journal",
         "clock",
         "config",
-        "version",
         "table",
         "faults",
         "frequency",
         "memory",
         "observe",
     },
-    {"values", "resp", "glob"},
+    {"values", "resp", "rdb", "glob", "version"},
 ]
 # What podlink's sans-IO core may not know.
 PODLINK_CORE = {"keys", "models", "errors", "scripts", "operations", "calls"}

@@ -8,6 +8,7 @@ reads it; code that must act at once when one is set registers itself with `effe
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from redis_emulator.version import Version
 
 if TYPE_CHECKING:
     from redis_emulator.server import Server
+
+Special = Callable[[str, str], str]
 
 EFFECTS: Final[dict[str, Callable[[Server], None]]] = {}
 
@@ -49,12 +52,20 @@ _EVENTS: Final = {
     "e": 256,
     "t": 64,
     "d": 512,
+    "n": 2048,
     "K": 4096,
     "E": 8192,
     "m": 1024,
-    "n": 2048,
 }
 _EVERY_EVENT: Final = 1 | 2 | 4 | 8 | 16 | 32 | 64 | 128 | 256 | 512
+_KEPT_WITHIN: Final = {"hz": (1, 500), "repl-backlog-size": (16384, _INT64_MAX)}
+"""What is silently made of numbers that are allowed but not sensible."""
+_OVERFLOW: Final = {
+    "redis-8.2": -1,
+    "redis-7.0": -1,
+    "redis-6.2": _INT64_MAX,
+    "valkey-9.1": None,
+}
 _CLASSES: Final = {"normal": 0, "slave": 1, "replica": 1, "pubsub": 2}
 
 
@@ -84,6 +95,7 @@ class Parameter:
         immutable: Only a server's start can set it.
         protected: Only a server started with ``enable-protected-configs`` lets it be set.
         alias: Another name of the same parameter.
+        overflow: What a size beyond 64 bits counts as; None when it is refused.
     """
 
     name: str
@@ -96,6 +108,7 @@ class Parameter:
     immutable: bool
     protected: bool
     alias: str | None
+    overflow: int | None
 
     def parse(self, text: str, current: str) -> str:
         """``text`` as CONFIG GET will print it.
@@ -128,13 +141,21 @@ class Parameter:
             return int(text)
         memory = _MEMORY(text)
         if memory:
-            bytes_ = min(int(memory[1] or 0), _UINT64 - 1) * _UNITS[memory[2].lower()] % _UINT64
+            size = int(memory[1] or 0)
+            if size >= _UINT64:
+                if self.overflow is None:
+                    raise ValueError(self._not_memory())
+                return self.overflow
+            bytes_ = size * _UNITS[memory[2].lower()] % _UINT64
             return bytes_ - _UINT64 if bytes_ > _INT64_MAX else bytes_
         if self.type == "percent":
             if text.endswith("%") and _INTEGER(text[:-1]) and int(text[:-1]) >= 0:
                 return -int(text[:-1])
-            raise ValueError("argument must be a memory or percent value")
-        raise ValueError("argument must be a memory value")
+        raise ValueError(self._not_memory())
+
+    def _not_memory(self) -> str:
+        percent = " or percent" if self.type == "percent" else ""
+        return f"argument must be a memory{percent} value"
 
     def _bounded(self, number: int) -> int:
         if self.type == "percent" and number < 0:
@@ -145,7 +166,8 @@ class Parameter:
             raise ValueError("argument must be greater or equal to 0")
         if self.low is not None and self.high is not None and not self.low <= number <= self.high:
             raise ValueError(f"argument must be between {self.low} and {self.high} inclusive")
-        return number
+        least, most = _KEPT_WITHIN.get(self.name, (number, number))
+        return min(max(number, least), most)
 
     def _print(self, number: int) -> str:
         if self.type == "percent" and number < 0:
@@ -180,7 +202,8 @@ def parameters(version: Version) -> dict[str, Parameter]:
             unsigned=bool(facts.get("unsigned")),
             values=tuple(facts.get("values") or ()),
             immutable=bool(facts.get("immutable")),
-            protected=bool(facts.get("protected")),
+            protected=bool(facts.get("protected")) and like != "redis-6.2",
+            overflow=_OVERFLOW[like],
             alias=facts.get("alias"),
         )
     return found
@@ -297,13 +320,27 @@ def _host_name(text: str, _: str) -> str:
     return text
 
 
+def _address(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> Special:
+    def parse(text: str, _: str) -> str:
+        try:
+            if text:
+                kind(text)
+        except ValueError:
+            raise ValueError(f"Invalid {kind.__name__[:4]} address") from None
+        return text
+
+    return parse
+
+
 def _node_name(text: str, _: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]*", text):
         raise ValueError("Announced human node name contained invalid character")
     return text
 
 
-_SPECIAL: Final[dict[str, Callable[[str, str], str]]] = {
+_SPECIAL: Final[dict[str, Special]] = {
+    "cluster-announce-client-ipv4": _address(ipaddress.IPv4Address),
+    "cluster-announce-client-ipv6": _address(ipaddress.IPv6Address),
     "client-output-buffer-limit": _output_limits,
     "cluster-announce-hostname": _host_name,
     "cluster-announce-human-nodename": _node_name,

@@ -328,8 +328,9 @@ class Engine:
             and (session.channels or session.patterns or session.shard_channels)
             and entry.name not in _SUBSCRIBER
         ):
+            kinds = "(P|S)" if self.server.version.compatible >= (7, 0) else "(P)"
             return (
-                f"ERR Can't execute '{entry.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / "
+                f"ERR Can't execute '{entry.name}': only {kinds}SUBSCRIBE / {kinds}UNSUBSCRIBE / "
                 "PING / QUIT / RESET are allowed in this context"
             )
         if "monitor" in session.modes and entry.flags & _ON_KEYS:

@@ -17,7 +17,7 @@ from redis_emulator.config import Config
 from redis_emulator.journal import Journal
 from redis_emulator.keyspace import KEYEVENT, KEYSPACE, Database, Deadlines
 from redis_emulator.observe import Latency, SlowLog
-from redis_emulator.resp.types import Push, Reply
+from redis_emulator.resp.types import Push, RedisError, Reply, quote
 from redis_emulator.table import Spec
 from redis_emulator.version import Version
 
@@ -170,6 +170,14 @@ class Server:
     def has_user(self, user: bytes) -> bool:
         """Whether there is a user of this name."""
         return user == b"default"
+
+    def wrong_words(self, argv: list[bytes]) -> RedisError:
+        """The error for a subcommand that is unknown or has a wrong number of arguments."""
+        unknown = "unknown" if self.version.compatible >= (7, 0) else "Unknown"
+        return RedisError(
+            f"ERR {unknown} subcommand or wrong number of arguments for '{quote(argv[1][:128])}'. "
+            f"Try {quote(argv[0]).upper()} HELP."
+        )
 
     def stop_listening(self, session: Session) -> None:
         """End all subscriptions of a client without telling it."""

@@ -13,10 +13,10 @@ from typing import Any
 import fakeredis
 import pytest
 import redis
-from podlink.scripts import SCRIPTS
-from pytest_podlink import servers
 from redis.connection import Connection
 
+from podlink.scripts import SCRIPTS
+from pytest_podlink import servers
 from redis_emulator import RedisEmulator
 
 ALONE = "redis-py alone"
@@ -104,7 +104,9 @@ def contender(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
     client.close()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     session = getattr(config, "_benchmarksession", None)
     if session is None:
         return

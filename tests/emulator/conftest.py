@@ -1,7 +1,7 @@
 """``same``: the emulator beside a real server, see `tests.emulator.pair`.
 
-A test that uses it runs against Redis 8.2, over RESP2 and RESP3, unless ``@pytest.mark.servers(...)`` names
-other servers.
+A test that uses it runs against Redis 8.2, over RESP2 and RESP3, unless
+``@pytest.mark.servers(...)`` names other servers.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from pytest_podlink import servers
 
+from pytest_podlink import servers
 from tests.emulator.pair import Pair
 
 _running: dict[str, servers.Server] = {}

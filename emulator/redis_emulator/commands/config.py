@@ -10,14 +10,12 @@ from redis_emulator.resp.types import OK, RedisError, Reply, quote
 from redis_emulator.server import Server
 from redis_emulator.session import Session
 
-_WRONG_NUMBER = "ERR Unknown subcommand or wrong number of arguments for '{}'. Try CONFIG HELP."
-
 
 @command("config|get")
 def config_get(ctx: Session, argv: list[bytes]) -> Reply:
     config = ctx.server.config
     if len(argv) > 3 and ctx.server.version.compatible < (7, 0):
-        raise RedisError(_WRONG_NUMBER.format(quote(argv[1])))
+        raise ctx.server.wrong_words(argv)
     tests = [glob(pattern, True) for pattern in argv[2:]]
     return {
         name.encode(): value.encode("utf-8", "surrogateescape")
@@ -51,7 +49,7 @@ def config_set(ctx: Session, argv: list[bytes]) -> Reply:
             raise _refused(written, "can't set protected config")
         if name in seen:
             raise _refused(written, "duplicate parameter")
-        seen.update((name, parameter.alias or name))
+        seen.add(name)
     before: dict[str, str] = {}
     for name, written, text in pairs:
         current = config[name]
@@ -77,7 +75,7 @@ def _set_one(server: Server, argv: list[bytes]) -> Reply:
     name, text = quote(argv[2]).lower(), quote(argv[3])
     parameter = server.config.parameters.get(name)
     if len(argv) != 4:
-        raise RedisError(_WRONG_NUMBER.format(quote(argv[1])))
+        raise server.wrong_words(argv)
     if parameter is None or parameter.immutable or parameter.protected:
         raise RedisError(f"ERR Unsupported CONFIG parameter: {quote(argv[2])}")
     try:

@@ -60,11 +60,7 @@ def _word(*names: str, least: int = 2, most: int = 1 << 30) -> Callable[[Subcomm
 def debug(ctx: Session, argv: list[bytes]) -> Reply:
     found = _subcommands.get(argv[1].lower())
     if found is None or not found[0] <= len(argv) <= found[1]:
-        word = quote(argv[1][:128])
-        unknown = "unknown" if ctx.server.version.compatible >= (7, 0) else "Unknown"
-        raise RedisError(
-            f"ERR {unknown} subcommand or wrong number of arguments for '{word}'. Try DEBUG HELP."
-        )
+        raise ctx.server.wrong_words(argv)
     return found[2](ctx, argv)
 
 

@@ -28,7 +28,9 @@ _LARGE = 5 << 20
 def slowlog_get(ctx: Session, argv: list[bytes]) -> Reply:
     log = ctx.server.slowlog.entries
     count = 10
-    if len(argv) > 2:
+    if len(argv) > 3:
+        raise ctx.server.wrong_words(argv)
+    if len(argv) == 3:
         modern = ctx.server.version.compatible >= (7, 0)
         wrong = "ERR count should be greater than or equal to -1"
         count = parse_integer(argv[2], wrong) if modern else parse_integer(argv[2])

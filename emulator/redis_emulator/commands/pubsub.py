@@ -103,10 +103,9 @@ def spublish(ctx: Session, argv: list[bytes]) -> Reply:
     return len(listeners)
 
 
-def _channels(argv: list[bytes], everybody: Listeners) -> Reply:
+def _channels(ctx: Session, argv: list[bytes], everybody: Listeners) -> Reply:
     if len(argv) > 3:
-        name = f"{argv[0].decode()}|{argv[1].decode()}".lower()
-        raise RedisError(f"ERR wrong number of arguments for '{name}' command")
+        raise ctx.server.wrong_words(argv)
     if len(argv) == 2:
         return list(everybody)
     matches = glob(argv[2])
@@ -119,12 +118,12 @@ def _listeners(argv: list[bytes], everybody: Listeners) -> Reply:
 
 @command("pubsub|channels")
 def pubsub_channels(ctx: Session, argv: list[bytes]) -> Reply:
-    return _channels(argv, ctx.server.channels)
+    return _channels(ctx, argv, ctx.server.channels)
 
 
 @command("pubsub|shardchannels")
 def pubsub_shardchannels(ctx: Session, argv: list[bytes]) -> Reply:
-    return _channels(argv, ctx.server.shard_channels)
+    return _channels(ctx, argv, ctx.server.shard_channels)
 
 
 @command("pubsub|numsub")

@@ -29,7 +29,9 @@ _option = st.one_of(
         list
     ),
 )
-_options = st.lists(_option, max_size=3).map(lambda parts: [word for part in parts for word in part])
+_options = st.lists(_option, max_size=3).map(
+    lambda parts: [word for part in parts for word in part]
+)
 _lcs = st.lists(
     st.sampled_from([[b"IDX"], [b"LEN"], [b"WITHMATCHLEN"], [b"MINMATCHLEN", b"2"], [b"FOO"]]),
     max_size=3,
@@ -72,6 +74,6 @@ def commands() -> Commands:
         _call(b"GETRANGE", _key, _number, _number),
         _call(b"SUBSTR", _key, _number, _number),
         _call(b"LCS", _key, _key, _lcs),
-        _call(b"HSET", b"h", b"f", _value),
+        _call(b"XADD", b"h", b"1-*", b"f", _value),
         _call(b"DEL", _key),
     )

@@ -1,0 +1,342 @@
+"""EVAL and its relatives, and SCRIPT.
+
+Which scripts a server knows, and what a script may call. Lua itself is `redis_emulator.scripting`.
+
+A script's commands run on a session of the server's own, as the real server's do: the caller's database and
+user, RESP2 until the script asks for RESP3, nothing that blocks. Selecting a database in a script leaves the
+caller's alone.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from redis_emulator.commands.arguments import parse_integer
+from redis_emulator.commands.registry import command
+from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString
+from redis_emulator.scripting.runtime import LuaScripts, Script, ScriptCallError
+from redis_emulator.server import Entry, Server
+from redis_emulator.session import Blocked, Session
+
+_NO_SUCH_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
+
+
+class Scripting:
+    """The scripts of one server and the session they run on.
+
+    Attributes:
+        known: What SCRIPT EXISTS tells and EVALSHA finds, by SHA1.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.known: dict[bytes, Script] = {}
+        self._compiled: dict[bytes, Script] = {}
+        self._valkey = server.version.flavour == "valkey"
+        self._legacy = server.version.compatible < (7, 0, 0)
+        self._read_only = False
+        self._lua: LuaScripts | None = None
+        last = server.last_client_id
+        self._session = session = Session(server, _nowhere, "lua")
+        server.last_client_id = last
+        session.deny_blocking = True
+        session.script = self
+        self._direct: dict[bytes, Entry] = {}
+        server.on_restart.append(self.restart)
+
+    @property
+    def lua(self) -> LuaScripts:
+        """The Lua state, made when first needed."""
+        if self._lua is None:
+            self._lua = LuaScripts(
+                self.server.version, setresp=self._set_protocol, acl_check=self._acl_check
+            )
+            self._compiled.clear()
+        return self._lua
+
+    def restart(self) -> None:
+        """Forget all scripts, as a server does that starts anew."""
+        self.flush()
+        if self._legacy:
+            self._lua = None
+        elif self._lua is not None:
+            self._lua.restart()
+
+    def flush(self) -> None:
+        """Forget all scripts. Their compiled form is kept for when they come again."""
+        self.known.clear()
+        if self._legacy:
+            self._lua = None
+        elif len(self._compiled) > 1000:
+            self._compiled.clear()
+
+    def load(self, source: bytes) -> Script:
+        """Compile and remember a script.
+
+        Raises:
+            RedisError: It does not compile.
+        """
+        lua = self.lua
+        script = self._compiled.get(source)
+        if script is None:
+            script = self._compiled[source] = lua.compile(source)
+        self.known[script.sha] = script
+        return script
+
+    def run(
+        self, ctx: Session, script: Script, keys: list[bytes], argv: list[bytes], read_only: bool
+    ) -> Reply:
+        """Run a script for a client.
+
+        Raises:
+            RedisError: What the script failed with.
+        """
+        session = self._session
+        session.db, session.user, session.protocol = ctx.db, ctx.user, 2
+        session.authenticated = True
+        self._read_only = read_only or (script.flags is not None and "no-writes" in script.flags)
+        if not self._direct:
+            self._direct = {
+                name: entry
+                for name, entry in self.server.commands.items()
+                if entry.subcommands is None and "noscript" not in entry.flags
+            }
+        return self.lua.run(script, keys, argv, self._call)
+
+    def _call(self, argv: list[bytes]) -> Reply:
+        entry = self._direct.get(argv[0])
+        if entry is None or not entry.min_argc <= len(argv) <= entry.max_argc:
+            found = self._find(argv)
+            if isinstance(found, RedisError):
+                return found
+            entry = found
+        if self._read_only and entry.write:
+            return ScriptCallError("Write commands are not allowed from read-only scripts.")
+        try:
+            reply = self.server.call(self._session, entry, argv)
+        except RedisError as error:
+            return error
+        return reply.on_timeout if type(reply) is Blocked else reply
+
+    def _find(self, argv: list[bytes]) -> Entry | RedisError:
+        commands = self.server.commands
+        entry = commands.get(argv[0]) or commands.get(argv[0].lower())
+        if entry is None:
+            return self._refusal("unknown")
+        if not entry.min_argc <= len(argv) <= entry.max_argc:
+            return self._refusal("arity")
+        if entry.subcommands is not None and len(argv) > 1:
+            subcommands = entry.subcommands
+            sub = subcommands.get(argv[1]) or subcommands.get(argv[1].lower())
+            if sub is None:
+                return self._no_subcommand(entry, argv)
+            entry = sub
+            if not entry.min_argc <= len(argv) <= entry.max_argc:
+                return self._refusal("arity")
+        return self._refusal("noscript") if "noscript" in entry.flags else entry
+
+    def _no_subcommand(self, entry: Entry, argv: list[bytes]) -> Entry | RedisError:
+        if not self._legacy:
+            return self._refusal("unknown")
+        assert entry.subcommands is not None
+        if any("noscript" in sub.flags for sub in entry.subcommands.values()):
+            return self._refusal("noscript")
+        try:
+            return self.server.find(argv)
+        except RedisError as error:
+            return error
+
+    def _refusal(self, reason: str) -> ScriptCallError:
+        generation = 0 if self._legacy else 2 if self._valkey else 1
+        return ScriptCallError(_REFUSALS[reason][generation])
+
+    def _set_protocol(self, protocol: int) -> None:
+        self._session.protocol = protocol
+
+    def _acl_check(self, argv: list[bytes]) -> bool:
+        if isinstance(self._find(argv), RedisError):
+            commands = self.server.commands
+            if commands.get(argv[0].lower()) is None:
+                name = "server" if self._valkey else "redis"
+                raise ScriptCallError(f"Invalid command passed to {name}.acl_check_cmd()")
+        return True
+
+
+_REFUSALS = {
+    "unknown": (
+        "Unknown Redis command called from Lua script",
+        "Unknown Redis command called from script",
+        "Unknown command called from script",
+    ),
+    "arity": (
+        "Wrong number of args calling Redis command From Lua script",
+        "Wrong number of args calling Redis command from script",
+        "Wrong number of args calling command from script",
+    ),
+    "noscript": (
+        "This Redis command is not allowed from scripts",
+        "This Redis command is not allowed from script",
+        "This command is not allowed from script",
+    ),
+}
+
+_states: WeakKeyDictionary[Server, Scripting] = WeakKeyDictionary()
+
+
+def scripting_of(server: Server) -> Scripting:
+    """The scripts of ``server``."""
+    state = _states.get(server)
+    if state is None:
+        state = _states[server] = Scripting(server)
+    return state
+
+
+@command("eval")
+def eval_(ctx: Session, argv: list[bytes]) -> Reply:
+    return _eval(ctx, argv, False)
+
+
+@command("eval_ro")
+def eval_ro(ctx: Session, argv: list[bytes]) -> Reply:
+    return _eval(ctx, argv, True)
+
+
+@command("evalsha")
+def evalsha(ctx: Session, argv: list[bytes]) -> Reply:
+    return _evalsha(ctx, argv, False)
+
+
+@command("evalsha_ro")
+def evalsha_ro(ctx: Session, argv: list[bytes]) -> Reply:
+    return _evalsha(ctx, argv, True)
+
+
+def _eval(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
+    keys = _key_count(argv)
+    state = scripting_of(ctx.server)
+    script = state.load(argv[1])
+    return state.run(ctx, script, argv[3:keys], argv[keys:], read_only)
+
+
+def _evalsha(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
+    state = scripting_of(ctx.server)
+    sha = argv[1]
+    if len(sha) != 40:
+        raise _unknown_script(ctx)
+    keys = _key_count(argv)
+    script = state.known.get(sha) or state.known.get(sha.lower())
+    if script is None:
+        raise _unknown_script(ctx)
+    return state.run(ctx, script, argv[3:keys], argv[keys:], read_only)
+
+
+def _key_count(argv: list[bytes]) -> int:
+    """Where the keys end in an EVAL's arguments."""
+    count = parse_integer(argv[2])
+    if count > len(argv) - 3:
+        raise RedisError("ERR Number of keys can't be greater than number of args")
+    if count < 0:
+        raise RedisError("ERR Number of keys can't be negative")
+    return 3 + count
+
+
+def _unknown_script(ctx: Session) -> RedisError:
+    if ctx.server.version.flavour == "valkey" and ctx.server.version.number >= (9, 0, 0):
+        return RedisError("NOSCRIPT No matching script.")
+    return RedisError(_NO_SUCH_SCRIPT)
+
+
+@command("script|load")
+def script_load(ctx: Session, argv: list[bytes]) -> Reply:
+    return scripting_of(ctx.server).load(argv[2]).sha
+
+
+@command("script|exists")
+def script_exists(ctx: Session, argv: list[bytes]) -> Reply:
+    known = scripting_of(ctx.server).known
+    return [int(sha.lower() in known) for sha in argv[2:]]
+
+
+@command("script|flush")
+def script_flush(ctx: Session, argv: list[bytes]) -> Reply:
+    if len(argv) > 3 or (len(argv) == 3 and argv[2].lower() not in (b"sync", b"async")):
+        raise RedisError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+    scripting_of(ctx.server).flush()
+    return OK
+
+
+@command("script|show")
+def script_show(ctx: Session, argv: list[bytes]) -> Reply:
+    script = scripting_of(ctx.server).known.get(argv[2].lower())
+    if script is None:
+        raise _unknown_script(ctx)
+    return script.source
+
+
+@command("script|kill")
+def script_kill(ctx: Session, argv: list[bytes]) -> Reply:
+    raise RedisError("NOTBUSY No scripts in execution right now.")
+
+
+@command("script|debug")
+def script_debug(ctx: Session, argv: list[bytes]) -> Reply:
+    mode = argv[2].lower()
+    if mode == b"no":
+        return OK
+    if mode in (b"yes", b"sync"):
+        raise RedisError("ERR SCRIPT DEBUG: the emulator has no script debugger")
+    raise RedisError("ERR Use SCRIPT DEBUG YES/SYNC/NO")
+
+
+@command("script|help")
+def script_help(ctx: Session, argv: list[bytes]) -> Reply:
+    version = ctx.server.version
+    number = version.compatible
+    modern_valkey = version.flavour == "valkey" and version.number >= (9, 0, 0)
+    debug = (
+        (
+            "DEBUG (YES|SYNC|NO) [<engine_name>]",
+            "    Set the debug mode for subsequent scripts executed of the specified engine.",
+            "    Default engine name: 'lua'",
+        )
+        if modern_valkey
+        else (
+            "DEBUG (YES|SYNC|NO)",
+            "    Set the debug mode for subsequent scripts executed.",
+        )
+    )
+    determined = (
+        (
+            "    When called without the optional mode argument, the behavior is determined",
+            "     by the lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+        )
+        if modern_valkey
+        else (
+            "    When called without the optional mode argument, the behavior is determined by the",
+            "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+        )
+    )
+    show = ("SHOW <sha1>", "    Show a script from the scripts cache.") if modern_valkey else ()
+    lines = (
+        "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        *debug,
+        "EXISTS <sha1> [<sha1> ...]",
+        "    Return information about the existence of the scripts in the script cache.",
+        "FLUSH [ASYNC|SYNC]",
+        "    Flush the Lua scripts cache. Very dangerous on replicas.",
+        *determined,
+        "    * ASYNC: Asynchronously flush the scripts cache.",
+        "    * SYNC: Synchronously flush the scripts cache.",
+        "KILL",
+        "    Kill the currently executing Lua script.",
+        "LOAD <script>",
+        "    Load a script into the scripts cache without executing it.",
+        *show,
+        "HELP",
+        f"    Print{'s' if number < (7, 2, 0) else ''} this help.",
+    )
+    return [SimpleString(line.encode()) for line in lines]
+
+
+def _nowhere(reply: Reply) -> None:
+    """Where messages to the scripts' session go."""

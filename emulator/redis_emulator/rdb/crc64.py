@@ -1,0 +1,26 @@
+"""CRC-64 with Jones's polynomial, bits reflected, starting from 0: the checksum that closes a
+payload."""
+
+from __future__ import annotations
+
+_POLYNOMIAL = 0x95AC9329AC4BC9B5
+
+
+def _table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (_POLYNOMIAL if byte & 1 else 0)
+        table.append(byte)
+    return tuple(table)
+
+
+_TABLE = _table()
+
+
+def crc64(data: bytes) -> int:
+    """The checksum of ``data``."""
+    crc = 0
+    for byte in data:
+        crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc

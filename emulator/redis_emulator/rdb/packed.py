@@ -1,0 +1,178 @@
+"""Compact forms of small collections, each one string: listpack, the older ziplist, and intset.
+
+A listpack is its size in bytes (4), the number of elements (2), the elements, and ``0xFF``. Every
+element is a head that tells its kind, its bytes, and the length of both once more, written so that
+it can be read backwards.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Sequence
+
+_INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
+_MANY = 65_535
+
+
+def pack(items: Iterable[bytes | int]) -> bytes:
+    """A listpack of ``items``; a string that is a 64-bit integer is kept as one."""
+    body = bytearray()
+    count = 0
+    for item in items:
+        count += 1
+        element = _element(item)
+        body += element
+        body += _back_length(len(element))
+    return struct.pack("<IH", len(body) + 7, min(count, _MANY)) + bytes(body) + b"\xff"
+
+
+def packed_size(item: bytes) -> int:
+    """How many bytes ``item`` takes in a listpack."""
+    size = len(_element(item))
+    return size + len(_back_length(size))
+
+
+def _element(item: bytes | int) -> bytes:
+    if isinstance(item, int):
+        return _integer(item)
+    if len(item) <= 20 and _INTEGER(item) and -(1 << 63) <= (number := int(item)) < 1 << 63:
+        return _integer(number)
+    if len(item) < 1 << 6:
+        return b"%c%b" % (0x80 | len(item), item)
+    if len(item) < 1 << 12:
+        return struct.pack(">H", 0xE000 | len(item)) + item
+    return struct.pack("<BI", 0xF0, len(item)) + item
+
+
+def _integer(number: int) -> bytes:
+    if 0 <= number < 1 << 7:
+        return b"%c" % number
+    if -(1 << 12) <= number < 1 << 12:
+        return struct.pack(">H", 0xC000 | number & 0x1FFF)
+    for code, width in ((0xF1, 2), (0xF2, 3), (0xF3, 4)):
+        if -(1 << 8 * width - 1) <= number < 1 << 8 * width - 1:
+            return b"%c%b" % (code, number.to_bytes(width, "little", signed=True))
+    return b"\xf4%b" % number.to_bytes(8, "little", signed=True)
+
+
+def _back_length(size: int) -> bytes:
+    groups = [size & 0x7F]
+    while size > 127:
+        size >>= 7
+        groups.append(size & 0x7F)
+    return bytes([groups.pop(), *(group | 0x80 for group in reversed(groups))])
+
+
+def unpack(data: bytes) -> list[bytes]:
+    """The elements of a listpack, integers in decimal.
+
+    Raises:
+        ValueError: It is not a whole and consistent listpack.
+    """
+    if len(data) < 7 or int.from_bytes(data[:4], "little") != len(data) or data[-1] != 0xFF:
+        raise ValueError("not a listpack")
+    items: list[bytes] = []
+    place = 6
+    while place < len(data) - 1:
+        item, size = _read_element(data, place)
+        back = _back_length(size)
+        if data[place + size : place + size + len(back)] != back:
+            raise ValueError("a listpack element has a wrong back length")
+        items.append(item)
+        place += size + len(back)
+    if place != len(data) - 1 or int.from_bytes(data[4:6], "little") not in (len(items), _MANY):
+        raise ValueError("a listpack has a wrong count")
+    return items
+
+
+def _read_element(data: bytes, place: int) -> tuple[bytes, int]:
+    head = data[place]
+    if head < 0x80:
+        return b"%d" % head, 1
+    if head < 0xC0:
+        return _cut(data, place, 1, head & 0x3F)
+    if head < 0xE0:
+        number = (head & 0x1F) << 8 | data[place + 1]
+        return b"%d" % (number - (1 << 13) if number >= 1 << 12 else number), 2
+    if head < 0xF0:
+        return _cut(data, place, 2, (head & 0x0F) << 8 | data[place + 1])
+    if head == 0xF0:
+        return _cut(data, place, 5, int.from_bytes(data[place + 1 : place + 5], "little"))
+    width = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}.get(head)
+    if width is None:
+        raise ValueError("unknown listpack element")
+    raw, size = _cut(data, place, 1, width)
+    return b"%d" % int.from_bytes(raw, "little", signed=True), size
+
+
+def _cut(data: bytes, place: int, head: int, length: int) -> tuple[bytes, int]:
+    item = data[place + head : place + head + length]
+    if len(item) != length or place + head + length >= len(data):
+        raise ValueError("an element ends early")
+    return item, head + length
+
+
+def unpack_ziplist(data: bytes) -> list[bytes]:
+    """The elements of a ziplist, integers in decimal.
+
+    Raises:
+        ValueError: It is not a whole and consistent ziplist.
+    """
+    if len(data) < 11 or int.from_bytes(data[:4], "little") != len(data) or data[-1] != 0xFF:
+        raise ValueError("not a ziplist")
+    items: list[bytes] = []
+    place = 10
+    while place < len(data) - 1:
+        place += 5 if data[place] == 0xFE else 1
+        item, size = _read_ziplist_element(data, place)
+        items.append(item)
+        place += size
+    if place != len(data) - 1 or int.from_bytes(data[8:10], "little") not in (len(items), _MANY):
+        raise ValueError("a ziplist has a wrong count")
+    return items
+
+
+def _read_ziplist_element(data: bytes, place: int) -> tuple[bytes, int]:
+    head = data[place]
+    if head < 0x40:
+        return _cut(data, place, 1, head)
+    if head < 0x80:
+        return _cut(data, place, 2, (head & 0x3F) << 8 | data[place + 1])
+    if head == 0x80:
+        return _cut(data, place, 5, int.from_bytes(data[place + 1 : place + 5], "big"))
+    if 0xF1 <= head <= 0xFD:
+        return b"%d" % (head - 0xF1), 1
+    width = {0xC0: 2, 0xD0: 4, 0xE0: 8, 0xF0: 3, 0xFE: 1}.get(head)
+    if width is None:
+        raise ValueError("unknown ziplist element")
+    raw, size = _cut(data, place, 1, width)
+    return b"%d" % int.from_bytes(raw, "little", signed=True), size
+
+
+_INTSET_FORMATS = {2: "h", 4: "i", 8: "q"}
+
+
+def pack_intset(numbers: Sequence[int]) -> bytes:
+    """An intset of ``numbers``, which are sorted."""
+    widest = max(map(abs, (numbers[0] + (numbers[0] < 0), numbers[-1])))
+    width = next(each for each in (2, 4, 8) if widest < 1 << 8 * each - 1)
+    form = f"<II{len(numbers)}{_INTSET_FORMATS[width]}"
+    return struct.pack(form, width, len(numbers), *numbers)
+
+
+def unpack_intset(data: bytes) -> list[bytes]:
+    """The members of an intset.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    if len(data) < 8:
+        raise ValueError("not an intset")
+    width, count = struct.unpack_from("<II", data)
+    if width not in _INTSET_FORMATS or len(data) != 8 + width * count:
+        raise ValueError("not an intset")
+    numbers = struct.unpack_from(f"<{count}{_INTSET_FORMATS[width]}", data, 8)
+    if any(left >= right for left, right in zip(numbers, numbers[1:], strict=False)):
+        raise ValueError("an intset is not in order")
+    return [b"%d" % number for number in numbers]

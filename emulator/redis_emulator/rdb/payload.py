@@ -1,0 +1,54 @@
+"""The payload of DUMP and RESTORE: a value, then the RDB version (2 bytes) and the CRC-64 (8)."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from redis_emulator.rdb.crc64 import crc64
+from redis_emulator.rdb.values import VALKEY, read_value, write_value
+from redis_emulator.rdb.wire import Reader, Writer
+from redis_emulator.version import Version
+
+_FOOTER = 10
+_VALKEY_REFUSES = range(12, VALKEY)
+
+
+class ChecksumError(ValueError):
+    """The payload is damaged, or of a version that this server does not read."""
+
+
+def rdb_version(version: Version) -> int:
+    """The RDB version that a server writes."""
+    if version.flavour == "valkey" and version.number >= (9, 0, 0):
+        return VALKEY
+    releases = (((7, 4, 0), 12), ((7, 2, 0), 11), ((7, 0, 0), 10))
+    return next((rdb for since, rdb in releases if version.compatible >= since), 9)
+
+
+def dump(kind: bytes, content: Any, encoding: bytes, version: int, *, compressing: bool) -> bytes:
+    """The payload of a value; see `write_value` for the arguments."""
+    out = Writer(compressing=compressing)
+    write_value(out, kind, content, encoding, version)
+    out.data += struct.pack("<H", version)
+    return bytes(out.data) + struct.pack("<Q", crc64(out.data))
+
+
+def load(payload: bytes, version: int) -> tuple[bytes, Any]:
+    """The kind and content of the value in ``payload``, for a server of RDB ``version``.
+
+    Raises:
+        ChecksumError: Version or checksum are wrong.
+        ValueError: The value makes no sense.
+    """
+    if len(payload) < _FOOTER:
+        raise ChecksumError("too short")
+    written, checksum = struct.unpack("<HQ", payload[-_FOOTER:])
+    foreign = version >= VALKEY and written in _VALKEY_REFUSES
+    if written > version or foreign or checksum != crc64(payload[:-8]):
+        raise ChecksumError("version or checksum")
+    source = Reader(payload[:-_FOOTER])
+    kind, content = read_value(source, written)
+    if not source.at_end():
+        raise ValueError("something follows the value")
+    return kind, content

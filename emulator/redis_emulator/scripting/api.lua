@@ -1,0 +1,399 @@
+-- The `redis` table (also called `server` on Valkey), running a script, and turning its result into values that
+-- the host understands. Gets the host's callbacks and what sandbox.lua returned.
+
+local host, box = ...
+local legacy, valkey, modern_texts = host.legacy, host.valkey, host.modern_texts
+local error, next, pcall, rawget, rawset, select, tonumber, tostring, type, unpack, xpcall, setfenv, loadstring, getmetatable, setmetatable, collectgarbage =
+    error, next, pcall, rawget, rawset, select, tonumber, tostring, type, unpack, xpcall, setfenv, loadstring, getmetatable,
+    setmetatable, collectgarbage
+local concat, find, gsub, sub, format = table.concat, string.find, string.gsub, string.sub, string.format
+local floor, dump = math.floor, string.dump
+local spare, caller, origin = box.spare, box.caller, box.origin
+local G, env, strings = box.G, box.env, box.strings
+local py_call, py_call3, py_failure = host.call, host.call3, host.failure
+local count = collectgarbage
+local MEMORY = host.memory
+local NAME = valkey and "server" or "redis"
+
+local api = {}
+
+-- Calling commands. The host answers with a string, a number, false for null, true for the status OK, a table
+-- for whatever else; nil says that it failed and `failure` knows why. In RESP3 the answer is in a table.
+
+local resp3 = false
+
+local function place(text, level)
+  -- Errors of the API itself carry their place before 7.0, a code since.
+  if not legacy then return "ERR " .. text end
+  local info = caller(level + 1)
+  return info and info.source .. ": " .. info.currentline .. ": " .. text or text
+end
+
+local function failure(level)
+  local text, own = py_failure()
+  if own then return { err = place(text, level + 1) } end
+  return { err = text, ignore_error_stats_update = not legacy or nil }
+end
+
+local function raise(e)
+  if legacy then error(e.err, 0) end
+  error(e)
+end
+
+function api.call(...)
+  if count("count") > MEMORY then spare() end
+  if resp3 then
+    local r = py_call3(...)
+    if r then return r[1] end
+    raise(failure(2))
+  end
+  local r = py_call(...)
+  if r == true then return { ok = "OK" } end
+  if r ~= nil then return r end
+  raise(failure(2))
+end
+
+function api.pcall(...)
+  if count("count") > MEMORY then spare() end
+  if resp3 then
+    local r = py_call3(...)
+    if r then return r[1] end
+    return (failure(2))
+  end
+  local r = py_call(...)
+  if r == true then return { ok = "OK" } end
+  if r ~= nil then return r end
+  return (failure(2))
+end
+
+local function text_error(text, level)
+  -- What the API's functions raise; pcall sees a string before 7.0 and the text of a table since.
+  if legacy then error(text, 0) end
+  error({ err = "ERR " .. text })
+end
+
+local function reply_table(field)
+  return function(...)
+    local text = ...
+    if select("#", ...) ~= 1 or type(text) ~= "string" then
+      return { err = place("wrong number or type of arguments", 2) }
+    end
+    if field == "err" and not legacy then
+      if sub(text, 1, 1) == "-" then text = sub(text, 2) end
+      local cleaned = gsub(text, "[\r\n]", " ")
+      if not find(text, " ", 1, true) then cleaned = "ERR " .. cleaned end
+      text = cleaned
+    end
+    return { [field] = text }
+  end
+end
+
+api.error_reply = reply_table("err")
+api.status_reply = reply_table("ok")
+
+function api.sha1hex(...)
+  if select("#", ...) ~= 1 then text_error("wrong number of arguments") end
+  local text = ...
+  if type(text) ~= "string" and type(text) ~= "number" then text = "" end
+  return host.sha1hex(tostring(text))
+end
+
+function api.log(...)
+  local n = select("#", ...)
+  local level = ...
+  if n < 2 then text_error(NAME .. ".log() requires two arguments or more.") end
+  if type(level) ~= "number" then text_error("First argument must be a number (log level).") end
+  if level < 0 or level >= 4 then
+    text_error(modern_texts and "Invalid log level." or "Invalid debug level.")
+  end
+  local parts = {}
+  for i = 2, n do
+    local part = select(i, ...)
+    if type(part) == "string" or type(part) == "number" then parts[#parts + 1] = tostring(part) end
+  end
+  host.log(floor(level), concat(parts, " "))
+end
+
+function api.setresp(...)
+  if select("#", ...) ~= 1 then text_error(NAME .. ".setresp() requires one argument.") end
+  local version = tonumber((...)) or 0
+  if version ~= 2 and version ~= 3 then text_error("RESP version must be 2 or 3.") end
+  resp3 = version == 3
+  host.setresp(version)
+end
+
+function api.set_repl(...)
+  if select("#", ...) ~= 1 then
+    text_error(NAME .. ".set_repl() requires " .. (modern_texts and "one argument." or "two arguments."))
+  end
+  local flags = tonumber((...)) or 0
+  if flags < 0 or flags >= 4 then
+    text_error("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
+  end
+end
+
+function api.replicate_commands() return true end
+function api.breakpoint() return false end
+function api.debug() end
+
+if not legacy then
+  function api.acl_check_cmd(...)
+    local allowed = host.acl_check_cmd(...)
+    if allowed ~= nil then return allowed end
+    raise(failure(2))
+  end
+end
+
+for name, value in next, { LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
+  REPL_NONE = 0, REPL_AOF = 1, REPL_SLAVE = 2, REPL_REPLICA = 2, REPL_ALL = 3 } do
+  api[name] = value
+end
+for name, value in next, host.constants do api[name] = value end
+
+-- The globals.
+
+local meta
+if legacy then
+  meta = {
+    __index = function(t, name)
+      local info = box.caller(2)
+      if info and info.what ~= "C" then
+        error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+      end
+      return rawget(t, name)
+    end,
+    __newindex = function(t, name, value)
+      local info = box.caller(2)
+      if info and info.what ~= "main" and info.what ~= "C" then
+        error("Script attempted to create global variable '" .. tostring(name) .. "'", 2)
+      end
+      rawset(t, name, value)
+    end,
+  }
+else
+  meta = {
+    __index = function(...)
+      if select("#", ...) ~= 2 then error("Wrong number of arguments to luaProtectedTableError", 2) end
+      local _, name = ...
+      error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+    end,
+  }
+end
+
+local function publish(libraries)
+  G.redis = box.freeze(api)
+  if valkey then G.server = G.redis end
+  G.string, G.table = box.freeze(strings), box.freeze(box.tables)
+  G.math, G.coroutine = box.freeze(box.maths), box.freeze(box.coroutines)
+  if modern_texts then
+    G.os = box.freeze({
+      clock = function()
+        return (host.clock())
+      end,
+    })
+  end
+  for name, library in next, libraries do G[name] = box.freeze(library) end
+  G._G = env
+  if legacy then
+    box.shared_string.__index = strings
+    setmetatable(G, meta)
+  else
+    box.metatables.string = box.freeze({ __index = G.string })
+    box.metatables[env] = box.freeze(meta)
+    setmetatable(G, { __index = meta.__index })
+    G.__redis__err__handler = function(e) return e end
+    if valkey then G.__server__err__handler = G.__redis__err__handler end
+  end
+end
+
+-- Errors that leave a script: text, source and line (nil where there is none).
+
+local STRICT = { access = 15, create = 8 }
+
+local function handle(e)
+  e = box.tame(e)
+  local info = origin()
+  local source, line
+  if info then source, line = info.source, info.currentline end
+  if legacy then
+    if type(e) ~= "string" and type(e) ~= "number" then
+      local variable = "err_handler_def:8: attempt to concatenate local 'err' (a " .. type(e) .. " value)"
+      return { err = "@err_handler_def:8: " .. variable }
+    end
+    local _, _, verb = find(e, "Script attempted to (%a+) .*global variable")
+    if verb and STRICT[verb] then
+      return { err = "@enable_strict_lua:" .. STRICT[verb] .. ": " .. e }
+    end
+    if info then e = source .. ":" .. line .. ": " .. e end
+    return { err = e }
+  end
+  local text
+  if type(e) == "table" then
+    text = rawget(e, "err")
+    if type(text) ~= "string" and type(text) ~= "number" then text = "ERR unknown error" end
+  else
+    text = "ERR " .. tostring(e)
+  end
+  return { err = tostring(text), source = source, line = line }
+end
+
+-- Results. A table is sent as a list in prefix order: strings and numbers as they are, everything else as
+-- `true`, the name of its kind, and what belongs to it.
+
+local DEEPEST = 500
+local get = legacy and function(t, k) return t[k] end or rawget
+
+local emit
+
+local function entries(t, out, n, kind, put)
+  local at = n + 3
+  out[n + 1], out[n + 2], out[at] = true, kind, 0
+  n = at
+  local size = 0
+  for k, v in next, t do
+    n = put(k, v, n)
+    size = size + 1
+  end
+  out[at] = size
+  return n
+end
+
+function emit(v, out, n, depth)
+  local kind = type(v)
+  if kind == "string" or kind == "number" then
+    out[n + 1] = v
+    return n + 1
+  elseif kind == "boolean" then
+    out[n + 1], out[n + 2] = true, v and "true" or "false"
+    return n + 2
+  elseif kind ~= "table" then
+    out[n + 1], out[n + 2] = true, "null"
+    return n + 2
+  elseif depth > DEEPEST then
+    out[n + 1], out[n + 2], out[n + 3] = true, "error", "ERR reached lua stack limit"
+    return n + 3
+  end
+  local special = get(v, "err")
+  if type(special) == "string" then
+    out[n + 1], out[n + 2], out[n + 3] = true, "error", special
+    return n + 3
+  end
+  special = get(v, "ok")
+  if type(special) == "string" then
+    out[n + 1], out[n + 2], out[n + 3] = true, "status", special
+    return n + 3
+  end
+  special = get(v, "double")
+  if type(special) == "number" then
+    out[n + 1], out[n + 2], out[n + 3] = true, "double", special
+    return n + 3
+  end
+  special = get(v, "map")
+  if type(special) == "table" then
+    return entries(special, out, n, "map", function(k, item, at)
+      return emit(item, out, emit(k, out, at, depth + 1), depth + 1)
+    end)
+  end
+  special = get(v, "set")
+  if type(special) == "table" then
+    return entries(special, out, n, "set", function(k, _, at) return emit(k, out, at, depth + 1) end)
+  end
+  if not legacy then
+    special = get(v, "big_number")
+    if type(special) == "string" then
+      out[n + 1], out[n + 2], out[n + 3] = true, "big_number", special
+      return n + 3
+    end
+    special = get(v, "verbatim_string")
+    if type(special) == "table" then
+      local text, kind_of_text = get(special, "string"), get(special, "format")
+      if type(text) == "string" and type(kind_of_text) == "string" then
+        out[n + 1], out[n + 2], out[n + 3], out[n + 4] = true, "verbatim", text, kind_of_text
+        return n + 4
+      end
+    end
+  end
+  local at = n + 3
+  out[n + 1], out[n + 2], out[at] = true, "array", 0
+  n = at
+  local size = 0
+  while true do
+    local item = get(v, size + 1)
+    if item == nil then break end
+    size = size + 1
+    n = emit(item, out, n, depth + 1)
+  end
+  out[at] = size
+  return n
+end
+
+local SIMPLE, FLAT, STREAM, FAILED = 0, 1, 2, 3
+
+local function finish(ok, v)
+  box.reset_watch()
+  if not ok then
+    if type(v) ~= "table" then return FAILED, "ERR " .. tostring(v) end
+    return FAILED, v.err, v.source, v.line
+  end
+  if type(v) ~= "table" then
+    local kind = type(v)
+    if kind == "string" or kind == "number" or kind == "boolean" then return SIMPLE, v end
+    return SIMPLE, nil
+  end
+  local size = #v
+  if size > 0 and size <= 100 and next(v, size) == nil then
+    local plain = true
+    for i = 1, size do
+      local kind = type(v[i])
+      if kind ~= "string" and kind ~= "number" then
+        plain = false
+        break
+      end
+    end
+    if plain and getmetatable(v) == nil and not (v.err or v.ok or v.double or v.map or v.set) then
+      return FLAT, unpack(v, 1, size)
+    end
+  end
+  local out = {}
+  local fine, n = pcall(emit, v, out, 0, 0)
+  if not fine then return FAILED, "ERR " .. tostring(n) end
+  spare()
+  return STREAM, out, n
+end
+
+local function execute(f, keys, argv)
+  resp3 = false
+  rawset(G, "KEYS", keys)
+  rawset(G, "ARGV", argv)
+  return finish(xpcall(f, handle))
+end
+
+local function run(f, n, ...)
+  local size = select("#", ...)
+  if n == 0 then return execute(f, {}, { ... }) end
+  local keys = { ... }
+  local argv = {}
+  for i = n + 1, size do
+    argv[i - n] = keys[i]
+    keys[i] = nil
+  end
+  return execute(f, keys, argv)
+end
+
+return {
+  run = run, run_tables = execute, publish = publish,
+  slice = function(out, first, last) return unpack(out, first, last) end,
+  wipe = function(t) for k in next, t do t[k] = nil end end,
+  -- Text to a function; bytecode of the text just compiled, rewritten by the host, to a function.
+  compile = function(text, name) return loadstring(text, name) end,
+  dump = dump,
+  bind = function(code, name, maker)
+    local f = loadstring(code, name)
+    if maker then
+      local made = {}
+      setfenv(f, made)()
+      f = made[maker]
+    end
+    return setfenv(f, env)
+  end,
+}

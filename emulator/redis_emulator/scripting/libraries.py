@@ -1,0 +1,52 @@
+"""The libraries scripts find beside Lua's own: bit, struct, cjson, cmsgpack.
+
+Written in Lua; the arithmetic that Lua 5.1 lacks (bits of integers, bytes of floats) is done by the functions
+here, which take and return nothing but bytes and numbers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+_FLOATS = {b"<f": "<f", b">f": ">f", b"<d": "<d", b">d": ">d"}
+
+
+def make(state: Any, box: Any, load: Callable[..., Any], legacy: bool) -> dict[bytes, Any]:
+    """The libraries as Lua tables by name."""
+    host = state.table_from(
+        {
+            b"band": lambda a, b: a & b,
+            b"bor": lambda a, b: a | b,
+            b"bxor": lambda a, b: a ^ b,
+            b"pack_float": _pack_float,
+            b"unpack_float": _unpack_float,
+            b"pack_int": _pack_int,
+            b"unpack_int": _unpack_int,
+        }
+    )
+    return {
+        name.encode(): load(f"{name}.lua", host, box)
+        for name in ("bit", "struct", "cjson", "cmsgpack")
+    }
+
+
+def _pack_float(form: bytes, value: float) -> bytes:
+    try:
+        return struct.pack(_FLOATS[form], value)
+    except OverflowError:
+        return struct.pack(_FLOATS[form], float("-inf") if value < 0 else float("inf"))
+
+
+def _unpack_float(form: bytes, raw: bytes) -> float:
+    return float(struct.unpack(_FLOATS[form], raw)[0])
+
+
+def _pack_int(value: float, size: int, little: bool) -> bytes:
+    whole = int(value) if abs(value) < 2.0**64 else 0
+    return (whole & ((1 << 8 * size) - 1)).to_bytes(size, "little" if little else "big")
+
+
+def _unpack_int(raw: bytes, little: bool, signed: bool) -> float:
+    return float(int.from_bytes(raw, "little" if little else "big", signed=signed))

@@ -1,0 +1,386 @@
+"""One Lua state: compiled scripts by SHA1, and running them.
+
+The state is stock Lua 5.1 inside the process, so what scripts can reach decides what they can do: see
+``sandbox.lua`` for the rules. The functions here that Lua calls take bytes, numbers and tables, return bytes,
+numbers, booleans and tables that they have built, and never raise: an exception would travel through Lua as an
+object. One that is not an error reply is kept and raised when the script is over.
+
+A state is not safe for threads; the engine holds its lock around every use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from redis_emulator.resp.types import RedisError, Reply, SimpleString
+from redis_emulator.scripting import convert, libraries
+from redis_emulator.scripting.bytecode import keep_callers
+from redis_emulator.version import Version
+
+Call = Callable[[list[bytes]], Reply]
+
+SOFT_MEMORY = 512 << 10
+HARD_MEMORY = 2 << 30
+_CHUNK = 4000
+_DIRECT = 100
+_FIRST_RANDOM = 0x1234ABCD330E
+_FIRST_RANDOM_LEGACY = 0x330E
+
+
+class ScriptCallError(RedisError):
+    """An error that the scripting API itself reports for a call: the text without a code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A compiled script.
+
+    Attributes:
+        sha: The lower-case SHA1 of the source, its name.
+        source: As it was sent.
+        flags: Of the ``#!lua flags=`` line; None when there is no such line.
+        function: The Lua function.
+    """
+
+    sha: bytes
+    source: bytes
+    flags: frozenset[str] | None
+    function: Any
+
+
+class LuaScripts:
+    """Compiles and runs scripts as a server of ``version`` does.
+
+    Args:
+        version: Which server to be.
+        log: Told of ``redis.log``: level 0 to 3 and the text.
+        interrupt: Asked from time to time while a script runs; bytes end it with that error.
+        setresp: Told of ``redis.setresp``: 2 or 3.
+        acl_check: Whether the user may run a command; raises `ScriptCallError` for a bad one.
+
+    Raises:
+        ImportError: lupa is not installed; the message says how to get it.
+    """
+
+    def __init__(
+        self,
+        version: Version,
+        *,
+        log: Callable[[int, bytes], None] = lambda level, text: None,
+        interrupt: Callable[[], bytes | None] = lambda: None,
+        setresp: Callable[[int], None] = lambda protocol: None,
+        acl_check: Callable[[list[bytes]], bool] = lambda argv: True,
+    ) -> None:
+        self._number = version.compatible
+        self._valkey = version.flavour == "valkey"
+        self._legacy = version.compatible < (7, 0, 0)
+        self._shortest = version.compatible >= (7, 2, 0)
+        self._names_script = not (self._valkey and version.number >= (9, 0, 0))
+        self._setresp = setresp
+        self._acl_check = acl_check
+        self._interrupt = interrupt
+        self._log = log
+        self._pending: BaseException | None = None
+        self._call: Call = _outside
+        self._failure: tuple[bytes, bool] = (b"", False)
+        self.resp3 = False
+        self._boot(version)
+
+    def compile(self, source: bytes) -> Script:
+        """Compile a script, with its ``#!`` line taken into account.
+
+        Raises:
+            RedisError: The line or the code is not valid; the text is the server's.
+        """
+        sha = hashlib.sha1(source).hexdigest().encode()
+        flags, body = self._shebang(source)
+        maker: bytes | None = None
+        if self._legacy:
+            maker = b"f_" + sha
+            body = b"function %b() %b\nend" % (maker, body)
+        if body[:1] == b"\x1b":
+            body = b" " + body
+        result = self._lua.compile(body, b"@user_script")
+        if type(result) is tuple:
+            message = result[1].decode("utf-8", "surrogateescape")
+            raise RedisError(f"ERR Error compiling script (new function): {message}")
+        code = keep_callers(self._lua.dump(result), self._host_names)
+        return Script(sha, source, flags, self._lua.bind(code, b"@user_script", maker))
+
+    def run(self, script: Script, keys: list[bytes], argv: list[bytes], call: Call) -> Reply:
+        """Run a script to its end.
+
+        Args:
+            script: From `compile` of this object.
+            keys: The table ``KEYS``.
+            argv: The table ``ARGV``.
+            call: Executes one command; returns its reply, or the error, and does not raise. A
+                `ScriptCallError` is one of the API itself.
+
+        Raises:
+            RedisError: The script failed; the text names script and line as the server does.
+        """
+        self._call, outer = call, self._call
+        self.resp3 = False
+        try:
+            if len(keys) + len(argv) <= _DIRECT:
+                result = self._run(script.function, len(keys), *keys, *argv)
+            else:
+                result = self._run_tables(script.function, self._table(keys), self._table(argv))
+        finally:
+            self._call = outer
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            raise pending
+        return self._result(script.sha, result)
+
+    def restart(self) -> None:
+        """Start the random numbers anew."""
+        self._seed(_FIRST_RANDOM_LEGACY if self._legacy else _FIRST_RANDOM)
+
+    def _result(self, sha: bytes, result: Any) -> Reply:
+        tag = result[0]
+        if tag == 0:
+            value = result[1]
+            if type(value) is bytes:
+                return value
+            return convert.from_scalar(value, self.resp3)
+        if tag == 1:
+            return [v if type(v) is bytes else convert.integer(v) for v in result[1:]]
+        if tag == 2:
+            reply = convert.from_stream(self._stream(result[1], result[2]), self.resp3)
+            if isinstance(reply, RedisError):
+                raise reply
+            return reply
+        raise self._script_error(sha, *result[1:])
+
+    def _stream(self, tokens: Any, count: int) -> Any:
+        for first in range(1, count + 1, _CHUNK):
+            last = min(first + _CHUNK - 1, count)
+            chunk = self._lua.slice(tokens, first, last)
+            yield from chunk if type(chunk) is tuple else (chunk,)
+
+    def _script_error(
+        self, sha: bytes, text: Any, source: bytes | None = None, line: int | None = None
+    ) -> RedisError:
+        message = text if type(text) is bytes else b"%d" % text
+        if self._legacy:
+            return convert.error(b"ERR Error running script (call to f_%b): %b" % (sha, message))
+        if source is not None:
+            name = b"%b, " % sha if self._names_script else b""
+            message = b"%b script: %bon %b:%d." % (message, name, source, line)
+        return convert.error(message)
+
+    def _shebang(self, source: bytes) -> tuple[frozenset[str] | None, bytes]:
+        if self._legacy or source[:2] != b"#!":
+            return None, source
+        line, newline, body = source.partition(b"\n")
+        if not newline:
+            raise RedisError("ERR Invalid script shebang")
+        words = line.decode("utf-8", "surrogateescape").replace('"', "").split()
+        if self._valkey:
+            words = ["#!" + words[0][2:], *words[1:]] if words[0] != "#!" else ["#!", *words[1:]]
+            if words[0] == "#!" and len(words) > 1 and line[2:3] == b" ":
+                words = ["#!lua", *words[1:]]
+            if words[0].lower() != "#!lua":
+                raise RedisError(f"ERR Could not find scripting engine '{words[0][2:]}'")
+        elif words[0] != "#!lua":
+            raise RedisError(f"ERR Unexpected engine in script shebang: {words[0]}")
+        flags: set[str] = set()
+        for word in words[1:]:
+            option, separator, value = word.partition("=")
+            if option != "flags" or not separator:
+                raise RedisError(f"ERR Unknown lua shebang option: {word}")
+            for flag in value.split(",") if value else ():
+                if flag not in FLAGS:
+                    raise RedisError(f"ERR Unexpected flag in script shebang: {flag}")
+                flags.add(flag)
+        return frozenset(flags), b"\n" + body
+
+    def _boot(self, version: Version) -> None:
+        try:
+            from lupa.lua51 import LuaRuntime
+        except ImportError as error:
+            raise ImportError(
+                "scripts need Lua: install the extra, pip install 'podlink[emulator]'"
+            ) from error
+        state = LuaRuntime(
+            encoding=None,
+            register_eval=False,
+            register_builtins=False,
+            unpack_returned_tuples=True,
+            max_memory=HARD_MEMORY,
+        )
+        self._state = state
+        self._table = state.table_from
+        host = self._host(version)
+        box = self._load("sandbox.lua", host)
+        api = self._load("api.lua", host, box)
+        found = libraries.make(
+            state, box, lambda name, *args: self._load(name, *args), self._legacy
+        )
+        names = {b"call", b"pcall", b"insert", b"find", b"match", b"gsub", b"gmatch", b"wrap"}
+        for part in (box.G, box.tables, box.strings, box.maths, box.coroutines, *found.values()):
+            names.update(key for key in part if type(key) is bytes)
+        names |= set(_API_NAMES)
+        self._host_names = frozenset(names)
+        api.publish(self._table(found))
+        box.start_random(_FIRST_RANDOM_LEGACY if self._legacy else _FIRST_RANDOM)
+        self._seed = box.start_random
+        self._lua = api
+        self._run = api.run
+        self._run_tables = api.run_tables
+        api.wipe(state.globals())
+        self._host_table = host
+
+    def _load(self, name: str, *args: Any) -> Any:
+        source = resources.files(__package__).joinpath(name).read_bytes()
+        loaded = self._state.globals().loadstring(source, b"=[C]")
+        if type(loaded) is tuple:
+            raise RuntimeError(f"{name}: {loaded[1]!r}")
+        return loaded(*args)
+
+    def _host(self, version: Version) -> Any:
+        number = version.compatible
+        constants: dict[bytes, object] = {
+            b"REDIS_VERSION": b"%d.%d.%d" % number,
+            b"REDIS_VERSION_NUM": number[0] << 16 | number[1] << 8 | number[2],
+        }
+        if self._legacy:
+            constants = {}
+        if self._valkey:
+            own = version.number
+            constants[b"SERVER_NAME"] = b"valkey"
+            constants[b"VALKEY_VERSION"] = b"%d.%d.%d" % own
+            constants[b"VALKEY_VERSION_NUM"] = own[0] << 16 | own[1] << 8 | own[2]
+        table = self._table
+        return table(
+            {
+                b"legacy": self._legacy,
+                b"valkey": self._valkey,
+                b"modern_texts": number >= (7, 2, 0),
+                b"memory": SOFT_MEMORY,
+                b"constants": table(constants),
+                b"call": self._lua_call,
+                b"call3": self._lua_call3,
+                b"failure": self._lua_failure,
+                b"interrupt": self._lua_interrupt,
+                b"sha1hex": lambda text: hashlib.sha1(text).hexdigest().encode(),
+                b"log": self._lua_log,
+                b"setresp": self._lua_setresp,
+                b"acl_check_cmd": self._lua_acl_check,
+                b"clock": time.process_time,
+            }
+        )
+
+    # What Lua calls.
+
+    def _lua_call(self, *args: Any) -> Any:
+        try:
+            argv = list(args)
+            for i, argument in enumerate(argv):
+                if type(argument) is not bytes:
+                    argv[i] = self._argument(argument)
+            if not argv:
+                raise ScriptCallError(self._no_arguments())
+            reply = self._call(argv)
+            kind = type(reply)
+            if kind is bytes or kind is int:
+                return reply
+            if reply is None:
+                return False
+            if kind is SimpleString and reply == b"OK":
+                return True
+            if isinstance(reply, RedisError):
+                return self._failed(reply)
+            return convert.to_lua2(reply, self._table)
+        except RedisError as error:
+            return self._failed(error)
+        except BaseException as error:
+            return self._broken(error)
+
+    def _lua_call3(self, *args: Any) -> Any:
+        try:
+            argv = [a if type(a) is bytes else self._argument(a) for a in args]
+            if not argv:
+                raise ScriptCallError(self._no_arguments())
+            reply = self._call(argv)
+            if isinstance(reply, RedisError):
+                return self._failed(reply)
+            return self._table([convert.to_lua3(reply, self._table)])
+        except RedisError as error:
+            return self._failed(error)
+        except BaseException as error:
+            return self._broken(error)
+
+    def _lua_acl_check(self, *args: Any) -> Any:
+        try:
+            argv = [a if type(a) is bytes else self._argument(a) for a in args]
+            if not argv:
+                raise ScriptCallError(self._no_arguments())
+            return self._acl_check(argv)
+        except RedisError as error:
+            return self._failed(error)
+        except BaseException as error:
+            return self._broken(error)
+
+    def _argument(self, value: Any) -> bytes:
+        if type(value) is int or type(value) is float:
+            return convert.number_argument(value, self._shortest)
+        if self._valkey:
+            raise ScriptCallError("Command arguments must be strings or integers")
+        where = "Lua redis()" if self._legacy else "Lua redis lib"
+        raise ScriptCallError(f"{where} command arguments must be strings or integers")
+
+    def _no_arguments(self) -> str:
+        what = "call" if self._valkey else "redis.call()" if self._legacy else "redis lib call"
+        this = "" if self._legacy else "this "
+        return f"Please specify at least one argument for {this}{what}"
+
+    def _failed(self, error: RedisError) -> None:
+        self._failure = (error.wire(), isinstance(error, ScriptCallError))
+
+    def _broken(self, error: BaseException) -> None:
+        self._pending = error
+        self._failure = (b"ERR the command was interrupted", False)
+
+    def _lua_failure(self) -> tuple[bytes, bool]:
+        return self._failure
+
+    def _lua_interrupt(self) -> bytes | None:
+        try:
+            if self._pending is not None:
+                return b"ERR the script was interrupted"
+            return self._interrupt()
+        except BaseException as error:
+            self._pending = error
+            return b"ERR the script was interrupted"
+
+    def _lua_log(self, level: int, text: bytes) -> None:
+        try:
+            self._log(level, text)
+        except BaseException as error:
+            self._pending = error
+
+    def _lua_setresp(self, protocol: int) -> None:
+        self.resp3 = protocol == 3
+        try:
+            self._setresp(protocol)
+        except BaseException as error:
+            self._pending = error
+
+
+FLAGS = frozenset({"no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"})
+_API_NAMES = (
+    b"error_reply", b"status_reply", b"sha1hex", b"log", b"setresp", b"set_repl", b"acl_check_cmd",
+    b"debug", b"breakpoint", b"replicate_commands",
+)  # fmt: skip
+
+
+def _outside(argv: list[bytes]) -> Reply:
+    raise RuntimeError("no script is running")

@@ -1,0 +1,459 @@
+-- What a script can see. Runs once per Lua state, before any script, and keeps every dangerous function in
+-- locals that no script can reach.
+--
+-- Three rules. (1) Only nil, booleans, numbers, strings, plain tables and Lua functions cross to a script;
+-- functions of the host are upvalues of the functions below. (2) Since 7.0 a server protects its tables against
+-- writing; stock Lua cannot, so a script gets an empty table that reads through to the real one ("frozen"),
+-- and the library functions that look at tables directly (pairs, rawset, table.insert ...) are told about it.
+-- (3) The state's own global table is emptied and given to nobody: the host looks names up there.
+--
+-- Every chunk of ours is named "=[C]", and whoever looks for the place of an error takes its functions for the
+-- C functions they stand for.
+
+local host = ...
+local legacy, valkey = host.legacy, host.valkey
+
+local error, getmetatable, setmetatable, next, pairs, pcall, rawequal, rawget, rawset, select, tonumber, tostring,
+    type, unpack, xpcall, loadstring, setfenv, getfenv, newproxy, collectgarbage =
+    error, getmetatable, setmetatable, next, pairs, pcall, rawequal, rawget, rawset, select, tonumber, tostring,
+    type, unpack, xpcall, loadstring, setfenv, getfenv, newproxy, collectgarbage
+local find, gmatch, gsub, match, byte, sub, rep, concat =
+    string.find, string.gmatch, string.gsub, string.match, string.byte, string.sub, string.rep, table.concat
+local floor = math.floor
+local globals = _G
+local getinfo, sethook = debug.getinfo, debug.sethook
+local create, wrap, running, foreach = coroutine.create, coroutine.wrap, coroutine.running, table.foreach
+
+local READONLY = "Attempt to modify a readonly table"
+local frozen, metatables = {}, {}
+
+local function readonly()
+  error(READONLY, 2)
+end
+
+local function freeze(t)
+  if legacy then return t end
+  local shadow = setmetatable({}, { __index = t, __newindex = readonly })
+  frozen[shadow] = t
+  return shadow
+end
+
+-- Arguments, as the C functions check them. `level` is that of the script for `error`.
+
+local function typename(n, i, ...)
+  if i > n then return "no value" end
+  return type((select(i, ...)))
+end
+
+local function bad(i, name, what, level)
+  error("bad argument #" .. i .. " to '" .. name .. "' (" .. what .. ")", level + 1)
+end
+
+local function need(expected, i, name, level, ...)
+  local n = select("#", ...)
+  local value = select(i, ...)
+  if i > n or type(value) ~= expected then
+    bad(i, name, expected .. " expected, got " .. typename(n, i, ...), level + 1)
+  end
+  return value
+end
+
+local function number(i, name, level, ...)
+  local n = select("#", ...)
+  local value
+  if i <= n then value = tonumber((select(i, ...))) end
+  if value == nil then bad(i, name, "number expected, got " .. typename(n, i, ...), level + 1) end
+  return value
+end
+
+local function int32(value)
+  if value ~= value or value >= 2 ^ 63 or value < -2 ^ 63 then return 0 end
+  value = (value < 0 and -floor(-value) or floor(value)) % 2 ^ 32
+  return value >= 2 ^ 31 and value - 2 ^ 32 or value
+end
+
+-- Globals that know about frozen tables.
+
+local G = {}
+local env = legacy and G or setmetatable({}, {
+  __index = G,
+  __newindex = readonly,
+})
+frozen[env] = not legacy and G or nil
+
+local function peer(t)
+  return frozen[t] or t
+end
+
+function G.next(...)
+  local t = need("table", 1, "next", 2, ...)
+  local _, key = ...
+  local ok, k, v = pcall(next, peer(t), key)
+  if not ok then error(k, 0) end
+  return k, v
+end
+
+function G.pairs(...)
+  local t = need("table", 1, "pairs", 2, ...)
+  return G.next, t, nil
+end
+
+function G.rawget(...)
+  local t = need("table", 1, "rawget", 2, ...)
+  if select("#", ...) < 2 then bad(2, "rawget", "value expected", 2) end
+  local _, key = ...
+  return rawget(peer(t), key)
+end
+
+function G.rawset(...)
+  local t = need("table", 1, "rawset", 2, ...)
+  local n = select("#", ...)
+  if n < 3 then bad(n + 1 == 2 and 2 or 3, "rawset", "value expected", 2) end
+  if frozen[t] then error(READONLY, 0) end
+  local _, key, value = ...
+  if key == nil then error("table index is nil", 0) end
+  if key ~= key then error("table index is NaN", 0) end
+  return rawset(t, key, value)
+end
+
+local shared_string = getmetatable("")
+
+function G.getmetatable(...)
+  if select("#", ...) == 0 then bad(1, "getmetatable", "value expected", 2) end
+  local o = ...
+  local kind = type(o)
+  if kind == "userdata" then return nil end
+  if kind == "string" or kind == "table" and frozen[o] then return metatables[kind == "string" and kind or o] end
+  return getmetatable(o)
+end
+
+function G.setmetatable(...)
+  local t = need("table", 1, "setmetatable", 2, ...)
+  local _, mt = ...
+  if select("#", ...) < 2 or mt ~= nil and type(mt) ~= "table" then
+    bad(2, "setmetatable", "nil or table expected", 2)
+  end
+  if frozen[t] then error(READONLY, 0) end
+  local old = getmetatable(t)
+  if type(old) == "table" and rawget(old, "__metatable") ~= nil or old ~= nil and type(old) ~= "table" then
+    error("cannot change a protected metatable", 2)
+  end
+  return setmetatable(t, mt)
+end
+
+-- Loading code: text only, never bytecode, and always into the scripts' globals.
+
+local function load_text(text, name)
+  if byte(text) == 27 then text = " " .. text end
+  local f, message = loadstring(text, name)
+  if f then return setfenv(f, env) end
+  return nil, message
+end
+
+function G.loadstring(...)
+  local text, name = ...
+  local n = select("#", ...)
+  if type(text) ~= "string" and type(text) ~= "number" then
+    bad(1, "loadstring", "string expected, got " .. typename(n, 1, ...), 2)
+  end
+  if name ~= nil and type(name) ~= "string" and type(name) ~= "number" then
+    bad(2, "loadstring", "string expected, got " .. type(name), 2)
+  end
+  text = tostring(text)
+  return load_text(text, name and tostring(name) or text)
+end
+
+function G.load(...)
+  local reader = need("function", 1, "load", 2, ...)
+  local _, name = ...
+  local parts = {}
+  while true do
+    local part = reader()
+    if part == nil or part == "" then break end
+    if type(part) ~= "string" and type(part) ~= "number" then
+      return nil, "reader function must return a string"
+    end
+    parts[#parts + 1] = part
+  end
+  return load_text(concat(parts), name and tostring(name) or "=(load)")
+end
+
+-- Null of cjson: a userdata nobody can open.
+
+local null = newproxy(true)
+getmetatable(null).__tostring = function() return "userdata: (nil)" end
+
+-- Calls that catch errors. An exception inside the host travels as an object: it is text to a script. Since 7.0
+-- pcall gives the text of an error reply rather than the table.
+
+local function tame(e)
+  if type(e) == "userdata" and e ~= null then return "the command was interrupted" end
+  return e
+end
+
+local function caught(ok, ...)
+  if ok then return true, ... end
+  local e = tame((...))
+  if not legacy and type(e) == "table" then
+    local text = e.err
+    if type(text) == "string" or type(text) == "number" then return false, text end
+  end
+  return false, e
+end
+
+function G.pcall(...)
+  if select("#", ...) == 0 then
+    if legacy then bad(1, "pcall", "value expected", 2) end
+    return false
+  end
+  return caught(pcall(...))
+end
+
+function G.xpcall(...)
+  local n = select("#", ...)
+  if n < 2 then bad(2, "xpcall", "value expected", 2) end
+  local f, handler = ...
+  return xpcall(f, function(e) return handler(tame(e)) end)
+end
+
+-- The pattern matcher of Lua 5.1 recurses once per item of a pattern, without a limit of its own.
+
+local LONGEST = 1000
+
+local function guard_pattern(pattern)
+  if #pattern > LONGEST and select(2, gsub(pattern, "[%*%+%-%?%(]", "")) > LONGEST / 2 then
+    error("pattern too complex", 3)
+  end
+end
+
+local function outcome(name, ok, ...)
+  if ok then return ... end
+  local message = ...
+  if type(message) == "string" then
+    local text, count = gsub(message, "^bad argument #(%d+) to '%?'", "bad argument #%1 to '" .. name .. "'")
+    if count > 0 or find(message, "^malformed ") or find(message, "^unfinished ") or find(message, "^missing ")
+      or find(message, "^invalid ") or find(message, "^too many ") then
+      error(text, 3)
+    end
+  end
+  error(message, 0)
+end
+
+local function guarded(name, f)
+  return function(...)
+    local _, pattern = ...
+    if type(pattern) == "string" and #pattern > LONGEST then
+      local _, _, _, plain = ...
+      if name ~= "find" or not plain then guard_pattern(pattern) end
+    end
+    return outcome(name, pcall(f, ...))
+  end
+end
+
+local strings = {}
+for name, f in pairs(string) do strings[name] = f end
+for _, name in next, { "find", "match", "gmatch", "gfind", "gsub" } do strings[name] = guarded(name, string[name]) end
+strings.gfind = string.gfind
+shared_string.__index = strings
+
+-- table
+
+local tables = {}
+for name, f in pairs(table) do tables[name] = f end
+
+function tables.insert(...)
+  local t = need("table", 1, "insert", 2, ...)
+  local n = select("#", ...)
+  local size = #t + 1
+  local _, pos, value = ...
+  if n == 2 then
+    pos, value = size, pos
+  elseif n == 3 then
+    pos = int32(number(2, "insert", 2, ...))
+    if pos > size then size = pos end
+    if frozen[t] then error(READONLY, 0) end
+    for i = size, pos + 1, -1 do rawset(t, i, rawget(t, i - 1)) end
+  else
+    error("wrong number of arguments to 'insert'", 2)
+  end
+  if frozen[t] then error(READONLY, 0) end
+  rawset(t, pos, value)
+end
+
+function tables.foreach(...)
+  local t = need("table", 1, "foreach", 2, ...)
+  local f = need("function", 2, "foreach", 2, ...)
+  for k, v in next, peer(t) do
+    local r = f(k, v)
+    if r ~= nil then return r end
+  end
+end
+
+-- math: the server's own generator, the same on every platform
+
+local maths = {}
+for name, f in pairs(math) do maths[name] = f end
+
+local HALF = 2 ^ 24
+local MUL_HIGH, MUL_LOW = floor(0x5DEECE66D / HALF), 0x5DEECE66D % HALF
+local state
+
+local function seed(value)
+  state = (value % 2 ^ 32) * 2 ^ 16 + 0x330E
+end
+
+local function draw()
+  local high, low = floor(state / HALF), state % HALF
+  local mid = (MUL_LOW * high + MUL_HIGH * low) % HALF
+  state = (MUL_LOW * low + 0xB + mid * HALF) % 2 ^ 48
+  return floor(state / 2 ^ 17) % 0x7FFFFFFF / 0x7FFFFFFF
+end
+
+function maths.random(...)
+  local n = select("#", ...)
+  local r = draw()
+  if n == 0 then return r end
+  if n > 2 then error("wrong number of arguments", 2) end
+  local low, high = 1, int32(number(1, "random", 2, ...))
+  if n == 2 then low, high = high, int32(number(2, "random", 2, ...)) end
+  if low > high then bad(n, "random", "interval is empty", 2) end
+  return floor(r * (high - low + 1)) + low
+end
+
+function maths.randomseed(...)
+  seed(int32(number(1, "randomseed", 2, ...)))
+end
+
+-- coroutines are watched like the main thread
+
+local coroutines = {}
+for name, f in pairs(coroutine) do coroutines[name] = f end
+local watch, WATCH_EVERY = nil, 100000
+
+function coroutines.create(...)
+  local thread = create((need("function", 1, "create", 2, ...)))
+  sethook(thread, watch, "", WATCH_EVERY)
+  return thread
+end
+
+local function resumed(ok, ...)
+  if ok then return true, ... end
+  return false, tame((...))
+end
+
+local resume = coroutine.resume
+
+function coroutines.resume(...)
+  need("thread", 1, "resume", 2, ...)
+  return resumed(resume(...))
+end
+
+function coroutines.wrap(...)
+  local f = need("function", 1, "wrap", 2, ...)
+  return wrap(function(...)
+    sethook(watch, "", WATCH_EVERY)
+    return f(...)
+  end)
+end
+
+-- collecting garbage may be asked for, not switched off
+
+local knobs = { stop = 0, setpause = 200, setstepmul = 200, restart = 0 }
+
+function G.collectgarbage(...)
+  local option = ...
+  if knobs[option] then return knobs[option] end
+  return outcome("collectgarbage", pcall(collectgarbage, ...))
+end
+
+for _, name in next, { "assert", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
+  "unpack", "_VERSION" } do
+  G[name] = _G[name]
+end
+
+if legacy then
+  G.print = function() end
+  G.newproxy = function() return newproxy() end
+  function G.getfenv(...)
+    local f = ...
+    if type(f) == "number" and f > 0 then f = f + 1 end
+    local e = f == nil and getfenv(2) or getfenv(f)
+    return e == globals and env or e
+  end
+  function G.setfenv(...)
+    local f, e = ...
+    need("table", 2, "setfenv", 2, ...)
+    if type(f) == "number" and f > 0 then f = f + 1 end
+    if f == 0 or getfenv(f) == globals then error("'setfenv' cannot change environment of given object", 2) end
+    return setfenv(f, e)
+  end
+end
+
+-- Memory: Lua 5.1 gives up at the first refused allocation, so ask well before the state's hard limit.
+
+local function spare()
+  if collectgarbage("count") > host.memory then
+    collectgarbage()
+    if collectgarbage("count") > host.memory then error("not enough memory", 0) end
+  end
+end
+
+local interrupt = host.interrupt
+local killed
+
+watch = function()
+  spare()
+  if not killed then
+    local ok, reason = pcall(interrupt)
+    killed = ok and reason or not ok and "Script killed by user with SCRIPT KILL." or nil
+  end
+  if killed then
+    sethook(watch, "l")
+    error(killed, 0)
+  end
+end
+sethook(watch, "", WATCH_EVERY)
+
+-- Places in scripts.
+
+local function ours(info)
+  return info and (info.what == "C" or info.source == "=[C]" or info.what == "tail")
+end
+
+local function caller(level)
+  -- Where the function that called a function of ours is, counted from our caller's `level`.
+  local info = getinfo(level + 1, "Sl")
+  while info and info.source == "=[C]" and info.what ~= "C" do
+    level = level + 1
+    info = getinfo(level + 1, "Sl")
+  end
+  return info
+end
+
+local function origin()
+  -- The place of an error, from within an error handler (level 2 is the handler).
+  local level = 3
+  local info = getinfo(level, "Sl")
+  if not ours(info) then return info end
+  local below = getinfo(level + 1, "Sl")
+  while below and (below.source == "=[C]" and below.what ~= "C" or below.what == "tail") do
+    level = level + 1
+    below = getinfo(level + 1, "Sl")
+  end
+  return below
+end
+
+return {
+  G = G, env = env, freeze = freeze, frozen = frozen, metatables = metatables, null = null,
+  gmatch = gmatch, strings = strings, tables = tables, maths = maths, coroutines = coroutines,
+  bad = bad, need = need, number = number, int32 = int32, spare = spare, outcome = outcome,
+  caller = caller, origin = origin, tame = tame, seed = seed, shared_string = shared_string,
+  start_random = function(x) state = x end,
+  reset_watch = function()
+    if killed then
+      killed = nil
+      sethook(watch, "", WATCH_EVERY)
+    end
+  end,
+  load_text = load_text, try = pcall, valkey = valkey,
+}

@@ -1,0 +1,280 @@
+"""The machine: random histories, done on the model and on every store, compared step by step.
+
+A history is about a few names that are easily confused. It makes links, moves and removes them,
+lets time pass, lets other programs write what they may and what they may not, lets keys be evicted
+and scripts be forgotten, and gives arguments that must be refused. The stores go in lock-step: each
+step is done on all of them before the next.
+
+Here is what may happen; `model` says what is right, `store` sees what is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hypothesis import reject, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from pytest_podlink.conformance import model, strategies
+from pytest_podlink.conformance.model import Model, Refused
+from pytest_podlink.conformance.store import Difference, Outcome, Store, Undecided
+from pytest_podlink.conformance.strategies import (
+    Executor,
+    Link,
+    World,
+    executors,
+    persistence,
+    pods,
+    seconds,
+    states,
+)
+
+CLEAR = 400
+"""Milliseconds that no key is to be away from its expiry after time has passed: real servers do not
+stand still, and do not agree on the very moment."""
+
+
+def run(stores: Sequence[Store], examples: int, **options: Any) -> None:
+    """Try that many histories of up to 50 steps; `options` are further settings of hypothesis.
+
+    Raises:
+        Difference: a store does something else than the contract says. The shortest history that
+            shows it is printed.
+    """
+    logger = logging.getLogger("podlink")
+    silenced, logger.disabled = logger.disabled, True
+    chosen = settings(max_examples=examples, stateful_step_count=50, deadline=None, **options)
+    try:
+        run_state_machine_as_test(lambda: Histories(stores), settings=chosen)  # type: ignore[no-untyped-call]
+    finally:
+        logger.disabled = silenced
+
+
+def from_the(choices: str) -> st.SearchStrategy[Any]:
+    """One of the names of this history: `links`, `places` or `owners`."""
+    return st.runner().flatmap(lambda machine: getattr(machine, choices))
+
+
+links, places, owners = from_the("links"), from_the("places"), from_the("owners")
+some_uids = st.runner().flatmap(lambda m: st.lists(st.sampled_from(m.world.uids), max_size=5))
+some_services = st.runner().flatmap(
+    lambda m: st.lists(st.sampled_from(m.world.services), max_size=4)
+)
+
+
+class Histories(RuleBasedStateMachine):
+    """All that may happen to links."""
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        super().__init__()
+        self.stores = stores
+        self.model = Model()
+        self.executor = Executor()
+        for store in stores:
+            store.empty()
+
+    @initialize(world=strategies.worlds)
+    def in_a_world_of(self, world: World) -> None:
+        self.world = world
+        self.links, self.places, self.owners = world.links(), world.places(), world.owners()
+
+    @rule(executor=executors)
+    def go_on_with(self, executor: Executor) -> None:
+        self.executor = executor
+
+    # Service and workload states
+
+    @rule(place=places, pod=pods, state=states)
+    def set_service_state(self, place: tuple[str, str], pod: int, state: str) -> None:
+        self.operate("set_service_state", *place, pod, state)
+
+    @rule(operation=st.sampled_from(strategies.READING_STATES), place=places)
+    def read_states(self, operation: str, place: tuple[str, str]) -> None:
+        self.operate(operation, *place)
+
+    @rule(place=places, state=states)
+    def set_workload_state(self, place: tuple[str, str], state: str) -> None:
+        self.operate("set_workload_state", *place, state)
+
+    @rule(place=places, services=some_services)
+    def get_workload_state(self, place: tuple[str, str], services: list[str]) -> None:
+        self.operate("get_workload_state", place[0], services)
+
+    @rule(place=places)
+    def read_workload_state(self, place: tuple[str, str]) -> None:
+        self.operate("read_workload_state", *place)
+
+    # Making links
+
+    @rule(link=links, pod=pods, persist=persistence)
+    def set_linked_pod(self, link: Link, pod: int, persist: dict[str, int]) -> None:
+        self.operate("set_linked_pod", *link, pod, **persist)
+
+    @rule(link=links, pod=pods, persist=persistence)
+    def try_set_linked_pod(self, link: Link, pod: int, persist: dict[str, int]) -> None:
+        self.operate("try_set_linked_pod", *link, pod, **persist)
+
+    @rule(link=links, pod=pods, persist=persistence)
+    def set_linked_pod_if_absent(self, link: Link, pod: int, persist: dict[str, int]) -> None:
+        self.operate("set_linked_pod_if_absent", *link, pod, **persist)
+
+    @rule(link=links, pod=pods, persist=persistence)
+    def create_linked_pod(self, link: Link, pod: int, persist: dict[str, int]) -> None:
+        self.operate("create_linked_pod", *link, pod, **persist)
+
+    # Reading links
+
+    @rule(operation=st.sampled_from(strategies.READING), link=links)
+    def read_a_link(self, operation: str, link: Link) -> None:
+        self.operate(operation, *link)
+
+    @rule(place=places, uids=some_uids)
+    def batch_get_linked_pod(self, place: tuple[str, str], uids: list[str]) -> None:
+        namespace, service = place
+        self.operate("batch_get_linked_pod", namespace, uids, service)
+
+    @rule(owner=owners)
+    def get_link_service(self, owner: tuple[str, str]) -> None:
+        self.operate("get_link_service", *owner)
+
+    # Removing links
+
+    @rule(link=links, persist=persistence)
+    def remove_linked_pod(self, link: Link, persist: dict[str, int]) -> None:
+        self.operate("remove_linked_pod", *link, **persist)
+
+    @rule(link=links, pod=pods, persist=persistence)
+    def remove_linked_pod_with_id(self, link: Link, pod: int, persist: dict[str, int]) -> None:
+        self.operate("remove_linked_pod_with_id", *link, pod, **persist)
+
+    # What must be refused
+
+    @rule(calls=st.lists(strategies.bad_calls(), min_size=1, max_size=4))
+    def give_bad_arguments(self, calls: list[tuple[str, dict[str, Any]]]) -> None:
+        for operation, arguments in calls:
+            self.operate(operation, **arguments)
+
+    # Time
+
+    @rule(milliseconds=st.sampled_from([500, 1_500, 30_000, 61_000, 90_000_000]))
+    def time_passes(self, milliseconds: int) -> None:
+        self.advance(milliseconds)
+
+    @precondition(lambda self: self.model.remaining())
+    @rule(past=st.booleans())
+    def the_next_expiry_comes(self, past: bool) -> None:
+        soonest = self.model.remaining()[0]
+        self.advance(soonest + CLEAR if past else max(soonest - CLEAR, 0))
+
+    # Other programs, and the server
+
+    @rule(link=links, pod=pods, ttl=seconds)
+    def another_program_links(self, link: Link, pod: int, ttl: int) -> None:
+        at, value = model.place(*link), b"%d" % pod
+        if self.holds(at.index, "hash"):
+            index = ("HSET", at.service, value) if ttl == -1 else ("HDEL", at.service)
+            expire = [] if ttl == -1 else [("EXPIRE", at.link, ttl)]
+            self.write(("SET", at.link, value), (index[0], at.index, *index[1:]), *expire)
+
+    @rule(link=links)
+    def another_program_unlinks(self, link: Link) -> None:
+        at = model.place(*link)
+        if self.holds(at.index, "hash"):
+            self.write(("DEL", at.link), ("HDEL", at.index, at.service))
+
+    @rule(place=places, pod=pods, state=states)
+    def another_program_sets_states(self, place: tuple[str, str], pod: int, state: str) -> None:
+        key = model.state_key(*place)
+        if self.holds(key, "hash"):
+            self.write(("HSET", key, b"%d" % pod, state.encode()))
+        self.write(("SET", model.workload_key(*place), state.encode()))
+
+    @rule(link=links, which=st.sampled_from([0, 1, 2]))
+    def a_key_is_evicted(self, link: Link, which: int) -> None:
+        self.write(("DEL", model.place(*link)[which]))
+
+    @rule(bad=links.flatmap(strategies.plants), stays=st.booleans())
+    def an_operation_meets_a_bad_value(
+        self, bad: tuple[strategies.Plant, str, dict[str, Any]], stays: bool
+    ) -> None:
+        (key, value, ttl), operation, arguments = bad
+        fields = value.items() if isinstance(value, dict) else ()
+        puts = [("HSET", key, *item) for item in fields] or [("SET", key, value)]
+        self.write(("DEL", key), *puts, *([] if ttl == -1 else [("EXPIRE", key, ttl)]))
+        self.operate(operation, **arguments)
+        if not stays:
+            self.write(("DEL", key))
+
+    @rule()
+    def the_server_forgets_its_scripts(self) -> None:
+        for store in self.stores:
+            store.forget_scripts()
+
+    # How a step is done
+
+    def operate(self, operation: str, *positional: Any, **named: Any) -> None:
+        """Do an operation everywhere."""
+        names = strategies.OPERATIONS[operation]
+        arguments = dict(zip(names, positional, strict=False)) | named
+        self.model.track_link_times = self.executor.track_link_times
+        outcomes: list[Outcome] = []
+
+        def on_model() -> Any:
+            try:
+                return getattr(self.model, operation)(**arguments)
+            except Refused as refused:
+                return refused
+
+        def on_store(store: Store) -> Outcome:
+            outcomes.append(store.operate(self.executor, operation, arguments))
+            return outcomes[-1]
+
+        self.step(on_model, on_store)
+        if len({outcome.error.code for outcome in outcomes if outcome.error}) > 1:
+            answers = zip(self.stores, outcomes, strict=True)
+            raise Difference("; ".join(f"{store.name} {outcome}" for store, outcome in answers))
+
+    def write(self, *commands: tuple[Any, ...]) -> None:
+        """Have another program write everywhere."""
+
+        def on_model() -> None:
+            for command in commands:
+                self.model.write(*command)
+
+        self.step(on_model, lambda store: store.write(commands))
+
+    def advance(self, milliseconds: int) -> None:
+        """Let time pass everywhere: so long, or a little longer."""
+        while any(abs(ttl - milliseconds) < CLEAR for ttl in self.model.remaining()):
+            milliseconds += CLEAR // 4
+        self.step(
+            lambda: self.model.advance(milliseconds), lambda store: store.advance(milliseconds)
+        )
+
+    def step(
+        self, on_model: Callable[[], Any], on_store: Callable[[Store], Outcome | None]
+    ) -> None:
+        """Do a step on the model and on every store, and compare."""
+        for store in self.stores:
+            store.keep_up(self.model)
+        self.model.step += 1
+        expected = on_model()
+        for store in self.stores:
+            outcome = on_store(store)
+            try:
+                store.compare(self.model, expected, outcome)
+            except Undecided:
+                reject()
+
+    def holds(self, key: bytes, kind: str) -> bool:
+        """Whether a key may be used as this type."""
+        return key not in self.model.keys or self.model.keys[key].type == kind

@@ -1,0 +1,339 @@
+"""A store under test: a backend, the executors on it, and the eyes that compare it with the model.
+
+All that a step may not see differently is compared: the result or error, and the whole key space
+with types, values and TTLs. On the emulator time stands still, so TTLs and stamps are compared to
+the millisecond. On a real server time goes on while a history runs: a TTL may be shorter than the
+model's by what has really passed, and a stamp lies between the server's times before and after the
+step. So that "what has really passed" stays small, TTLs are set back to the model's once they have
+been compared (`Store.keep_up`). A machine that was stopped for so long that a key may have expired
+in earnest gives no verdict: `Undecided`.
+
+No choice of what to do is made here; that is `machine`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+from podlink import (
+    AsyncStatefulExecutor,
+    ErrorCode,
+    LinkExistsError,
+    PodLink,
+    ServiceState,
+    StatefulError,
+    StatefulExecutor,
+    WorkloadState,
+)
+from pytest_podlink.backends import Backend, EmulatorBackend
+from pytest_podlink.conformance.model import (
+    Entry,
+    LinkRead,
+    Model,
+    Moment,
+    Refused,
+    ServiceRead,
+    Stamp,
+    WorkloadRead,
+)
+from pytest_podlink.conformance.strategies import Executor
+
+ROUNDING = 3
+"""Milliseconds that a real server may round by."""
+
+DRIFT = 100
+"""Milliseconds that a real server may be ahead of the model before its TTLs are set back."""
+
+_EVERYTHING = """
+local now = redis.call('TIME')
+local keys, cursor = {}, '0'
+repeat
+  local reply = redis.call('SCAN', cursor, 'COUNT', 1000)
+  cursor = reply[1]
+  for _, key in ipairs(reply[2]) do keys[key] = true end
+until cursor == '0'
+local all = {}
+for key in pairs(keys) do
+  local kind, value = redis.call('TYPE', key).ok, ''
+  if kind == 'string' then value = redis.call('GET', key) end
+  if kind == 'hash' then value = redis.call('HGETALL', key) end
+  all[#all + 1] = {key, kind, redis.call('PTTL', key), value}
+end
+return {now[1], now[2], all}
+"""
+
+_SET_TTLS = "for i, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[i]) end"
+
+
+class Difference(AssertionError):
+    """A store did something else than the contract says."""
+
+
+class Undecided(Exception):
+    """So much real time has passed that nobody can say what is right."""
+
+
+class Outcome(NamedTuple):
+    """What an operation did: its result, or its error."""
+
+    result: Any = None
+    error: StatefulError | None = None
+
+    def __str__(self) -> str:
+        return f"returned {self.result!r}" if self.error is None else f"raised {self.error!r}"
+
+
+class Found(NamedTuple):
+    """A key as it was found. ``ttl`` is in milliseconds, -1 without one."""
+
+    type: str
+    value: Any
+    ttl: int
+
+
+class Store:
+    """One store, reached in one way: sync or asyncio, RESP2 or RESP3.
+
+    Args:
+        backend: what it is; everything in it is deleted, again and again.
+        loop: runs the operations of asyncio executors; ``None`` for sync ones.
+        protocol: 2 or 3.
+    """
+
+    def __init__(
+        self, backend: Backend, *, loop: asyncio.AbstractEventLoop | None, protocol: int
+    ) -> None:
+        self.name = backend.name
+        self._backend = backend
+        self._loop = loop
+        self._exact = isinstance(backend, EmulatorBackend)
+        self._executors = {
+            Executor(decode, track): self._executor(decode, track, protocol)
+            for decode in (False, True)
+            for track in (False, True)
+        }
+        self._raw = backend.client(protocol=2)
+        self._everything = self._raw.register_script(_EVERYTHING)
+        self._set_ttls = self._raw.register_script(_SET_TTLS)
+        self.empty()
+
+    def empty(self) -> None:
+        """Start a history: no keys."""
+        self._raw.flushdb()
+        self._stamps: dict[Stamp, int] = {}
+        self.look()
+        self._in_step_since = self._now
+        self._soonest_before = math.inf
+
+    def operate(self, executor: Executor, operation: str, arguments: dict[str, Any]) -> Outcome:
+        """Do an operation with an executor."""
+        method = getattr(self._executors[executor], operation)
+        try:
+            result = method(**arguments)
+            if self._loop is not None:
+                result = self._loop.run_until_complete(result)
+        except StatefulError as error:
+            return Outcome(error=error)
+        return Outcome(result)
+
+    def write(self, commands: Sequence[tuple[Any, ...]]) -> None:
+        """What another program does: some commands in one step."""
+        pipeline = self._raw.pipeline(transaction=True)
+        for command in commands:
+            pipeline.execute_command(*command)
+        pipeline.execute()
+
+    def forget_scripts(self) -> None:
+        """As after a restart: the scripts are not known any more."""
+        self._raw.script_flush()
+
+    def advance(self, milliseconds: int) -> None:
+        """Let time pass."""
+        self._backend.clock.advance(milliseconds / 1000)
+
+    def look(self) -> None:
+        """Take in the whole key space as it is now."""
+        seconds, microseconds, everything = self._everything()
+        self._before = getattr(self, "_now", 0)
+        self._now = int(seconds) * 1000 + int(microseconds) // 1000
+        self._found = {
+            key: Found(
+                kind.decode(),
+                dict(zip(value[::2], value[1::2], strict=True)) if kind == b"hash" else value,
+                ttl,
+            )
+            for key, kind, ttl, value in everything
+        }
+
+    def compare(self, model: Model, expected: Any, outcome: Outcome | None) -> None:
+        """Compare the step with the model's.
+
+        Raises:
+            Difference: they differ.
+            Undecided: they differ, and it may be that a key has expired in between.
+        """
+        self.look()
+        self._ms_late = 0 if self._exact else self._now - self._in_step_since + ROUNDING
+        try:
+            if outcome is not None:
+                self._compare_outcome(model, expected, outcome)
+            self._compare_keys(model)
+        except Difference as difference:
+            if not self._exact and self._soonest(model) <= self._ms_late:
+                raise Undecided from difference
+            raise
+        self._soonest_before = min([math.inf, *model.remaining()[:1]])
+
+    def keep_up(self, model: Model) -> None:
+        """Give every TTL back what real time took of it, if that was not little."""
+        if self._exact or self._now - self._in_step_since < DRIFT:
+            return
+        left = {
+            key: entry.expires_at - model.now
+            for key, entry in model.keys.items()
+            if entry.expires_at is not None
+        }
+        before = self._now
+        self._set_ttls(keys=list(left), args=list(left.values()))
+        self.look()
+        self._in_step_since = before
+
+    def close(self) -> None:
+        """Close the executors' and our own clients."""
+        self._backend.release()
+
+    # Comparing
+
+    def _soonest(self, model: Model) -> float:
+        """The shortest TTL of the model before or after this step."""
+        return min([self._soonest_before, *model.remaining()[:1]])
+
+    def _compare_outcome(self, model: Model, expected: Any, outcome: Outcome) -> None:
+        if isinstance(expected, Refused):
+            right = outcome.error is not None and self._is_error(expected, outcome.error)
+        else:
+            right = outcome.error is None and self._is_result(model, expected, outcome.result)
+        if not right:
+            raise Difference(f"{self.name} {outcome}, where the contract says {expected!r}")
+
+    def _is_error(self, expected: Refused, error: StatefulError) -> bool:
+        if error.code not in expected.codes:
+            return False
+        if error.code is ErrorCode.INTERNAL_ERROR:
+            return any(key.decode() in str(error) for key in expected.keys)
+        if isinstance(error, LinkExistsError):
+            return error.pod_id == expected.pod_id
+        return True
+
+    def _is_result(self, model: Model, expected: Any, result: Any) -> bool:
+        """Whether the result is the model's, of the very type: 1 is not True, 2 is not 2.0."""
+        if isinstance(expected, LinkRead):
+            return (
+                type(result) is PodLink
+                and _same((result.namespace, result.uid, result.service_name), expected[:3])
+                and _same(result.pod_id, expected.pod_id)
+                and self._is_expiry(expected.remaining, result.expires_at)
+                and self._is_moment(model, expected.created, result.created_at)
+            )
+        if isinstance(expected, ServiceRead):
+            return (
+                type(result) is ServiceState
+                and _same((result.namespace, result.service_name), expected[:2])
+                and _same(dict(result.pod_states), expected.pod_states)
+                and self._is_moment(model, expected.updated, result.updated_at)
+            )
+        if isinstance(expected, WorkloadRead):
+            return (
+                type(result) is WorkloadState
+                and _same((result.namespace, result.service_name, result.state), expected[:3])
+                and self._is_moment(model, expected.updated, result.updated_at)
+            )
+        return _same(result, expected)
+
+    def _is_expiry(self, remaining: int | None, time: datetime | None) -> bool:
+        if remaining is None or time is None:
+            return remaining is time
+        if time.tzinfo is not timezone.utc:
+            return False
+        early = self._before + remaining - self._ms_late
+        late = self._now + remaining + (0 if self._exact else ROUNDING)
+        return early <= _epoch_ms(time) <= late
+
+    def _is_moment(self, model: Model, expected: Moment | None, time: datetime | None) -> bool:
+        if expected is None or time is None:
+            return expected is time
+        return time.tzinfo is timezone.utc and self._is_time(model, expected, _epoch_ms(time))
+
+    def _is_time(self, model: Model, expected: Moment, ms: int) -> bool:
+        """Whether a time is that one; what a store stamped in this step is learnt from it."""
+        if not isinstance(expected, Stamp):
+            return ms == expected
+        if expected.step == model.step and expected not in self._stamps:
+            if self._before <= ms <= self._now:
+                self._stamps[expected] = ms
+        return self._stamps.get(expected) == ms
+
+    def _compare_keys(self, model: Model) -> None:
+        wrong = [
+            f"  {key!r}: {self._found.get(key)}, where the contract says {model.keys.get(key)}"
+            for key in sorted(self._found.keys() | model.keys.keys())
+            if not self._is_entry(model, model.keys.get(key), self._found.get(key))
+        ]
+        if wrong:
+            slack = f", give or take {self._ms_late} ms" if self._ms_late else ""
+            raise Difference(
+                "\n".join([f"{self.name} holds (it is {model.now} there{slack})", *wrong])
+            )
+
+    def _is_entry(self, model: Model, expected: Entry | None, found: Found | None) -> bool:
+        if expected is None or found is None:
+            return expected is found
+        return (
+            found.type == expected.type
+            and self._is_value(model, expected.value, found.value)
+            and self._is_ttl(model, expected.expires_at, found.ttl)
+        )
+
+    def _is_value(self, model: Model, expected: Any, found: Any) -> bool:
+        if isinstance(expected, dict):
+            return expected.keys() == found.keys() and all(
+                self._is_value(model, expected[name], found[name]) for name in expected
+            )
+        if isinstance(expected, Stamp):
+            return found.isdigit() and self._is_time(model, expected, int(found))
+        return bool(found == expected)
+
+    def _is_ttl(self, model: Model, expires_at: int | None, ttl: int) -> bool:
+        if expires_at is None or ttl == -1:
+            return expires_at is None and ttl == -1
+        late = expires_at - model.now - ttl
+        return late == 0 if self._exact else -ROUNDING <= late <= self._ms_late
+
+    def _executor(self, decode: bool, track: bool, protocol: int) -> Any:
+        options = {"protocol": protocol, "decode_responses": decode}
+        if self._loop is None:
+            return StatefulExecutor(self._backend.client(**options), track_link_times=track)
+        client = self._backend.async_client(**options)
+        return AsyncStatefulExecutor(client, track_link_times=track)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal, and of the same types throughout."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(
+            _same(key, other) and _same(a[key], b[other])
+            for key, other in zip(sorted(a), sorted(b), strict=True)
+        )
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
+
+
+def _epoch_ms(time: datetime) -> int:
+    return (time - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)

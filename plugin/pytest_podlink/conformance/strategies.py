@@ -1,0 +1,233 @@
+"""What the machine draws from: names that collide, limits, and what is beyond them.
+
+Names are few, so that histories meet each other's links, and chosen to be mistaken for something
+else: a part of another key, or what a careless join, split or decoding would confuse.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any, NamedTuple, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from pytest_podlink.conformance import model
+
+T = TypeVar("T")
+
+NAMESPACES = ("ns", "lk", "state", "n", "sf", "N" * 253)
+SERVICES = ("svc", "lk", "state", "ns", "workload", "s", "sf", "ü", "S" * 253)
+UIDS = (
+    "u",
+    "ns:lk:u",
+    "u:lk:ns",
+    "svc",
+    "u@",
+    "@",
+    ":",
+    "state:svc",
+    "a b",
+    " ",
+    "\u2028",
+    "*[?]\\",
+    "\"'%s%d",
+    "-1",
+    "0",
+    "ü💡",
+    "ü" * 256,
+)
+PODS = (0, 1, 2, 10, 2**31 - 1)
+STATES = ("up", "down", "{}", "0", " x ", "ü💡", "\x00\r\n", "s" * 5000)
+SECONDS = (1, 2, 60, 86_400, 2**31 - 1)
+
+NOT_NAMES = ("", "N" * 254, "a b", "\t", "\x00", "\x7f", "\x85", "\u00a0", "\u2028", "a:b", "{")
+NOT_NAMES += ("}", "a@", "\ud800", b"ns", None, 1, ["ns"])
+NOT_UIDS = ("", "ü" * 257, "u" * 513, "u{", "}", "ns}svc{", "\n", "\x00", "\x9f", "\udfff")
+NOT_UIDS += (b"u", None, 0, ["u"])
+NOT_PODS = (-1, 2**31, 2**64, True, False, 1.0, "1", b"1", None, [1])
+NOT_SECONDS = (0, -2, 2**31, True, 1.5, "60", None, [60])
+NOT_STATES = ("", " ", "\t\r\n", "\u2003", "\ud800", b"up", None, 1)
+
+NOT_POD_IDS = (b"01", b"", b"x", b"-1", b"1 ", b"1.0", b"2147483648", b"9" * 30, b"\xff")
+NOT_TEXTS = (b"", b" ", b"\xff\xfe", b"\xc3")
+NOT_TIMES = (b"soon", b"", b"-1", b"1.5", b"1" * 20)
+OLD_TIMES = (b"0", b"1700000000000")
+
+# The parameters of every operation, in their order.
+LINK = ("namespace", "uid", "service_name")
+MAKE = (*LINK, "pod_id", "persist_seconds")
+OPERATIONS: dict[str, tuple[str, ...]] = {
+    "set_service_state": ("namespace", "service_name", "pod_id", "state"),
+    "get_service_state": ("namespace", "service_name"),
+    "require_service_state": ("namespace", "service_name"),
+    "read_service_state": ("namespace", "service_name"),
+    "set_workload_state": ("namespace", "service_name", "state"),
+    "get_workload_state": ("namespace", "service_names"),
+    "read_workload_state": ("namespace", "service_name"),
+    "set_linked_pod": MAKE,
+    "try_set_linked_pod": MAKE,
+    "set_linked_pod_if_absent": MAKE,
+    "create_linked_pod": MAKE,
+    "get_linked_pod": LINK,
+    "require_linked_pod": LINK,
+    "get_linked_pod_if_persist": LINK,
+    "batch_get_linked_pod": ("namespace", "uids", "service_name"),
+    "read_pod_link": LINK,
+    "remove_linked_pod": (*LINK, "persist_seconds"),
+    "remove_linked_pod_with_id": MAKE,
+    "get_link_service": ("namespace", "uid"),
+}
+
+MAKING = ("set_linked_pod", "try_set_linked_pod", "set_linked_pod_if_absent", "create_linked_pod")
+REMOVING = ("remove_linked_pod", "remove_linked_pod_with_id")
+READING = ("get_linked_pod", "require_linked_pod", "get_linked_pod_if_persist", "read_pod_link")
+READING_STATES = ("get_service_state", "require_service_state", "read_service_state")
+
+# The operations that meet what is at each key.
+READERS: dict[str, tuple[str, ...]] = {
+    "link": (*MAKING, *REMOVING, *READING, "batch_get_linked_pod"),
+    "index": (*MAKING, *REMOVING, "get_link_service"),
+    "created": (*MAKING, *REMOVING, "read_pod_link"),
+    "states": ("set_service_state", *READING_STATES),
+    "state_times": ("set_service_state", "read_service_state"),
+    "workload": ("set_workload_state", "get_workload_state", "read_workload_state"),
+    "workload_time": ("set_workload_state", "read_workload_state"),
+}
+
+
+def _or_a_list_with(bad: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What is wrong with a list of names: one of them, or that it is none."""
+    return (*((["svc", value]) for value in bad), "svc", b"svc", None, 1)
+
+
+GOOD: dict[str, Any] = {
+    "namespace": "ns",
+    "uid": "u",
+    "service_name": "svc",
+    "pod_id": 1,
+    "state": "up",
+    "persist_seconds": -1,
+    "uids": ["u"],
+    "service_names": ["svc"],
+}
+BAD: dict[str, tuple[Any, ...]] = {
+    "namespace": NOT_NAMES,
+    "uid": NOT_UIDS,
+    "service_name": NOT_NAMES,
+    "pod_id": NOT_PODS,
+    "state": NOT_STATES,
+    "persist_seconds": NOT_SECONDS,
+    "uids": _or_a_list_with(NOT_UIDS),
+    "service_names": _or_a_list_with(NOT_NAMES),
+}
+
+
+class Link(NamedTuple):
+    """Whose link."""
+
+    namespace: str
+    uid: str
+    service_name: str
+
+
+class World(NamedTuple):
+    """The names that one history is about."""
+
+    namespaces: tuple[str, ...]
+    uids: tuple[str, ...]
+    services: tuple[str, ...]
+
+    def links(self) -> SearchStrategy[Link]:
+        """Any link; one of them more often, so that much happens to it."""
+        return _first_of([Link(*names) for names in product(*self)])
+
+    def places(self) -> SearchStrategy[tuple[str, str]]:
+        """Any namespace with any service."""
+        return _first_of(list(product(self.namespaces, self.services)))
+
+    def owners(self) -> SearchStrategy[tuple[str, str]]:
+        """Any namespace with any uid."""
+        return _first_of(list(product(self.namespaces, self.uids)))
+
+
+def _first_of(names: list[T]) -> SearchStrategy[T]:
+    return st.just(names[0]) | st.sampled_from(names)
+
+
+class Executor(NamedTuple):
+    """Which of the executors on a store does a step."""
+
+    decode_responses: bool = False
+    track_link_times: bool = False
+
+
+class Plant(NamedTuple):
+    """A value that somebody puts at a key: a string, or the fields of a hash."""
+
+    key: bytes
+    value: bytes | dict[bytes, bytes]
+    seconds: int
+
+
+def _some(names: tuple[str, ...], most: int) -> SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(names), min_size=1, max_size=most, unique=True).map(tuple)
+
+
+worlds = st.builds(World, _some(NAMESPACES, 2), _some(UIDS, 3), _some(SERVICES, 2))
+executors = st.builds(Executor, st.booleans(), st.booleans())
+pods = st.sampled_from(PODS[:3]) | st.sampled_from(PODS)
+states = st.sampled_from(STATES)
+seconds = st.just(-1) | st.sampled_from(SECONDS) | st.integers(1, 2**31 - 1)
+persistence = seconds.map(lambda value: {"persist_seconds": value}) | st.just({})
+
+
+@st.composite
+def bad_calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """An operation with at least one argument outside its limits."""
+    operation = draw(st.sampled_from(list(OPERATIONS)))
+    arguments = {name: GOOD[name] for name in OPERATIONS[operation]}
+    for name in draw(st.sets(st.sampled_from(OPERATIONS[operation]), min_size=1, max_size=2)):
+        arguments[name] = draw(st.sampled_from(BAD[name]))
+    return operation, arguments
+
+
+@st.composite
+def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, str, dict[str, Any]]:
+    """A wrong or only just allowed value at a key of ``link``, and an operation that meets it."""
+    where, operation = draw(st.sampled_from([(k, o) for k, ops in READERS.items() for o in ops]))
+    namespace, uid, service = link
+    at = model.place(*link)
+    states, workload = model.state_key(*link[::2]), model.workload_key(*link[::2])
+    key, right_type, wrong_type = {
+        "link": (at.link, _pod_ids, _hashes),
+        "index": (at.index, _fields(st.just(at.service), _pod_ids), _strings),
+        "created": (at.created, _times, _hashes),
+        "states": (states, _fields(_fine, _texts) | _fields(_pod_ids, _fine), _strings),
+        "state_times": (states + b"@", _fields(_fine, _times) | _fields(_pod_ids, _fine), _strings),
+        "workload": (workload, _texts, _hashes),
+        "workload_time": (workload + b"@", _times, _hashes),
+    }[where]
+    value: bytes | dict[bytes, bytes] = draw(right_type | right_type | wrong_type)
+    given = GOOD | link._asdict() | {"uids": [uid], "service_names": [service]}
+    arguments = {name: given[name] for name in OPERATIONS[operation]}
+    return Plant(key, value, draw(seconds)), operation, arguments | draw(_pod_and_time(operation))
+
+
+def _pod_and_time(operation: str) -> SearchStrategy[dict[str, int]]:
+    drawn = {"pod_id": pods, "persist_seconds": seconds}
+    return st.fixed_dictionaries({n: drawn[n] for n in OPERATIONS[operation] if n in drawn})
+
+
+def _fields(
+    names: SearchStrategy[bytes], values: SearchStrategy[bytes]
+) -> SearchStrategy[dict[bytes, bytes]]:
+    return st.dictionaries(names, values, min_size=1, max_size=2)
+
+
+_fine = st.sampled_from([b"1", b"2"])
+_pod_ids = st.sampled_from(NOT_POD_IDS)
+_texts = st.sampled_from(NOT_TEXTS)
+_times = st.sampled_from(NOT_TIMES + OLD_TIMES)
+_strings = _fine | st.just(b"x")
+_hashes = _fields(_fine, _fine)

@@ -1,0 +1,142 @@
+"""Scripts answer on the emulator what they answer on real servers, to the letter."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.emulator.pair import Pair, arguments
+from tests.emulator.scripting import cases
+
+EVERY = pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+MODERN = pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+CURRENT = pytest.mark.servers("redis-8.2", "valkey-9.1")
+
+
+def compare(same: Pair, scripts: tuple[str, ...]) -> None:
+    """Run every script on both; report all that differ."""
+    for command in cases.FIXTURE:
+        same(*command)
+    differences = []
+    for script in scripts:
+        try:
+            same("EVAL", script, "0")
+        except AssertionError as error:
+            differences.append(str(error))
+    assert not differences, "\n".join(differences)
+
+
+@EVERY
+@pytest.mark.parametrize(
+    "theme",
+    [
+        "COMPILING",
+        "GLOBALS",
+        "CALLS",
+        "NUMBERS",
+        "ERRORS",
+        "API",
+        "RESULTS",
+        "SHEBANG",
+        "RANDOM",
+        "STANDARD",
+    ],
+)
+def test_answers_like_the_server(same: Pair, theme: str) -> None:
+    compare(same, getattr(cases, theme))
+
+
+@MODERN
+def test_tables_of_the_server_are_readonly(same: Pair) -> None:
+    compare(same, cases.READONLY)
+
+
+@CURRENT
+def test_errors_that_are_tables(same: Pair) -> None:
+    compare(same, cases.MODERN_ERRORS)
+
+
+@EVERY
+def test_libraries_have_the_same_members(same: Pair) -> None:
+    compare(same, tuple(way % name for way in cases.TABLES for name in cases.LIBRARIES))
+
+
+@MODERN
+def test_globals_are_the_same(same: Pair) -> None:
+    compare(same, tuple(way % "_G" for way in cases.TABLES))
+
+
+@EVERY
+def test_random_numbers_go_on_from_script_to_script(same: Pair) -> None:
+    same("EVAL", "math.randomseed(1)", "0")
+    for _ in range(3):
+        same("EVAL", "return {math.random(1000), math.random(1000)}", "0")
+
+
+@EVERY
+def test_commands(same: Pair) -> None:
+    for command in cases.FIXTURE:
+        same(*command)
+    sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
+    same("SCRIPT", "LOAD", "return 1")
+    for command in (
+        ("EVALSHA", sha, "0"),
+        ("EVALSHA", sha.upper(), "0"),
+        ("EVALSHA", "x", "0"),
+        ("EVALSHA", "f" * 40, "0"),
+        ("EVALSHA", "f" * 40, "zz"),
+        ("EVALSHA", "x"),
+        ("EVAL", "return 1", "zz"),
+        ("EVAL", "return 1", "-1"),
+        ("EVAL", "return 1", "2", "a"),
+        ("EVAL", "return {KEYS, ARGV}", "2", "a", "b", "c"),
+        ("EVAL", "return {KEYS, ARGV}", "0", "a", "b", "c"),
+        ("EVAL", "return {#KEYS, #ARGV}", "100", *map(str, range(300))),
+        ("EVAL", "return {#KEYS, #ARGV, KEYS[9000], ARGV[9000]}", "9000", *map(str, range(18000))),
+        ("EVAL_RO", "return redis.call('get', 'string')", "0"),
+        ("EVAL_RO", "return redis.call('set', 'string', 1)", "0"),
+        ("EVALSHA_RO", sha, "0"),
+        ("SCRIPT", "EXISTS", sha, "f" * 40, sha.upper()),
+        ("SCRIPT", "EXISTS"),
+        ("SCRIPT", "LOAD", "x = "),
+        ("SCRIPT", "LOAD"),
+        ("SCRIPT", "NOSUCH"),
+        ("SCRIPT", "DEBUG", "zz"),
+        ("SCRIPT", "DEBUG", "no"),
+        ("SCRIPT", "KILL"),
+        ("SCRIPT", "SHOW", sha),
+        ("SCRIPT", "HELP"),
+        ("SCRIPT", "FLUSH", "zz"),
+        ("SCRIPT", "FLUSH", "ASYNC"),
+        ("EVALSHA", sha, "0"),
+        ("SCRIPT", "EXISTS", sha),
+        ("EVAL", "return redis.call('select', 5)", "0"),
+        ("DBSIZE",),
+    ):
+        same(*command)
+
+
+@pytest.mark.parametrize(
+    "script", ["x = 1", "redis.call = nil", "string.rep = nil", "return print"]
+)
+def test_a_refused_script_spoils_nothing(same: Pair, script: str) -> None:
+    for _ in range(2):
+        same("EVAL", script, "0")
+        same("EVAL", "return redis.call('echo', ('x'):rep(3))", "0")
+
+
+@EVERY
+def test_a_failing_script_keeps_what_it_wrote(same: Pair) -> None:
+    same("EVAL", "redis.call('set', 'k', 'v') error('late')", "0")
+    same("GET", "k")
+
+
+@EVERY
+def test_scripts_in_a_transaction(same: Pair) -> None:
+    for line in (
+        "MULTI",
+        "SET k 5",
+        "EVAL|return redis.call('get','k')|0",
+        "EVAL|error('x')|0",
+        "EXEC",
+    ):
+        same(*arguments(line.split("|") if "|" in line else line.split()))

@@ -1,0 +1,150 @@
+"""CONFIG, beside real servers: every parameter, what it accepts and refuses, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+
+from redis_emulator.config import parameters
+from redis_emulator.table.parameters import _UNTRIED
+from tests.emulator.pair import Pair, Wire
+
+EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+TRIALS = ("zzz", "-1", "yes", "1", "0", "9223372036854775807", "99999999999999999999", "101%")
+NOT_TRIED = (
+    set(_UNTRIED)
+    | {"maxclients", "oom-score-adj", "cluster-announce-human-nodename"}
+    | {
+        *("latency-tracking-info-percentiles", "locale-collate", "tls-auth-clients", "maxmemory"),
+        *(
+            "tls-protocols",
+            "tls-ciphers",
+            "tls-ciphersuites",
+            "proc-title-template",
+            "bind-source-addr",
+        ),
+        *("availability-zone", "active-defrag-cycle-us", "jemalloc-bg-thread"),
+        *("loading-process-events-interval-bytes", "maxmemory-clients", "timeout", "activedefrag"),
+    }
+)
+"""Parameters whose setting would harm the servers that the other tests use, or depends on the machine."""
+
+
+def pairs(reply: Wire) -> object:
+    """CONFIG GET's map without its order."""
+    kind, items = reply
+    if kind == "*":
+        items = list(zip(items[::2], items[1::2], strict=True))
+    return kind, sorted(map(repr, items)) if isinstance(items, list) else items
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+def test_every_parameter(same: Pair) -> None:
+    """What can be set, the error text, and what is read back."""
+    known = parameters(same.emulator.engine.server.version)
+    names = {name for name, _ in _items(same.real("CONFIG", "GET", "*"))}
+    assert names == set(known)
+    for name in sorted(names - NOT_TRIED):
+        before = dict(_items(same.real("CONFIG", "GET", name)))[name]
+        same.emulated("CONFIG", "SET", name, before)
+        for trial in TRIALS:
+            if same("CONFIG", "SET", name, trial)[0] == "+":
+                same("CONFIG", "GET", name, key=pairs)
+        same("CONFIG", "SET", name, before)
+
+
+def _items(reply: Wire) -> list[tuple[str, bytes]]:
+    kind, items = reply
+    if kind == "*":
+        items = list(zip(items[::2], items[1::2], strict=True))
+    return [(name[1].decode(), value[1]) for name, value in items]
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+def test_forms(same: Pair) -> None:
+    for line in (
+        "CONFIG GET",
+        "CONFIG GET nosuch",
+        "CONFIG GET MAXMEMORY-P*",
+        "CONFIG GET hz maxmemory-samples hz",
+        "CONFIG GET hash-max-*entries",
+        "CONFIG SET",
+        "CONFIG SET hz",
+        "CONFIG SET nosuch 1",
+        "CONFIG SET HZ 11",
+        "CONFIG SET hz 12 hz 13",
+        "CONFIG SET hz 12 nosuch 1",
+        "CONFIG SET hz 12 maxmemory-samples",
+        "CONFIG SET hz 12 maxmemory-samples 0",
+        "CONFIG SET hz 12 databases 3 nosuch 1",
+        "CONFIG GET hz",
+        "CONFIG SET hz 10",
+        "CONFIG SET maxmemory-samples 5",
+        "CONFIG SET databases 17",
+        "CONFIG NOSUCH x",
+        "CONFIG REWRITE",
+        "CONFIG REWRITE x",
+        "CONFIG RESETSTAT",
+        "CONFIG HELP",
+    ):
+        same(line, key=pairs if " GET " in line else None)
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+def test_sizes_and_words(same: Pair) -> None:
+    for name, values in {
+        "client-query-buffer-limit": (
+            "2mb",
+            "2MB",
+            "3m",
+            "1gb",
+            "1g",
+            "5kib",
+            "1",
+            "",
+            "1 mb",
+            "2b",
+        ),
+        "maxmemory-policy": ("NOEVICTION", "allkeys-lfu", "lru", "", "noeviction"),
+        "appendfsync": ("ALWAYS", "everysec", "sometimes"),
+        "repl-diskless-sync": ("YES", "No", "true"),
+        "save": ("", "60 1", "60 1 30 2", "60", "60 x", "0 1", "60 -1", "60  1", ""),
+        "notify-keyspace-events": ("KEA", "AKE", "Elg", "gxE$lshztd", "m", "Z", "K!", ""),
+        "client-output-buffer-limit": (
+            "normal 1 2 3",
+            "pubsub 1mb 1k 5 normal 0 0 0",
+            "slave 0 0",
+            "foo 1 2 3",
+            "normal x 2 3",
+            "normal 1 2 x",
+            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        ),
+        "oom-score-adj-values": ("1 2 3", "1 2", "1 2 x", "3000 0 0", "0 200 800"),
+    }.items():
+        for value in values:
+            same("CONFIG", "SET", name, value)
+            same("CONFIG", "GET", name, key=pairs)
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_several_at_once_are_one_step(same: Pair) -> None:
+    same("CONFIG SET hz 15 maxmemory-samples 500")
+    same("CONFIG GET hz maxmemory-samples", key=pairs)
+    same("CONFIG SET hz 15 maxmemory-samples 7")
+    same("CONFIG GET hz maxmemory-samples", key=pairs)
+    same("CONFIG SET notify-keyspace-events KEn")
+    same("CONFIG GET notify-*", key=pairs)
+    same("CONFIG", "SET", "notify-keyspace-events", "")
+    same("CONFIG SET hash-max-ziplist-entries 5 hash-max-listpack-entries 6")
+    same("CONFIG SET hash-max-ziplist-entries 5")
+    same("CONFIG GET hash-max-*-entries", key=pairs)
+    same("CONFIG SET hz 10 maxmemory-samples 5 hash-max-ziplist-entries 512")
+
+
+def test_reset_brings_the_defaults_back(same: Pair) -> None:
+    emulator = same.emulator
+    client = emulator.client(decode_responses=True)
+    client.config_set("notify-keyspace-events", "KEA")
+    client.config_set("hz", 50)
+    emulator.reset()
+    assert client.config_get("hz") == {"hz": "10"}
+    assert emulator.engine.server.notify == 0
