@@ -1,7 +1,8 @@
 """``same``: the emulator beside a real server, see `tests.emulator.pair`.
 
 A test that uses it runs against Redis 8.2, over RESP2 and RESP3, unless
-``@pytest.mark.servers(...)`` names other servers.
+``@pytest.mark.servers(...)`` names other servers. A server that a PyPI wheel brings for this
+interpreter must be there; one that has none runs where it is found on PATH.
 """
 
 from __future__ import annotations
@@ -19,9 +20,15 @@ _running: dict[str, servers.Server] = {}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "same" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("servers")
-        names = marker.args if marker else ("redis-8.2",)
+        names = [n for n in (marker.args if marker else ("redis-8.2",)) if _runs_here(n)]
         ways = [(name, protocol) for name in names for protocol in (2, 3)]
         metafunc.parametrize("same", ways, indirect=True, ids=lambda w: f"{w[0]}-resp{w[1]}")
+
+
+def _runs_here(name: str) -> bool:
+    if any(f"{w.product}-{w.version}" == name and w.fits for w in servers.WHEELS):
+        return True
+    return any(executable.name == name for executable in servers.installed())
 
 
 @pytest.fixture

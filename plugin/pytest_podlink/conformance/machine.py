@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from hypothesis import reject, settings
@@ -54,7 +55,7 @@ def run(stores: Sequence[Store], examples: int, **options: Any) -> None:
     silenced, logger.disabled = logger.disabled, True
     chosen = settings(max_examples=examples, stateful_step_count=50, deadline=None, **options)
     try:
-        run_state_machine_as_test(lambda: Histories(stores), settings=chosen)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(partial(Histories, stores), settings=chosen)  # type: ignore[arg-type]
     finally:
         logger.disabled = silenced
 
@@ -65,7 +66,9 @@ def from_the(choices: str) -> st.SearchStrategy[Any]:
 
 
 links, places, owners = from_the("links"), from_the("places"), from_the("owners")
-some_uids = st.runner().flatmap(lambda m: st.lists(st.sampled_from(m.world.uids), max_size=5))
+some_uids = st.runner().flatmap(
+    lambda m: st.permutations(m.world.uids) | st.lists(st.sampled_from(m.world.uids), max_size=5)
+)
 some_services = st.runner().flatmap(
     lambda m: st.lists(st.sampled_from(m.world.services), max_size=4)
 )
@@ -180,16 +183,16 @@ class Histories(RuleBasedStateMachine):
     @rule(link=links, pod=pods, ttl=seconds)
     def another_program_links(self, link: Link, pod: int, ttl: int) -> None:
         at, value = model.place(*link), b"%d" % pod
-        if self.holds(at.index, "hash"):
+        if self.holds(at.index_key, "hash"):
             index = ("HSET", at.service, value) if ttl == -1 else ("HDEL", at.service)
             expire = [] if ttl == -1 else [("EXPIRE", at.link, ttl)]
-            self.write(("SET", at.link, value), (index[0], at.index, *index[1:]), *expire)
+            self.write(("SET", at.link, value), (index[0], at.index_key, *index[1:]), *expire)
 
     @rule(link=links)
     def another_program_unlinks(self, link: Link) -> None:
         at = model.place(*link)
-        if self.holds(at.index, "hash"):
-            self.write(("DEL", at.link), ("HDEL", at.index, at.service))
+        if self.holds(at.index_key, "hash"):
+            self.write(("DEL", at.link), ("HDEL", at.index_key, at.service))
 
     @rule(place=places, pod=pods, state=states)
     def another_program_sets_states(self, place: tuple[str, str], pod: int, state: str) -> None:
@@ -207,8 +210,9 @@ class Histories(RuleBasedStateMachine):
         self, bad: tuple[strategies.Plant, str, dict[str, Any]], stays: bool
     ) -> None:
         (key, value, ttl), operation, arguments = bad
-        fields = value.items() if isinstance(value, dict) else ()
-        puts = [("HSET", key, *item) for item in fields] or [("SET", key, value)]
+        puts: list[tuple[Any, ...]] = [("SET", key, value)]
+        if isinstance(value, dict):
+            puts = [("HSET", key, *item) for item in value.items()]
         self.write(("DEL", key), *puts, *([] if ttl == -1 else [("EXPIRE", key, ttl)]))
         self.operate(operation, **arguments)
         if not stays:

@@ -106,7 +106,7 @@ class Place(NamedTuple):
     """The keys of a link, and its field in the index."""
 
     link: bytes
-    index: bytes
+    index_key: bytes
     created: bytes
     service: bytes
 
@@ -197,16 +197,17 @@ class Model:
         faults = Faults()
         states = self._pod_states(key, faults)
         times = self._hash(key + b"@", faults)
-        known = {}
+        known = []
         for pod, time in times.items() if key in self.keys else ():
-            if _stored_pod_id(pod) is None or _stored_moment(time) is None:
+            moment = _stored_moment(time)
+            if _stored_pod_id(pod) is None or moment is None:
                 faults.wrong_value(key + b"@")
             elif _stored_pod_id(pod) in states:
-                known[pod] = _stored_moment(time)
+                known.append(moment)
         faults.refuse()
         if not states:
             return None
-        return ServiceRead(namespace, service_name, states, _latest(list(known.values())))
+        return ServiceRead(namespace, service_name, states, _latest(known))
 
     def set_workload_state(self, namespace: Any, service_name: Any, state: Any) -> None:
         check(_name(namespace), _name(service_name), _state(state))
@@ -331,7 +332,7 @@ class Model:
 
     def get_link_service(self, namespace: Any, uid: Any) -> dict[str, int]:
         check(_name(namespace), _uid(uid))
-        key = place(namespace, uid, "").index
+        key = place(namespace, uid, "").index_key
         faults = Faults()
         services = {}
         for name, value in self._hash(key, faults).items():
@@ -397,7 +398,7 @@ class Model:
 
     def write(self, name: str, key: bytes, *arguments: Any) -> None:
         """What another program does to the store: one of the Redis commands below."""
-        commands: dict[str, Callable[..., None]] = {
+        commands: dict[str, Callable[..., object]] = {
             "SET": lambda key, value: self.keys.update({key: Entry(value)}),
             "HSET": self._put_field,
             "HDEL": self._drop_field,
@@ -414,9 +415,9 @@ class Model:
         at = place(namespace, uid, service_name)
         faults = Faults()
         before = self._pod(at.link, faults)
-        entry = self._hash(at.index, faults).get(at.service)
+        entry = self._hash(at.index_key, faults).get(at.service)
         if entry is not None and _stored_pod_id(entry) is None:
-            faults.wrong_value(at.index)
+            faults.wrong_value(at.index_key)
         faults.refuse()
         return at, before
 
@@ -424,9 +425,9 @@ class Model:
         self.keys[at.link] = Entry(b"%d" % pod)
         self._set_ttl(at.link, seconds)
         if seconds == PERSIST_FOREVER:
-            self._put_field(at.index, at.service, b"%d" % pod)
+            self._put_field(at.index_key, at.service, b"%d" % pod)
         else:
-            self._drop_field(at.index, at.service)
+            self._drop_field(at.index_key, at.service)
         if before != pod:
             self.keys.pop(at.created, None)
             if self.track_link_times:
@@ -434,7 +435,7 @@ class Model:
         self._set_ttl(at.created, seconds)
 
     def _unlink(self, at: Place, seconds: int) -> None:
-        self._drop_field(at.index, at.service)
+        self._drop_field(at.index_key, at.service)
         if at.link in self.keys and seconds != DELETE_NOW:
             self._set_ttl(at.link, seconds)
             self._set_ttl(at.created, seconds)

@@ -256,7 +256,7 @@ class Store:
 
     def _is_expiry(self, remaining: int | None, time: datetime | None) -> bool:
         if remaining is None or time is None:
-            return remaining is time
+            return remaining is None and time is None
         if time.tzinfo is not timezone.utc:
             return False
         early = self._before + remaining - self._ms_late
@@ -265,7 +265,7 @@ class Store:
 
     def _is_moment(self, model: Model, expected: Moment | None, time: datetime | None) -> bool:
         if expected is None or time is None:
-            return expected is time
+            return expected is None and time is None
         return time.tzinfo is timezone.utc and self._is_time(model, expected, _epoch_ms(time))
 
     def _is_time(self, model: Model, expected: Moment, ms: int) -> bool:
@@ -291,7 +291,7 @@ class Store:
 
     def _is_entry(self, model: Model, expected: Entry | None, found: Found | None) -> bool:
         if expected is None or found is None:
-            return expected is found
+            return expected is None and found is None
         return (
             found.type == expected.type
             and self._is_value(model, expected.value, found.value)
