@@ -26,7 +26,7 @@ MAY_IMPORT = {
 
 # From the top. A module may import its own layer and those below; one that is named nowhere fails.
 EMULATOR_LAYERS = [
-    {"", "emulator"},
+    {"", "cli", "emulator"},
     {"doors"},
     {"engine"},
     {"commands", "scripting"},
@@ -34,6 +34,7 @@ EMULATOR_LAYERS = [
         "session",
         "server",
         "keyspace",
+        "keyspec",
         "journal",
         "clock",
         "config",

@@ -107,10 +107,12 @@ def test_the_wheel_holds_three_packages_and_the_scripts(wheel: Path) -> None:
     }
     scripts = {path.name for path in (ROOT / "lua").glob("*.lua")}
     assert scripts
-    assert {name.removeprefix("podlink/lua/") for name in names if name.endswith(".lua")} == scripts
+    shipped = {name for name in names if name.startswith("podlink/lua/")}
+    assert {name.removeprefix("podlink/lua/") for name in shipped} == scripts
     for package in ("podlink", "redis_emulator", "pytest_podlink"):
         assert f"{package}/py.typed" in names
-    data = {p.relative_to(ROOT / "emulator") for p in (ROOT / "emulator").rglob("*.json")}
+    emulator = ROOT / "emulator"
+    data = {p.relative_to(emulator) for kind in ("json", "lua") for p in emulator.rglob(f"*.{kind}")}
     assert data <= {Path(name) for name in names}
 
 
