@@ -1,8 +1,13 @@
 # Every target first makes the environment it needs, once, in $(VENV), from the first CPython >= 3.10
 # found. Another one: make test PYTHON=python3.12 VENV=.venv-3.12. More for the program: ARGS=…
+# make fuzz FAMILY=list EXAMPLES=50000 SERVERS_TO_FUZZ=redis-8.2,valkey-9.1: families are the modules
+# of tests/emulator/fuzz.
 
 VENV ?= .venv
 ARGS ?=
+FAMILY ?=
+EXAMPLES ?= 1000
+SERVERS_TO_FUZZ ?= redis-8.2
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
@@ -16,12 +21,13 @@ endif
 SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
 	$$($(BIN)/python -c 'import sys; print("--stateful-backend valkey-9.1" * (sys.version_info >= (3, 11)))')
 
-.PHONY: help demo test lint bench conformance wheel clean
+.PHONY: help demo test lint bench conformance fuzz wheel clean
 
 help:
 	@echo 'make demo         watch users being linked to pods'
 	@echo 'make test         the test suite, on the emulator and on real servers'
 	@echo 'make conformance  the state machine, 2,000 examples on every server'
+	@echo 'make fuzz         random commands of a family, emulator beside servers, in lock-step'
 	@echo 'make bench        speed beside other ways to the same end'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make wheel        build the wheel and try it in a clean environment'
@@ -35,6 +41,10 @@ test: $(READY)
 conformance: $(READY)
 	$(BIN)/pytest -n auto -p no:benchmark --timeout=0 --hypothesis-profile=conformance \
 		--pyargs pytest_podlink.conformance $(SERVERS) $(ARGS)
+
+fuzz: $(READY)
+	FUZZ_EXAMPLES=$(EXAMPLES) FUZZ_SERVERS=$(SERVERS_TO_FUZZ) $(BIN)/pytest -n auto -p no:benchmark \
+		--timeout=0 tests/emulator/fuzz $(if $(FAMILY),-k'-$(FAMILY)]') $(ARGS)
 
 bench: $(READY)
 	$(BIN)/pytest -s tests/benchmarks $(ARGS)

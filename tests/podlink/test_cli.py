@@ -1,0 +1,112 @@
+"""The command line, run in this process: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from podlink.cli import app
+from pytest_podlink import servers
+
+USERS = 60
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Server]:
+    with servers.start("redis-8.2") as started:
+        yield started
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "100", "TERM": "dumb"})
+
+
+def numbers(output: str, label: str) -> list[int]:
+    """The numbers in the row of a table that begins with ``label``."""
+    row = re.search(rf"{re.escape(label)}(.*)", output)
+    assert row is not None, output
+    return [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", row[1])]
+
+
+def test_demo_shows_users_pods_and_rates() -> None:
+    result = run("demo", "--users", str(USERS), "--seed", "3")
+    assert result.exit_code == 0, result.output
+    assert numbers(result.output, "linked to chat") == [USERS]
+    assert numbers(result.output, "disconnected, link kept for a while") == [USERS // 5]
+    assert numbers(result.output, "came back to the same pod") == [USERS // 10]
+    assert numbers(result.output, "link ran out") == [USERS // 10]
+    pods = re.findall(r"(\d) +│ ready +│ +(\d+)", result.output)
+    chat = sum(int(users) for _, users in pods[:4])
+    assert [int(pod) for pod, _ in pods] == [0, 1, 2, 3, 0, 1, 2, 0, 1]
+    assert chat == USERS - USERS // 10
+    for step in ("link ", "reconnect", "move to another pod", "look up (batch)"):
+        assert step in result.output
+
+
+def test_demo_is_repeatable() -> None:
+    def without_times(output: str) -> str:
+        return output[output.index("Pods and their users") : output.index("Rates")]
+
+    first, second, other = (
+        without_times(run("demo", "--users", "40", "--seed", seed).output) for seed in "112"
+    )
+    assert first == second != other
+
+
+def test_demo_on_a_server_leaves_nothing_behind(server: servers.Server) -> None:
+    with server.client() as client:
+        client.flushall()
+        client.set("mine", "stays")
+        result = run("demo", "--users", "20", "--url", server.url)
+        assert result.exit_code == 0, result.output
+        assert f"Redis {server.version}".lower() in result.output.lower()
+        assert client.keys() == [b"mine"]
+
+
+def test_ping_says_what_answers(server: servers.Server) -> None:
+    result = run("ping", server.url)
+    assert result.exit_code == 0
+    assert re.fullmatch(
+        rf"{re.escape(server.url)}\S*: redis {server.version} answered in [\d.]+ ms\n",
+        result.output,
+        re.IGNORECASE,
+    )
+
+
+def test_ping_the_emulator() -> None:
+    result = run("ping", "emulator://")
+    assert result.exit_code == 0
+    assert result.output.startswith("emulator://: redis 8.2")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://127.0.0.1:1", "REDIS_CONNECTION_ERROR"),
+        ("http://127.0.0.1", "INVALID_PARAMETER"),
+        ("redis://127.0.0.1:port", "INVALID_PARAMETER"),
+    ],
+)
+@pytest.mark.parametrize("command", ["ping", "demo"])
+def test_what_is_wrong_is_one_line_and_status_1(command: str, url: str, says: str) -> None:
+    result = run("ping", url) if command == "ping" else run("demo", "--url", url)
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_wrong_password_is_said_and_not_shown(server: servers.Server) -> None:
+    with server.client() as client:
+        client.config_set("requirepass", "right")
+    try:
+        result = run("ping", server.url.replace("redis://", "redis://:wrong-one@"))
+    finally:
+        with server.client(password="right") as client:
+            client.config_set("requirepass", "")
+    assert result.exit_code == 1
+    assert "REDIS_CONNECTION_ERROR" in result.output
+    assert "wrong-one" not in result.output
