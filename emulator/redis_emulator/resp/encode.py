@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from redis_emulator.resp.double import Double17, format_double, format_double17
 from redis_emulator.resp.types import (
     NULL_ARRAY,
     BigNumber,
@@ -15,7 +16,6 @@ from redis_emulator.resp.types import (
     SetReply,
     SimpleString,
     Verbatim,
-    format_double,
     lower,
 )
 
@@ -80,6 +80,8 @@ def _encode3(reply: Any, out: bytearray) -> None:
         out += b"#t\r\n" if reply else b"#f\r\n"
     elif kind is float:
         out += b",%b\r\n" % format_double(reply)
+    elif kind is Double17:
+        out += b",%b\r\n" % format_double17(reply)
     elif isinstance(reply, RedisError):
         out += b"-%b\r\n" % reply.wire()
     elif kind is Verbatim:

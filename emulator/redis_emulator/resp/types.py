@@ -3,13 +3,15 @@
 Plain Python values stand for what both protocols have: ``bytes`` a bulk string, ``int`` an integer,
 ``None`` null, ``list`` an array. The classes below are what RESP3 adds, and ``lower`` is the only
 place that says what each becomes for a RESP2 client. ``bool``, ``float`` and ``dict`` are RESP3's
-boolean, double and map.
+boolean, double and map; a `Double17` is a double as servers before 7.2 print it.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final, TypeAlias
+
+from redis_emulator.resp.double import Double17, format_double17
+from redis_emulator.resp.double import format_double as format_double
 
 Reply: TypeAlias = object
 
@@ -126,25 +128,6 @@ def quote(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def format_double(value: float) -> bytes:
-    """A double as the server prints it: shortest digits that read back, no exponent below 1e21."""
-    if math.isinf(value):
-        return b"inf" if value > 0 else b"-inf"
-    if math.isnan(value):
-        return b"nan"
-    if value == int(value) and abs(value) < 1e17:
-        if value == 0 and math.copysign(1.0, value) < 0:
-            return b"-0"
-        return b"%d" % int(value)
-    digits = repr(value)
-    if "e" in digits:
-        mantissa, exponent = digits.split("e")
-        digits = f"{mantissa.removesuffix('.0')}e{exponent[0]}{exponent[1:].lstrip('0').zfill(2)}"
-        if exponent[0] == "-" and int(exponent) >= -6:
-            digits = f"{value:.{-int(exponent) + len(mantissa.replace('.', '').lstrip('-')) - 1}f}"
-    return digits.encode()
-
-
 _ARRAYS: Final = frozenset((list, tuple, SetReply, PairMap, Push))
 
 
@@ -165,6 +148,8 @@ def lower(reply: Any) -> Reply:
         return 1 if reply else 0
     if kind is float:
         return format_double(reply)
+    if kind is Double17:
+        return format_double17(reply)
     if kind is Verbatim:
         return bytes(reply)
     if kind is BigNumber:
