@@ -11,6 +11,7 @@ from redis_emulator.commands.registry import command
 from redis_emulator.frequency import Frequencies
 from redis_emulator.keyspace import GENERIC
 from redis_emulator.rdb import payload
+from redis_emulator.rdb.wire import Writer
 from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
@@ -24,13 +25,13 @@ def dump(ctx: Session, argv: list[bytes]) -> Reply:
     value = ctx.db.lookup(argv[1])
     if value is None:
         return None
-    return payload.dump(
-        type_name(value),
-        _content(value),
-        encoding(ctx.db, argv[1], value),
-        payload.rdb_version(ctx.server.version),
-        compressing=ctx.server.config["rdbcompression"] == "yes",
+    server = ctx.server
+    out = Writer(
+        payload.rdb_version(server.version),
+        compressing=server.config["rdbcompression"] == "yes",
+        fill=server.config.numbers["list-max-listpack-size"],
     )
+    return payload.dump(out, type_name(value), _content(value), encoding(ctx.db, argv[1], value))
 
 
 def _content(value: object) -> Any:

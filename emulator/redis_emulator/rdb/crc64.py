@@ -18,7 +18,7 @@ def _table() -> tuple[int, ...]:
 _TABLE = _table()
 
 
-def crc64(data: bytes) -> int:
+def crc64(data: bytes | bytearray) -> int:
     """The checksum of ``data``."""
     crc = 0
     for byte in data:

@@ -1,9 +1,13 @@
-"""LZF, the compression of long strings.
+"""LZF, the compression of long strings, with the choices that the server makes.
 
 A compressed string is a row of runs. A control byte below 32 says that so many bytes and one more
 follow as they are. Otherwise its upper three bits are a length (7 means that a further byte is to
 be added), and its lower five with the byte that follows an offset backwards; length + 2 bytes are
 repeated from there.
+
+Which repetitions a compressor finds is its own affair, but DUMP is to give the same bytes as a
+server. So places are remembered in slots of a hash of three bytes, one place per slot; inside a
+repetition only its last two places are remembered; and the very first byte is never referred to.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 _LONGEST_LITERAL = 32
 _LONGEST_MATCH = 264
 _FARTHEST = 8192
+_SLOTS = (1 << 16) - 1
 
 
 def decompress(data: bytes, size: int) -> bytes:
@@ -35,17 +40,25 @@ def decompress(data: bytes, size: int) -> bytes:
             if length == 7:
                 length += _at(data, place)
                 place += 1
-            start = len(out) - ((control & 31) << 8) - _at(data, place) - 1
+            offset = ((control & 31) << 8 | _at(data, place)) + 1
             place += 1
-            if start < 0:
-                raise ValueError("a reference points before the start")
-            for step in range(length + 2):
-                out.append(out[start + step])
+            _repeat(out, offset, length + 2)
         if len(out) > size:
             raise ValueError("there is more than was announced")
     if len(out) != size:
         raise ValueError("there is less than was announced")
     return bytes(out)
+
+
+def _repeat(out: bytearray, offset: int, length: int) -> None:
+    start = len(out) - offset
+    if start < 0:
+        raise ValueError("a reference points before the start")
+    if offset >= length:
+        out += out[start : start + length]
+    else:
+        pattern = out[start:]
+        out += (pattern * (length // offset + 1))[:length]
 
 
 def _at(data: bytes, place: int) -> int:
@@ -54,41 +67,79 @@ def _at(data: bytes, place: int) -> int:
     return data[place]
 
 
-def compress(data: bytes) -> bytes:
-    """A form of ``data`` that `decompress` reads; not always a shorter one."""
-    out = bytearray()
-    literal = bytearray()
-    seen: dict[bytes, int] = {}
+def compress(data: bytes, limit: int) -> bytes | None:
+    """``data`` in a form that `decompress` reads, or None if it takes more than ``limit`` bytes."""
+    out = bytearray(1)
+    literal = 0
+    seen: dict[int, int] = {}
     place, end = 0, len(data)
-    while place < end:
-        three = data[place : place + 3]
-        start = seen.get(three, -1)
-        seen[three] = place
-        if len(three) < 3 or start < 0 or place - start > _FARTHEST:
-            literal.append(data[place])
-            place += 1
-            if len(literal) == _LONGEST_LITERAL:
-                _flush(out, literal)
-            continue
-        _flush(out, literal)
-        length = 3
-        limit = min(_LONGEST_MATCH, end - place)
-        while length < limit and data[start + length] == data[place + length]:
-            length += 1
+    last = end - 2
+    while place < last:
+        slot = _slot(data, place)
+        start = seen.get(slot, 0)
+        seen[slot] = place
         offset = place - start - 1
+        if not start or offset >= _FARTHEST or data[start : start + 3] != data[place : place + 3]:
+            if len(out) >= limit:
+                return None
+            out.append(data[place])
+            literal += 1
+            place += 1
+            if literal == _LONGEST_LITERAL:
+                literal = _close(out, literal)
+            continue
+        if len(out) - (not literal) + 4 >= limit:
+            return None
+        literal = _close(out, literal, more=False)
+        length = _matching(data, start, place, last - place)
         code = length - 2
         if code < 7:
-            out.append(code << 5 | offset >> 8)
+            out += bytes((code << 5 | offset >> 8, offset & 0xFF, 0))
         else:
-            out += bytes((7 << 5 | offset >> 8, code - 7))
-        out.append(offset & 0xFF)
+            out += bytes((7 << 5 | offset >> 8, code - 7, offset & 0xFF, 0))
         place += length
-    _flush(out, literal)
+        if place >= last:
+            break
+        for each in (place - 2, place - 1):
+            seen[_slot(data, each)] = each
+    if len(out) + 3 > limit:
+        return None
+    for each in range(place, end):
+        out.append(data[each])
+        literal += 1
+        if literal == _LONGEST_LITERAL:
+            literal = _close(out, literal)
+    _close(out, literal, more=False)
     return bytes(out)
 
 
-def _flush(out: bytearray, literal: bytearray) -> None:
+def _slot(data: bytes, place: int) -> int:
+    three = data[place] << 16 | data[place + 1] << 8 | data[place + 2]
+    return (three >> 8) - 5 * three & _SLOTS
+
+
+def _matching(data: bytes, start: int, place: int, room: int) -> int:
+    """How many bytes from ``start`` and from ``place`` on are the same, three of which are known.
+
+    There is ``room`` for that many, and for two more, which a match of 17 or 18 takes as well.
+    """
+    limit = 19 if 16 < room < 19 else min(room, _LONGEST_MATCH)
+    length = 3
+    while length < limit and data[start + length] == data[place + length]:
+        length += 1
+    return length
+
+
+def _close(out: bytearray, literal: int, *, more: bool = True) -> int:
+    """Write the control byte of a literal run into its place, kept free in front of the run.
+
+    With ``more`` a place for the next one is kept free behind it, and an empty run gives its own
+    back without. Returns the length of the run that follows.
+    """
     if literal:
-        out.append(len(literal) - 1)
-        out += literal
-        literal.clear()
+        out[-literal - 1] = literal - 1
+    elif not more:
+        out.pop()
+    if more:
+        out.append(0)
+    return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 _INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
 _MANY = 65_535
@@ -25,6 +26,17 @@ def pack(items: Iterable[bytes | int]) -> bytes:
         body += element
         body += _back_length(len(element))
     return struct.pack("<IH", len(body) + 7, min(count, _MANY)) + bytes(body) + b"\xff"
+
+
+def grouped(items: list[bytes], size: int) -> list[tuple[bytes, ...]]:
+    """``items`` in tuples of ``size``.
+
+    Raises:
+        ValueError: Some are left over.
+    """
+    if len(items) % size:
+        raise ValueError("an element lacks its partner")
+    return list(zip(*(items[start::size] for start in range(size)), strict=True))
 
 
 def packed_size(item: bytes) -> int:
@@ -113,6 +125,44 @@ def _cut(data: bytes, place: int, head: int, length: int) -> tuple[bytes, int]:
     return item, head + length
 
 
+def pack_ziplist(items: Iterable[bytes]) -> bytes:
+    """A ziplist of ``items``; a string that is a 64-bit integer is kept as one.
+
+    Its head is the size in bytes (4), where the last element begins (4) and the number of elements
+    (2). An element begins with the length of the one before.
+    """
+    body = bytearray()
+    count = before = 0
+    for item in items:
+        count += 1
+        element = struct.pack("<BI", 0xFE, before) if before >= 0xFE else b"%c" % before
+        element += _ziplist_element(item)
+        before = len(element)
+        body += element
+    head = struct.pack("<IIH", len(body) + 11, 10 + len(body) - before, min(count, _MANY))
+    return head + bytes(body) + b"\xff"
+
+
+def _ziplist_element(item: bytes) -> bytes:
+    if len(item) <= 20 and _INTEGER(item) and -(1 << 63) <= (number := int(item)) < 1 << 63:
+        if 0 <= number <= 12:
+            return b"%c" % (0xF1 + number)
+        for code, width in ((0xFE, 1), (0xC0, 2), (0xF0, 3), (0xD0, 4)):
+            if -(1 << 8 * width - 1) <= number < 1 << 8 * width - 1:
+                return b"%c%b" % (code, number.to_bytes(width, "little", signed=True))
+        return b"\xe0%b" % number.to_bytes(8, "little", signed=True)
+    if len(item) < 1 << 6:
+        return b"%c%b" % (len(item), item)
+    if len(item) < 1 << 14:
+        return struct.pack(">H", 0x4000 | len(item)) + item
+    return struct.pack(">BI", 0x80, len(item)) + item
+
+
+def ziplist_size(item: bytes) -> int:
+    """How many bytes ``item`` takes in a ziplist, without the length of the one before."""
+    return len(_ziplist_element(item))
+
+
 def unpack_ziplist(data: bytes) -> list[bytes]:
     """The elements of a ziplist, integers in decimal.
 
@@ -125,6 +175,8 @@ def unpack_ziplist(data: bytes) -> list[bytes]:
     place = 10
     while place < len(data) - 1:
         place += 5 if data[place] == 0xFE else 1
+        if place >= len(data) - 1:
+            raise ValueError("an element ends early")
         item, size = _read_ziplist_element(data, place)
         items.append(item)
         place += size
@@ -173,6 +225,6 @@ def unpack_intset(data: bytes) -> list[bytes]:
     if width not in _INTSET_FORMATS or len(data) != 8 + width * count:
         raise ValueError("not an intset")
     numbers = struct.unpack_from(f"<{count}{_INTSET_FORMATS[width]}", data, 8)
-    if any(left >= right for left, right in zip(numbers, numbers[1:], strict=False)):
+    if any(left >= right for left, right in pairwise(numbers)):
         raise ValueError("an intset is not in order")
     return [b"%d" % number for number in numbers]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from redis_emulator.rdb.codes import VALKEY
 from redis_emulator.rdb.crc64 import crc64
-from redis_emulator.rdb.values import VALKEY, read_value, write_value
+from redis_emulator.rdb.values import read_value, write_value
 from redis_emulator.rdb.wire import Reader, Writer
 from redis_emulator.version import Version
 
@@ -26,11 +27,10 @@ def rdb_version(version: Version) -> int:
     return next((rdb for since, rdb in releases if version.compatible >= since), 9)
 
 
-def dump(kind: bytes, content: Any, encoding: bytes, version: int, *, compressing: bool) -> bytes:
-    """The payload of a value; see `write_value` for the arguments."""
-    out = Writer(compressing=compressing)
-    write_value(out, kind, content, encoding, version)
-    out.data += struct.pack("<H", version)
+def dump(out: Writer, kind: bytes, content: Any, encoding: bytes) -> bytes:
+    """The payload of a value, written with ``out``, a new writer; see `write_value`."""
+    write_value(out, kind, content, encoding)
+    out.data += struct.pack("<H", out.version)
     return bytes(out.data) + struct.pack("<Q", crc64(out.data))
 
 

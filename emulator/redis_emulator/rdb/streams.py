@@ -7,18 +7,24 @@ if the names are the master's), and how many elements it took.
 
 from __future__ import annotations
 
+from redis_emulator.rdb import codes
 from redis_emulator.rdb.packed import pack, unpack
 from redis_emulator.rdb.wire import Reader, Writer
 from redis_emulator.values.stream import Consumer, Group, Node, Pending, Stream
 
 _DELETED, _SAME_FIELDS = 1, 2
-_UNKNOWN = (1 << 64) - 1
+_ONES = _UNKNOWN = (1 << 64) - 1
 
 _Id = tuple[int, int]
 
 
-def write_stream(out: Writer, stream: Stream, revision: int) -> None:
-    """Append ``stream``; revision 2 added counts of entries, revision 3 the activity of consumers."""
+def write_stream(out: Writer, stream: Stream) -> None:
+    """Append the type and data of ``stream``.
+
+    The second revision added counts of entries, the third the activity of consumers.
+    """
+    revision = 1 + (out.version >= codes.LISTPACKS) + (out.version >= codes.SET_LISTPACKS)
+    out.byte((codes.STREAM, codes.STREAM_2, codes.STREAM_3)[revision - 1])
     out.length(len(stream.nodes))
     for node in stream.nodes:
         out.plain(_raw_id(node.first))
@@ -36,18 +42,23 @@ def write_stream(out: Writer, stream: Stream, revision: int) -> None:
 
 
 def _pack_node(node: Node) -> bytes:
-    items: list[bytes | int] = [len(node.ids), 0, len(node.fields), *node.fields, 0]
-    for entry_id in node.ids:
-        fields = node.entries[entry_id]
+    items: list[bytes | int] = [len(node.ids), len(node.deleted), len(node.fields)]
+    items += [*node.fields, 0]
+    for entry_id, fields in sorted((node.entries | node.deleted).items()):
         same = fields[::2] == node.fields
         body: list[bytes | int] = list(fields[1::2]) if same else [len(fields) // 2, *fields]
         body[:0] = [
-            _SAME_FIELDS if same else 0,
-            entry_id[0] - node.first[0],
-            entry_id[1] - node.first[1],
+            (_SAME_FIELDS if same else 0) | (_DELETED if entry_id in node.deleted else 0),
+            _signed(entry_id[0] - node.first[0]),
+            _signed(entry_id[1] - node.first[1]),
         ]
         items += [*body, len(body)]
     return pack(items)
+
+
+def _signed(number: int) -> int:
+    """The 64-bit signed number that has the bits of this one."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _write_group(out: Writer, group: Group, revision: int) -> None:
@@ -108,16 +119,16 @@ def _unpack_node(first: _Id, items: list[bytes]) -> Node:
         node = Node(first, tuple(part for name in master for part in (name, b"")))
         for _ in range(live + deleted):
             flags = int(next(walk))
-            entry_id = (first[0] + int(next(walk)), first[1] + int(next(walk)))
+            entry_id = ((first[0] + int(next(walk))) & _ONES, (first[1] + int(next(walk))) & _ONES)
             if flags & _SAME_FIELDS:
                 fields = tuple(part for name in master for part in (name, next(walk)))
             else:
                 fields = tuple(next(walk) for _ in range(2 * int(next(walk))))
             next(walk)
+            node.append(entry_id, fields)
             if flags & _DELETED:
-                node.slots += 1
-            else:
-                node.append(entry_id, fields)
+                node.ids.pop()
+                node.deleted[entry_id] = node.entries.pop(entry_id)
     except (StopIteration, RuntimeError):
         raise ValueError("a stream node ends early") from None
     if next(walk, None) is not None or len(node.ids) != live:

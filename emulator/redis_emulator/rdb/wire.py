@@ -19,11 +19,15 @@ class Writer:
     """Collects a payload.
 
     Args:
+        version: The RDB version to write.
         compressing: Whether long strings are compressed (``rdbcompression``).
+        fill: How large nodes of lists are (``list-max-listpack-size``).
     """
 
-    def __init__(self, *, compressing: bool) -> None:
+    def __init__(self, version: int, *, compressing: bool = True, fill: int = -2) -> None:
         self.data = bytearray()
+        self.version = version
+        self.fill = fill
         self._compressing = compressing
 
     def byte(self, value: int) -> None:
@@ -50,8 +54,8 @@ class Writer:
                     self.data += struct.pack(form, code, number)
                     return
         if self._compressing and len(value) > _COMPRESSIBLE:
-            packed = compress(value)
-            if len(packed) < len(value) - 4:
+            packed = compress(value, len(value) - 4)
+            if packed is not None:
                 self.byte(0xC3)
                 self.length(len(packed))
                 self.length(len(value))
@@ -125,6 +129,10 @@ class Reader:
             packed, size = self.length(), self.length()
             return decompress(self.take(packed), size)
         raise ValueError(f"unknown string form {value}")
+
+    def strings(self, count: int) -> list[bytes]:
+        """The next ``count`` strings."""
+        return [self.string() for _ in range(count)]
 
     def milliseconds(self) -> int:
         """A time, eight bytes."""

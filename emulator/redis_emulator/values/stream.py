@@ -46,14 +46,15 @@ def previous_id(entry_id: Id) -> Id | None:
 
 
 class Node:
-    """A run of entries that the server packs together."""
+    """A run of entries that the server packs together; deleted ones stay until all are."""
 
-    __slots__ = ("entries", "fields", "first", "ids", "size", "slots")
+    __slots__ = ("deleted", "entries", "fields", "first", "ids", "size", "slots")
 
     def __init__(self, first: Id, fields: Fields) -> None:
         self.first = first
         self.ids: list[Id] = []
         self.entries: dict[Id, Fields] = {}
+        self.deleted: dict[Id, Fields] = {}
         self.fields = fields[::2]
         self.slots = 0
         names = sum(packed_size(name) for name in self.fields)
@@ -80,6 +81,7 @@ class Node:
     def __copy__(self) -> Node:
         twin = Node(self.first, ())
         twin.ids, twin.entries = list(self.ids), dict(self.entries)
+        twin.deleted = dict(self.deleted)
         twin.fields, twin.slots, twin.size = self.fields, self.slots, self.size
         return twin
 
@@ -247,8 +249,10 @@ class Stream:
         if place < 0:
             return False
         node = self.nodes[place]
-        if node.entries.pop(entry_id, None) is None:
+        fields = node.entries.pop(entry_id, None)
+        if fields is None:
             return False
+        node.deleted[entry_id] = fields
         del node.ids[bisect_left(node.ids, entry_id)]
         if not node.ids:
             del self.nodes[place]

@@ -1,0 +1,112 @@
+"""Lists to and from RDB: nodes of up to ``list-max-listpack-size``, as a quicklist has them.
+
+How a quicklist is divided depends on its history. What is written is the division of a list that
+was made by pushing at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from redis_emulator.rdb import codes
+from redis_emulator.rdb.packed import (
+    pack,
+    pack_ziplist,
+    packed_size,
+    unpack,
+    unpack_ziplist,
+    ziplist_size,
+)
+from redis_emulator.rdb.wire import Reader, Writer
+
+_PLAIN_NODE, _PACKED_NODE = 1, 2
+_SAFE_BYTES = 8192
+_NODE_BYTES = {-1: 4096, -2: 8192, -3: 16384, -4: 32768, -5: 65536}
+_OVERHEAD = 8
+
+
+def write_list(out: Writer, elements: Iterable[bytes], encoding: bytes) -> None:
+    """Append the type and nodes of a list."""
+    if out.version < codes.LISTPACKS:
+        _write_ziplists(out, elements)
+        return
+    nodes = [list(elements)] if encoding == b"listpack" else _nodes(out, elements)
+    out.byte(codes.LIST_QUICKLIST_2)
+    out.length(len(nodes))
+    for node in nodes:
+        out.length(_PLAIN_NODE if isinstance(node, bytes) else _PACKED_NODE)
+        out.string(node if isinstance(node, bytes) else pack(node))
+
+
+def _nodes(out: Writer, elements: Iterable[bytes]) -> list[list[bytes] | bytes]:
+    exceeds = _limit(out.fill)
+    plain = out.version >= codes.SET_LISTPACKS
+    nodes: list[list[bytes] | bytes] = []
+    node: list[bytes] | None = None
+    taken = 0
+    for element in elements:
+        if plain and _is_large(out.fill, len(element)):
+            nodes.append(element)
+            node = None
+            continue
+        if node is None or exceeds(taken + len(element) + _OVERHEAD, len(node) + 1):
+            node = []
+            nodes.append(node)
+            taken = 7
+        node.append(element)
+        taken += packed_size(element)
+    return nodes
+
+
+def _limit(fill: int) -> Callable[[int, int], bool]:
+    """Whether a node of so many bytes and elements is too large."""
+    if fill < 0:
+        most = _NODE_BYTES[max(fill, -5)]
+        return lambda size, count: size > most
+    return lambda size, count: size > _SAFE_BYTES or count > max(fill, 1)
+
+
+def _is_large(fill: int, size: int) -> bool:
+    return size > (_SAFE_BYTES if fill >= 0 else _NODE_BYTES[max(fill, -5)])
+
+
+def _write_ziplists(out: Writer, elements: Iterable[bytes]) -> None:
+    exceeds = _limit(out.fill)
+    nodes: list[list[bytes]] = []
+    taken = before = 0
+    for element in elements:
+        length = len(element)
+        overhead = (1 if length < 254 else 5) + (1 if length < 64 else 2 if length < 16384 else 5)
+        if not nodes or exceeds(taken + length + overhead, len(nodes[-1]) + 1):
+            nodes.append([])
+            taken, before = 11, 0
+        nodes[-1].append(element)
+        before = (1 if before < 254 else 5) + ziplist_size(element)
+        taken += before
+    out.byte(codes.LIST_QUICKLIST)
+    out.length(len(nodes))
+    for node in nodes:
+        out.string(pack_ziplist(node))
+
+
+def read_list(source: Reader, code: int) -> list[bytes]:
+    """The elements of a list.
+
+    Raises:
+        ValueError: It makes no sense.
+    """
+    if code == codes.LIST:
+        return source.strings(source.length())
+    if code == codes.LIST_ZIPLIST:
+        return unpack_ziplist(source.string())
+    elements: list[bytes] = []
+    for _ in range(source.length()):
+        if code == codes.LIST_QUICKLIST:
+            elements += unpack_ziplist(source.string())
+        elif (container := source.length()) == _PACKED_NODE:
+            elements += unpack(source.string())
+        elif container == _PLAIN_NODE:
+            elements.append(source.string())
+        else:
+            raise ValueError(f"unknown quicklist container {container}")
+    return elements
