@@ -7,6 +7,7 @@ from here; the modules behind are described in their own first paragraphs.
 from podlink.aio.executor import AsyncStatefulExecutor
 from podlink.aio.manager import AsyncRedisManager
 from podlink.config import RedisConfig
+from podlink.drain import DrainProgress
 from podlink.errors import (
     ErrorCode,
     ErrorCount,
@@ -30,6 +31,7 @@ from podlink.models import (
     HealthStatus,
     PodLink,
     PoolStats,
+    ReplaceResult,
     ServiceState,
     TrySetResult,
     WorkloadState,
@@ -42,6 +44,7 @@ __all__ = [
     "PERSIST_FOREVER",
     "AsyncRedisManager",
     "AsyncStatefulExecutor",
+    "DrainProgress",
     "ErrorCode",
     "ErrorCount",
     "ErrorMetrics",
@@ -59,6 +62,7 @@ __all__ = [
     "RedisConnectionError",
     "RedisManager",
     "RedisOperationError",
+    "ReplaceResult",
     "ServiceNotFoundError",
     "ServiceState",
     "StatefulError",

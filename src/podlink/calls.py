@@ -98,26 +98,91 @@ class Call(Generic[T]):
         return ("EVAL", self.script.source, *self.wire[2:])
 
 
-class BatchCall(Generic[T]):
-    """Several calls whose results make one: ``parse`` takes them in the order of the calls."""
+class BatchFailure(Exception):
+    """Some calls of a batch failed.
 
-    __slots__ = ("calls", "namespace", "operation", "parse", "pod_id", "service_name", "uid")
+    Attributes:
+        errors: what they failed with, in the order of the calls.
+        undone: the names that these calls were about.
+        total: how many names the batch was about.
+    """
+
+    def __init__(self, errors: list[Exception], undone: tuple[str, ...], total: int) -> None:
+        super().__init__(errors, undone, total)
+        self.errors = errors
+        self.undone = undone
+        self.total = total
+
+
+class BatchCall(Generic[T]):
+    """Several calls whose results make one.
+
+    Attributes:
+        calls: each results in a list, of one value for each of its names.
+        names: the uids or services that the batch is about, in the order of the calls.
+        names_per_call: how many of them each call is about; the last may be about fewer.
+        parse: makes the result of the batch from the values, in the order of ``names``.
+    """
+
+    __slots__ = (
+        "calls",
+        "names",
+        "names_per_call",
+        "namespace",
+        "operation",
+        "parse",
+        "pod_id",
+        "service_name",
+        "uid",
+    )  # fmt: skip
 
     def __init__(
         self,
         operation: str,
-        calls: Sequence[Call[list[Reply]]],
-        parse: Callable[[list[Reply]], T],
+        calls: Sequence[Call[list[Any]]],
+        names: Sequence[str],
+        names_per_call: int,
+        parse: Callable[[list[Any]], T],
         namespace: str,
         service_name: str | None = None,
+        pod_id: int | None = None,
     ) -> None:
         self.operation = operation
         self.calls = calls
+        self.names = names
+        self.names_per_call = names_per_call
         self.parse = parse
         self.namespace = namespace
         self.service_name = service_name
         self.uid: str | None = None
-        self.pod_id: int | None = None
+        self.pod_id = pod_id
+
+    @property
+    def write(self) -> bool:
+        """Whether it may change something."""
+        return any(call.write for call in self.calls)
+
+    def result(self, replies: Sequence[Reply]) -> T:
+        """The result, from the replies of the calls; a failed call has its exception for one.
+
+        Raises:
+            BatchFailure: some calls failed; the others have been done.
+        """
+        values: list[Any] = []
+        errors: list[Exception] = []
+        undone: list[str] = []
+        size = self.names_per_call
+        for place, (call, reply) in enumerate(zip(self.calls, replies, strict=True)):
+            try:
+                if isinstance(reply, Exception):
+                    raise reply
+                values += call.parse(call, reply)
+            except Exception as error:
+                errors.append(error)
+                undone += self.names[place * size : (place + 1) * size]
+        if errors:
+            raise BatchFailure(errors, tuple(undone), len(self.names))
+        return self.parse(values)
 
 
 class RetryPolicy(NamedTuple):

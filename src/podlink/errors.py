@@ -52,9 +52,14 @@ class StatefulError(Exception):
         code: what kind of error it is.
         message: what went wrong, and what to do about it.
         cause: the exception beneath, also as ``__cause__``; ``None`` when there is none.
+        outcome_unknown: whether a write may have been done all the same, or may yet be.
+        undone: of a batch, the uids (or services) for which nothing is known to have been done, in
+            the order given; for all others it was done.
     """
 
     code: ErrorCode = ErrorCode.INTERNAL_ERROR
+    outcome_unknown: bool = False
+    undone: tuple[str, ...] = ()
 
     def __init__(self, message: str, cause: BaseException | None = None) -> None:
         super().__init__(message, cause)
@@ -164,10 +169,15 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
     if isinstance(error, StatefulError):
         return error
     if _is_timeout(error):
-        message = f"{doing} got no answer in time"
-        if write:
-            message += "; the outcome is unknown: the server may have done it or may yet do it"
-        return OperationTimeoutError(message, error)
+        if not write:
+            return OperationTimeoutError(f"{doing} got no answer in time", error)
+        return _unknown(
+            OperationTimeoutError(
+                f"{doing} got no answer in time; the outcome is unknown: the server may have done "
+                "it or may yet do it",
+                error,
+            )
+        )
     if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
         return RedisConnectionError(f"{doing}: the server did not accept the credentials", error)
     if isinstance(error, redis_errors.AuthenticationWrongNumberOfArgsError):
@@ -188,14 +198,20 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
         if "CROSSSLOT" in str(error) or "same key slot" in str(error):
             return RedisOperationError(f"{doing} was refused: keys of several slots", error)
         message = f"{doing}: no connection to the server, or it broke"
-        if write and not is_connect_failure(error):
-            message += "; the outcome is unknown: if the command was sent, it may have been done"
-        return RedisConnectionError(message, error)
+        if not write or is_connect_failure(error):
+            return RedisConnectionError(message, error)
+        message += "; the outcome is unknown: if the command was sent, it may have been done"
+        return _unknown(RedisConnectionError(message, error))
     if isinstance(error, redis_errors.DataError):
         return InvalidParameterError(f"{doing}: an argument cannot be sent to Redis", error)
     if isinstance(error, redis_errors.ResponseError):
         return _translate_reply(error, doing, script)
     return InternalError(f"{doing} failed in a way that was not foreseen", error)
+
+
+def _unknown(error: StatefulError) -> StatefulError:
+    error.outcome_unknown = True
+    return error
 
 
 def is_connect_failure(error: BaseException) -> bool:

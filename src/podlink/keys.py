@@ -138,6 +138,16 @@ def check_persist_seconds(value: int) -> int:
     )
 
 
+def check_seconds(value: int) -> int:
+    """Refuse a duration that is no number of seconds within the limits, "for ever" included."""
+    if value == -1 or check_persist_seconds(value) == -1:
+        raise InvalidParameterError(
+            "persist_seconds must be an integer number of seconds from 1 to "
+            f"{MAX_PERSIST_SECONDS}; got {shown(value)}"
+        )
+    return int(value)
+
+
 def check_state(value: str) -> bytes:
     """Refuse a state that is blank or cannot be written in UTF-8, and encode it."""
     if isinstance(value, str) and value.strip():

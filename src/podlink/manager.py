@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from podlink.calls import Call, Reply, RetryPolicy, again, as_text, run_script, script_load
@@ -38,6 +39,7 @@ from podlink.scripts import Script, ScriptRegistry
 T = TypeVar("T")
 
 NO_RETRIES = RetryPolicy(0, 0.0, 0.0)
+PIPELINE = 1_000
 
 
 class RedisManager:
@@ -216,24 +218,59 @@ class RedisManager:
             return self.recover(call, error, client, options)
 
     def send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:
-        """Send several calls as a pipeline, and return the bare replies in their order.
+        """Send several calls in pipelines, and return the bare replies in their order.
 
-        On a cluster the pipeline goes to each node by itself. What fails alone is sent again alone.
+        On a cluster a pipeline goes to all nodes at once. What fails alone is sent again alone; a
+        call that fails for good has its exception for a reply.
         """
-        if len(calls) < 2:
-            return [self.send(call, options) for call in calls]
-        client = self.client
-        pipeline = client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*call.wire, **options)
+        return self._send_all(self.client, calls, options)
+
+    def nodes(self) -> list[str | None]:
+        """The nodes that hold keys, by name; ``[None]`` when there is only one."""
+        if self.is_cluster:
+            return [node.name for node in self.client.get_primaries()]
+        return [None]
+
+    def send_to(self, node: str | None, call: Call[Any], options: Mapping[str, Any]) -> Reply:
+        """Send a call to one of `nodes`, as `send` does."""
+        if node is None:
+            return self.send(call, options)
+        target = self.client.get_node(node_name=node)
+        if target is None:
+            raise NotFoundError(f"the cluster has no node {node} any more")
+        return self.send(call, {**options, "target_nodes": target})
+
+    def _send_all(
+        self, client: Any, calls: Sequence[Call[Any]], options: Mapping[str, Any]
+    ) -> list[Reply]:
+        replies: list[Reply] = []
+        for chunk in chunks(calls):
+            replies += self._send_chunk(client, [call.wire for call in chunk], options)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        for places in chunks(unknown):
+            wires = [calls[place].wire_with_source for place in places]
+            for place, reply in zip(places, self._send_chunk(client, wires, options), strict=True):
+                replies[place] = reply
+        for place, reply in enumerate(replies):
+            if isinstance(reply, Exception):
+                try:
+                    replies[place] = self.recover(calls[place], reply, client, options)
+                except Exception as error:
+                    replies[place] = error
+        return replies
+
+    def _send_chunk(
+        self, client: Any, wires: Sequence[tuple[Any, ...]], options: Mapping[str, Any]
+    ) -> list[Reply]:
         try:
-            replies = pipeline.execute(raise_on_error=False)
+            if len(wires) == 1:
+                return [client.execute_command(*wires[0], **options)]
+            pipeline = client.pipeline(transaction=False)
+            for wire in wires:
+                pipeline.execute_command(*wire, **options)
+            return list(pipeline.execute(raise_on_error=False))
         except Exception as error:
-            replies = [error] * len(calls)
-        return [
-            self.recover(call, reply, client, options) if isinstance(reply, Exception) else reply
-            for call, reply in zip(calls, replies, strict=True)
-        ]
+            return [error] * len(wires)
 
     def recover(
         self, call: Call[Any], error: Exception, client: Any, options: Mapping[str, Any]
@@ -263,6 +300,11 @@ class RedisManager:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {described(self._config, self.client)}>"
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """What goes into one pipeline after the other, so that none of them gets too long."""
+    return (items[i : i + PIPELINE] for i in range(0, len(items), PIPELINE))
 
 
 class Closed:

@@ -33,6 +33,18 @@ class TrySetResult(NamedTuple):
     pod_id: int
 
 
+class ReplaceResult(NamedTuple):
+    """What ``replace_linked_pod`` did.
+
+    Attributes:
+        replaced: whether the uid was linked to the expected pod, and is now to the one asked for.
+        pod_id: the pod the uid is linked to afterwards; ``None`` when it is linked to none.
+    """
+
+    replaced: bool
+    pod_id: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class PodLink:
     """A uid linked to a pod of a service.

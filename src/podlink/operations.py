@@ -13,7 +13,7 @@ Replies come as bytes whatever the client decodes. A value that the contract rul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -25,6 +25,7 @@ from podlink.keys import (
     check_names,
     check_persist_seconds,
     check_pod_id,
+    check_seconds,
     check_state,
     index_key,
     link_keys,
@@ -36,7 +37,14 @@ from podlink.keys import (
     times_key,
     workload_key,
 )
-from podlink.models import PodLink, ServiceState, TrySetResult, WorkloadState, from_epoch_ms
+from podlink.models import (
+    PodLink,
+    ReplaceResult,
+    ServiceState,
+    TrySetResult,
+    WorkloadState,
+    from_epoch_ms,
+)
 from podlink.scripts import Script
 
 T = TypeVar("T")
@@ -107,8 +115,15 @@ def get_workload_state(
     check_name("namespace", namespace)
     names = check_names("service_names", service_names)
     keys = [workload_key(namespace, name) for name in names]
-    calls = _get_each("get_workload_state", keys, one_slot_each)
-    return BatchCall("get_workload_state", calls, partial(_workload_states, names, keys), namespace)
+    size = 1 if one_slot_each else KEYS_PER_CALL
+    return BatchCall(
+        "get_workload_state",
+        _get_each("get_workload_state", keys, size),
+        names,
+        size,
+        partial(_workload_states, names, keys),
+        namespace,
+    )
 
 
 def read_workload_state(namespace: str, service_name: str) -> Call[WorkloadState | None]:
@@ -162,6 +177,85 @@ def create_linked_pod(
         "create_linked_pod", scripts.SET_LINKED_POD_IF_ABSENT, _pod_created,
         namespace, uid, service_name, pod_id, persist_seconds, track,
     )  # fmt: skip
+
+
+def replace_linked_pod(
+    namespace: str,
+    uid: str,
+    service_name: str,
+    expected_pod_id: int,
+    pod_id: int,
+    persist_seconds: int,
+    track: bool,
+) -> Call[ReplaceResult]:
+    """Link if the uid is linked to the expected pod: compare and set."""
+    expected = check_pod_id(expected_pod_id)
+    call = _link(
+        "replace_linked_pod", scripts.REPLACE_LINKED_POD, _replace_result,
+        namespace, uid, service_name, pod_id, persist_seconds, track,
+    )  # fmt: skip
+    call.wire += (expected,)
+    return call
+
+
+def move_linked_pod(
+    namespace: str, uid: str, service_name: str, expected_pod_id: int, pod_id: int, track: bool
+) -> Call[bool]:
+    """As `replace_linked_pod`, for as long as the link would have lasted; whether it was moved."""
+    call = _link(
+        "drain_pod", scripts.REPLACE_LINKED_POD, _whether_replaced,
+        namespace, uid, service_name, pod_id, -1, track,
+    )  # fmt: skip
+    *start, _, track_flag = call.wire
+    call.wire = (*start, b"keep", track_flag, check_pod_id(expected_pod_id))
+    return call
+
+
+def refresh_linked_pod(
+    namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int
+) -> Call[bool]:
+    """Renew a transient link to one pod."""
+    keys = link_keys(namespace, uid, service_name)
+    pod = check_pod_id(pod_id)
+    seconds = check_seconds(persist_seconds)
+    wire = run_script(scripts.REFRESH_LINKED_POD, keys, (service_name.encode(), pod, seconds))
+    return Call(
+        "refresh_linked_pod", wire, keys, _whether, scripts.REFRESH_LINKED_POD, True,
+        namespace, service_name, uid, pod,
+    )  # fmt: skip
+
+
+def batch_set_linked_pod_if_absent(
+    namespace: str,
+    uids: Iterable[str],
+    service_name: str,
+    pod_id: int,
+    persist_seconds: int,
+    track: bool,
+) -> BatchCall[dict[int, list[str]]]:
+    """As `set_linked_pod_if_absent` for each of many uids; the uids by pod afterwards."""
+    check_name("namespace", namespace)
+    check_name("service_name", service_name)
+    pod = check_pod_id(pod_id)
+    check_persist_seconds(persist_seconds)
+    distinct = check_names("uids", uids)
+    calls = [
+        _link(
+            "batch_set_linked_pod_if_absent", scripts.SET_LINKED_POD_IF_ABSENT,
+            _listed(_pod_afterwards), namespace, uid, service_name, pod, persist_seconds, track,
+        )
+        for uid in distinct
+    ]  # fmt: skip
+    return BatchCall(
+        "batch_set_linked_pod_if_absent",
+        calls,
+        distinct,
+        1,
+        partial(_uids_by_pod, distinct),
+        namespace,
+        service_name,
+        pod,
+    )
 
 
 def _link(
@@ -225,11 +319,13 @@ def batch_get_linked_pod(
     check_name("service_name", service_name)
     distinct = check_names("uids", uids)
     keys = [link_keys(namespace, uid, service_name)[0] for uid in distinct]
-    calls = _get_each("batch_get_linked_pod", keys, one_slot_each)
+    size = 1 if one_slot_each else KEYS_PER_CALL
     return BatchCall(
         "batch_get_linked_pod",
-        calls,
-        partial(_uids_by_pod, distinct, keys),
+        _get_each("batch_get_linked_pod", keys, size),
+        distinct,
+        size,
+        partial(_uids_by_stored_pod, distinct, keys),
         namespace,
         service_name,
     )
@@ -285,7 +381,41 @@ def remove_linked_pod_with_id(
     )  # fmt: skip
 
 
+def batch_remove_linked_pod(
+    namespace: str, uids: Iterable[str], service_name: str, persist_seconds: int
+) -> BatchCall[list[str]]:
+    """As `remove_linked_pod` for each of many uids; those that had a link."""
+    check_name("namespace", namespace)
+    check_name("service_name", service_name)
+    seconds = check_persist_seconds(persist_seconds)
+    distinct = check_names("uids", uids)
+    calls = []
+    for uid in distinct:
+        keys = link_keys(namespace, uid, service_name)
+        wire = run_script(scripts.REMOVE_LINKED_POD, keys, (service_name.encode(), seconds))
+        calls.append(
+            Call(
+                "batch_remove_linked_pod", wire, keys, _listed(_whether),
+                scripts.REMOVE_LINKED_POD, True, namespace, service_name, uid,
+            )
+        )  # fmt: skip
+    return BatchCall(
+        "batch_remove_linked_pod",
+        calls,
+        distinct,
+        1,
+        partial(_uids_that_were_linked, distinct),
+        namespace,
+        service_name,
+    )
+
+
 # Reading replies
+
+
+def _listed(parse: Callable[[Call[Any], Reply], T]) -> Callable[[Call[Any], Reply], list[T]]:
+    """What ``parse`` makes of a reply, as the one value of a call in a batch."""
+    return lambda call, reply: [parse(call, reply)]
 
 
 def _nothing(call: Call[None], reply: Reply) -> None:
@@ -319,6 +449,15 @@ def _pod_if_persist(call: Call[int | None], reply: Reply) -> int | None:
 def _try_set_result(call: Call[TrySetResult], reply: Reply) -> TrySetResult:
     linked, pod = _several(call, reply, 2)
     return TrySetResult(linked == 1, read_pod_id(pod, call.keys[0]))
+
+
+def _replace_result(call: Call[ReplaceResult], reply: Reply) -> ReplaceResult:
+    replaced, pod = _several(call, reply, 2)
+    return ReplaceResult(replaced == 1, None if pod is None else read_pod_id(pod, call.keys[0]))
+
+
+def _whether_replaced(call: Call[bool], reply: Reply) -> bool:
+    return bool(_several(call, reply, 2)[0] == 1)
 
 
 def _pod_afterwards(call: Call[int], reply: Reply) -> int:
@@ -409,7 +548,7 @@ def _workload_states(
     }
 
 
-def _uids_by_pod(
+def _uids_by_stored_pod(
     uids: Sequence[str], keys: Sequence[bytes], values: list[Reply]
 ) -> dict[int, list[str]]:
     linked: dict[int, list[str]] = {}
@@ -419,11 +558,19 @@ def _uids_by_pod(
     return linked
 
 
-def _get_each(
-    operation: str, keys: Sequence[bytes], one_slot_each: bool
-) -> list[Call[list[Reply]]]:
-    """Calls that read these strings: one step on one server, a call per key on a cluster."""
-    size = 1 if one_slot_each else KEYS_PER_CALL
+def _uids_by_pod(uids: Sequence[str], pods: list[int]) -> dict[int, list[str]]:
+    linked: dict[int, list[str]] = {}
+    for uid, pod in zip(uids, pods, strict=True):
+        linked.setdefault(pod, []).append(uid)
+    return linked
+
+
+def _uids_that_were_linked(uids: Sequence[str], linked: list[bool]) -> list[str]:
+    return [uid for uid, was in zip(uids, linked, strict=True) if was]
+
+
+def _get_each(operation: str, keys: Sequence[bytes], size: int) -> list[Call[list[Reply]]]:
+    """Calls that read these strings, so many in each."""
     chunks = (tuple(keys[i : i + size]) for i in range(0, len(keys), size))
     return [
         Call(operation, run_script(scripts.GET_EACH, chunk, ()), chunk, _values, scripts.GET_EACH)

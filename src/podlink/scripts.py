@@ -3,8 +3,8 @@
 Each file starts with what it takes and gives and which rows of the transition table it does.
 Scripts name every key they touch in ``KEYS``, so that they run on a cluster and key permissions are
 checked before they start. A user of the access control list needs the commands they call: DEL
-EXPIRE GET HDEL HEXISTS HGET HGETALL HSET MSET PERSIST PTTL SET TIME, and EVALSHA and EVAL to run
-them.
+EXPIRE GET HDEL HEXISTS HGET HGETALL HSET MSET PERSIST PEXPIRE PTTL SET TIME, and EVALSHA and EVAL
+to run them.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ GET_EACH: Final = SCRIPTS["get_each"]
 GET_LINKED_POD_IF_PERSIST: Final = SCRIPTS["get_linked_pod_if_persist"]
 READ_POD_LINK: Final = SCRIPTS["read_pod_link"]
 READ_SERVICE_STATE: Final = SCRIPTS["read_service_state"]
+REFRESH_LINKED_POD: Final = SCRIPTS["refresh_linked_pod"]
 REMOVE_LINKED_POD: Final = SCRIPTS["remove_linked_pod"]
 REMOVE_LINKED_POD_WITH_ID: Final = SCRIPTS["remove_linked_pod_with_id"]
+REPLACE_LINKED_POD: Final = SCRIPTS["replace_linked_pod"]
 SET_LINKED_POD: Final = SCRIPTS["set_linked_pod"]
 SET_LINKED_POD_IF_ABSENT: Final = SCRIPTS["set_linked_pod_if_absent"]
 SET_SERVICE_STATE: Final = SCRIPTS["set_service_state"]

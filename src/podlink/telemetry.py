@@ -13,7 +13,7 @@ import logging
 from time import perf_counter
 from typing import Any, Final
 
-from podlink.calls import BatchCall, Call
+from podlink.calls import BatchCall, BatchFailure, Call
 from podlink.errors import ErrorCode, ErrorMetrics, StatefulError, translate
 from podlink.keys import shown_key
 
@@ -48,12 +48,18 @@ def failure(
 
     ``call`` is ``None`` when its arguments were refused.
     """
-    if isinstance(raised, StatefulError):
-        error = raised
+    script = isinstance(call, BatchCall) or (call is not None and call.script is not None)
+    write = call is not None and call.write
+    doing = _doing(operation, call)
+    if isinstance(raised, BatchFailure):
+        errors = [translate(each, doing, script=script, write=write) for each in raised.errors]
+        error = errors[0]
+        error.undone = raised.undone
+        error.outcome_unknown = any(each.outcome_unknown for each in errors)
+        if len(raised.undone) < raised.total:
+            error.message += f" ({len(raised.undone)} of {raised.total} are undone, see .undone)"
     else:
-        script = isinstance(call, BatchCall) or (call is not None and call.script is not None)
-        write = isinstance(call, Call) and call.write
-        error = translate(raised, _doing(operation, call), script=script, write=write)
+        error = translate(raised, doing, script=script, write=write)
     metrics.record(error)
     level = DEBUG if error.code in _ANSWERS else logging.WARNING
     if LOGGER.isEnabledFor(level):

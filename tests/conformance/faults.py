@@ -16,6 +16,7 @@ from podlink import keys, operations, scripts
 from podlink.scripts import SCRIPTS, Script
 
 SET, TRY_SET, IF_ABSENT = "set_linked_pod", "try_set_linked_pod", "set_linked_pod_if_absent"
+REPLACE, REFRESH = "replace_linked_pod", "refresh_linked_pod"
 REMOVE, REMOVE_WITH_ID = "remove_linked_pod", "remove_linked_pod_with_id"
 HSET = 'redis.call("HSET", index, service, pod)'
 HDEL = 'redis.call("HDEL", index, service)'
@@ -96,6 +97,18 @@ SCRIPT_FAULTS = [
                 "{0, tonumber(pod)}"),
     WrongScript("says it made the link", IF_ABSENT, "{0, tonumber(current)}",
                 "{1, tonumber(current)}"),
+    WrongScript("replaces whatever is there", REPLACE, "current ~= expected", "not current"),
+    WrongScript("tells the pod asked for", REPLACE, "{0, current and tonumber(current)}",
+                "{0, tonumber(pod)}"),
+    WrongScript("drops the index entry", REPLACE, HSET, ""),
+    WrongScript("keeps the index entry", REPLACE, HDEL, ""),
+    WrongScript("makes a moved link stay", REPLACE, 'ttl = redis.call("PTTL", link)', "ttl = -1"),
+    WrongScript("leaves the time for ever", REPLACE, '"SET", created, stamp, "PX", px',
+                '"SET", created, stamp'),
+    WrongScript("renews another's link", REFRESH, "current ~= pod", "not current"),
+    WrongScript("makes an owner transient", REFRESH, 'redis.call("PTTL", link) ~= -1', "true"),
+    WrongScript("lets the time run out", REFRESH, 'redis.call("EXPIRE", created, seconds)', ""),
+    WrongScript("denies its own link", REFRESH, "return 1\n", "return 0\n"),
     WrongScript("deletes at once with grace", REMOVE, GRACE, f'redis.call("DEL", link) {GRACE}'),
     WrongScript("ignores the grace", REMOVE, GRACE, ""),
     WrongScript("keeps the index entry", REMOVE, HDEL, ""),

@@ -156,14 +156,14 @@ def test_creation_times_live_as_long_as_their_link() -> None:
     model.track_link_times = True
     model.step = 1
     model.set_linked_pod(*AT, Q)
-    assert model.keys == {**persistent(Q), CREATED: Entry(Stamp(1))}
+    assert model.keys == {**persistent(Q), CREATED: Entry(Stamp(1, LINK))}
     model.step = 2
     model.set_linked_pod(*AT, Q, 9)
-    assert model.keys == {**transient(Q, 9), CREATED: Entry(Stamp(1), 9_000)}
+    assert model.keys == {**transient(Q, 9), CREATED: Entry(Stamp(1, LINK), 9_000)}
     model.set_linked_pod(*AT, P)
-    assert model.read_pod_link(*AT) == LinkRead(*AT, P, None, Stamp(2))
+    assert model.read_pod_link(*AT) == LinkRead(*AT, P, None, Stamp(2, LINK))
     model.remove_linked_pod(*AT, 9)
-    assert model.keys == {**transient(P, 9), CREATED: Entry(Stamp(2), 9_000)}
+    assert model.keys == {**transient(P, 9), CREATED: Entry(Stamp(2, LINK), 9_000)}
     model.remove_linked_pod(*AT)
     assert model.keys == {}
 

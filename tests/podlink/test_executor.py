@@ -70,6 +70,16 @@ TABLE: list[tuple[str, str, int, Any, Any]] = [
       for before, pod in (("transient(q)", Q), ("transient(p)", P), ("persistent(q)", Q),
                           ("persistent(p)", P))
       for s in (-1, 60)),
+    *(("replace_linked_pod", "absent", s, (False, None), "same") for s in (-1, 60)),
+    *(("replace_linked_pod", before, s, (True, Q), LINKED[s])
+      for before in ("transient(p)", "persistent(p)") for s in (-1, 60)),
+    *(("replace_linked_pod", before, s, (False, Q), "same")
+      for before in ("transient(q)", "persistent(q)") for s in (-1, 60)),
+    ("refresh_linked_pod", "absent", 60, False, None),
+    ("refresh_linked_pod", "transient(q)", 60, True, (Q, 60)),
+    ("refresh_linked_pod", "persistent(q)", 60, True, "same"),
+    ("refresh_linked_pod", "transient(p)", 60, False, "same"),
+    ("refresh_linked_pod", "persistent(p)", 60, False, "same"),
     *(("remove_linked_pod", "absent", s, False, None) for s in (-1, 60)),
     *(("remove_linked_pod", before, -1, True, None)
       for before in ("transient(q)", "transient(p)", "persistent(q)", "persistent(p)")),
@@ -121,8 +131,8 @@ def test_row(
     after: Any,
 ) -> None:
     put(stateful_redis, BEFORE[before])
-    args = ("n", "u", "s") if operation == "remove_linked_pod" else ("n", "u", "s", Q)
-    assert do(operation, *args, persist_seconds=seconds) == reply
+    pods = {"remove_linked_pod": (), "replace_linked_pod": (P, Q)}.get(operation, (Q,))
+    assert do(operation, "n", "u", "s", *pods, persist_seconds=seconds) == reply
     expected: tuple[int, int] | None = BEFORE[before] if after == "same" else after
     state = found(stateful_redis)
     assert (state is None) == (expected is None)
@@ -160,6 +170,59 @@ def test_reads(do: Do) -> None:
     asked = ["v", "nobody", "u", "v"]
     assert do("batch_get_linked_pod", "n", asked, "s") == {2147483647: ["v"], 4: ["u"]}
     assert do("batch_get_linked_pod", "n", [], "s") == {}
+
+
+def test_replacing_keeps_or_stamps_the_creation_time(
+    stateful_redis: redis.Redis, stateful_clock: Any
+) -> None:
+    executor = StatefulExecutor(stateful_redis, track_link_times=True)
+    executor.set_linked_pod("n", "u", "s", P)
+    first = stateful_redis.get(CREATED)
+    stateful_clock.advance(5)
+    assert executor.replace_linked_pod("n", "u", "s", P, P, persist_seconds=60) == (True, P)
+    assert stateful_redis.get(CREATED) == first
+    assert 59 <= stateful_redis.ttl(CREATED) <= 60
+    executor.replace_linked_pod("n", "u", "s", P, Q, persist_seconds=90)
+    assert 89 <= stateful_redis.ttl(CREATED) <= 90
+    assert executor.refresh_linked_pod("n", "u", "s", Q, 30)
+    assert 29 <= stateful_redis.ttl(CREATED) <= 30
+    executor.replace_linked_pod("n", "u", "s", Q, P)
+    assert stateful_redis.ttl(CREATED) == -1
+
+
+def test_batches_of_writes(do: Do, stateful_redis: redis.Redis) -> None:
+    do("set_linked_pod", "n", "b", "s", P)
+    uids = ["c", "b", "a", "c"]
+    assert do("batch_set_linked_pod_if_absent", "n", uids, "s", Q) == {Q: ["c", "a"], P: ["b"]}
+    assert do("get_link_service", "n", "c") == {"s": Q}
+    assert do("batch_set_linked_pod_if_absent", "n", [], "s", Q) == {}
+    asked = ["a", "nobody", "b"]
+    assert do("batch_remove_linked_pod", "n", asked, "s", persist_seconds=60) == ["a", "b"]
+    assert 59 <= stateful_redis.ttl("sf:{n:lk:b}s") <= 60
+    assert do("batch_remove_linked_pod", "n", ["c", "a"], "s") == ["c", "a"]
+    assert do("batch_get_linked_pod", "n", ["a", "b", "c"], "s") == {P: ["b"]}
+    assert do("batch_remove_linked_pod", "n", [], "s") == []
+
+
+def test_a_batch_goes_on_beside_what_fails(do: Do, stateful_redis: redis.Redis) -> None:
+    stateful_redis.set("sf:{n:lk:bad}s", "x")
+    with pytest.raises(podlink.InternalError, match=r"sf:\{n:lk:bad\}s") as caught:
+        do("batch_set_linked_pod_if_absent", "n", ["a", "bad", "b"], "s", Q)
+    assert caught.value.undone == ("bad",)
+    assert "1 of 3" in str(caught.value)
+    assert not caught.value.outcome_unknown
+    assert do("batch_get_linked_pod", "n", ["a", "b"], "s") == {Q: ["a", "b"]}
+    with pytest.raises(podlink.InternalError) as caught:
+        do("batch_remove_linked_pod", "n", ["a", "bad", "b"], "s")
+    assert caught.value.undone == ("bad",)
+    assert do("batch_get_linked_pod", "n", ["a", "b"], "s") == {}
+
+
+def test_a_large_batch(do: Do) -> None:
+    uids = [f"u{i}" for i in range(2_500)]
+    assert do("batch_set_linked_pod_if_absent", "n", uids, "s", Q) == {Q: uids}
+    assert do("batch_get_linked_pod", "n", uids, "s") == {Q: uids}
+    assert do("batch_remove_linked_pod", "n", uids, "s") == uids
 
 
 def test_states(do: Do) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+import redis.exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from podlink import (
     operations,
     scripts,
 )
-from podlink.calls import BatchCall, Call
+from podlink.calls import BatchCall, BatchFailure, Call
 
 LINK, INDEX, CREATED = b"sf:{n:lk:u}s", b"sf:{n:lk:u}", b"sf:{n:lk:u}s@"
 STATES, WORKLOAD = b"sf:{n:state:s}", b"sf:{n:workload:s}"
@@ -37,6 +38,10 @@ WRITES: list[tuple[Call[Any], scripts.Script, list[Any], bool]] = [
      scripts.SET_LINKED_POD_IF_ABSENT, [LINK, INDEX, CREATED, b"s", 7, 60, b"0"], True),
     (operations.create_linked_pod("n", "u", "s", 7, 60, False),
      scripts.SET_LINKED_POD_IF_ABSENT, [LINK, INDEX, CREATED, b"s", 7, 60, b"0"], True),
+    (operations.replace_linked_pod("n", "u", "s", 6, 7, 60, True), scripts.REPLACE_LINKED_POD,
+     [LINK, INDEX, CREATED, b"s", 7, 60, b"1", 6], True),
+    (operations.refresh_linked_pod("n", "u", "s", 7, 60), scripts.REFRESH_LINKED_POD,
+     [LINK, INDEX, CREATED, b"s", 7, 60], True),
     (operations.remove_linked_pod("n", "u", "s", -1), scripts.REMOVE_LINKED_POD,
      [LINK, INDEX, CREATED, b"s", -1], True),
     (operations.remove_linked_pod_with_id("n", "u", "s", 7, 60),
@@ -168,10 +173,7 @@ def test_answers_that_are_errors() -> None:
 
 def replied(batch: BatchCall[Any], stored: dict[bytes, bytes]) -> Any:
     """The result of a batch on a store."""
-    values: list[Any] = []
-    for call in batch.calls:
-        values += call.parse(call, [stored.get(key) for key in call.keys])
-    return batch.parse(values)
+    return batch.result([[stored.get(key) for key in call.keys] for call in batch.calls])
 
 
 @pytest.mark.parametrize("cluster", [False, True])
@@ -206,6 +208,41 @@ def test_a_large_batch_is_cut() -> None:
     assert replied(batch, stored) == {2: uids}
 
 
+def test_a_batch_of_writes_tells_who_is_undone() -> None:
+    batch = operations.batch_set_linked_pod_if_absent("n", list("abcd"), "s", 5, -1, False)
+    assert batch.write
+    broken = redis.exceptions.ConnectionError("gone")
+    with pytest.raises(BatchFailure) as caught:
+        batch.result([[1, 5], broken, [0, b"x"], [0, 4]])
+    assert caught.value.undone == ("b", "c")
+    assert caught.value.total == 4
+    assert caught.value.errors[0] is broken
+    assert isinstance(caught.value.errors[1], InternalError)
+    assert batch.result([[1, 5], [0, 4], [1, 5], [0, 0]]) == {5: ["a", "c"], 4: ["b"], 0: ["d"]}
+
+
+def test_a_batch_of_removals_tells_who_was_linked() -> None:
+    batch = operations.batch_remove_linked_pod("n", ["c", "a", "b", "c"], "s", 60)
+    assert [call.uid for call in batch.calls] == ["c", "a", "b"]
+    assert batch.result([1, 0, 1]) == ["c", "b"]
+
+
+def test_a_large_batch_of_reads_tells_which_call_failed() -> None:
+    uids = [str(i) for i in range(2 * operations.KEYS_PER_CALL + 1)]
+    batch = operations.batch_get_linked_pod("n", uids, "s", False)
+    replies = [[None] * len(call.keys) for call in batch.calls]
+    with pytest.raises(BatchFailure) as caught:
+        batch.result([replies[0], TimeoutError(), replies[2]])
+    assert caught.value.undone == tuple(uids[operations.KEYS_PER_CALL : -1])
+
+
+def test_replaced_or_not() -> None:
+    call = operations.replace_linked_pod("n", "u", "s", 1, 2, -1, False)
+    assert parsed(call, [1, 2]) == (True, 2)
+    assert parsed(call, [0, 3]) == (False, 3)
+    assert parsed(call, [0, None]) == (False, None)
+
+
 Operation = Callable[..., Any]
 OPERATIONS: dict[Operation, tuple[Any, ...]] = {
     operations.set_service_state: ("n", "s", 1, "UP"),
@@ -219,6 +256,10 @@ OPERATIONS: dict[Operation, tuple[Any, ...]] = {
     operations.try_set_linked_pod: ("n", "u", "s", 1, -1, False),
     operations.set_linked_pod_if_absent: ("n", "u", "s", 1, -1, False),
     operations.create_linked_pod: ("n", "u", "s", 1, -1, False),
+    operations.replace_linked_pod: ("n", "u", "s", 1, 2, -1, False),
+    operations.refresh_linked_pod: ("n", "u", "s", 1, 60),
+    operations.batch_set_linked_pod_if_absent: ("n", ["u"], "s", 1, -1, False),
+    operations.batch_remove_linked_pod: ("n", ["u"], "s", -1),
     operations.get_linked_pod: ("n", "u", "s"),
     operations.require_linked_pod: ("n", "u", "s"),
     operations.get_linked_pod_if_persist: ("n", "u", "s"),

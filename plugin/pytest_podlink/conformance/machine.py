@@ -36,6 +36,7 @@ from pytest_podlink.conformance.strategies import (
     persistence,
     pods,
     seconds,
+    spans,
     states,
 )
 
@@ -134,6 +135,23 @@ class Histories(RuleBasedStateMachine):
     def create_linked_pod(self, link: Link, pod: int, persist: dict[str, int]) -> None:
         self.operate("create_linked_pod", *link, pod, **persist)
 
+    @rule(link=links, expected=pods, pod=pods, persist=persistence)
+    def replace_linked_pod(
+        self, link: Link, expected: int, pod: int, persist: dict[str, int]
+    ) -> None:
+        self.operate("replace_linked_pod", *link, expected, pod, **persist)
+
+    @rule(link=links, pod=pods, seconds=spans)
+    def refresh_linked_pod(self, link: Link, pod: int, seconds: int) -> None:
+        self.operate("refresh_linked_pod", *link, pod, seconds)
+
+    @rule(place=places, uids=some_uids, pod=pods, persist=persistence)
+    def batch_set_linked_pod_if_absent(
+        self, place: tuple[str, str], uids: list[str], pod: int, persist: dict[str, int]
+    ) -> None:
+        namespace, service = place
+        self.operate("batch_set_linked_pod_if_absent", namespace, uids, service, pod, **persist)
+
     # Reading links
 
     @rule(operation=st.sampled_from(strategies.READING), link=links)
@@ -158,6 +176,17 @@ class Histories(RuleBasedStateMachine):
     @rule(link=links, pod=pods, persist=persistence)
     def remove_linked_pod_with_id(self, link: Link, pod: int, persist: dict[str, int]) -> None:
         self.operate("remove_linked_pod_with_id", *link, pod, **persist)
+
+    @rule(place=places, uids=some_uids, persist=persistence)
+    def batch_remove_linked_pod(
+        self, place: tuple[str, str], uids: list[str], persist: dict[str, int]
+    ) -> None:
+        namespace, service = place
+        self.operate("batch_remove_linked_pod", namespace, uids, service, **persist)
+
+    @rule(place=places, pod=pods, to=st.none() | pods)
+    def drain_pod(self, place: tuple[str, str], pod: int, to: int | None) -> None:
+        self.operate("drain_pod", *place, pod, to)
 
     # What must be refused
 

@@ -27,15 +27,18 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from podlink import DELETE_NOW, PERSIST_FOREVER, ErrorCode, TrySetResult
+from podlink import DELETE_NOW, PERSIST_FOREVER, ErrorCode, ReplaceResult, TrySetResult
+
+T = TypeVar("T")
 
 
 class Stamp(NamedTuple):
-    """The moment on a store at which it did this step."""
+    """The moment on a store at which it did this step, to this link if the step is about many."""
 
     step: int
+    link: bytes = b""
 
 
 Moment = Stamp | int
@@ -66,11 +69,13 @@ class Refused(Exception):
         codes: the codes, one for each thing that is wrong.
         keys: one of these is named in the message, if the code is INTERNAL_ERROR.
         pod_id: what the error carries, if the code is LINK_EXISTS.
+        undone: the uids of a batch that failed.
     """
 
     codes: frozenset[ErrorCode]
     keys: frozenset[bytes] = frozenset()
     pod_id: int | None = None
+    undone: tuple[str, ...] = ()
 
 
 class LinkRead(NamedTuple):
@@ -100,6 +105,14 @@ class WorkloadRead(NamedTuple):
     service_name: str
     state: str
     updated: Moment | None
+
+
+class Drained(NamedTuple):
+    """What `drain_pod` tells: how many links were found, removed or moved, and left as they are."""
+
+    found: int
+    done: int
+    failed: int
 
 
 class Place(NamedTuple):
@@ -295,6 +308,59 @@ class Model:
         self._link(at, before, pod_id, persist_seconds)
         return int(pod_id)
 
+    def replace_linked_pod(
+        self,
+        namespace: Any,
+        uid: Any,
+        service_name: Any,
+        expected_pod_id: Any,
+        pod_id: Any,
+        persist_seconds: Any = PERSIST_FOREVER,
+    ) -> ReplaceResult:
+        check(_pod_id(expected_pod_id), _pod_id(pod_id), _seconds(persist_seconds))
+        at, before = self._open(namespace, uid, service_name)
+        if before != expected_pod_id:
+            return ReplaceResult(False, before)
+        self._link(at, before, pod_id, persist_seconds)
+        return ReplaceResult(True, pod_id)
+
+    def refresh_linked_pod(
+        self, namespace: Any, uid: Any, service_name: Any, pod_id: Any, persist_seconds: Any
+    ) -> bool:
+        check(_pod_id(pod_id), _seconds(persist_seconds), persist_seconds != PERSIST_FOREVER)
+        at, before = self._open(namespace, uid, service_name)
+        if before != pod_id:
+            return False
+        if self.keys[at.link].expires_at is not None:
+            self._set_ttl(at.link, persist_seconds)
+            self._set_ttl(at.created, persist_seconds)
+        return True
+
+    def batch_set_linked_pod_if_absent(
+        self,
+        namespace: Any,
+        uids: Any,
+        service_name: Any,
+        pod_id: Any,
+        persist_seconds: Any = PERSIST_FOREVER,
+    ) -> dict[int, list[str]]:
+        check(
+            _name(namespace),
+            _each(uids, _uid),
+            _name(service_name),
+            _pod_id(pod_id),
+            _seconds(persist_seconds),
+        )
+        linked: dict[int, list[str]] = {}
+        for uid, pod in self._each_uid(
+            uids,
+            lambda uid: self.set_linked_pod_if_absent(
+                namespace, uid, service_name, pod_id, persist_seconds
+            ),
+        ):
+            linked.setdefault(pod, []).append(uid)
+        return linked
+
     # Reading links
 
     def get_linked_pod(self, namespace: Any, uid: Any, service_name: Any) -> int | None:
@@ -382,6 +448,61 @@ class Model:
         self._unlink(at, persist_seconds)
         return before is not None
 
+    def batch_remove_linked_pod(
+        self, namespace: Any, uids: Any, service_name: Any, persist_seconds: Any = DELETE_NOW
+    ) -> list[str]:
+        check(_name(namespace), _each(uids, _uid), _name(service_name), _seconds(persist_seconds))
+        removed = self._each_uid(
+            uids,
+            lambda uid: self.remove_linked_pod(namespace, uid, service_name, persist_seconds),
+        )
+        return [uid for uid, was_linked in removed if was_linked]
+
+    def drain_pod(self, namespace: Any, service_name: Any, pod_id: Any, to: Any = None) -> Drained:
+        check(_name(namespace), _name(service_name), _pod_id(pod_id))
+        check(to is None or _pod_id(to), to != pod_id)
+        start, end = place(namespace, "", service_name).index_key[:-1], b"}" + service_name.encode()
+        found = failed = 0
+        for key, entry in list(self.keys.items()):
+            uid = key[len(start) : -len(end)]
+            if not (key.startswith(start) and key.endswith(end)) or b"}" in uid:
+                continue
+            if isinstance(entry.value, dict) or _stored_pod_id(entry.value) != pod_id:
+                continue
+            found += 1
+            try:
+                self._leave(namespace, uid.decode(), service_name, to)
+            except Refused:
+                failed += 1
+        return Drained(found, found - failed, failed)
+
+    def _leave(self, namespace: str, uid: str, service_name: str, to: int | None) -> None:
+        at, before = self._open(namespace, uid, service_name)
+        if to is None:
+            self._unlink(at, DELETE_NOW)
+            return
+        expires_at = self.keys[at.link].expires_at
+        self._link(at, before, to, PERSIST_FOREVER if expires_at is None else 1)
+        for key in (at.link, at.created):
+            if key in self.keys:
+                self.keys[key].expires_at = expires_at
+
+    def _each_uid(self, uids: Any, act: Callable[[str], T]) -> list[tuple[str, T]]:
+        """Do it for each distinct uid. One that is refused does not hold up the others."""
+        done: list[tuple[str, T]] = []
+        refusals: list[Refused] = []
+        undone: list[str] = []
+        for uid in dict.fromkeys(uids):
+            try:
+                done.append((uid, act(uid)))
+            except Refused as refused:
+                refusals.append(refused)
+                undone.append(uid)
+        if refusals:
+            first = refusals[0]
+            raise Refused(first.codes, first.keys, undone=tuple(undone))
+        return done
+
     # Time, and other writers
 
     def advance(self, milliseconds: int) -> None:
@@ -431,7 +552,7 @@ class Model:
         if before != pod:
             self.keys.pop(at.created, None)
             if self.track_link_times:
-                self.keys[at.created] = Entry(Stamp(self.step))
+                self.keys[at.created] = Entry(Stamp(self.step, at.link))
         self._set_ttl(at.created, seconds)
 
     def _unlink(self, at: Place, seconds: int) -> None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from podlink import (
     AsyncStatefulExecutor,
+    DrainProgress,
     ErrorCode,
     LinkExistsError,
     PodLink,
@@ -31,6 +32,7 @@ from podlink import (
 )
 from pytest_podlink.backends import Backend, EmulatorBackend
 from pytest_podlink.conformance.model import (
+    Drained,
     Entry,
     LinkRead,
     Model,
@@ -223,6 +225,8 @@ class Store:
     def _is_error(self, expected: Refused, error: StatefulError) -> bool:
         if error.code not in expected.codes:
             return False
+        if expected.undone and error.undone != expected.undone:
+            return False
         if error.code is ErrorCode.INTERNAL_ERROR:
             return any(key.decode() in str(error) for key in expected.keys)
         if isinstance(error, LinkExistsError):
@@ -252,6 +256,9 @@ class Store:
                 and _same((result.namespace, result.service_name, result.state), expected[:3])
                 and self._is_moment(model, expected.updated, result.updated_at)
             )
+        if isinstance(expected, Drained):
+            counts = Drained(result.found, result.done, result.failed)
+            return type(result) is DrainProgress and counts == expected and result.resume is None
         return _same(result, expected)
 
     def _is_expiry(self, remaining: int | None, time: datetime | None) -> bool:

@@ -80,6 +80,15 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "try_set_linked_pod": MAKE,
     "set_linked_pod_if_absent": MAKE,
     "create_linked_pod": MAKE,
+    "replace_linked_pod": (*LINK, "expected_pod_id", "pod_id", "persist_seconds"),
+    "refresh_linked_pod": MAKE,
+    "batch_set_linked_pod_if_absent": (
+        "namespace",
+        "uids",
+        "service_name",
+        "pod_id",
+        "persist_seconds",
+    ),
     "get_linked_pod": LINK,
     "require_linked_pod": LINK,
     "get_linked_pod_if_persist": LINK,
@@ -87,11 +96,21 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "read_pod_link": LINK,
     "remove_linked_pod": (*LINK, "persist_seconds"),
     "remove_linked_pod_with_id": MAKE,
+    "batch_remove_linked_pod": ("namespace", "uids", "service_name", "persist_seconds"),
+    "drain_pod": ("namespace", "service_name", "pod_id", "to"),
     "get_link_service": ("namespace", "uid"),
 }
 
-MAKING = ("set_linked_pod", "try_set_linked_pod", "set_linked_pod_if_absent", "create_linked_pod")
-REMOVING = ("remove_linked_pod", "remove_linked_pod_with_id")
+MAKING = (
+    "set_linked_pod",
+    "try_set_linked_pod",
+    "set_linked_pod_if_absent",
+    "create_linked_pod",
+    "replace_linked_pod",
+    "refresh_linked_pod",
+    "batch_set_linked_pod_if_absent",
+)
+REMOVING = ("remove_linked_pod", "remove_linked_pod_with_id", "batch_remove_linked_pod")
 READING = ("get_linked_pod", "require_linked_pod", "get_linked_pod_if_persist", "read_pod_link")
 READING_STATES = ("get_service_state", "require_service_state", "read_service_state")
 
@@ -117,6 +136,8 @@ GOOD: dict[str, Any] = {
     "uid": "u",
     "service_name": "svc",
     "pod_id": 1,
+    "expected_pod_id": 1,
+    "to": 2,
     "state": "up",
     "persist_seconds": -1,
     "uids": ["u"],
@@ -127,6 +148,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "uid": NOT_UIDS,
     "service_name": NOT_NAMES,
     "pod_id": NOT_PODS,
+    "expected_pod_id": NOT_PODS,
+    "to": (*(pod for pod in NOT_PODS if pod is not None), 1),
     "state": NOT_STATES,
     "persist_seconds": NOT_SECONDS,
     "uids": _or_a_list_with(NOT_UIDS),
@@ -189,7 +212,8 @@ worlds = st.builds(World, _some(NAMESPACES, 2), _some(UIDS, 3), _some(SERVICES, 
 executors = st.builds(Executor, st.booleans(), st.booleans())
 pods = st.sampled_from(PODS[:3]) | st.sampled_from(PODS)
 states = st.sampled_from(STATES)
-seconds = st.just(-1) | st.sampled_from(SECONDS) | st.integers(1, 2**31 - 1)
+spans = st.sampled_from(SECONDS) | st.integers(1, 2**31 - 1)
+seconds = st.just(-1) | spans
 persistence: SearchStrategy[dict[str, int]] = st.fixed_dictionaries(
     {}, optional={"persist_seconds": seconds}
 )
@@ -229,7 +253,8 @@ def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, str, dict[str, Any]]:
 
 
 def _pod_and_time(operation: str) -> SearchStrategy[dict[str, int]]:
-    drawn = {"pod_id": pods, "persist_seconds": seconds}
+    lasting = spans if operation == "refresh_linked_pod" else seconds
+    drawn = {"pod_id": pods, "expected_pod_id": pods, "persist_seconds": lasting}
     return st.fixed_dictionaries({n: drawn[n] for n in OPERATIONS[operation] if n in drawn})
 
 

@@ -6,18 +6,19 @@ script or reply format here. `podlink.executor` has the same methods without asy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from podlink import operations, telemetry
 from podlink.aio.manager import AsyncRedisManager
-from podlink.calls import RAW, BatchCall, Call, Reply
+from podlink.calls import RAW, BatchCall, Call
 from podlink.config import RedisConfig
+from podlink.drain import DrainProgress, Scan, Step, steps
 from podlink.errors import ErrorMetrics
 from podlink.keys import DELETE_NOW, PERSIST_FOREVER
-from podlink.models import PodLink, ServiceState, TrySetResult, WorkloadState
+from podlink.models import PodLink, ReplaceResult, ServiceState, TrySetResult, WorkloadState
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -179,6 +180,63 @@ class AsyncStatefulExecutor:
             namespace, uid, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
+    async def replace_linked_pod(
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        expected_pod_id: int,
+        pod_id: int,
+        *,
+        persist_seconds: int = PERSIST_FOREVER,
+    ) -> ReplaceResult:
+        """Link a uid to a pod if it is linked to ``expected_pod_id``: compare and set.
+
+        Returns:
+            Whether it was, and the pod it is linked to now (``None`` when it is linked to none).
+        """
+        return await self._run(
+            operations.replace_linked_pod,
+            namespace, uid, service_name, expected_pod_id, pod_id, persist_seconds, self._track,
+        )  # fmt: skip
+
+    async def refresh_linked_pod(
+        self, namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int
+    ) -> bool:
+        """Renew the transient link of a uid, if it is still to that pod.
+
+        Args:
+            persist_seconds: how long from now on; a persistent link is left as it is.
+
+        Returns:
+            Whether the uid is linked to that pod.
+        """
+        return await self._run(
+            operations.refresh_linked_pod, namespace, uid, service_name, pod_id, persist_seconds
+        )
+
+    async def batch_set_linked_pod_if_absent(
+        self,
+        namespace: str,
+        uids: Iterable[str],
+        service_name: str,
+        pod_id: int,
+        *,
+        persist_seconds: int = PERSIST_FOREVER,
+    ) -> dict[int, list[str]]:
+        """Link each uid to a pod if it is linked to none: `set_linked_pod_if_absent` for many.
+
+        Each uid is one step on the server; all are sent together. If some fail, the others are
+        done, and the error's ``undone`` names those that are not.
+
+        Returns:
+            The uids by the pod they are linked to now, in the order given, each once.
+        """
+        return await self._run_batch(
+            operations.batch_set_linked_pod_if_absent,
+            namespace, uids, service_name, pod_id, persist_seconds, self._track,
+        )  # fmt: skip
+
     async def get_linked_pod(self, namespace: str, uid: str, service_name: str) -> int | None:
         """The pod a uid is linked to, or ``None``."""
         return await self._run(operations.get_linked_pod, namespace, uid, service_name)
@@ -258,6 +316,68 @@ class AsyncStatefulExecutor:
             namespace, uid, service_name, pod_id, persist_seconds,
         )  # fmt: skip
 
+    async def batch_remove_linked_pod(
+        self,
+        namespace: str,
+        uids: Iterable[str],
+        service_name: str,
+        *,
+        persist_seconds: int = DELETE_NOW,
+    ) -> list[str]:
+        """Remove the link of each uid: `remove_linked_pod` for many.
+
+        Each uid is one step on the server; all are sent together. If some fail, the others are
+        done, and the error's ``undone`` names those that are not.
+
+        Args:
+            persist_seconds: keep them as transient links for so long, or `DELETE_NOW`.
+
+        Returns:
+            The uids that had a link, in the order given, each once.
+        """
+        return await self._run_batch(
+            operations.batch_remove_linked_pod, namespace, uids, service_name, persist_seconds
+        )
+
+    async def drain_pod(
+        self,
+        namespace: str,
+        service_name: str,
+        pod_id: int,
+        to: int | None = None,
+        *,
+        on_progress: Callable[[DrainProgress], object] | None = None,
+        resume: str | None = None,
+    ) -> DrainProgress:
+        """Remove every link to a pod that goes away, or move it to another pod.
+
+        All nodes of a cluster are searched with SCAN, a page at a time; each link is changed by
+        compare-and-set, so that a uid which is linked elsewhere meanwhile stays there. A moved link
+        keeps its time to live. Drain again until nothing is found where links may still be made to
+        the pod, or a cluster is being resharded.
+
+        Args:
+            to: the pod to move the links to; ``None`` removes them.
+            on_progress: called after each page. After an interruption, hand the ``resume`` of the
+                last progress to another call, to go on where this one ended.
+            resume: where an interrupted drain had come to.
+
+        Returns:
+            The counts. ``failed`` counts links that could not be changed: the drain went on.
+        """
+        started = perf_counter()
+        try:
+            plan = steps(
+                namespace, service_name, pod_id, to, await self.manager.nodes(), self._track,
+                on_progress, resume,
+            )  # fmt: skip
+            return await self._follow(plan)
+        except Exception as raised:
+            error = telemetry.failure("drain_pod", None, started, raised, self.metrics)
+            if error is raised:
+                raise
+            raise error from raised
+
     async def get_link_service(self, namespace: str, uid: str) -> dict[str, int]:
         """The persistent links of a uid: service to pod."""
         return await self._run(operations.get_link_service, namespace, uid)
@@ -296,6 +416,20 @@ class AsyncStatefulExecutor:
             telemetry.log_success(call, started)
         return result
 
+    async def _follow(self, plan: Generator[Step, Any, DrainProgress]) -> DrainProgress:
+        answer: Any = None
+        while True:
+            try:
+                step = plan.send(answer)
+            except StopIteration as stop:
+                result: DrainProgress = stop.value
+                return result
+            if isinstance(step, Scan):
+                reply = await self.manager.send_to(step.node, step.call, RAW)
+                answer = step.call.parse(step.call, reply)
+            else:
+                answer = await self.manager.send_all(step, RAW)
+
     async def _run_batch(
         self, build: Callable[P, BatchCall[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -303,7 +437,7 @@ class AsyncStatefulExecutor:
         started = perf_counter()
         try:
             batch = build(*args, **kwargs)
-            result = batch.parse(await self._send_batch(batch))
+            result = batch.result(await self.manager.send_all(batch.calls, RAW))
         except Exception as raised:
             error = telemetry.failure(build.__name__, batch, started, raised, self.metrics)
             if error is raised:
@@ -312,10 +446,3 @@ class AsyncStatefulExecutor:
         if telemetry.LOGGER.isEnabledFor(telemetry.DEBUG):
             telemetry.log_success(batch, started)
         return result
-
-    async def _send_batch(self, batch: BatchCall[Any]) -> list[Reply]:
-        values: list[Reply] = []
-        replies = await self.manager.send_all(batch.calls, RAW)
-        for call, reply in zip(batch.calls, replies, strict=True):
-            values += call.parse(call, reply)
-        return values

@@ -16,15 +16,22 @@ from typing import Any
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 
 from podlink.calls import Call, Reply, again, as_text, script_load
 from podlink.config import RedisConfig
-from podlink.errors import InvalidParameterError, RedisConnectionError, StatefulError
+from podlink.errors import (
+    InvalidParameterError,
+    NotFoundError,
+    RedisConnectionError,
+    StatefulError,
+)
 from podlink.manager import (
     NO_RETRIES,
     Closed,
     as_config,
     changed,
+    chunks,
     described,
     emulator_named,
     errors_as_ours,
@@ -261,31 +268,66 @@ class AsyncRedisManager:
             await lease.release()
 
     async def send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:
-        """Send several calls as a pipeline, and return the bare replies in their order.
+        """Send several calls in pipelines, and return the bare replies in their order.
 
-        On a cluster the pipeline goes to each node by itself. What fails alone is sent again alone.
+        On a cluster a pipeline goes to all nodes at once. What fails alone is sent again alone; a
+        call that fails for good has its exception for a reply.
         """
-        if len(calls) < 2:
-            return [await self.send(call, options) for call in calls]
         lease = self.lease
-        client = lease.client
         lease.users += 1
         try:
-            pipeline = client.pipeline(transaction=False)
-            for call in calls:
-                pipeline.execute_command(*call.wire, **options)
-            try:
-                replies = await pipeline.execute(raise_on_error=False)
-            except Exception as error:
-                replies = [error] * len(calls)
-            return [
-                await self.recover(call, reply, client, options)
-                if isinstance(reply, Exception)
-                else reply
-                for call, reply in zip(calls, replies, strict=True)
-            ]
+            return await self._send_all(lease.client, calls, options)
         finally:
             await lease.release()
+
+    async def nodes(self) -> list[str | None]:
+        """The nodes that hold keys, by name; ``[None]`` when there is only one."""
+        if self.is_cluster:
+            await self.client.initialize()
+            return [node.name for node in self.client.get_primaries()]
+        return [None]
+
+    async def send_to(self, node: str | None, call: Call[Any], options: Mapping[str, Any]) -> Reply:
+        """Send a call to one of `nodes`, as `send` does."""
+        if node is None:
+            return await self.send(call, options)
+        target = self.client.get_node(node_name=node)
+        if target is None:
+            raise NotFoundError(f"the cluster has no node {node} any more")
+        return await self.send(call, {**options, "target_nodes": target})
+
+    async def _send_all(
+        self, client: Any, calls: Sequence[Call[Any]], options: Mapping[str, Any]
+    ) -> list[Reply]:
+        replies: list[Reply] = []
+        for chunk in chunks(calls):
+            replies += await self._send_chunk(client, [call.wire for call in chunk], options)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        for places in chunks(unknown):
+            wires = [calls[place].wire_with_source for place in places]
+            sent_again = await self._send_chunk(client, wires, options)
+            for place, reply in zip(places, sent_again, strict=True):
+                replies[place] = reply
+        for place, reply in enumerate(replies):
+            if isinstance(reply, Exception):
+                try:
+                    replies[place] = await self.recover(calls[place], reply, client, options)
+                except Exception as error:
+                    replies[place] = error
+        return replies
+
+    async def _send_chunk(
+        self, client: Any, wires: Sequence[tuple[Any, ...]], options: Mapping[str, Any]
+    ) -> list[Reply]:
+        try:
+            if len(wires) == 1:
+                return [await client.execute_command(*wires[0], **options)]
+            pipeline = client.pipeline(transaction=False)
+            for wire in wires:
+                pipeline.execute_command(*wire, **options)
+            return list(await pipeline.execute(raise_on_error=False))
+        except Exception as error:
+            return [error] * len(wires)
 
     async def recover(
         self, call: Call[Any], error: Exception, client: Any, options: Mapping[str, Any]

@@ -1,0 +1,77 @@
+-- replace_linked_pod: link a uid to a pod if it is linked to the one that is expected.
+--
+-- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
+-- ARGV  1 service    2 pod id   3 seconds to persist, -1 for ever, "keep" for as long as now
+--       4 "1" to keep the creation time   5 the expected pod id
+-- Reply {1, pod} when replaced, {0, pod of the uid} or {0, nil} when not
+--
+-- before                after                after, keep          reply
+-- absent                absent               absent               {0, nil}
+-- transient(expected)   link(pod, seconds)   transient(pod)       {1, pod}
+-- persistent(expected)  link(pod, seconds)   persistent(pod)      {1, pod}
+-- transient(other)      unchanged            unchanged            {0, other}
+-- persistent(other)     unchanged            unchanged            {0, other}
+--
+-- Both keys are read, and so checked for their types and values, before the first write.
+
+local link, index, created = KEYS[1], KEYS[2], KEYS[3]
+local service, pod, seconds, track, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local function is_pod_id(value)
+  return value == "0"
+    or (value:find("^[1-9]%d*$") ~= nil and #value <= 10 and tonumber(value) <= 2147483647)
+end
+
+local current = redis.call("GET", link)
+local entry = redis.call("HGET", index, service)
+if current and not is_pod_id(current) then
+  return redis.error_reply("MALFORMED " .. link)
+end
+if entry and not is_pod_id(entry) then
+  return redis.error_reply("MALFORMED " .. index .. " field " .. service)
+end
+
+if current ~= expected then
+  return {0, current and tonumber(current)}
+end
+
+-- Milliseconds of the link from now on; -1 for ever.
+local ttl = -1
+if seconds == "keep" then
+  ttl = redis.call("PTTL", link)
+  if ttl == 0 then
+    ttl = 1
+  end
+elseif seconds ~= "-1" then
+  ttl = seconds * 1000
+end
+local px = string.format("%.0f", ttl)
+
+if ttl == -1 then
+  redis.call("SET", link, pod)
+  redis.call("HSET", index, service, pod)
+else
+  redis.call("SET", link, pod, "PX", px)
+  redis.call("HDEL", index, service)
+end
+
+-- A renewed link keeps its creation time, with the TTL of the link; a new one gets its own.
+if current == pod then
+  if ttl == -1 then
+    redis.call("PERSIST", created)
+  else
+    redis.call("PEXPIRE", created, px)
+  end
+elseif track == "1" then
+  local now = redis.call("TIME")
+  local stamp = string.format("%.0f", now[1] * 1000 + math.floor(now[2] / 1000))
+  if ttl == -1 then
+    redis.call("SET", created, stamp)
+  else
+    redis.call("SET", created, stamp, "PX", px)
+  end
+else
+  redis.call("DEL", created)
+end
+
+return {1, tonumber(pod)}

@@ -1,0 +1,195 @@
+"""Draining a pod: the plan without a server, and drains on whatever backend the run is for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+import podlink
+from podlink import AsyncStatefulExecutor, DrainProgress, StatefulExecutor
+from podlink.drain import PAGE, Scan, steps
+
+GONE, OTHER, NEW = 3, 4, 5
+Drain = Callable[..., DrainProgress]
+
+
+@pytest.fixture(params=["sync", "async"])
+def drain(
+    request: pytest.FixtureRequest,
+    stateful_executor: StatefulExecutor,
+    async_stateful_executor: AsyncStatefulExecutor,
+) -> Iterator[Drain]:
+    if request.param == "sync":
+        yield stateful_executor.drain_pod
+        return
+    loop = asyncio.new_event_loop()
+    yield lambda *args, **kwargs: loop.run_until_complete(
+        async_stateful_executor.drain_pod(*args, **kwargs)
+    )
+    loop.run_until_complete(async_stateful_executor.manager.client.aclose())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+@pytest.fixture
+def links(stateful_executor: StatefulExecutor) -> StatefulExecutor:
+    """Links to the pod, and links that only look like it."""
+    for number in range(20):
+        stateful_executor.set_linked_pod("n", f"u{number}", "s", GONE)
+    for number in range(20, 30):
+        stateful_executor.set_linked_pod("n", f"u{number}", "s", GONE, persist_seconds=500)
+    for number in range(30, 40):
+        stateful_executor.set_linked_pod("n", f"u{number}", "s", OTHER)
+    stateful_executor.set_linked_pod("n", "a:b*[?]", "s", GONE)
+    stateful_executor.set_linked_pod("n", "u1", "t", GONE)
+    stateful_executor.set_linked_pod("m", "u1", "s", GONE)
+    stateful_executor.set_linked_pod("n", "u1", "ss", GONE)
+    return stateful_executor
+
+
+def counts(progress: DrainProgress) -> tuple[int, int, int, int]:
+    return progress.found, progress.done, progress.changed, progress.failed
+
+
+def test_links_are_removed(drain: Drain, links: StatefulExecutor) -> None:
+    assert counts(drain("n", "s", GONE)) == (31, 31, 0, 0)
+    uids = [f"u{number}" for number in range(40)]
+    assert list(links.batch_get_linked_pod("n", uids, "s")) == [OTHER]
+    assert links.get_link_service("n", "u1") == {"t": GONE, "ss": GONE}
+    assert links.get_linked_pod("m", "u1", "s") == GONE
+    assert counts(drain("n", "s", GONE)) == (0, 0, 0, 0)
+
+
+def test_links_are_moved_for_as_long_as_they_last(drain: Drain, links: StatefulExecutor) -> None:
+    assert counts(drain("n", "s", GONE, NEW)) == (31, 31, 0, 0)
+    assert links.get_linked_pod_if_persist("n", "u1", "s") == NEW
+    assert links.get_link_service("n", "u1") == {"s": NEW, "t": GONE, "ss": GONE}
+    link = links.read_pod_link("n", "u25", "s")
+    assert link is not None
+    assert link.pod_id == NEW
+    assert link.expires_at is not None
+    assert links.get_link_service("n", "u25") == {}
+    assert links.get_linked_pod("n", "u35", "s") == OTHER
+
+
+def test_names_are_not_patterns(drain: Drain, stateful_executor: StatefulExecutor) -> None:
+    stateful_executor.set_linked_pod("n*", "u", "s?", GONE)
+    stateful_executor.set_linked_pod("nx", "u", "sx", GONE)
+    stateful_executor.set_linked_pod("n[a]", "u\\", "s\\", GONE)
+    assert counts(drain("n*", "s?", GONE))[:2] == (1, 1)
+    assert counts(drain("n[a]", "s\\", GONE))[:2] == (1, 1)
+    assert stateful_executor.get_linked_pod("nx", "u", "sx") == GONE
+
+
+def test_what_fails_does_not_hold_up_the_rest(
+    drain: Drain, links: StatefulExecutor, stateful_redis: redis.Redis
+) -> None:
+    stateful_redis.set("sf:{n:lk:u5}", "not a hash")
+    stateful_redis.hset("sf:{n:lk:hash}s", "a", "b")
+    progress = drain("n", "s", GONE)
+    assert counts(progress) == (31, 30, 0, 1)
+    [(uid, error)] = progress.failures
+    assert uid == "u5"
+    assert "WRONGTYPE" in str(error)
+
+
+def test_an_interrupted_drain_goes_on(drain: Drain, stateful_executor: StatefulExecutor) -> None:
+    uids = [f"u{number}" for number in range(3 * PAGE)]
+    stateful_executor.batch_set_linked_pod_if_absent("n", uids, "s", GONE)
+    seen: list[DrainProgress] = []
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_the_first(progress: DrainProgress) -> None:
+        seen.append(progress)
+        raise Stop
+
+    with pytest.raises((Stop, podlink.InternalError)):
+        drain("n", "s", GONE, on_progress=stop_after_the_first)
+    assert seen[0].resume is not None
+    rest = drain("n", "s", GONE, resume=seen[0].resume)
+    assert seen[0].done + rest.done == len(uids)
+    assert rest.resume is None
+    assert stateful_executor.batch_get_linked_pod("n", uids, "s") == {}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ("n n", "s", 1),
+        ("n", "", 1),
+        ("n", "s", -1),
+        ("n", "s", True),
+        ("n", "s", 1, 1),
+        ("n", "s", 1, 2**31),
+    ],
+)
+def test_bad_arguments_are_refused(drain: Drain, bad: tuple[Any, ...]) -> None:
+    with pytest.raises(podlink.InvalidParameterError):
+        drain(*bad)
+
+
+@pytest.mark.parametrize("resume", ["", "5", "node x", 5, "a b 3"])
+def test_a_bad_place_to_resume_is_refused(drain: Drain, resume: Any) -> None:
+    with pytest.raises(podlink.InvalidParameterError, match="resume"):
+        drain("n", "s", 1, resume=resume)
+
+
+class Cluster:
+    """Answers the plan as nodes would, whose cursors count through a list of keys."""
+
+    def __init__(self, nodes: dict[str, list[str]]) -> None:
+        self.nodes = nodes
+        self.links = {uid: GONE for uids in nodes.values() for uid in uids}
+        self.asked: list[tuple[str | None, int]] = []
+
+    def follow(self, stop_after: int | None = None, resume: str | None = None) -> DrainProgress:
+        seen: list[DrainProgress] = []
+        plan = steps("n", "s", GONE, None, [*self.nodes], False, seen.append, resume)
+        answer: Any = None
+        while True:
+            try:
+                step = plan.send(answer)
+            except StopIteration as stop:
+                result: DrainProgress = stop.value
+                return result
+            if stop_after is not None and len(seen) == stop_after:
+                return seen[-1]
+            answer = self.answer(step)
+
+    def answer(self, step: Any) -> Any:
+        if isinstance(step, Scan):
+            cursor = step.call.wire[1]
+            self.asked.append((step.node, cursor))
+            uids = self.nodes[str(step.node)]
+            following = cursor + 2 if cursor + 2 < len(uids) else 0
+            return following, [f"sf:{{n:lk:{u}}}s".encode() for u in uids[cursor : cursor + 2]]
+        replies: list[Any] = []
+        for call in step:
+            if call.operation == "get_linked_pod":
+                pod = self.links.get(call.uid)
+                replies.append(None if pod is None else b"%d" % pod)
+            else:
+                replies.append(int(self.links.pop(call.uid, None) is not None))
+        return replies
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=4), st.integers(1, 12))
+def test_a_plan_over_nodes_may_be_interrupted_anywhere(sizes: list[int], pages: int) -> None:
+    nodes = {f"10.0.0.{i}:70": [f"{i}-{n}" for n in range(size)] for i, size in enumerate(sizes)}
+    cluster = Cluster(nodes)
+    total = sum(sizes)
+    first = cluster.follow(stop_after=pages)
+    done = first.done
+    if first.resume is not None:
+        done += cluster.follow(resume=first.resume).done
+    assert done == total
+    assert cluster.links == {}
+    assert len(cluster.asked) == len(set(cluster.asked)), "a page was asked for twice"
