@@ -1,13 +1,58 @@
-"""Hashes."""
+"""Hashes: fields and their values. What concerns the expiry of fields is in `hash_expiry`."""
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import wrong_type
+from fractions import Fraction
+from typing import Final
+
+from redis_emulator.commands.arguments import (
+    INT64_MAX,
+    INT64_MIN,
+    parse_integer,
+    wrong_type,
+)
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import HASH
-from redis_emulator.resp.types import RedisError, Reply
+from redis_emulator.commands.string import add_long_doubles, parse_long_double
+from redis_emulator.keyspace import GENERIC, HASH
+from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
+
+_NOT_AN_INTEGER: Final = "ERR hash value is not an integer"
+_NOT_A_FLOAT: Final = "ERR hash value is not a float"
+
+
+def lookup_hash(ctx: Session, key: bytes) -> Hash | None:
+    """The hash at ``key`` for reading, or None.
+
+    Raises:
+        RedisError: The key holds something else.
+    """
+    value = ctx.db.lookup(key)
+    if value is None or type(value) is Hash:
+        return value
+    raise wrong_type()
+
+
+def writable_hash(ctx: Session, key: bytes) -> Hash | None:
+    """The hash at ``key`` to be changed in place, or None.
+
+    Raises:
+        RedisError: The key holds something else.
+    """
+    value = ctx.db.writable(key)
+    if value is None or type(value) is Hash:
+        return value
+    raise wrong_type()
+
+
+def _made_hash(ctx: Session, key: bytes) -> Hash:
+    """The hash at ``key`` to be changed in place, made if there is none."""
+    value = writable_hash(ctx, key)
+    if value is None:
+        value = Hash()
+        ctx.db.set(key, value)
+    return value
 
 
 @command("hget")
@@ -33,21 +78,136 @@ def hset(ctx: Session, argv: list[bytes]) -> Reply:
     elif type(value) is not Hash:
         raise wrong_type()
     before = len(value)
+    if value.deadlines:
+        value.persist(argv[2::2])
     if len(argv) == 4:
         value[argv[2]] = argv[3]
     else:
         value.update(zip(argv[2::2], argv[3::2], strict=True))
     if value.compact:
-        _check_size(ctx, value, argv)
+        limit_listpack(ctx, value, argv[2:])
     db.changed(key, b"hset", HASH)
     return len(value) - before
 
 
-def _check_size(ctx: Session, value: Hash, argv: list[bytes]) -> None:
+def limit_listpack(ctx: Session, value: Hash, words: list[bytes]) -> None:
+    """Make ``value`` a hash table if what was put in is too much or too long for a listpack."""
     numbers = ctx.server.config.numbers
     longest = numbers["hash-max-listpack-value"]
     if len(value) > numbers["hash-max-listpack-entries"]:
         value.compact = False
-    for argument in argv[2:]:
-        if len(argument) > longest:
+    for word in words:
+        if len(word) > longest:
             value.compact = False
+
+
+@command("hmset")
+def hmset(ctx: Session, argv: list[bytes]) -> Reply:
+    if len(argv) % 2:
+        raise RedisError("ERR wrong number of arguments for 'hmset' command")
+    hset(ctx, argv)
+    return OK
+
+
+@command("hsetnx")
+def hsetnx(ctx: Session, argv: list[bytes]) -> Reply:
+    value = _made_hash(ctx, argv[1])
+    if argv[2] in value:
+        return 0
+    value[argv[2]] = argv[3]
+    limit_listpack(ctx, value, argv[2:])
+    ctx.db.changed(argv[1], b"hset", HASH)
+    return 1
+
+
+@command("hmget")
+def hmget(ctx: Session, argv: list[bytes]) -> Reply:
+    value = lookup_hash(ctx, argv[1])
+    if value is None:
+        return [None] * (len(argv) - 2)
+    return list(map(value.get, argv[2:]))
+
+
+@command("hgetall")
+def hgetall(ctx: Session, argv: list[bytes]) -> Reply:
+    return dict(lookup_hash(ctx, argv[1]) or {})
+
+
+@command("hkeys")
+def hkeys(ctx: Session, argv: list[bytes]) -> Reply:
+    return list(lookup_hash(ctx, argv[1]) or ())
+
+
+@command("hvals")
+def hvals(ctx: Session, argv: list[bytes]) -> Reply:
+    value = lookup_hash(ctx, argv[1])
+    return [] if value is None else list(value.values())
+
+
+@command("hlen")
+def hlen(ctx: Session, argv: list[bytes]) -> Reply:
+    return len(lookup_hash(ctx, argv[1]) or ())
+
+
+@command("hexists")
+def hexists(ctx: Session, argv: list[bytes]) -> Reply:
+    return 1 if argv[2] in (lookup_hash(ctx, argv[1]) or ()) else 0
+
+
+@command("hstrlen")
+def hstrlen(ctx: Session, argv: list[bytes]) -> Reply:
+    value = lookup_hash(ctx, argv[1])
+    return 0 if value is None else len(value.get(argv[2], b""))
+
+
+@command("hdel")
+def hdel(ctx: Session, argv: list[bytes]) -> Reply:
+    db, key = ctx.db, argv[1]
+    value = writable_hash(ctx, key)
+    if value is None:
+        return 0
+    gone = sum(map(value.discard, argv[2:]))
+    if gone:
+        db.changed(key, b"hdel", HASH)
+        remove_if_empty(ctx, key, value)
+    return gone
+
+
+def remove_if_empty(ctx: Session, key: bytes, value: Hash) -> None:
+    """Delete a hash whose last field is gone."""
+    if not value:
+        ctx.db.remove(key)
+        ctx.db.changed(key, b"del", GENERIC)
+
+
+@command("hincrby")
+def hincrby(ctx: Session, argv: list[bytes]) -> Reply:
+    amount = parse_integer(argv[3])
+    value = _made_hash(ctx, argv[1])
+    before = value.get(argv[2])
+    total = amount if before is None else parse_integer(before, _NOT_AN_INTEGER) + amount
+    if not INT64_MIN <= total <= INT64_MAX:
+        raise RedisError("ERR increment or decrement would overflow")
+    _put(ctx, argv[1], value, argv[2], b"%d" % total)
+    ctx.db.changed(argv[1], b"hincrby", HASH)
+    return total
+
+
+@command("hincrbyfloat")
+def hincrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
+    amount = parse_long_double(argv[3])
+    if amount is None:
+        raise RedisError("ERR value is NaN or Infinity")
+    value = _made_hash(ctx, argv[1])
+    before = value.get(argv[2])
+    base = Fraction(0) if before is None else parse_long_double(before, _NOT_A_FLOAT)
+    text = add_long_doubles(base, amount)
+    _put(ctx, argv[1], value, argv[2], text)
+    ctx.db.changed(argv[1], b"hincrbyfloat", HASH)
+    return text
+
+
+def _put(ctx: Session, key: bytes, value: Hash, field: bytes, content: bytes) -> None:
+    value[field] = content
+    if value.compact:
+        limit_listpack(ctx, value, [field, content])

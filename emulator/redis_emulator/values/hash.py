@@ -7,6 +7,8 @@ which one it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Hash(dict[bytes, bytes]):
     """Field → value, with optional expiry (milliseconds since the epoch) for single fields."""
@@ -33,6 +35,19 @@ class Hash(dict[bytes, bytes]):
         if self.deadlines is not None:
             self.deadlines.pop(field, None)
         return True
+
+    def persist(self, fields: Iterable[bytes]) -> int:
+        """Have ``fields`` never expire; how many of them would have expired.
+
+        In a listpack fields stand in the order in which they expire, those that never do last.
+        """
+        if not self.deadlines:
+            return 0
+        expiring = [field for field in fields if self.deadlines.pop(field, None) is not None]
+        if self.compact:
+            for field in expiring:
+                self[field] = self.pop(field)
+        return len(expiring)
 
     def next_deadline(self) -> int | None:
         """When the first field expires, or None."""

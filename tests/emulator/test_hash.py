@@ -1,0 +1,117 @@
+"""Hashes beside a real server; the expiry of fields is in test_hash_expiry."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.emulator.fuzz.test_fuzz import EventWatcher
+from tests.emulator.pair import Pair, unordered
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+
+
+@pytest.mark.servers(*ALL)
+def test_reading_and_writing(same: Pair) -> None:
+    watcher = EventWatcher(same)
+    for line in (
+        "HSET h a 1 b 2 c 3",
+        "HSET h a 9 d 4 d 5",
+        "HGETALL h",
+        "HKEYS h",
+        "HVALS h",
+        "HLEN h",
+        "HMGET h a x c a",
+        "HEXISTS h a",
+        "HEXISTS h x",
+        "HSTRLEN h a",
+        "HSTRLEN h x",
+        "HMSET h e 1 f 2",
+        "HSETNX h e 3",
+        "HSETNX h g 3",
+        "HSETNX new g 3",
+        "HDEL h b zz b",
+        "HDEL h zz",
+        "HGETALL h",
+        "HDEL h a c d e f g",
+        "EXISTS h",
+    ):
+        same(line)
+    real, emulated = watcher.collect()
+    assert emulated == real
+
+
+READS = ("HGETALL", "HKEYS", "HVALS", "HLEN", "HRANDFIELD")
+CALLS = (
+    *((name,) for name in READS),
+    *((name, "f") for name in ("HGET", "HMGET", "HEXISTS", "HSTRLEN", "HDEL")),
+    *((name, "f", "1") for name in ("HSET", "HMSET", "HSETNX", "HINCRBY", "HINCRBYFLOAT")),
+    ("HINCRBY", "f", "x"),
+    ("HINCRBYFLOAT", "f", "x"),
+    ("HSET", "f"),
+    ("HMSET", "f"),
+    ("HSET", "f", "1", "g"),
+    ("HMSET", "f", "1", "g"),
+    ("HSCAN", "0"),
+    ("HSCAN", "x"),
+    ("HSCAN", "0", "COUNT"),
+    ("HRANDFIELD", "1"),
+    ("HRANDFIELD", "x"),
+    ("HRANDFIELD", "1", "FOO"),
+    ("HRANDFIELD", "-1", "WITHVALUES"),
+)
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.parametrize("key", ("missing", "text"))
+def test_missing_and_wrong(same: Pair, key: str) -> None:
+    for name, *rest in CALLS:
+        same("SET", "text", "x")
+        same("DEL", "missing")
+        same(name, key, *rest)
+        same(name)
+        same(name, key, *rest, "more")
+        same("TYPE", key)
+
+
+@pytest.mark.servers(*ALL)
+def test_numbers(same: Pair) -> None:
+    numbers = ("0", "1", "-1", "1.5", " 1", "", "x", "1e400", "1e5000", "inf", "-inf", "nan", "007")
+    limits = ("9223372036854775807", "-9223372036854775808", "9223372036854775808", "0x1p3", "3.0e3")
+    for before in (*numbers, *limits):
+        for amount in (*numbers, *limits):
+            for name in ("HINCRBY", "HINCRBYFLOAT"):
+                same("HSET", "h", "f", before)
+                same(name, "h", "f", amount)
+                same("HGET", "h", "f")
+            same("OBJECT", "ENCODING", "h")
+
+
+@pytest.mark.servers(*ALL)
+def test_encodings(same: Pair) -> None:
+    long = "x" * 65
+    calls = [
+        ("HSET", "h", "f", long),
+        ("HSET", "h", long, "v"),
+        ("HSET", "h", "f", "x" * 64),
+        ("HSETNX", "h", "f", long),
+        ("HSETNX", "h", "kept", long),
+        ("HMSET", "h", "f", long),
+        ("HINCRBY", "h", long, "1"),
+        ("HINCRBYFLOAT", "h", long, "1"),
+        ("HINCRBYFLOAT", "h", "f", "1e70"),
+        ("HSET", "h", *("f", "v") * 600),
+        ("HSET", "h", *("f", "v") * 513),
+        ("HSET", "h", *("f", "v") * 512),
+        ("HMSET", "h", *("f", "v") * 513),
+        ("HSET", "h", *(f"f{i // 2}" for i in range(2 * 511))),
+        ("HSET", "h", *(f"f{i // 2}" for i in range(2 * 512))),
+        ("HSET", "new", *("f", "v") * 513),
+    ]
+    for call in calls:
+        same("DEL", "h", "new")
+        same("HSET", "h", "kept", "v")
+        same(*call)
+        same("OBJECT", "ENCODING", call[1])
+        same("HDEL", "h", long)
+        same("OBJECT", "ENCODING", "h")
+    assert unordered
