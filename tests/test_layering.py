@@ -26,7 +26,7 @@ MAY_IMPORT = {
 
 # From the top. A module may import its own layer and those below; one that is named nowhere fails.
 EMULATOR_LAYERS = [
-    {"", "cli", "emulator"},
+    {"", "cli", "emulator", "inspect", "transfer"},
     {"doors"},
     {"engine"},
     {"commands", "scripting"},
@@ -47,8 +47,8 @@ EMULATOR_LAYERS = [
     {"values", "resp", "rdb", "glob", "version"},
 ]
 # What podlink's sans-IO core may not know.
-PODLINK_CORE = {"keys", "models", "errors", "scripts", "operations", "calls"}
-PODLINK_SHELL = {"executor", "manager", "aio", "cli", "demo"}
+PODLINK_CORE = {"keys", "models", "errors", "scripts", "operations", "calls", "drain"}
+PODLINK_SHELL = {"executor", "manager", "aio", "cli", "demo", "draining"}
 
 
 class Imports(ast.NodeVisitor):

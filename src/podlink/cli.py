@@ -1,4 +1,4 @@
-"""The command line: ``podlink demo`` and ``podlink ping``.
+"""The command line: ``podlink demo``, ``podlink ping`` and ``podlink drain``.
 
 What a command does is in `podlink.demo` and in the managers; here are arguments, output and exit
 statuses.
@@ -6,7 +6,7 @@ statuses.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from podlink.errors import StatefulError
 from podlink.manager import RedisManager
@@ -65,7 +65,34 @@ def ping(
     typer.echo(f"{status.url}: {reached} answered in {latency:.1f} ms")
 
 
-def _fail(message: str) -> None:
+@app.command()
+def drain(
+    namespace: Annotated[str, typer.Argument(help="The namespace of the links.")],
+    service: Annotated[str, typer.Argument(help="The service of the pod.")],
+    pod: Annotated[int, typer.Argument(help="The pod that goes away.")],
+    url: Annotated[str, typer.Option(help="redis://, rediss:// or unix:// of the server.")],
+    to: Annotated[
+        int | None, typer.Option(help="Move the links to this pod instead of removing them.")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="Go on where an interrupted drain said it had come to.")
+    ] = None,
+) -> None:
+    """Remove or move every link to a pod, and say what was done.
+
+    Exit status 1 if something failed or links could not be changed.
+    """
+    from podlink.draining import run
+
+    try:
+        complete = run(Console(), url, namespace, service, pod, to=to, resume=resume)
+    except StatefulError as error:
+        _fail(f"podlink drain: {error}")
+    if not complete:
+        raise typer.Exit(1)
+
+
+def _fail(message: str) -> NoReturn:
     """Print one line and end with status 1."""
     typer.echo(" ".join(message.split()), err=True)
     raise typer.Exit(1)

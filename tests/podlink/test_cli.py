@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner, Result
 
+import podlink
 from podlink.cli import app
 from pytest_podlink import servers
 
@@ -110,3 +111,44 @@ def test_a_wrong_password_is_said_and_not_shown(server: servers.Server) -> None:
     assert result.exit_code == 1
     assert "REDIS_CONNECTION_ERROR" in result.output
     assert "wrong-one" not in result.output
+
+
+@pytest.fixture
+def links(server: servers.Server) -> Iterator[podlink.StatefulExecutor]:
+    """Thirty links to pod 3, three of them unlike the others."""
+    with server.client() as client, podlink.StatefulExecutor(server.url) as executor:
+        client.flushall()
+        uids = [f"u{number}" for number in range(30)]
+        executor.batch_set_linked_pod_if_absent("n", uids, "s", 3)
+        yield executor
+
+
+def test_drain_removes_links(server: servers.Server, links: podlink.StatefulExecutor) -> None:
+    result = run("drain", "n", "s", "3", "--url", server.url)
+    assert result.exit_code == 0, result.output
+    assert numbers(result.output, "found  ") == [30]
+    assert numbers(result.output, "removed") == [30]
+    assert links.get_linked_pod("n", "u1", "s") is None
+
+
+def test_drain_moves_links(server: servers.Server, links: podlink.StatefulExecutor) -> None:
+    result = run("drain", "n", "s", "3", "--to", "4", "--url", server.url)
+    assert result.exit_code == 0, result.output
+    assert numbers(result.output, "moved to pod 4") == [30]
+    assert links.get_linked_pod("n", "u1", "s") == 4
+
+
+def test_drain_says_what_failed(server: servers.Server, links: podlink.StatefulExecutor) -> None:
+    with server.client() as client:
+        client.set("sf:{n:lk:u7}", "no hash")
+    result = run("drain", "n", "s", "3", "--url", server.url)
+    assert result.exit_code == 1
+    assert numbers(result.output, "failed") == [1]
+    assert "failed: u7:" in result.output
+
+
+def test_drain_refuses_bad_arguments(server: servers.Server) -> None:
+    for arguments in (("n n", "s", "3"), ("n", "s", "3", "--to", "3")):
+        result = run("drain", *arguments, "--url", server.url)
+        assert result.exit_code == 1
+        assert "INVALID_PARAMETER" in result.output

@@ -1,0 +1,92 @@
+"""What ``podlink drain`` shows: how far the drain has come, and what it did.
+
+The drain itself is `podlink.drain`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from podlink.calls import RAW, Call
+from podlink.drain import DrainProgress
+from podlink.executor import StatefulExecutor
+
+
+def run(
+    console: Console,
+    url: str,
+    namespace: str,
+    service: str,
+    pod: int,
+    *,
+    to: int | None,
+    resume: str | None,
+) -> bool:
+    """Drain a pod on the Redis at ``url`` and print what happened.
+
+    Returns:
+        Whether every link that was found could be changed.
+
+    Raises:
+        StatefulError: the server cannot be reached, refuses, or an argument is wrong. Where to go
+            on has been printed then.
+    """
+    latest = DrainProgress()
+    started = time.perf_counter()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[found]} found, {task.fields[done]} done"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+    with StatefulExecutor(url) as executor, bar:
+        goal = "removing" if to is None else f"moving to pod {to}"
+        task = bar.add_task(
+            f"{service} pod {pod}: {goal}", total=_size(executor), found="0", done="0"
+        )
+
+        def show(progress: DrainProgress) -> None:
+            nonlocal latest
+            latest = progress
+            found, done = f"{progress.found:,}", f"{progress.done:,}"
+            bar.update(task, completed=progress.scanned, found=found, done=done)
+
+        try:
+            latest = executor.drain_pod(
+                namespace, service, pod, to, on_progress=show, resume=resume
+            )
+            bar.update(task, total=1, completed=1)
+        finally:
+            if latest.resume is not None:
+                console.print(f"interrupted; go on with --resume {latest.resume!r}")
+    _summarise(console, latest, time.perf_counter() - started, to)
+    return not latest.failed
+
+
+def _size(executor: StatefulExecutor) -> int:
+    """How many keys there are on all nodes."""
+
+    def size(call: Call[Any], reply: Any) -> int:
+        return int(reply)
+
+    call = Call("drain_pod", ("DBSIZE",), (b"",), size)
+    manager = executor.manager
+    return sum(int(manager.send_to(node, call, RAW)) for node in manager.nodes())
+
+
+def _summarise(console: Console, progress: DrainProgress, seconds: float, to: int | None) -> None:
+    table = Table("links", "", title_justify="left", show_header=False)
+    table.add_row("found", f"{progress.found:,}")
+    table.add_row("removed" if to is None else f"moved to pod {to}", f"{progress.done:,}")
+    table.add_row("linked elsewhere meanwhile", f"{progress.changed:,}")
+    table.add_row("failed", f"{progress.failed:,}")
+    table.add_row("per second", f"{progress.found / seconds:,.0f}")
+    console.print(table)
+    for uid, error in progress.failures:
+        console.print(f"failed: {uid}: {error}", markup=False)
