@@ -19,6 +19,7 @@ INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
 
 _INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
+_NOT_ZERO: Final = re.compile(rb"[+-]?(?:0[xX][0.]*[1-9a-fA-F]|[0.]*[1-9])").match
 _FLOAT: Final = re.compile(
     rb"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?"
     rb"|0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?"
@@ -65,17 +66,25 @@ def parse_float(raw: bytes, error: str = NOT_A_FLOAT) -> float:
     """A double as C's strtod reads it, without surrounding blanks; not a NaN.
 
     Raises:
-        RedisError: ``error``, when it is anything else.
+        RedisError: ``error``, when it is anything else, or too large or too small for a double.
     """
-    if not _FLOAT(raw):
+    value = read_double(raw)
+    if value is None:
         raise RedisError(error)
-    body = raw.lstrip(b"+-")
-    try:
-        if body[:2] in (b"0x", b"0X"):
-            return float.fromhex(raw.decode())
-        value = float(raw)
-    except OverflowError:
-        value = -math.inf if raw[:1] == b"-" else math.inf
-    if math.isinf(value) and body[:1] not in b"iI":
+    if (math.isinf(value) and raw.lstrip(b"+-")[:1] not in b"iI") or (
+        value == 0 and _NOT_ZERO(raw)
+    ):
         raise RedisError(error)
     return value
+
+
+def read_double(raw: bytes) -> float | None:
+    """What `parse_float` reads, but None for no number; too large is infinite, too small zero."""
+    if not _FLOAT(raw):
+        return None
+    try:
+        if b"x" in raw or b"X" in raw:
+            return float.fromhex(raw.decode())
+        return float(raw)
+    except OverflowError:
+        return -math.inf if raw[:1] == b"-" else math.inf

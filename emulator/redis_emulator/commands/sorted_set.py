@@ -1,0 +1,230 @@
+"""Sorted sets: members and scores. Ranges, set operations and commands that wait have modules of
+their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from redis_emulator.commands.arguments import (
+    NOT_A_FLOAT,
+    parse_float,
+    syntax_error,
+    wrong_type,
+)
+from redis_emulator.commands.registry import command
+from redis_emulator.keyspace import GENERIC, ZSET
+from redis_emulator.resp.double import Double17
+from redis_emulator.resp.types import Pairs, RedisError, Reply
+from redis_emulator.session import Session
+from redis_emulator.values.sorted_set import SortedSet
+
+_XX_AND_NX: Final = "ERR XX and NX options at the same time are not compatible"
+_GT_LT_NX: Final = "ERR GT, LT, and/or NX options at the same time are not compatible"
+_ONE_PAIR: Final = "ERR INCR option supports a single increment-element pair"
+_NAN: Final = "ERR resulting score is not a number (NaN)"
+_ZADD_WORDS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
+
+
+def lookup_sorted_set(ctx: Session, key: bytes) -> SortedSet | None:
+    """The sorted set at ``key`` for reading, or None.
+
+    Raises:
+        RedisError: The key holds something else.
+    """
+    value = ctx.db.lookup(key)
+    if value is None or type(value) is SortedSet:
+        return value
+    raise wrong_type()
+
+
+def writable_sorted_set(ctx: Session, key: bytes) -> SortedSet | None:
+    """The sorted set at ``key`` for changing in place, or None.
+
+    Raises:
+        RedisError: The key holds something else.
+    """
+    value = ctx.db.writable(key)
+    if value is None or type(value) is SortedSet:
+        return value
+    raise wrong_type()
+
+
+def parse_score(ctx: Session, raw: bytes, error: str = NOT_A_FLOAT) -> float:
+    """A score or an increment.
+
+    Raises:
+        RedisError: ``error``, when it is no number, or too small for a double.
+    """
+    score = parse_float(raw, error)
+    if (b"x" in raw or b"X" in raw) and ctx.server.version.flavour == "valkey":
+        raise RedisError(error)
+    return score
+
+
+def new_sorted_set(ctx: Session, count: int, longest: int) -> SortedSet:
+    """An empty sorted set, stored as suits ``count`` members of up to ``longest`` bytes."""
+    numbers = ctx.server.config.numbers
+    value = SortedSet()
+    value.compact = (
+        count <= numbers["zset-max-listpack-entries"]
+        and longest <= numbers["zset-max-listpack-value"]
+    )
+    return value
+
+
+def put_member(ctx: Session, value: SortedSet, member: bytes, score: float) -> None:
+    """Set a member's score in ``value``, which outgrows its listpack when it must."""
+    if value.compact:
+        numbers = ctx.server.config.numbers
+        grown = member not in value.scores and (
+            len(value.scores) >= numbers["zset-max-listpack-entries"]
+            or len(member) > numbers["zset-max-listpack-value"]
+        )
+        if grown:
+            value.compact = False
+        elif not score and ctx.server.version.compatible >= (7, 0, 0):
+            score = 0.0
+    value.put(member, score)
+
+
+def sorted_set_of(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> SortedSet:
+    """A sorted set of these members and scores, stored as the finished set needs it."""
+    value = SortedSet()
+    value.scores = dict(pairs)
+    longest = max(map(len, value.scores), default=0)
+    value.compact = new_sorted_set(ctx, len(value.scores), longest).compact
+    return value
+
+
+def remove_if_empty(ctx: Session, key: bytes, value: SortedSet) -> None:
+    """Delete a key whose last member has gone."""
+    if not value.scores:
+        ctx.db.remove(key)
+        ctx.db.changed(key, b"del", GENERIC)
+
+
+def score_reply(ctx: Session, score: float) -> float:
+    """A score as this server shows it."""
+    return score if ctx.server.version.compatible >= (7, 2, 0) else Double17(score)
+
+
+def pairs_reply(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> Pairs:
+    """Members with scores: one flat array in RESP2, an array of pairs in RESP3."""
+    if ctx.server.version.compatible >= (7, 2, 0):
+        return Pairs([list(pair) for pair in pairs])
+    return Pairs([[member, Double17(score)] for member, score in pairs])
+
+
+@command("zadd")
+def zadd(ctx: Session, argv: list[bytes]) -> Reply:
+    words, place = _zadd_options(argv)
+    incr = b"INCR" in words
+    count, odd = divmod(len(argv) - place, 2)
+    if odd or not count:
+        raise syntax_error()
+    if b"NX" in words and b"XX" in words:
+        raise RedisError(_XX_AND_NX)
+    if len(words & {b"GT", b"LT", b"NX"}) > 1:
+        raise RedisError(_GT_LT_NX)
+    if incr and count > 1:
+        raise RedisError(_ONE_PAIR)
+    scores = [parse_score(ctx, raw) for raw in argv[place::2]]
+    members = argv[place + 1 :: 2]
+    key = argv[1]
+    value = writable_sorted_set(ctx, key)
+    if value is None:
+        if b"XX" in words:
+            return None if incr else 0
+        value = _fresh(ctx, members)
+        ctx.db.set(key, value)
+    added = updated = processed = 0
+    score = 0.0
+    for score, member in zip(scores, members, strict=True):
+        before = value.scores.get(member)
+        if before is None:
+            if b"XX" in words:
+                continue
+            put_member(ctx, value, member, score)
+            added += 1
+        else:
+            if words and b"NX" in words:
+                continue
+            if incr:
+                score += before
+                if score != score:
+                    raise RedisError(_NAN)
+            if words and _is_worse(words, score, before):
+                continue
+            if score != before:
+                put_member(ctx, value, member, score)
+                updated += 1
+        processed += 1
+    if added or updated:
+        ctx.db.changed(key, b"zincr" if incr else b"zadd", ZSET)
+    if incr:
+        return score_reply(ctx, score) if processed else None
+    return added + updated if b"CH" in words else added
+
+
+def _zadd_options(argv: list[bytes]) -> tuple[frozenset[bytes], int]:
+    place = 2
+    while place < len(argv) and argv[place].upper() in _ZADD_WORDS:
+        place += 1
+    return frozenset(map(bytes.upper, argv[2:place])), place
+
+
+def _is_worse(words: frozenset[bytes], score: float, before: float) -> bool:
+    return (b"GT" in words and score <= before) or (b"LT" in words and score >= before)
+
+
+def _fresh(ctx: Session, members: list[bytes]) -> SortedSet:
+    """The sorted set that ZADD starts with: lately its size is guessed from the arguments."""
+    if ctx.server.version.compatible >= (7, 2, 0):
+        return new_sorted_set(ctx, len(members), max(map(len, members)))
+    few = min(1, ctx.server.config.numbers["zset-max-listpack-entries"])
+    return new_sorted_set(ctx, 1 - few, len(members[0]))
+
+
+@command("zincrby")
+def zincrby(ctx: Session, argv: list[bytes]) -> Reply:
+    return zadd(ctx, [argv[0], argv[1], b"INCR", argv[2], argv[3]])
+
+
+@command("zscore")
+def zscore(ctx: Session, argv: list[bytes]) -> Reply:
+    value = lookup_sorted_set(ctx, argv[1])
+    if value is None:
+        return None
+    score = value.scores.get(argv[2])
+    return None if score is None else score_reply(ctx, score)
+
+
+@command("zmscore")
+def zmscore(ctx: Session, argv: list[bytes]) -> Reply:
+    value = lookup_sorted_set(ctx, argv[1])
+    scores = {} if value is None else value.scores
+    return [score_reply(ctx, scores[m]) if m in scores else None for m in argv[2:]]
+
+
+@command("zcard")
+def zcard(ctx: Session, argv: list[bytes]) -> Reply:
+    value = lookup_sorted_set(ctx, argv[1])
+    return 0 if value is None else len(value.scores)
+
+
+@command("zrem")
+def zrem(ctx: Session, argv: list[bytes]) -> Reply:
+    key = argv[1]
+    value = writable_sorted_set(ctx, key)
+    if value is None:
+        return 0
+    count = 0
+    for member in argv[2:]:
+        count += value.discard(member)
+        if not value.scores:
+            break
+    if count:
+        ctx.db.changed(key, b"zrem", ZSET)
+        remove_if_empty(ctx, key, value)
+    return count

@@ -1,0 +1,296 @@
+"""Ranges of sorted sets by rank, score and member: reading, counting, storing and removing them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from redis_emulator.commands.arguments import parse_integer, read_double, syntax_error
+from redis_emulator.commands.registry import command
+from redis_emulator.commands.sorted_set import (
+    lookup_sorted_set,
+    new_sorted_set,
+    pairs_reply,
+    put_member,
+    remove_if_empty,
+    writable_sorted_set,
+)
+from redis_emulator.keyspace import GENERIC, ZSET
+from redis_emulator.resp.types import NULL_ARRAY, RedisError, Reply
+from redis_emulator.session import Session
+from redis_emulator.values.sorted_set import HIGHEST, LOWEST, Item, LexBound, ScoreBound, SortedSet
+
+_NOT_A_SCORE: Final = "ERR min or max is not a float"
+_NOT_LEX: Final = "ERR min or max not valid string range item"
+_LIMIT_NEEDS: Final = (
+    "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+)
+_NO_SCORES_BYLEX: Final = "ERR syntax error, WITHSCORES not supported in combination with BYLEX"
+
+
+_SPACE: Final = b" \t\n\v\f\r"
+
+
+class _Request:
+    """What ZRANGE and its relatives are told.
+
+    Attributes:
+        by: ``b"RANK"``, ``b"SCORE"`` or ``b"LEX"``.
+        reverse: From the highest down; the ends are then given highest first.
+        with_scores: Scores are wanted too.
+    """
+
+    __slots__ = ("_count", "_high", "_low", "_offset", "by", "reverse", "with_scores")
+
+    def __init__(
+        self,
+        ctx: Session,
+        argv: list[bytes],
+        first: int,
+        by: bytes | None = None,
+        reverse: bool | None = None,
+    ) -> None:
+        self.with_scores = False
+        self._offset, self._count = 0, -1
+        storing = first == 3
+        place = first + 2
+        while place < len(argv):
+            word = argv[place].upper()
+            if word == b"WITHSCORES" and not storing:
+                self.with_scores = True
+            elif word == b"LIMIT" and place + 2 < len(argv):
+                self._offset = parse_integer(argv[place + 1])
+                self._count = parse_integer(argv[place + 2])
+                place += 2
+            elif word == b"REV" and reverse is None:
+                reverse = True
+            elif word in (b"BYLEX", b"BYSCORE") and by is None:
+                by = word[2:]
+            else:
+                raise syntax_error()
+            place += 1
+        self.by = by or b"RANK"
+        self.reverse = bool(reverse)
+        if self._count != -1 and self.by == b"RANK":
+            raise RedisError(_LIMIT_NEEDS)
+        if self.with_scores and self.by == b"LEX":
+            raise RedisError(_NO_SCORES_BYLEX)
+        self._low: Any
+        self._high: Any
+        low, high = argv[first], argv[first + 1]
+        if self.reverse and self.by != b"RANK":
+            low, high = high, low
+        if self.by == b"RANK":
+            self._low, self._high = parse_integer(low), parse_integer(high)
+        elif self.by == b"SCORE":
+            self._low, self._high = score_bounds(ctx, low, high)
+        else:
+            self._low, self._high = lex_bounds(low, high)
+
+    def items(self, value: SortedSet) -> list[Item]:
+        """What of ``value`` was asked for, in the order asked for."""
+        order = value.order()
+        if self.by == b"RANK":
+            start, stop = rank_range(self._low, self._high, len(order))
+            if self.reverse:
+                start, stop = len(order) - stop, len(order) - start
+            return list(order.islice(start, stop, self.reverse))
+        if self.by == b"SCORE":
+            start, stop = value.score_range(self._low, self._high)
+        else:
+            start, stop = value.lex_range(self._low, self._high, reverse=self.reverse)
+        if self._offset < 0:
+            return []
+        if self.reverse:
+            stop -= self._offset
+            start = start if self._count < 0 else max(start, stop - self._count)
+        else:
+            start += self._offset
+            stop = stop if self._count < 0 else min(stop, start + self._count)
+        return list(order.islice(start, stop, self.reverse)) if start < stop else []
+
+
+def rank_range(start: int, end: int, length: int) -> tuple[int, int]:
+    """Ranks as given, the last included and negative ones from the end, as a slice."""
+    start = max(0, start + length) if start < 0 else start
+    end = end + length if end < 0 else end
+    return (start, min(end + 1, length)) if start <= end and start < length else (0, 0)
+
+
+def score_bounds(ctx: Session, low: bytes, high: bytes) -> tuple[ScoreBound, ScoreBound]:
+    """The two ends of a range of scores, each ``(`` in front when it is not included.
+
+    Raises:
+        RedisError: One is not a number.
+    """
+    return _score_bound(ctx, low), _score_bound(ctx, high)
+
+
+def _score_bound(ctx: Session, raw: bytes) -> ScoreBound:
+    """The server reads these more loosely than scores: up to a zero byte, and nothing is zero."""
+    exclusive = raw[:1] == b"("
+    text = raw[exclusive:].split(b"\0", 1)[0]
+    if ctx.server.version.number < (8, 0, 0):
+        text = text.lstrip(_SPACE)
+    elif b"x" in text or b"X" in text:
+        raise RedisError(_NOT_A_SCORE)
+    value = read_double(text) if text else 0.0
+    if value is None:
+        raise RedisError(_NOT_A_SCORE)
+    return ScoreBound(value, exclusive)
+
+
+def lex_bounds(low: bytes, high: bytes) -> tuple[LexBound, LexBound]:
+    """The two ends of a range of members: ``-``, ``+``, or ``[`` or ``(`` and a member.
+
+    Raises:
+        RedisError: One is none of these.
+    """
+    return _lex_bound(low), _lex_bound(high)
+
+
+def _lex_bound(raw: bytes) -> LexBound:
+    if raw == b"-":
+        return LOWEST
+    if raw == b"+":
+        return HIGHEST
+    if raw[:1] not in (b"[", b"("):
+        raise RedisError(_NOT_LEX)
+    return LexBound(raw[1:], raw[:1] == b"(")
+
+
+@command("zrange")
+def zrange(ctx: Session, argv: list[bytes]) -> Reply:
+    return _range(ctx, argv, _Request(ctx, argv, 2))
+
+
+@command("zrevrange")
+def zrevrange(ctx: Session, argv: list[bytes]) -> Reply:
+    return _range(ctx, argv, _Request(ctx, argv, 2, b"RANK", True))
+
+
+@command("zrangebyscore")
+def zrangebyscore(ctx: Session, argv: list[bytes]) -> Reply:
+    return _range(ctx, argv, _Request(ctx, argv, 2, b"SCORE", False))
+
+
+@command("zrevrangebyscore")
+def zrevrangebyscore(ctx: Session, argv: list[bytes]) -> Reply:
+    return _range(ctx, argv, _Request(ctx, argv, 2, b"SCORE", True))
+
+
+@command("zrangebylex")
+def zrangebylex(ctx: Session, argv: list[bytes]) -> Reply:
+    return _range(ctx, argv, _Request(ctx, argv, 2, b"LEX", False))
+
+
+@command("zrevrangebylex")
+def zrevrangebylex(ctx: Session, argv: list[bytes]) -> Reply:
+    return _range(ctx, argv, _Request(ctx, argv, 2, b"LEX", True))
+
+
+def _range(ctx: Session, argv: list[bytes], request: _Request) -> Reply:
+    value = lookup_sorted_set(ctx, argv[1])
+    if value is None:
+        return []
+    items = request.items(value)
+    if request.with_scores:
+        return pairs_reply(ctx, [(member, score) for score, member in items])
+    return [member for _, member in items]
+
+
+@command("zrangestore")
+def zrangestore(ctx: Session, argv: list[bytes]) -> Reply:
+    db, target = ctx.db, argv[1]
+    request = _Request(ctx, argv, 3)
+    value = lookup_sorted_set(ctx, argv[2])
+    items = [] if value is None else request.items(value)
+    if not items:
+        if db.remove(target):
+            db.changed(target, b"del", GENERIC)
+        return 0
+    stored = new_sorted_set(ctx, len(items) if request.by == b"RANK" else 0, 0)
+    for score, member in items:
+        put_member(ctx, stored, member, score)
+    db.set(target, stored)
+    db.changed(target, b"zrangestore", ZSET)
+    return len(items)
+
+
+@command("zcount")
+def zcount(ctx: Session, argv: list[bytes]) -> Reply:
+    low, high = score_bounds(ctx, argv[2], argv[3])
+    value = lookup_sorted_set(ctx, argv[1])
+    if value is None:
+        return 0
+    start, stop = value.score_range(low, high)
+    return stop - start
+
+
+@command("zlexcount")
+def zlexcount(ctx: Session, argv: list[bytes]) -> Reply:
+    low, high = lex_bounds(argv[2], argv[3])
+    value = lookup_sorted_set(ctx, argv[1])
+    if value is None:
+        return 0
+    start, stop = value.lex_range(low, high)
+    return stop - start
+
+
+@command("zrank")
+def zrank(ctx: Session, argv: list[bytes]) -> Reply:
+    return _rank(ctx, argv, reverse=False)
+
+
+@command("zrevrank")
+def zrevrank(ctx: Session, argv: list[bytes]) -> Reply:
+    return _rank(ctx, argv, reverse=True)
+
+
+def _rank(ctx: Session, argv: list[bytes], *, reverse: bool) -> Reply:
+    with_score = len(argv) > 3
+    if with_score and ctx.server.version.compatible < (7, 2, 0):
+        name = argv[0].decode().lower()
+        raise RedisError(f"ERR wrong number of arguments for '{name}' command")
+    if len(argv) > 4:
+        name = argv[0].decode().lower()
+        raise RedisError(f"ERR wrong number of arguments for '{name}' command")
+    if with_score and argv[3].upper() != b"WITHSCORE":
+        raise syntax_error()
+    value = lookup_sorted_set(ctx, argv[1])
+    rank = None if value is None else value.rank(argv[2])
+    if value is None or rank is None:
+        return NULL_ARRAY if with_score else None
+    if reverse:
+        rank = len(value.scores) - 1 - rank
+    return [rank, value.scores[argv[2]]] if with_score else rank
+
+
+@command("zremrangebyrank")
+def zremrangebyrank(ctx: Session, argv: list[bytes]) -> Reply:
+    start, end = parse_integer(argv[2]), parse_integer(argv[3])
+    value = writable_sorted_set(ctx, argv[1])
+    if value is None:
+        return 0
+    return _cut(ctx, argv, value, rank_range(start, end, len(value.scores)))
+
+
+@command("zremrangebyscore")
+def zremrangebyscore(ctx: Session, argv: list[bytes]) -> Reply:
+    low, high = score_bounds(ctx, argv[2], argv[3])
+    value = writable_sorted_set(ctx, argv[1])
+    return 0 if value is None else _cut(ctx, argv, value, value.score_range(low, high))
+
+
+@command("zremrangebylex")
+def zremrangebylex(ctx: Session, argv: list[bytes]) -> Reply:
+    low, high = lex_bounds(argv[2], argv[3])
+    value = writable_sorted_set(ctx, argv[1])
+    return 0 if value is None else _cut(ctx, argv, value, value.lex_range(low, high))
+
+
+def _cut(ctx: Session, argv: list[bytes], value: SortedSet, ranks: tuple[int, int]) -> int:
+    gone = value.cut(*ranks)
+    if gone:
+        ctx.db.changed(argv[1], argv[0].lower(), ZSET)
+        remove_if_empty(ctx, argv[1], value)
+    return len(gone)
