@@ -48,6 +48,7 @@ class Database:
         "index",
         "journal",
         "order",
+        "scans",
         "server",
         "watchers",
     )
@@ -62,6 +63,7 @@ class Database:
         self.watchers: dict[bytes, set[Session]] = {}
         self.journal: Journal | None = None
         self.order: SortedDict[int, dict[bytes, None]] | None = None
+        self.scans: dict[bytes, object] = {}
 
     def lookup(self, key: bytes) -> object | None:
         """The value at ``key`` for reading, or None. Counts a hit or miss and the access."""
@@ -143,6 +145,7 @@ class Database:
         self.access.clear()
         self.hash_deadlines = {}
         self.order = None
+        self.scans = {}
         self._touch_observed(gone)
         return count
 
@@ -202,8 +205,10 @@ class Database:
         value = self.writable(key)
         assert type(value) is Hash
         expired = value.drop_expired(now)
-        self.server.expired_fields += len(expired)
         self.schedule_fields(key, value.next_deadline())
+        if not expired:
+            return
+        self.server.expired_fields += len(expired)
         self.changed(key, b"hexpired", HASH)
         if not value:
             self.remove(key)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
+from redis_emulator import RedisEmulator
 from tests.emulator.fuzz.test_fuzz import EventWatcher
 from tests.emulator.pair import Pair, unordered
 
@@ -76,7 +79,13 @@ def test_missing_and_wrong(same: Pair, key: str) -> None:
 @pytest.mark.servers(*ALL)
 def test_numbers(same: Pair) -> None:
     numbers = ("0", "1", "-1", "1.5", " 1", "", "x", "1e400", "1e5000", "inf", "-inf", "nan", "007")
-    limits = ("9223372036854775807", "-9223372036854775808", "9223372036854775808", "0x1p3", "3.0e3")
+    limits = (
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "0x1p3",
+        "3.0e3",
+    )
     for before in (*numbers, *limits):
         for amount in (*numbers, *limits):
             for name in ("HINCRBY", "HINCRBYFLOAT"):
@@ -115,3 +124,62 @@ def test_encodings(same: Pair) -> None:
         same("HDEL", "h", long)
         same("OBJECT", "ENCODING", "h")
     assert unordered
+
+
+@pytest.mark.servers(*ALL)
+def test_scanning_a_small_hash(same: Pair) -> None:
+    same("HSET", "h", *"a 1 ab 2 b 3 c 4".split())
+    for options in (
+        (),
+        ("COUNT", "1"),
+        ("MATCH", "a*"),
+        ("MATCH", "*", "COUNT", "2"),
+        ("COUNT", "0"),
+        ("COUNT", "x"),
+        ("NOVALUES",),
+        ("NOVALUES", "MATCH", "a*"),
+        ("MATCH", "ab", "novalues"),
+        ("TYPE", "hash"),
+        ("FOO",),
+        ("MATCH",),
+    ):
+        for cursor in ("0", "5", "x", "-1", "18446744073709551616"):
+            same("HSCAN", "h", cursor, *options)
+            same("HSCAN", "missing", cursor, *options)
+
+
+def test_scanning_a_large_hash_under_change() -> None:
+    client = RedisEmulator(seed=1).client()
+    client.hset("h", mapping={f"kept:{i}": i for i in range(2_000)})
+    client.hset("h", mapping={f"gone:{i}": i for i in range(2_000)})
+    seen: list[bytes] = []
+    cursor = 0
+    for step in itertools.count():
+        cursor, found = client.hscan("h", cursor, count=50)
+        seen += found
+        client.hdel("h", *(f"gone:{i}" for i in range(step * 20, step * 20 + 20)))
+        client.hset("h", f"new:{step}", "x")
+        if not cursor:
+            break
+    assert len(seen) == len(set(seen))
+    assert {name for name in seen if name.startswith(b"kept")} == {
+        b"kept:%d" % i for i in range(2_000)
+    }
+
+
+@pytest.mark.servers(*ALL)
+def test_scanning_a_large_hash(same: Pair) -> None:
+    same("HSET", "h", *(f"f{i // 2}" for i in range(3000)))
+    for connection in same.emulated, same.real:
+        for options in ((), ("COUNT", "100"), ("MATCH", "f*9*")):
+            cursor, seen = "0", []
+            while True:
+                _, ((_, following), (_, items)) = connection("HSCAN", "h", cursor, *options)
+                seen += [item[1] for item in items]
+                cursor = following.decode()
+                if cursor == "0":
+                    break
+            fields = [
+                f"f{i}".encode() for i in range(1500) if "MATCH" not in options or "9" in str(i)
+            ]
+            assert sorted(seen) == sorted(fields * 2)

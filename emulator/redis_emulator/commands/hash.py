@@ -12,6 +12,7 @@ from redis_emulator.commands.arguments import (
     wrong_type,
 )
 from redis_emulator.commands.registry import command
+from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
 from redis_emulator.commands.string import add_long_doubles, parse_long_double
 from redis_emulator.keyspace import GENERIC, HASH
 from redis_emulator.resp.types import OK, RedisError, Reply
@@ -211,3 +212,17 @@ def _put(ctx: Session, key: bytes, value: Hash, field: bytes, content: bytes) ->
     value[field] = content
     if value.compact:
         limit_listpack(ctx, value, [field, content])
+
+
+@command("hscan")
+def hscan(ctx: Session, argv: list[bytes]) -> Reply:
+    cursor = parse_cursor(ctx, argv[2])
+    value = lookup_hash(ctx, argv[1])
+    if value is None:
+        return [b"0", []]
+    options = parse_options(ctx, argv, 3)
+    following, fields = scan_members(ctx, argv[1], value, cursor, options, whole=value.compact)
+    found = fields
+    if options.values:
+        found = [word for field in fields for word in (field, value[field])]
+    return [b"%d" % following, found]

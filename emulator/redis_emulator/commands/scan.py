@@ -3,18 +3,24 @@
 The cursor is a position in the order that `Database.scan_order` keeps: a key's place depends on its
 name alone. So what is there from the first call of an iteration to the last is returned, once,
 whatever else comes and goes in between.
+
+The members of a large value are scanned by the same positions (`scan_members`). Their order is
+worked out when an iteration starts and kept until it ends; what has gone meanwhile is skipped, and
+what has come need not be returned.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import islice
 
 from redis_emulator.commands.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
+from redis_emulator.keyspace import scan_position
 from redis_emulator.resp.types import RedisError, Reply, quote
 from redis_emulator.session import Session
 from redis_emulator.values.kinds import type_name
@@ -116,3 +122,70 @@ def scan(ctx: Session, argv: list[bytes]) -> Reply:
         data = ctx.db.data
         names = [name for name in names if type_name(data[name]) == options.type]
     return [b"%d" % following, names]
+
+
+@dataclass(slots=True)
+class MemberOrder:
+    """The members of one value by scan position, as they were when an iteration began."""
+
+    of: Collection[bytes]
+    positions: list[int]
+    members: list[bytes]
+
+
+_KEPT_ORDERS = 16
+
+
+def scan_members(
+    ctx: Session,
+    key: bytes,
+    members: Collection[bytes],
+    cursor: int,
+    options: ScanOptions,
+    *,
+    whole: bool,
+) -> tuple[int, list[bytes]]:
+    """One step of HSCAN, SSCAN or ZSCAN.
+
+    Args:
+        ctx: The client.
+        key: Where the value is stored.
+        members: What to scan: the value itself, or always the same object inside it.
+        cursor: Where to go on.
+        options: COUNT and MATCH.
+        whole: Whether the encoding is one that is returned in one go, in its own order.
+
+    Returns:
+        The next cursor, 0 at the end, and the members.
+    """
+    if whole:
+        following, found = 0, list(members)
+    else:
+        order = _member_order(ctx, key, members, afresh=cursor == 0)
+        positions = order.positions
+        begin = bisect_left(positions, cursor)
+        end = min(begin + options.count, len(positions))
+        while begin < end < len(positions) and positions[end] == positions[end - 1]:
+            end += 1
+        following = positions[end] if end < len(positions) else 0
+        found = [member for member in order.members[begin:end] if member in members]
+        if not following:
+            ctx.db.scans.pop(key, None)
+    if options.match is not None:
+        found = list(filter(options.match, found))
+    return following, found
+
+
+def _member_order(
+    ctx: Session, key: bytes, members: Collection[bytes], afresh: bool
+) -> MemberOrder:
+    scans = ctx.db.scans
+    order = scans.get(key)
+    if not afresh and type(order) is MemberOrder and order.of is members:
+        return order
+    placed = sorted((scan_position(member), member) for member in members)
+    order = MemberOrder(members, [at for at, _ in placed], [member for _, member in placed])
+    if len(scans) >= _KEPT_ORDERS and key not in scans:
+        del scans[next(iter(scans))]
+    scans[key] = order
+    return order
