@@ -1,0 +1,410 @@
+"""A list: nodes of elements, divided as the server divides them.
+
+A small list is one listpack. One that outgrows ``list-max-listpack-size`` becomes a quicklist: a
+chain of listpacks, its nodes, each kept within that limit; an element too large for any node has
+one of its own, a plain node. What OBJECT ENCODING says of a list that has shrunk depends on whether
+one node is left, and so on where the borders of the nodes are. They are therefore kept here just as
+the server draws them, by the sizes that its packed form would have. The division also makes
+everything fast: an element is found by skipping whole nodes, and a change moves one node's
+elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from redis_emulator.values.stream import packed_size
+
+_FRAME: Final = 7
+"""Bytes of an empty listpack."""
+_OVERHEAD: Final = 8
+"""What the server reckons for the frame of an element before it has packed it."""
+_SAFE_BYTES: Final = 8192
+_NODE_BYTES: Final = (4096, 8192, 16384, 32768, 65536)
+_NO_LIMIT: Final = 1 << 62
+_MOST_PER_NODE: Final = 32767
+
+
+def _limits(fill: int) -> tuple[int, int]:
+    """The most bytes and elements a node may have under a ``list-max-listpack-size``."""
+    if fill < 0:
+        return _NODE_BYTES[min(-fill, 5) - 1], _NO_LIMIT
+    return _SAFE_BYTES, max(fill, 1)
+
+
+class Node:
+    """A listpack of elements and its size in bytes, or one large element as it is (``plain``)."""
+
+    __slots__ = ("items", "plain", "size")
+
+    def __init__(self, items: list[bytes], size: int, *, plain: bool = False) -> None:
+        self.items = items
+        self.size = size
+        self.plain = plain
+
+    def delete(self, start: int, stop: int) -> None:
+        """Take out the elements from ``start`` up to, but not including, ``stop``."""
+        self.size -= sum(map(packed_size, self.items[start:stop]))
+        del self.items[start:stop]
+
+    def __copy__(self) -> Node:
+        return Node(list(self.items), self.size, plain=self.plain)
+
+
+def _pack(items: list[bytes]) -> Node:
+    return Node(items, _FRAME + sum(map(packed_size, items)))
+
+
+class List:
+    """Elements in order.
+
+    Attributes:
+        nodes: The elements; a listpack has exactly one node, a quicklist has no empty ones.
+        fill: None for a listpack; a quicklist's limit for its nodes, which stays what was
+            configured when it became one.
+    """
+
+    __slots__ = ("_length", "fill", "max_bytes", "max_count", "nodes")
+
+    kind = b"list"
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = [Node([], _FRAME)]
+        self._length = 0
+        self.fill: int | None = None
+        self.max_bytes = self.max_count = 0
+
+    @classmethod
+    def of(cls, elements: Iterable[bytes], fill: int) -> List:
+        """A list as SORT stores it and an RDB file without nodes makes it: pushed as a quicklist,
+        then packed if it is small.
+        """
+        made = cls()
+        made._unpack(fill)
+        for element in elements:
+            made._push(element, left=False)
+        made.settle(fill)
+        return made
+
+    @classmethod
+    def of_nodes(cls, nodes: Iterable[bytes | list[bytes]], fill: int) -> List:
+        """A list with given nodes, of which one that is bytes is plain."""
+        made = cls()
+        made._unpack(fill)
+        for node in nodes:
+            if isinstance(node, bytes):
+                made.nodes.append(Node([node], len(node), plain=True))
+            elif node:
+                made.nodes.append(_pack(node))
+        made._length = sum(len(node.items) for node in made.nodes)
+        made.settle(fill)
+        return made
+
+    @property
+    def encoding(self) -> bytes:
+        """``listpack`` or ``quicklist``."""
+        return b"listpack" if self.fill is None else b"quicklist"
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        for node in self.nodes:
+            yield from node.items
+
+    def __copy__(self) -> List:
+        twin = List()
+        twin.nodes = [node.__copy__() for node in self.nodes]
+        twin._length, twin.fill = self._length, self.fill
+        twin.max_bytes, twin.max_count = self.max_bytes, self.max_count
+        return twin
+
+    def grow(self, added: Sequence[bytes], fill: int, *, uncounted: bool = False) -> None:
+        """Become a quicklist if ``added`` elements would be too much for a listpack.
+
+        Args:
+            added: What is going to be stored.
+            fill: The configured ``list-max-listpack-size``.
+            uncounted: The server holds them as numbers, whose bytes it does not reckon.
+        """
+        if self.fill is not None:
+            return
+        max_bytes, max_count = _limits(fill)
+        size = self.nodes[0].size
+        if not uncounted:
+            size += len(added[0]) if len(added) == 1 else sum(map(len, added))
+        if size > max_bytes or self._length + len(added) > max_count:
+            self._unpack(fill)
+
+    def shrink(self, fill: int) -> None:
+        """Become a listpack if what is left is one node of half the limit at most."""
+        if self.fill is not None:
+            self._pack_within(fill, 2)
+
+    def settle(self, fill: int) -> None:
+        """Take the encoding that suits the present content."""
+        if self.fill is None:
+            self.grow((), fill)
+        else:
+            self._pack_within(fill, 1)
+
+    def _unpack(self, fill: int) -> None:
+        self.fill = max(-5, min(fill, _MOST_PER_NODE))
+        self.max_bytes, self.max_count = _limits(self.fill)
+        if not self._length:
+            self.nodes = []
+
+    def _pack_within(self, fill: int, share: int) -> None:
+        if len(self.nodes) != 1 or self.nodes[0].plain:
+            return
+        max_bytes, max_count = _limits(fill)
+        if fill < 0:
+            fits = self.nodes[0].size <= max_bytes // share
+        else:
+            fits = self._length <= max_count // share
+        if fits:
+            self.fill = None
+
+    def push(self, elements: Sequence[bytes], fill: int, *, left: bool) -> None:
+        """Add elements one by one at an end."""
+        if self.fill is None:
+            self.grow(elements, fill)
+        self.push_grown(elements, left=left)
+
+    def push_grown(self, elements: Sequence[bytes], *, left: bool) -> None:
+        """Add elements one by one at an end, after `grow` has seen to the encoding."""
+        if self.fill is not None:
+            for element in elements:
+                self._push(element, left=left)
+            return
+        node = self.nodes[0]
+        if left:
+            node.items[:0] = elements[::-1]
+        else:
+            node.items += elements
+        for element in elements:
+            node.size += packed_size(element)
+        self._length += len(elements)
+
+    def _push(self, element: bytes, *, left: bool) -> None:
+        nodes = self.nodes
+        self._length += 1
+        node = nodes[0 if left else -1] if nodes else None
+        if self._takes(node, element):
+            assert node is not None
+            node.items.insert(0 if left else len(node.items), element)
+            node.size += packed_size(element)
+        else:
+            nodes.insert(0 if left else len(nodes), self._node_of(element))
+
+    def _is_large(self, element: bytes) -> bool:
+        return len(element) > self.max_bytes
+
+    def _node_of(self, element: bytes) -> Node:
+        if self._is_large(element):
+            return Node([element], len(element), plain=True)
+        return _pack([element])
+
+    def _takes(self, node: Node | None, element: bytes) -> bool:
+        """Whether there is such a node and it has room for one more element."""
+        return (
+            node is not None
+            and not node.plain
+            and len(element) <= self.max_bytes
+            and node.size + len(element) + _OVERHEAD <= self.max_bytes
+            and len(node.items) < self.max_count
+        )
+
+    def pop(self, *, left: bool) -> bytes:
+        """Take the element at an end; there is one."""
+        place = 0 if left else -1
+        node = self.nodes[place]
+        element = node.items.pop(place)
+        self._length -= 1
+        if node.plain:
+            del self.nodes[place]
+        else:
+            node.size -= packed_size(element)
+            if not node.items and self.fill is not None:
+                del self.nodes[place]
+        return element
+
+    def range(self, start: int, stop: int) -> list[bytes]:
+        """The elements from ``start`` up to, but not including, ``stop``; both within bounds."""
+        nodes = self.nodes
+        if len(nodes) == 1:
+            return nodes[0].items[start:stop]
+        if start >= stop:
+            return []
+        place, offset = self._locate(start)
+        wanted = stop - start
+        found = nodes[place].items[offset : offset + wanted]
+        while len(found) < wanted:
+            place += 1
+            found += nodes[place].items[: wanted - len(found)]
+        return found
+
+    def __getitem__(self, index: int) -> bytes:
+        place, offset = self._locate(index)
+        return self.nodes[place].items[offset]
+
+    def _locate(self, index: int) -> tuple[int, int]:
+        """The node of the element at ``index``, which exists, and its place in there."""
+        nodes = self.nodes
+        if index * 2 <= self._length:
+            place = 0
+            while index >= (count := len(nodes[place].items)):
+                index -= count
+                place += 1
+            return place, index
+        place = len(nodes) - 1
+        behind = self._length - index
+        while behind > (count := len(nodes[place].items)):
+            behind -= count
+            place -= 1
+        return place, count - behind
+
+    def delete(self, start: int, stop: int) -> None:
+        """Take out the elements from ``start`` up to, but not including, ``stop``."""
+        if start >= stop:
+            return
+        place, offset = self._locate(start)
+        wanted = stop - start
+        self._length -= wanted
+        while wanted:
+            node = self.nodes[place]
+            there = min(wanted, len(node.items) - offset)
+            wanted -= there
+            if there == len(node.items) and self.fill is not None:
+                del self.nodes[place]
+            else:
+                node.delete(offset, offset + there)
+                place += 1
+            offset = 0
+
+    def remove(self, element: bytes, count: int) -> int:
+        """Take out the first ``count`` equal elements (the last ones when negative, all when 0);
+        returns how many there were.
+        """
+        left = abs(count) or self._length
+        removed = 0
+        for node in tuple(self.nodes) if count >= 0 else tuple(reversed(self.nodes)):
+            there = min(node.items.count(element), left)
+            if there:
+                self._remove_from(node, element, there, backwards=count < 0)
+                left -= there
+                removed += there
+                if not left:
+                    break
+        self._length -= removed
+        if removed and self.fill is not None:
+            self.nodes = [node for node in self.nodes if node.items]
+        return removed
+
+    def _remove_from(self, node: Node, element: bytes, count: int, *, backwards: bool) -> None:
+        items = node.items
+        if backwards:
+            items.reverse()
+        for _ in range(count):
+            items.remove(element)
+        if backwards:
+            items.reverse()
+        node.size -= count * packed_size(element)
+
+    def find(self, element: bytes) -> int:
+        """The index of the first equal element, or -1."""
+        before = 0
+        for node in self.nodes:
+            if element in node.items:
+                return before + node.items.index(element)
+            before += len(node.items)
+        return -1
+
+    def replace(self, index: int, element: bytes) -> None:
+        """Store ``element`` at ``index``, which exists."""
+        place, offset = self._locate(index)
+        node = self.nodes[place]
+        large = self.fill is not None and self._is_large(element)
+        if not node.plain and not large:
+            node.size += packed_size(element) - packed_size(node.items[offset])
+            node.items[offset] = element
+        elif node.plain and large:
+            self.nodes[place] = self._node_of(element)
+        elif node.plain:
+            self._length -= 1
+            self._insert_at(place, 0, element, after=True)
+            del self.nodes[place]
+        else:
+            self._make_way(place, offset, element)
+
+    def _make_way(self, place: int, offset: int, element: bytes) -> None:
+        """Put a node of its own where a packed element was."""
+        node = self.nodes[place]
+        new = [self._node_of(element)]
+        if offset != len(node.items) - 1:
+            new.append(_pack(node.items[offset + 1 :]))
+        node.delete(offset, len(node.items))
+        self.nodes[place : place + 1] = [node, *new] if node.items else new
+
+    def insert(self, pivot: int, element: bytes, *, after: bool) -> None:
+        """Put ``element`` before or behind the one at index ``pivot``."""
+        place, offset = self._locate(pivot)
+        if self.fill is not None:
+            self._insert_at(place, offset, element, after=after)
+            return
+        self._length += 1
+        node = self.nodes[0]
+        node.items.insert(offset + after, element)
+        node.size += packed_size(element)
+
+    def _insert_at(self, place: int, offset: int, element: bytes, *, after: bool) -> None:
+        """Insert beside the element at ``offset`` of a quicklist's node."""
+        nodes = self.nodes
+        node = nodes[place]
+        self._length += 1
+        at_end = offset == (len(node.items) - 1 if after else 0)
+        if self._takes(node, element):
+            node.items.insert(offset + after, element)
+            node.size += packed_size(element)
+            return
+        large = self._is_large(element)
+        if at_end or (large and node.plain):
+            beside = place + 1 if after else place - 1
+            neighbour = nodes[beside] if 0 <= beside < len(nodes) else None
+            if neighbour is not None and self._takes(neighbour, element):
+                neighbour.items.insert(0 if after else len(neighbour.items), element)
+                neighbour.size += packed_size(element)
+            else:
+                nodes.insert(place + after, self._node_of(element))
+            return
+        head, tail = _pack(node.items[: offset + after]), _pack(node.items[offset + after :])
+        if large:
+            nodes[place : place + 1] = [head, self._node_of(element), tail]
+            return
+        new = tail if after else head
+        new.items.insert(0 if after else len(new.items), element)
+        new.size += packed_size(element)
+        nodes[place : place + 1] = [head, tail]
+        self._merge_around(place if after else place + 1)
+
+    def _merge_around(self, centre: int) -> None:
+        """Join neighbours of a split node that fit together, in the order the server tries."""
+        if self._merge(centre - 2):
+            centre -= 1
+        self._merge(centre + 1)
+        if self._merge(centre - 1):
+            centre -= 1
+        self._merge(centre)
+
+    def _merge(self, place: int) -> bool:
+        """Join a node with the next one if both exist and the result is within the limit."""
+        if place < 0 or place + 1 >= len(self.nodes):
+            return False
+        node, following = self.nodes[place : place + 2]
+        size = node.size + following.size - _FRAME
+        count = len(node.items) + len(following.items)
+        if node.plain or following.plain or size > self.max_bytes or count > self.max_count:
+            return False
+        self.nodes[place : place + 2] = [Node(node.items + following.items, size)]
+        return True
