@@ -37,6 +37,8 @@ from redis_emulator.version import Version
 
 _UNQUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
 _CHANGES = frozenset({"write", "may_replicate"})
+_NOT_REDIS = frozenset({b"post", b"host:"})
+"""What a browser says that was lured here: nothing of its request may run."""
 _NO_LOGIN = "NOAUTH Authentication required."
 _ON_KEYS = frozenset({"write", "readonly"})
 _UNSEEN = frozenset({"admin", "skip_monitor"})
@@ -156,6 +158,20 @@ class Engine:
                 self.unpause()
             if server.ready:
                 self._serve()
+            patience = server.config.numbers["timeout"]
+            if patience:
+                self._hang_up(now - 1000 * patience)
+
+    def _hang_up(self, since: int) -> None:
+        """End the clients that have sent nothing since then and wait for nothing."""
+        for session in tuple(self.server.sessions.values()):
+            if (
+                session.last_active < since
+                and session.blocked is None
+                and session not in self.server.monitors
+                and not session.subscribed()
+            ):
+                session.close()
 
     def connect(self, session: Session) -> None:
         """A client has come."""
@@ -189,8 +205,10 @@ class Engine:
             server.restart()
 
     def shutdown(self) -> None:
-        """Drop every client and all data."""
+        """Drop every client and all data; servers that listen for clients stop."""
         with self.lock:
+            for stop in tuple(self.server.on_shutdown):
+                stop()
             for session in tuple(self.server.sessions.values()):
                 session.close()
             self.reset()
@@ -281,6 +299,10 @@ class Engine:
         try:
             entry = self.find(argv)
         except RedisError as error:
+            if argv[0].lower() in _NOT_REDIS and server.version.compatible >= (6, 2):
+                session.closing = True
+                self.disconnect(session)
+                return NO_REPLY
             session.fail_transaction(argv[0])
             if not session.authenticated and self._login_comes_first(argv):
                 return RedisError(_NO_LOGIN)
@@ -472,8 +494,8 @@ def _wrong_arity(entry: Entry) -> str:
 
 
 def _unknown_command(argv: list[bytes], version: Version) -> str:
-    name = quote(argv[0][:128])
     old = version.compatible < (7, 0)
+    name = quote(argv[0] if old else argv[0][:128])
     opening, closing = ("`", "`, ") if old else ("'", "' ")
     quoted = ""
     for argument in argv[1:]:

@@ -118,6 +118,7 @@ class Server:
         self.unpause: Callable[[], None] = _unbound
         self.shutdown: Callable[[], None] = _unbound
         self.on_restart: list[Callable[[], None]] = []
+        self.on_shutdown: list[Callable[[], None]] = []
         self.on_touch: Callable[[Database, bytes], None] | None = None
 
     def restart(self) -> None:

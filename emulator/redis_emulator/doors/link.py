@@ -22,6 +22,7 @@ from redis_emulator.resp.types import (
     NULL_ARRAY,
     PENDING,
     BigNumber,
+    MapReply,
     PairMap,
     Pairs,
     Push,
@@ -152,7 +153,7 @@ def _read(
             _read(key, parse_error, decode): _read(value, parse_error, decode)
             for key, value in reply.items()
         }
-    if kind is PairMap:
+    if kind is PairMap or kind is MapReply:
         return {
             _read(key, parse_error, decode): _read(value, parse_error, decode)
             for key, value in reply

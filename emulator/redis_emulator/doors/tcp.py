@@ -1,129 +1,36 @@
 """The TCP and unix-socket server: any client, in any language.
 
-One event loop in one thread serves every connection. `Server` is a plain asyncio server of `Client`
-protocols; a client's bytes become commands (`resp.decode`), replies become bytes (`resp.encode`)
-and leave together when all commands of one read have run. A client that does not read is dropped
-once its unsent replies pass the limit for its class (``client-output-buffer-limit``), one that
-never finishes a command once its query passes ``client-query-buffer-limit``.
+One thread serves every connection: it waits until sockets can be read or written, lets each `Peer`
+do its part, and lets time have its effect. Memory stays bounded whatever clients do: queries by
+``client-query-buffer-limit``, replies that a client does not read by its class's part of
+``client-output-buffer-limit``, and all unread replies together by `UNSENT_MAX`, beyond which the
+client that owes most is dropped.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import errno
 import os
+import selectors
+import socket
 import threading
+import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
+from redis_emulator.doors.peer import Peer
 from redis_emulator.engine import Engine
-from redis_emulator.resp.decode import ProtocolError, RequestParser
-from redis_emulator.resp.encode import encode
-from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING, RedisError, Reply
-from redis_emulator.session import Session
 
-
-class Client(asyncio.Protocol):
-    """One connected client."""
-
-    def __init__(self, server: TcpServer) -> None:
-        self._server = server
-        self._engine = server.engine
-        self._out: list[bytes] = []
-        self._busy = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=1 << 16)
-        self.session = session = Session(self._engine.server, self._deliver)
-        config = self._engine.server.config
-        if len(self._server.clients) >= config.integer("maxclients"):
-            transport.write(b"-ERR max number of clients reached\r\n")
-            transport.close()
-            return
-        peer = transport.get_extra_info("peername")
-        own = transport.get_extra_info("sockname")
-        session.addr = _address(peer, own)
-        session.laddr = _address(own, own)
-        self._parser = RequestParser(config.integer("proto-max-bulk-len"), session.authenticated)
-        self._server.clients.add(self)
-        self._engine.connect(session)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self in self._server.clients:
-            self._server.clients.discard(self)
-            self._engine.disconnect(self.session)
-
-    def data_received(self, data: bytes) -> None:
-        engine, session = self._engine, self.session
-        execute, out = engine.execute, self._out
-        self._busy = True
-        try:
-            for argv in self._parser.feed(data):
-                reply = execute(session, argv)
-                if reply is not PENDING and reply is not NO_REPLY:
-                    out.append(encode(reply, session.protocol))
-                if session.closing:
-                    break
-                if not self._parser.trusted:
-                    self._parser.trusted = session.authenticated
-        except ProtocolError as error:
-            out.append(encode(RedisError(f"ERR Protocol error: {error}"), 2))
-            session.closing = True
-        self._busy = False
-        if self._parser.size > engine.server.config.integer("client-query-buffer-limit"):
-            session.closing = True
-        self._flush()
-
-    def eof_received(self) -> bool:
-        return False
-
-    def pause_writing(self) -> None:
-        """The client reads slower than it asks: let it ask no more for a while."""
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._transport.resume_reading()
-
-    def close(self) -> None:
-        """Send what is pending, then hang up."""
-        self._transport.close()
-
-    def _deliver(self, reply: Reply) -> None:
-        """A late reply or a message; may come from any thread."""
-        if reply is not CLOSED:
-            self._out.append(encode(reply, self.session.protocol))
-        if threading.get_ident() == self._server.thread_id:
-            if not self._busy:
-                self._flush()
-        else:
-            self._server.loop.call_soon_threadsafe(self._flush)
-
-    def _flush(self) -> None:
-        if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
-            self._transport.write(data)
-            if self._transport.get_write_buffer_size() > self._limit():
-                self._transport.abort()
-        if self.session.closing:
-            self._transport.close()
-
-    def _limit(self) -> int:
-        subscriber = self.session.subscription_count() > 0
-        words = self._engine.server.config["client-output-buffer-limit"].split()
-        hard = int(words[words.index("pubsub" if subscriber else "normal") + 1])
-        return hard or _UNLIMITED
-
-
-_UNLIMITED = 1 << 30
-
-
-def _address(address: Any, own: Any) -> str:
-    if isinstance(address, tuple):
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return f"{host}:{address[1]}"
-    return f"{own or ''}:0"
+UNSENT_MAX: Final = 1 << 30
+"""Bytes of replies that all clients together may leave unread."""
+_TICK: Final = 0.1
+_TICK_WAITING: Final = 0.005
+_FAREWELL: Final = 1.0
+"""How long a stopping server goes on sending what is pending."""
+_BACKLOG: Final = 511
+_ACCEPTS: Final = 200
+_FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class TcpServer:
@@ -137,7 +44,7 @@ class TcpServer:
 
     Attributes:
         port: The port in use.
-        clients: Who is connected.
+        peers: Who is connected.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -157,30 +64,37 @@ class TcpServer:
         self.host = host
         self.port = port
         self.unixsocket = unixsocket
-        self.clients: set[Client] = set()
-        self.loop = asyncio.new_event_loop()
-        self.thread_id = 0
-        self._failure: OSError | None = None
-        self._ready = threading.Event()
-        self._stop = asyncio.Event()
+        self.peers: set[Peer] = set()
+        self.held: set[Peer] = set()
+        self.unsent = 0
+        self.selector = selectors.DefaultSelector()
+        self._woken: list[Peer] = []
+        self._bell, self._ring = socket.socketpair()
+        self._bell.setblocking(False)
+        self._ring.setblocking(False)
+        self._stopping = False
+        self._listeners: list[socket.socket] = []
+        try:
+            self._listen()
+        except BaseException:
+            self._close()
+            raise
         self._thread = threading.Thread(target=self._run, name="redis-emulator", daemon=True)
+        engine.server.on_shutdown.append(self._request_stop)
         self._thread.start()
-        self._ready.wait()
-        if self._failure is not None:
-            self._thread.join()
-            raise self._failure
 
     @property
     def url(self) -> str:
         """Where clients find it."""
         if self.port is None:
             return f"unix://{self.unixsocket}"
-        return f"redis://{self.host}:{self.port}/0"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"redis://{host}:{self.port}/0"
 
     def stop(self) -> None:
         """Send what is pending, hang up on everybody, and stop listening."""
-        if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self._stop.set)
+        self._request_stop()
+        if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def wait(self) -> None:
@@ -199,48 +113,140 @@ class TcpServer:
     ) -> None:
         self.stop()
 
+    def wake(self, peer: Peer) -> None:
+        """Have ``peer`` flushed by the server's thread. Called by any thread."""
+        self._woken.append(peer)
+        if threading.get_ident() != self._thread.ident:
+            self._alarm()
+
+    def forget(self, peer: Peer) -> None:
+        """``peer`` has gone."""
+        self.peers.discard(peer)
+        self.held.discard(peer)
+
+    def _listen(self) -> None:
+        if self.port is not None:
+            family, kind, number, _, address = socket.getaddrinfo(
+                self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = socket.socket(family, kind, number)
+            self._listeners.append(listener)
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            self.port = listener.getsockname()[1]
+        if self.unixsocket is not None:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._listeners.append(listener)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.unixsocket)
+            listener.bind(self.unixsocket)
+        for listener in self._listeners:
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+            self.selector.register(listener, selectors.EVENT_READ, self._accepting(listener))
+        self.selector.register(self._bell, selectors.EVENT_READ, self._hear)
+
     def _run(self) -> None:
-        self.thread_id = threading.get_ident()
         try:
-            self.loop.run_until_complete(self._serve())
+            next_tick = 0.0
+            while not self._stopping:
+                waiting = self.engine.server.waiting or self.engine.server.paused
+                self._turn(_TICK_WAITING if waiting else _TICK)
+                now = time.monotonic()
+                if now >= next_tick:
+                    next_tick = now + (_TICK_WAITING if waiting else _TICK)
+                    self.engine.tick()
+                    self._check_outputs()
+            self._say_goodbye()
         finally:
-            self._ready.set()
-            self.loop.close()
+            self.engine.server.on_shutdown.remove(self._request_stop)
+            self._close()
 
-    async def _serve(self) -> None:
-        listeners: list[asyncio.Server] = []
-        try:
-            if self.port is not None:
-                listener: asyncio.Server = await self.loop.create_server(
-                    lambda: Client(self), self.host, self.port, backlog=511
-                )
-                self.port = listener.sockets[0].getsockname()[1]
-                listeners.append(listener)
-            if self.unixsocket is not None:
-                listeners.append(
-                    await self.loop.create_unix_server(lambda: Client(self), self.unixsocket)
-                )
-        except OSError as error:
-            self._failure = error
-            for listener in listeners:
-                listener.close()
+    def _turn(self, pause: float) -> None:
+        for key, mask in self.selector.select(pause):
+            key.data(mask)
+        while self._woken or self.held:
+            woken, self._woken = self._woken, []
+            for peer in woken:
+                peer.flush()
+            free = [peer for peer in self.held if peer.session.blocked is None]
+            for peer in free:
+                self.held.discard(peer)
+                peer.work()
+            if not woken and not free:
+                break
+        while self.unsent > UNSENT_MAX:
+            max(self.peers, key=lambda peer: peer.unsent).drop()
+
+    def _check_outputs(self) -> None:
+        if self.unsent:
+            for peer in tuple(self.peers):
+                peer.check_output()
+
+    def _accepting(self, listener: socket.socket) -> Any:
+        def accept(mask: int) -> None:
+            for _ in range(_ACCEPTS):
+                try:
+                    connection, address = listener.accept()
+                except OSError as error:
+                    if error.errno in _FULL:
+                        time.sleep(0.01)
+                    return
+                self._welcome(connection, address)
+
+        return accept
+
+    def _welcome(self, connection: socket.socket, address: Any) -> None:
+        connection.setblocking(False)
+        server = self.engine.server
+        if len(server.sessions) >= server.config.integer("maxclients"):
+            with contextlib.suppress(OSError):
+                connection.send(b"-ERR max number of clients reached\r\n")
+            connection.close()
             return
-        self._ready.set()
-        await self._watch_time()
-        for listener in listeners:
-            listener.close()
-        for client in tuple(self.clients):
-            client.close()
-        while self.clients:
-            await asyncio.sleep(0.001)
-        if self.unixsocket is not None and os.path.exists(self.unixsocket):
-            os.unlink(self.unixsocket)
+        if isinstance(address, tuple):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            addr, laddr = _printed(address), _printed(connection.getsockname())
+        else:
+            addr = laddr = f"{self.unixsocket}:0"
+        self.peers.add(Peer(self, connection, addr, laddr))
 
-    async def _watch_time(self) -> None:
-        """Let keys expire and blocked clients time out, until told to stop."""
-        while not self._stop.is_set():
-            busy = bool(self.engine.server.waiting)
-            try:
-                await asyncio.wait_for(self._stop.wait(), 0.005 if busy else 0.1)
-            except asyncio.TimeoutError:
-                self.engine.tick()
+    def _hear(self, mask: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._bell.recv(4096)
+
+    def _alarm(self) -> None:
+        with contextlib.suppress(OSError):
+            self._ring.send(b"\0")
+
+    def _request_stop(self) -> None:
+        self._stopping = True
+        self._alarm()
+
+    def _say_goodbye(self) -> None:
+        for listener in self._listeners:
+            self.selector.unregister(listener)
+            listener.close()
+        with self.engine.lock:
+            for peer in tuple(self.peers):
+                peer.session.close()
+        give_up = time.monotonic() + _FAREWELL
+        self._turn(0)
+        while self.peers and time.monotonic() < give_up:
+            self._turn(0.01)
+        for peer in tuple(self.peers):
+            peer.drop()
+
+    def _close(self) -> None:
+        for each in (*self._listeners, self._bell, self._ring):
+            each.close()
+        self.selector.close()
+        if self.unixsocket is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self.unixsocket)
+
+
+def _printed(address: tuple[Any, ...]) -> str:
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{host}:{address[1]}"
