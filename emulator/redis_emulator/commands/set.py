@@ -14,6 +14,7 @@ from redis_emulator.commands.arguments import (
     wrong_type,
 )
 from redis_emulator.commands.registry import command
+from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
 from redis_emulator.keyspace import GENERIC, SET, Database
 from redis_emulator.resp.types import RedisError, Reply, SetReply
 from redis_emulator.session import Session
@@ -256,9 +257,9 @@ def _intersection(sets: Sequence[Set | None]) -> tuple[list[bytes], bytes]:
 @command("sunion")
 def sunion(ctx: Session, argv: list[bytes]) -> Reply:
     sets = [each for each in _lookup_all(ctx, argv[1:]) if each is not None]
-    union = dict.fromkeys(member for each in sets for member in each)
+    union = list(dict.fromkeys(member for each in sets for member in each))
     if all(each.encoding is INTSET for each in sets):
-        return SetReply(sorted(union, key=int))
+        union.sort(key=int)
     return SetReply(union)
 
 
@@ -333,3 +334,16 @@ def _store(ctx: Session, key: bytes, result: Set, event: bytes) -> int:
     elif db.remove(key):
         db.changed(key, b"del", GENERIC)
     return len(result)
+
+
+@command("sscan")
+def sscan(ctx: Session, argv: list[bytes]) -> Reply:
+    cursor = parse_cursor(ctx, argv[2])
+    value = lookup_set(ctx, argv[1])
+    if value is None:
+        return [b"0", []]
+    options = parse_options(ctx, argv, 3)
+    whole = value.encoding is not HASHTABLE
+    members = value.members() if whole else value
+    following, found = scan_members(ctx, argv[1], members, cursor, options, whole=whole)
+    return [b"%d" % following, found]
