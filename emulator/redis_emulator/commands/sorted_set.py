@@ -3,18 +3,21 @@ their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from redis_emulator.commands.arguments import (
+    INT64_MAX,
     NOT_A_FLOAT,
     parse_float,
+    parse_integer,
     syntax_error,
     wrong_type,
 )
 from redis_emulator.commands.registry import command
+from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
 from redis_emulator.keyspace import GENERIC, ZSET
-from redis_emulator.resp.double import Double17
+from redis_emulator.resp.double import Double17, format_double, format_double17
 from redis_emulator.resp.types import Pairs, RedisError, Reply
 from redis_emulator.session import Session
 from redis_emulator.values.sorted_set import SortedSet
@@ -23,6 +26,9 @@ _XX_AND_NX: Final = "ERR XX and NX options at the same time are not compatible"
 _GT_LT_NX: Final = "ERR GT, LT, and/or NX options at the same time are not compatible"
 _ONE_PAIR: Final = "ERR INCR option supports a single increment-element pair"
 _NAN: Final = "ERR resulting score is not a number (NaN)"
+_NOT_SYMMETRIC: Final = (
+    f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
+)
 _ZADD_WORDS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 
 
@@ -90,10 +96,11 @@ def put_member(ctx: Session, value: SortedSet, member: bytes, score: float) -> N
 
 def sorted_set_of(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> SortedSet:
     """A sorted set of these members and scores, stored as the finished set needs it."""
-    value = SortedSet()
-    value.scores = dict(pairs)
-    longest = max(map(len, value.scores), default=0)
-    value.compact = new_sorted_set(ctx, len(value.scores), longest).compact
+    scores = dict(pairs)
+    value = new_sorted_set(ctx, len(scores), max(map(len, scores), default=0))
+    if value.compact and ctx.server.version.compatible >= (7, 0, 0):
+        scores = {member: score + 0.0 for member, score in scores.items()}
+    value.scores = scores
     return value
 
 
@@ -211,6 +218,62 @@ def zmscore(ctx: Session, argv: list[bytes]) -> Reply:
 def zcard(ctx: Session, argv: list[bytes]) -> Reply:
     value = lookup_sorted_set(ctx, argv[1])
     return 0 if value is None else len(value.scores)
+
+
+@command("zrandmember")
+def zrandmember(ctx: Session, argv: list[bytes]) -> Reply:
+    modern = ctx.server.version.compatible >= (7, 0, 0)
+    random = ctx.server.random
+    if len(argv) == 2:
+        value = lookup_sorted_set(ctx, argv[1])
+        return None if value is None else value.order()[random.randrange(len(value.scores))][1]
+    count = parse_integer(argv[2])
+    if modern and count < -INT64_MAX:
+        raise RedisError(_NOT_SYMMETRIC)
+    with_scores = len(argv) == 4 and argv[3].upper() == b"WITHSCORES"
+    if len(argv) > 3 and not with_scores:
+        raise syntax_error()
+    if modern and with_scores and abs(count) > INT64_MAX // 2:
+        raise RedisError("ERR value is out of range")
+    value = lookup_sorted_set(ctx, argv[1])
+    if value is None or not count:
+        return []
+    order = value.order()
+    if count < 0:
+        items = [order[random.randrange(len(order))] for _ in range(-count)]
+    elif count >= len(order):
+        items = list(reversed(order))
+    else:
+        items = random.sample(order, count)
+    if with_scores:
+        return pairs_reply(ctx, [(member, score) for score, member in items])
+    return [member for _, member in items]
+
+
+@command("zscan")
+def zscan(ctx: Session, argv: list[bytes]) -> Reply:
+    cursor = parse_cursor(ctx, argv[2])
+    value = lookup_sorted_set(ctx, argv[1])
+    if value is None:
+        return [b"0", []]
+    options = parse_options(ctx, argv, 3)
+    following, members = scan_members(ctx, argv[1], value, cursor, options, whole=value.compact)
+    show = _stored_digits(ctx, value)
+    found = [part for member in members for part in (member, show(value.scores[member]))]
+    return [b"%d" % following, found]
+
+
+def _stored_digits(ctx: Session, value: SortedSet) -> Callable[[float], bytes]:
+    """How ZSCAN prints: a listpack's scores as they stand there, a skiplist's in the old way."""
+    version = ctx.server.version.compatible
+    if not value.compact or version < (7, 0, 0):
+        return format_double17
+    return format_double if version >= (7, 2, 0) else _digits_of_7_0
+
+
+def _digits_of_7_0(score: float) -> bytes:
+    whole = abs(score) <= 2.0**62 and score.is_integer()
+    return format_double(score) if whole else format_double17(score)
 
 
 @command("zrem")

@@ -69,7 +69,10 @@ class SortedSet:
         return len(self.scores)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.scores)
+        return (member for _, member in self.order())
+
+    def __contains__(self, member: object) -> bool:
+        return member in self.scores
 
     def items(self) -> Iterable[tuple[bytes, float]]:
         """Members with their scores, in no particular order."""
