@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.arguments import INT64_MIN, parse_integer, syntax_error
 from redis_emulator.commands.generic import put
 from redis_emulator.commands.object import encoding
 from redis_emulator.commands.registry import command
+from redis_emulator.commands.set import limits_of
 from redis_emulator.frequency import Frequencies
 from redis_emulator.keyspace import GENERIC
 from redis_emulator.rdb import payload
+from redis_emulator.rdb.hashes import Field
+from redis_emulator.rdb.lists import Node
+from redis_emulator.rdb.values import PACKED, PLAIN, Read
 from redis_emulator.rdb.wire import Writer
 from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
+from redis_emulator.values.list import List
+from redis_emulator.values.set import HASHTABLE, INTSET, LISTPACK, Set
+from redis_emulator.values.sorted_set import SortedSet
 
 _BAD_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255"
 
@@ -34,16 +42,22 @@ def dump(ctx: Session, argv: list[bytes]) -> Reply:
     return payload.dump(out, type_name(value), _content(value), encoding(ctx.db, argv[1], value))
 
 
-def _content(value: object) -> Any:
+def _content(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
+    if isinstance(value, List):
+        return [node.items[0] if node.plain else node.items for node in value.nodes]
+    if isinstance(value, Set):
+        return value.members()
+    if isinstance(value, SortedSet):
+        return value.pairs()
     if isinstance(value, Hash):
         deadlines = value.deadlines or {}
         return [(field, content, deadlines.get(field)) for field, content in value.items()]
     return value
 
 
-@command("restore")
+@command("restore", "restore-asking")
 def restore(ctx: Session, argv: list[bytes]) -> Reply:
     db, key = ctx.db, argv[1]
     options = _Options(argv)
@@ -54,7 +68,7 @@ def restore(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR Invalid TTL value, must be >= 0")
     value = _load(ctx, argv[3])
     now = ctx.server.now
-    expires_at = None if ttl == 0 else ttl if options.absolute else now + ttl
+    expires_at = None if ttl == 0 else ttl if options.absolute else _wrapped(now + ttl)
     existed = db.remove(key)
     if expires_at is not None and expires_at <= now:
         if existed:
@@ -109,34 +123,76 @@ class _Options:
             place += 1
 
 
+def _wrapped(number: int) -> int:
+    """What 64 bits keep of a sum: a time too far away has been long ago."""
+    return (number - INT64_MIN) % (1 << 64) + INT64_MIN
+
+
 def _load(ctx: Session, data: bytes) -> object:
     try:
-        kind, content = payload.load(data, payload.rdb_version(ctx.server.version))
-        return _build(ctx, kind, content)
+        return build(ctx, payload.load(data, payload.rdb_version(ctx.server.version)))
     except payload.ChecksumError:
         raise RedisError("ERR DUMP payload version or checksum are wrong") from None
     except ValueError:
         raise RedisError("ERR Bad data format") from None
 
 
-def _build(ctx: Session, kind: bytes, content: Any) -> object:
-    if kind == b"hash":
-        return _build_hash(ctx, content)
-    return content
+def build(ctx: Session, read: Read) -> object:
+    """The value that was read from a payload, stored as this server's limits ask for.
+
+    What comes in a compact form keeps it, however long its members are, unless they are too many.
+    """
+    builder = _BUILDERS.get(read.kind)
+    return read.content if builder is None else builder(ctx, read.content, read.form)
 
 
-def _build_hash(ctx: Session, fields: list[tuple[bytes, bytes, int | None]]) -> Hash:
+def _build_list(ctx: Session, nodes: list[Node], form: bytes) -> List:
+    fill = ctx.server.config.numbers["list-max-listpack-size"]
+    if form == PLAIN and isinstance(nodes[0], list):
+        return List.of(nodes[0], fill)
+    return List.of_nodes(nodes, fill)
+
+
+def _build_set(ctx: Session, members: list[bytes], form: bytes) -> Set:
+    limits = limits_of(ctx)
+    if form == PACKED and len(members) <= limits.listpack:
+        value = Set(LISTPACK)
+        value.add_all(members)
+        return value
+    small = form != PACKED and len(members) <= limits.intset
+    value = Set(INTSET if small else HASHTABLE)
+    for member in members:
+        value.add(member, limits)
+    return value
+
+
+def _build_sorted_set(ctx: Session, pairs: list[tuple[bytes, float]], form: bytes) -> SortedSet:
     numbers = ctx.server.config.numbers
-    value = Hash()
-    for field, content, at in fields:
-        value[field] = content
-        if at is not None:
-            if value.deadlines is None:
-                value.deadlines = {}
-            value.deadlines[field] = at
-    longest = max(len(part) for field, content, _ in fields for part in (field, content))
-    value.compact = (
-        len(value) <= numbers["hash-max-listpack-entries"]
-        and longest <= numbers["hash-max-listpack-value"]
+    value = SortedSet()
+    value.scores = dict(pairs)
+    value.compact = len(pairs) <= numbers["zset-max-listpack-entries"] and (
+        form == PACKED or max(map(len, value.scores)) <= numbers["zset-max-listpack-value"]
     )
     return value
+
+
+def _build_hash(ctx: Session, fields: list[Field], form: bytes) -> Hash:
+    numbers = ctx.server.config.numbers
+    value = Hash()
+    value.update((field, content) for field, content, _ in fields)
+    value.deadlines = {field: at for field, _, at in fields if at is not None} or None
+    longest = max(len(part) for field, content, _ in fields for part in (field, content))
+    value.compact = len(fields) <= numbers["hash-max-listpack-entries"] and (
+        form == PACKED or longest <= numbers["hash-max-listpack-value"]
+    )
+    if value.deadlines and ctx.server.version.flavour == "valkey":
+        value.compact = False
+    return value
+
+
+_BUILDERS: Final[dict[bytes, Callable[[Session, Any, bytes], object]]] = {
+    b"list": _build_list,
+    b"set": _build_set,
+    b"zset": _build_sorted_set,
+    b"hash": _build_hash,
+}

@@ -1,12 +1,9 @@
-"""Lists to and from RDB: nodes of up to ``list-max-listpack-size``, as a quicklist has them.
-
-How a quicklist is divided depends on its history. What is written is the division of a list that
-was made by pushing at its end.
-"""
+"""Lists to and from RDB: nodes of up to ``list-max-listpack-size``, as a quicklist has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from redis_emulator.rdb import codes
 from redis_emulator.rdb.packed import (
@@ -19,18 +16,28 @@ from redis_emulator.rdb.packed import (
 )
 from redis_emulator.rdb.wire import Reader, Writer
 
+Node: TypeAlias = list[bytes] | bytes
+"""Elements packed together, or one large element as it is."""
+
 _PLAIN_NODE, _PACKED_NODE = 1, 2
 _SAFE_BYTES = 8192
 _NODE_BYTES = {-1: 4096, -2: 8192, -3: 16384, -4: 32768, -5: 65536}
 _OVERHEAD = 8
 
 
-def write_list(out: Writer, elements: Iterable[bytes], encoding: bytes) -> None:
-    """Append the type and nodes of a list."""
-    if out.version < codes.LISTPACKS:
-        _write_ziplists(out, elements)
-        return
-    nodes = [list(elements)] if encoding == b"listpack" else _nodes(out, elements)
+def write_list(out: Writer, nodes: Sequence[Node]) -> None:
+    """Append the type and the nodes of a list.
+
+    Releases before 7.2 divided lists otherwise, so for them the elements are divided anew.
+    """
+    if out.version < codes.SET_LISTPACKS:
+        elements = [
+            each for node in nodes for each in ([node] if isinstance(node, bytes) else node)
+        ]
+        if out.version < codes.LISTPACKS:
+            _write_ziplists(out, elements)
+            return
+        nodes = _nodes(out, elements)
     out.byte(codes.LIST_QUICKLIST_2)
     out.length(len(nodes))
     for node in nodes:
@@ -38,18 +45,13 @@ def write_list(out: Writer, elements: Iterable[bytes], encoding: bytes) -> None:
         out.string(node if isinstance(node, bytes) else pack(node))
 
 
-def _nodes(out: Writer, elements: Iterable[bytes]) -> list[list[bytes] | bytes]:
+def _nodes(out: Writer, elements: Iterable[bytes]) -> list[Node]:
     exceeds = _limit(out.fill)
-    plain = out.version >= codes.SET_LISTPACKS
-    nodes: list[list[bytes] | bytes] = []
-    node: list[bytes] | None = None
+    nodes: list[Node] = []
+    node: list[bytes] = []
     taken = 0
     for element in elements:
-        if plain and _is_large(out.fill, len(element)):
-            nodes.append(element)
-            node = None
-            continue
-        if node is None or exceeds(taken + len(element) + _OVERHEAD, len(node) + 1):
+        if not node or exceeds(taken + len(element) + _OVERHEAD, len(node) + 1):
             node = []
             nodes.append(node)
             taken = 7
@@ -64,10 +66,6 @@ def _limit(fill: int) -> Callable[[int, int], bool]:
         most = _NODE_BYTES[max(fill, -5)]
         return lambda size, count: size > most
     return lambda size, count: size > _SAFE_BYTES or count > max(fill, 1)
-
-
-def _is_large(fill: int, size: int) -> bool:
-    return size > (_SAFE_BYTES if fill >= 0 else _NODE_BYTES[max(fill, -5)])
 
 
 def _write_ziplists(out: Writer, elements: Iterable[bytes]) -> None:
@@ -89,24 +87,24 @@ def _write_ziplists(out: Writer, elements: Iterable[bytes]) -> None:
         out.string(pack_ziplist(node))
 
 
-def read_list(source: Reader, code: int) -> list[bytes]:
-    """The elements of a list.
+def read_list(source: Reader, code: int) -> list[Node]:
+    """The nodes of a list; of the one form that has no nodes, a single one.
 
     Raises:
         ValueError: It makes no sense.
     """
     if code == codes.LIST:
-        return source.strings(source.length())
+        return [source.strings(source.length())]
     if code == codes.LIST_ZIPLIST:
-        return unpack_ziplist(source.string())
-    elements: list[bytes] = []
+        return [unpack_ziplist(source.string())]
+    nodes: list[Node] = []
     for _ in range(source.length()):
         if code == codes.LIST_QUICKLIST:
-            elements += unpack_ziplist(source.string())
+            nodes.append(unpack_ziplist(source.string()))
         elif (container := source.length()) == _PACKED_NODE:
-            elements += unpack(source.string())
+            nodes.append(unpack(source.string()))
         elif container == _PLAIN_NODE:
-            elements.append(source.string())
+            nodes.append(source.string())
         else:
             raise ValueError(f"unknown quicklist container {container}")
-    return elements
+    return [node for node in nodes if node]

@@ -7,7 +7,7 @@ from typing import Any
 
 from redis_emulator.rdb.codes import VALKEY
 from redis_emulator.rdb.crc64 import crc64
-from redis_emulator.rdb.values import read_value, write_value
+from redis_emulator.rdb.values import Read, read_value, write_value
 from redis_emulator.rdb.wire import Reader, Writer
 from redis_emulator.version import Version
 
@@ -34,8 +34,8 @@ def dump(out: Writer, kind: bytes, content: Any, encoding: bytes) -> bytes:
     return bytes(out.data) + struct.pack("<Q", crc64(out.data))
 
 
-def load(payload: bytes, version: int) -> tuple[bytes, Any]:
-    """The kind and content of the value in ``payload``, for a server of RDB ``version``.
+def load(payload: bytes, version: int) -> Read:
+    """The value in ``payload``, read by a server of RDB ``version``.
 
     Raises:
         ChecksumError: Version or checksum are wrong.
@@ -47,8 +47,4 @@ def load(payload: bytes, version: int) -> tuple[bytes, Any]:
     foreign = version >= VALKEY and written in _VALKEY_REFUSES
     if written > version or foreign or checksum != crc64(payload[:-8]):
         raise ChecksumError("version or checksum")
-    source = Reader(payload[:-_FOOTER])
-    kind, content = read_value(source, written)
-    if not source.at_end():
-        raise ValueError("something follows the value")
-    return kind, content
+    return read_value(Reader(payload), written)

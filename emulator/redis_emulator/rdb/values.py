@@ -1,14 +1,14 @@
 """Whole values to and from RDB: the type byte and what follows it.
 
 A value is handled as its kind (what TYPE says) and its content in plain Python, so that the payload
-does not depend on the classes that hold values: bytes for a string, a list of elements, a list of
+does not depend on the classes that hold values: bytes for a string, the nodes of a list, a list of
 members, a list of members with scores, a list of fields with values and deadlines; a stream alone
 is itself. What is written depends on the release that writes it and on the value's encoding.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from redis_emulator.rdb import codes
 from redis_emulator.rdb.hashes import read_hash, write_hash
@@ -30,7 +30,35 @@ _HASHES = (
     codes.HASH_FIELDS,
     codes.HASH_LISTPACK_FIELDS,
 )
+PLAIN: Final = b""
+PACKED: Final = b"listpack"
+INTSET: Final = b"intset"
+_UNPACKED: Final = frozenset(
+    (
+        codes.LIST,
+        codes.SET,
+        codes.ZSET,
+        codes.ZSET_2,
+        codes.HASH,
+        codes.HASH_FIELDS_PRE_GA,
+        codes.HASH_FIELDS,
+    )
+)
 _STREAMS = {codes.STREAM: 1, codes.STREAM_2: 2, codes.STREAM_3: 3}
+
+
+class Read(NamedTuple):
+    """A value that was read.
+
+    Attributes:
+        kind: What TYPE says of it.
+        content: As told at the top of this module.
+        form: The compact form in which it came, `PLAIN` for none.
+    """
+
+    kind: bytes
+    content: Any
+    form: bytes
 
 
 def write_value(out: Writer, kind: bytes, content: Any, encoding: bytes) -> None:
@@ -46,7 +74,7 @@ def write_value(out: Writer, kind: bytes, content: Any, encoding: bytes) -> None
         out.byte(codes.STRING)
         out.string(content)
     elif kind == b"list":
-        write_list(out, content, encoding)
+        write_list(out, content)
     elif kind == b"set":
         write_set(out, content, encoding)
     elif kind == b"zset":
@@ -57,25 +85,27 @@ def write_value(out: Writer, kind: bytes, content: Any, encoding: bytes) -> None
         write_stream(out, content)
 
 
-def read_value(source: Reader, version: int) -> tuple[bytes, Any]:
-    """The kind and content of the value that ``source`` holds and that RDB ``version`` wrote.
+def read_value(source: Reader, version: int) -> Read:
+    """The value that ``source`` holds and that RDB ``version`` wrote.
 
     Raises:
         ValueError: It makes no sense, or it is empty, or members repeat.
     """
     code = source.take(1)[0]
     if code == codes.STRING:
-        return b"string", source.string()
+        return Read(b"string", source.string(), PLAIN)
     if code in _STREAMS:
-        return b"stream", read_stream(source, _STREAMS[code])
+        return Read(b"stream", read_stream(source, _STREAMS[code]), PLAIN)
     kind, content = _read_collection(source, code, version)
-    if not content:
+    if not any(content if kind == b"list" else (content,)):
         raise ValueError("empty collections are not stored")
     if kind != b"list":
         names = content if kind == b"set" else [item[0] for item in content]
         if len(set(names)) != len(names):
             raise ValueError("a member stands twice")
-    return kind, content
+    if code == codes.SET_INTSET:
+        return Read(kind, content, INTSET)
+    return Read(kind, content, PLAIN if code in _UNPACKED else PACKED)
 
 
 def _read_collection(source: Reader, code: int, version: int) -> tuple[bytes, list[Any]]:
