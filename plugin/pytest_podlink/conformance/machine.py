@@ -67,6 +67,8 @@ def from_the(choices: str) -> st.SearchStrategy[Any]:
 
 
 links, places, owners = from_the("links"), from_the("places"), from_the("owners")
+its_pods = st.none() | pods
+"""A pod; None stands for the one that the link is to."""
 some_uids = st.runner().flatmap(
     lambda m: st.permutations(m.world.uids) | st.lists(st.sampled_from(m.world.uids), max_size=5)
 )
@@ -119,31 +121,39 @@ class Histories(RuleBasedStateMachine):
 
     # Making links
 
-    @rule(link=links, pod=pods, persist=persistence)
-    def set_linked_pod(self, link: Link, pod: int, persist: dict[str, int]) -> None:
-        self.operate("set_linked_pod", *link, pod, **persist)
+    @rule(link=links, pod=its_pods, persist=persistence)
+    def set_linked_pod(self, link: Link, pod: int | None, persist: dict[str, int]) -> None:
+        self.operate("set_linked_pod", *link, self.pod_of(link, pod), **persist)
 
-    @rule(link=links, pod=pods, persist=persistence)
-    def try_set_linked_pod(self, link: Link, pod: int, persist: dict[str, int]) -> None:
-        self.operate("try_set_linked_pod", *link, pod, **persist)
+    @rule(link=links, pod=its_pods, persist=persistence)
+    def try_set_linked_pod(self, link: Link, pod: int | None, persist: dict[str, int]) -> None:
+        self.operate("try_set_linked_pod", *link, self.pod_of(link, pod), **persist)
 
-    @rule(link=links, pod=pods, persist=persistence)
-    def set_linked_pod_if_absent(self, link: Link, pod: int, persist: dict[str, int]) -> None:
-        self.operate("set_linked_pod_if_absent", *link, pod, **persist)
-
-    @rule(link=links, pod=pods, persist=persistence)
-    def create_linked_pod(self, link: Link, pod: int, persist: dict[str, int]) -> None:
-        self.operate("create_linked_pod", *link, pod, **persist)
-
-    @rule(link=links, expected=pods, pod=pods, persist=persistence)
-    def replace_linked_pod(
-        self, link: Link, expected: int, pod: int, persist: dict[str, int]
+    @rule(link=links, pod=its_pods, persist=persistence)
+    def set_linked_pod_if_absent(
+        self, link: Link, pod: int | None, persist: dict[str, int]
     ) -> None:
-        self.operate("replace_linked_pod", *link, expected, pod, **persist)
+        self.operate("set_linked_pod_if_absent", *link, self.pod_of(link, pod), **persist)
 
-    @rule(link=links, pod=pods, seconds=spans)
-    def refresh_linked_pod(self, link: Link, pod: int, seconds: int) -> None:
-        self.operate("refresh_linked_pod", *link, pod, seconds)
+    @rule(link=links, pod=its_pods, persist=persistence)
+    def create_linked_pod(self, link: Link, pod: int | None, persist: dict[str, int]) -> None:
+        self.operate("create_linked_pod", *link, self.pod_of(link, pod), **persist)
+
+    @rule(link=links, expected=its_pods, pod=its_pods, persist=persistence)
+    def replace_linked_pod(
+        self, link: Link, expected: int | None, pod: int | None, persist: dict[str, int]
+    ) -> None:
+        self.operate(
+            "replace_linked_pod",
+            *link,
+            self.pod_of(link, expected),
+            self.pod_of(link, pod),
+            **persist,
+        )
+
+    @rule(link=links, pod=its_pods, seconds=spans)
+    def refresh_linked_pod(self, link: Link, pod: int | None, seconds: int) -> None:
+        self.operate("refresh_linked_pod", *link, self.pod_of(link, pod), seconds)
 
     @rule(place=places, uids=some_uids, pod=pods, persist=persistence)
     def batch_set_linked_pod_if_absent(
@@ -173,9 +183,11 @@ class Histories(RuleBasedStateMachine):
     def remove_linked_pod(self, link: Link, persist: dict[str, int]) -> None:
         self.operate("remove_linked_pod", *link, **persist)
 
-    @rule(link=links, pod=pods, persist=persistence)
-    def remove_linked_pod_with_id(self, link: Link, pod: int, persist: dict[str, int]) -> None:
-        self.operate("remove_linked_pod_with_id", *link, pod, **persist)
+    @rule(link=links, pod=its_pods, persist=persistence)
+    def remove_linked_pod_with_id(
+        self, link: Link, pod: int | None, persist: dict[str, int]
+    ) -> None:
+        self.operate("remove_linked_pod_with_id", *link, self.pod_of(link, pod), **persist)
 
     @rule(place=places, uids=some_uids, persist=persistence)
     def batch_remove_linked_pod(
@@ -235,15 +247,16 @@ class Histories(RuleBasedStateMachine):
         self.write(("DEL", model.place(*link)[which]))
 
     @rule(bad=links.flatmap(strategies.plants), stays=st.booleans())
-    def an_operation_meets_a_bad_value(
-        self, bad: tuple[strategies.Plant, str, dict[str, Any]], stays: bool
+    def operations_meet_a_bad_value(
+        self, bad: tuple[strategies.Plant, list[tuple[str, dict[str, Any]]]], stays: bool
     ) -> None:
-        (key, value, ttl), operation, arguments = bad
+        (key, value, ttl), calls = bad
         puts: list[tuple[Any, ...]] = [("SET", key, value)]
         if isinstance(value, dict):
             puts = [("HSET", key, *item) for item in value.items()]
         self.write(("DEL", key), *puts, *([] if ttl == -1 else [("EXPIRE", key, ttl)]))
-        self.operate(operation, **arguments)
+        for operation, arguments in calls:
+            self.operate(operation, **arguments)
         if not stays:
             self.write(("DEL", key))
 
@@ -307,6 +320,15 @@ class Histories(RuleBasedStateMachine):
                 store.compare(self.model, expected, outcome)
             except Undecided:
                 reject()
+
+    def pod_of(self, link: Link, pod: int | None) -> int:
+        """The pod that was drawn; pod 0 where a link is to none."""
+        if pod is not None:
+            return pod
+        try:
+            return self.model.get_linked_pod(*link) or 0
+        except Refused:
+            return 0
 
     def holds(self, key: bytes, kind: str) -> bool:
         """Whether a key may be used as this type."""

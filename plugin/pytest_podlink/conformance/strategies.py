@@ -230,9 +230,10 @@ def bad_calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @st.composite
-def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, str, dict[str, Any]]:
-    """A wrong or only just allowed value at a key of ``link``, and an operation that meets it."""
-    where, operation = draw(st.sampled_from([(k, o) for k, ops in READERS.items() for o in ops]))
+def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, list[tuple[str, dict[str, Any]]]]:
+    """A wrong or only just allowed value at a key of ``link``, and operations that meet it."""
+    where, first = draw(st.sampled_from([(k, o) for k, ops in READERS.items() for o in ops]))
+    others = draw(st.lists(st.sampled_from(READERS[where]), max_size=3))
     _, uid, service = link
     at = model.place(*link)
     states, workload = model.state_key(*link[::2]), model.workload_key(*link[::2])
@@ -248,8 +249,11 @@ def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, str, dict[str, Any]]:
     key, right_type, wrong_type = kinds[where]
     value = draw(right_type | right_type | wrong_type)
     given = GOOD | link._asdict() | {"uids": [uid], "service_names": [service]}
-    arguments = {name: given[name] for name in OPERATIONS[operation]}
-    return Plant(key, value, draw(seconds)), operation, arguments | draw(_pod_and_time(operation))
+    calls = []
+    for operation in dict.fromkeys([first, *others]):
+        arguments = {name: given[name] for name in OPERATIONS[operation]}
+        calls.append((operation, arguments | draw(_pod_and_time(operation))))
+    return Plant(key, value, draw(seconds)), calls
 
 
 def _pod_and_time(operation: str) -> SearchStrategy[dict[str, int]]:
