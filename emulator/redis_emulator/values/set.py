@@ -60,7 +60,7 @@ class Set(dict[bytes, int]):
     @classmethod
     def fit_for(cls, first: bytes, count: int, limits: Limits) -> Set:
         """An empty set in the form that suits ``count`` members of which one is ``first``."""
-        if count <= limits.intset and is_integer(first):
+        if is_integer(first) and (limits.listpack < 0 or count <= limits.intset):
             return cls(INTSET)
         return cls(LISTPACK if count <= limits.listpack else HASHTABLE)
 

@@ -1,0 +1,260 @@
+"""Bits of strings: SETBIT, GETBIT, BITCOUNT, BITPOS and BITOP.
+
+Bit 0 is the highest bit of the first byte. A long string is worked on as one big integer or with
+the methods of `bytes`, never byte by byte.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis_emulator.commands.arguments import (
+    INT64_MIN,
+    parse_integer,
+    syntax_error,
+    wrong_type,
+)
+from redis_emulator.commands.registry import command
+from redis_emulator.commands.string import lookup_string
+from redis_emulator.keyspace import GENERIC, STRING
+from redis_emulator.resp.types import RedisError, Reply
+from redis_emulator.session import Session
+
+_BAD_OFFSET: Final = "ERR bit offset is not an integer or out of range"
+_BAD_BIT: Final = "ERR bit is not an integer or out of range"
+_CHUNK: Final = 1 << 16
+
+
+def parse_offset(ctx: Session, raw: bytes, width: int = 0) -> int:
+    """The number of a bit; with ``width``, ``#3`` means the third field of so many bits.
+
+    Raises:
+        RedisError: It is not a number, or no string may be so long.
+    """
+    counted = width > 0 and raw[:1] == b"#"
+    offset = parse_integer(raw[1:] if counted else raw, _BAD_OFFSET)
+    if counted:
+        offset = (offset * width - INT64_MIN) % (1 << 64) + INT64_MIN
+    if offset < 0 or offset >> 3 >= ctx.server.config.numbers["proto-max-bulk-len"]:
+        raise RedisError(_BAD_OFFSET)
+    return offset
+
+
+def raw_string(ctx: Session, key: bytes, size: int) -> tuple[bytearray, bool]:
+    """The string at ``key`` for changing in place, made at least ``size`` bytes long.
+
+    Returns:
+        The string, and whether it has grown or is new.
+
+    Raises:
+        RedisError: The key holds something else.
+    """
+    db = ctx.db
+    value = db.writable(key)
+    if value is None:
+        fresh = bytearray(size)
+        db.set(key, fresh)
+        return fresh, True
+    if type(value) is bytes:
+        value = bytearray(value)
+        db.replace(key, value)
+    elif type(value) is not bytearray:
+        raise wrong_type()
+    if len(value) >= size:
+        return value, False
+    value += bytes(size - len(value))
+    return value, True
+
+
+@command("setbit")
+def setbit(ctx: Session, argv: list[bytes]) -> Reply:
+    offset = parse_offset(ctx, argv[2])
+    if argv[3] not in (b"0", b"1"):
+        raise RedisError(_BAD_BIT)
+    key = argv[1]
+    place, mask = offset >> 3, 0x80 >> (offset & 7)
+    value, grown = raw_string(ctx, key, place + 1)
+    byte = value[place]
+    before = 1 if byte & mask else 0
+    after = argv[3] == b"1"
+    value[place] = byte | mask if after else byte & ~mask
+    if grown or before != after or ctx.server.version.compatible < (7, 0, 0):
+        ctx.db.changed(key, b"setbit", STRING)
+    return before
+
+
+@command("getbit")
+def getbit(ctx: Session, argv: list[bytes]) -> Reply:
+    offset = parse_offset(ctx, argv[2])
+    value = lookup_string(ctx, argv[1])
+    place = offset >> 3
+    if value is None or place >= len(value):
+        return 0
+    return value[place] >> (7 - (offset & 7)) & 1
+
+
+class _Range:
+    """The part of a string that START, END and the unit after them mean.
+
+    Attributes:
+        first: Number of the first bit.
+        last: Number of the last bit; below ``first`` when the range is empty.
+        ended: Whether END was given.
+        backwards: Whether both ends count from the end of the string and stand in wrong order.
+    """
+
+    def __init__(self, ctx: Session, argv: list[bytes], place: int, lone_start: bool) -> None:
+        given = len(argv) - place
+        if given > 3 or (given == 1 and not lone_start):
+            raise syntax_error()
+        self._start = parse_integer(argv[place]) if given else 0
+        self.ended = given > 1
+        self._end = parse_integer(argv[place + 1]) if self.ended else -1
+        self._bits = False
+        if given == 3:
+            unit = argv[place + 2].upper()
+            if unit not in (b"BIT", b"BYTE") or ctx.server.version.compatible < (7, 0, 0):
+                raise syntax_error()
+            self._bits = unit == b"BIT"
+        self.backwards = self._end < self._start < 0
+        self.first, self.last = 0, -1
+
+    def apply(self, length: int) -> None:
+        """Work out ``first`` and ``last`` for a string of ``length`` bytes."""
+        total = length * 8 if self._bits else length
+        start, end = self._start, self._end
+        start = max(0, start + total) if start < 0 else start
+        end = max(0, end + total) if end < 0 else end
+        end = min(end, total - 1)
+        if self._bits:
+            self.first, self.last = start, end
+        else:
+            self.first, self.last = start * 8, end * 8 + 7
+
+
+def _missing_first(ctx: Session, key: bytes) -> bool:
+    """Whether this is a release that looks for the key before it looks at the range, in vain."""
+    return ctx.server.version.compatible < (7, 2, 0) and lookup_string(ctx, key) is None
+
+
+@command("bitcount")
+def bitcount(ctx: Session, argv: list[bytes]) -> Reply:
+    if _missing_first(ctx, argv[1]):
+        return 0
+    version = ctx.server.version
+    wanted = _Range(ctx, argv, 2, version.flavour == "valkey" and version.number >= (8, 1, 0))
+    value = lookup_string(ctx, argv[1])
+    if value is None or (wanted.backwards and len(argv) > 2):
+        return 0
+    wanted.apply(len(value))
+    first, last = wanted.first, wanted.last
+    if first > last:
+        return 0
+    start, end = first >> 3, (last >> 3) + 1
+    total = _count(value, start, end)
+    total -= (value[start] >> (8 - (first & 7))).bit_count()
+    return total - (value[end - 1] & ((1 << (7 - (last & 7))) - 1)).bit_count()
+
+
+def _count(value: bytes | bytearray, start: int, end: int) -> int:
+    return sum(
+        int.from_bytes(value[place : min(place + _CHUNK, end)], "little").bit_count()
+        for place in range(start, end, _CHUNK)
+    )
+
+
+@command("bitpos")
+def bitpos(ctx: Session, argv: list[bytes]) -> Reply:
+    bit = parse_integer(argv[2])
+    if bit not in (0, 1):
+        raise RedisError("ERR The bit argument must be 1 or 0.")
+    if _missing_first(ctx, argv[1]):
+        return -1 if bit else 0
+    wanted = _Range(ctx, argv, 3, lone_start=True)
+    value = lookup_string(ctx, argv[1])
+    if value is None:
+        return -1 if bit else 0
+    wanted.apply(len(value))
+    first, last = wanted.first, wanted.last
+    if first > last:
+        return -1
+    found = _find(value, bit, first, last)
+    if found <= last:
+        return found
+    return -1 if bit or wanted.ended else len(value) * 8
+
+
+def _find(value: bytes | bytearray, bit: int, first: int, last: int) -> int:
+    """The place of the first such bit from ``first`` on; beyond ``last`` if there is none."""
+    place, end = first >> 3, (last >> 3) + 1
+    flip = 0 if bit else 0xFF
+    byte = (value[place] ^ flip) & (0xFF >> (first & 7))
+    while not byte:
+        place += 1
+        if place >= end:
+            return last + 1
+        part = value[place : min(place + _CHUNK, end)]
+        rest = part.lstrip(b"\0" if bit else b"\xff")
+        place += len(part) - len(rest)
+        if not rest:
+            place -= 1
+            continue
+        byte = rest[0] ^ flip
+    return place * 8 + 8 - byte.bit_length()
+
+
+_CLASSIC: Final = frozenset((b"AND", b"OR", b"XOR", b"NOT"))
+_NEW: Final = frozenset((b"DIFF", b"DIFF1", b"ANDOR", b"ONE"))
+
+
+@command("bitop")
+def bitop(ctx: Session, argv: list[bytes]) -> Reply:
+    operator, target = argv[1].upper(), argv[2]
+    version = ctx.server.version
+    known = version.flavour == "redis" and version.number >= (8, 2, 0)
+    if operator not in _CLASSIC and not (known and operator in _NEW):
+        raise syntax_error()
+    if operator == b"NOT" and len(argv) != 4:
+        raise RedisError("ERR BITOP NOT must be called with a single source key.")
+    if operator in (b"DIFF", b"DIFF1", b"ANDOR") and len(argv) < 5:
+        raise RedisError(
+            f"ERR BITOP {operator.decode()} must be called with at least two source keys."
+        )
+    sources = [lookup_string(ctx, key) or b"" for key in argv[3:]]
+    size = max(map(len, sources))
+    db = ctx.db
+    if size:
+        first, *others = (int.from_bytes(source, "little") for source in sources)
+        result = _combine(operator, first, others, size)
+        db.set(target, bytearray(result.to_bytes(size, "little")))
+        db.changed(target, b"set", STRING)
+    elif db.remove(target):
+        db.changed(target, b"del", GENERIC)
+    return size
+
+
+def _combine(operator: bytes, first: int, others: list[int], size: int) -> int:
+    if operator == b"NOT":
+        return first ^ ((1 << 8 * size) - 1)
+    if operator == b"AND":
+        for other in others:
+            first &= other
+        return first
+    if operator == b"XOR":
+        for other in others:
+            first ^= other
+        return first
+    if operator == b"ONE":
+        seen, again = first, 0
+        for other in others:
+            again |= seen & other
+            seen |= other
+        return seen & ~again
+    union = 0
+    for other in others:
+        union |= other
+    if operator == b"OR":
+        return first | union
+    if operator == b"DIFF":
+        return first & ~union
+    return union & ~first if operator == b"DIFF1" else first & union
