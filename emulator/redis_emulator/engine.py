@@ -64,6 +64,8 @@ class Engine:
         self.lock = threading.RLock()
         self.server = server = Server(clock=clock, version=version, seed=seed)
         self._ms = clock.ms
+        self._resumed: list[Session] = []
+        self._retries = version.compatible >= (7, 2)
         server.commands = registry.entries(version)
         server.call = self._call
         server.find = self.find
@@ -101,7 +103,7 @@ class Engine:
             try:
                 reply = entry.handler(session, argv)
             except RedisError as error:
-                return self._failed(entry, error)
+                reply = self._failed(entry, error)
             if server.ready:
                 self._serve()
             return reply
@@ -156,7 +158,7 @@ class Engine:
                 self.unblock(blocked.session, blocked.on_timeout)
             if server.paused is not None and server.paused.until <= now:
                 self.unpause()
-            if server.ready:
+            if server.ready or self._resumed:
                 self._serve()
             patience = server.config.numbers["timeout"]
             if patience:
@@ -203,6 +205,7 @@ class Engine:
             for db in server.databases:
                 db.clear()
             server.restart()
+            self._serve()
 
     def shutdown(self) -> None:
         """Drop every client and all data; servers that listen for clients stop."""
@@ -228,12 +231,14 @@ class Engine:
         return count
 
     def unblock(self, session: Session, reply: Reply) -> bool:
-        """Give a blocked client ``reply`` and let it go on; whether it was blocked."""
+        """Give a blocked client ``reply`` and let it go on after the command that is running;
+        whether it was blocked.
+        """
         if session.blocked is None:
             return False
         self._forget(session)
         session.deliver(reply)
-        self._work_off(session)
+        self._resumed.append(session)
         return True
 
     def pause(self, until: int, writes_only: bool) -> None:
@@ -326,7 +331,7 @@ class Engine:
             reply = error
         if type(reply) is Blocked:
             reply = self._block(session, reply)
-        if server.ready:
+        if server.ready or self._resumed:
             self._serve()
         return reply
 
@@ -420,8 +425,6 @@ class Engine:
     def _failed(self, entry: Entry, error: RedisError) -> RedisError:
         entry.failed += 1
         self._count(error)
-        if self.server.ready:
-            self._serve()
         return error
 
     def _reject(self, entry: Entry, text: str) -> RedisError:
@@ -438,7 +441,7 @@ class Engine:
         if session.deny_blocking:
             return blocked.on_timeout
         session.blocked = blocked
-        for key in blocked.keys:
+        for key in dict.fromkeys(blocked.keys):
             self.server.waiting.setdefault((blocked.db.index, key), []).append(blocked)
         session.special = True
         self.server.refresh()
@@ -457,26 +460,34 @@ class Engine:
         self.server.refresh()
 
     def _serve(self) -> None:
+        """Let blocked clients try what they wait for, then run what they have sent since."""
         server = self.server
-        resumed: list[Session] = []
         while server.ready:
             db, key = server.ready.popleft()
             for blocked in tuple(server.waiting.get((db.index, key), ())):
-                if blocked.session.blocked is blocked and self._attempt(blocked, key):
-                    resumed.append(blocked.session)
+                if blocked.session.blocked is blocked and blocked.concerns(db.data.get(key)):
+                    self._attempt(blocked, key)
+        resumed, self._resumed = self._resumed, []
         for session in resumed:
             self._work_off(session)
 
-    def _attempt(self, blocked: Blocked, key: bytes) -> bool:
+    def _attempt(self, blocked: Blocked, key: bytes) -> None:
         try:
             reply = blocked.attempt(key)
         except RedisError as error:
-            reply = error
-        if reply is None:
-            return False
-        self._forget(blocked.session)
-        blocked.session.deliver(reply)
-        return True
+            entry = blocked.session.last_command
+            reply = error if entry is None else self._failed(entry, error)
+        if reply is not None:
+            self.unblock(blocked.session, reply)
+        elif self._retries:
+            self._queue_again(blocked)
+
+    def _queue_again(self, blocked: Blocked) -> None:
+        """A client that tried in vain comes behind all others who wait for its keys."""
+        for key in dict.fromkeys(blocked.keys):
+            waiting = self.server.waiting[blocked.db.index, key]
+            waiting.remove(blocked)
+            waiting.append(blocked)
 
     def _work_off(self, session: Session) -> None:
         """Run what a client sent while it was blocked."""

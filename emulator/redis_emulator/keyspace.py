@@ -16,6 +16,7 @@ from sortedcontainers import SortedDict
 
 from redis_emulator.journal import Journal
 from redis_emulator.values.hash import Hash
+from redis_emulator.values.kinds import type_name
 
 if TYPE_CHECKING:
     from redis_emulator.server import Server
@@ -35,6 +36,9 @@ KEY_MISS: Final = 1024
 NEW: Final = 2048
 KEYSPACE: Final = 4096
 KEYEVENT: Final = 8192
+
+_STREAM_NEWS: Final = frozenset((b"xadd", b"xgroup-destroy"))
+"""What those who wait for a stream must hear of though its key was there before."""
 
 
 class Database:
@@ -112,8 +116,13 @@ class Database:
             if self.server.notify & NEW:
                 self.data[key] = value
                 self.notify(key, b"new", NEW)
-        elif self.hash_deadlines:
-            self.hash_deadlines.pop(key, None)
+            if self.server.waiting:
+                self.server.key_came(self, key, value)
+        else:
+            if self.hash_deadlines:
+                self.hash_deadlines.pop(key, None)
+            if self.server.waiting:
+                self._went(key)
         self.data[key] = value
         self.access[key] = self.server.now
 
@@ -123,6 +132,8 @@ class Database:
             return False
         if self.journal is not None:
             self.journal.note(self, key)
+        if self.server.waiting:
+            self._went(key)
         del self.data[key]
         self.access.pop(key, None)
         if self.expires:
@@ -132,6 +143,10 @@ class Database:
         if self.order is not None:
             self._leave_order(key)
         return True
+
+    def _went(self, key: bytes) -> None:
+        if type_name(self.data[key]) == b"stream":
+            self.server.key_went(self, key)
 
     def clear(self) -> int:
         """Delete every key and tell watchers; returns how many there were."""
@@ -252,6 +267,7 @@ class Database:
                 self.server.schedule(expiry, self.index, key)
             if type(value) is Hash and (deadline := value.next_deadline()) is not None:
                 self.schedule_fields(key, deadline)
+            self.server.key_came(self, key, value)
         self._touch(key)
 
     def scan_order(self) -> SortedDict[int, dict[bytes, None]]:
@@ -281,6 +297,8 @@ class Database:
 
     def _tell(self, key: bytes, event: bytes, kind: int) -> None:
         self._touch(key)
+        if event in _STREAM_NEWS and self.server.waiting:
+            self.server.key_came(self, key, self.data[key])
         if self.server.notify & kind:
             self.server.publish_event(self.index, key, event)
 

@@ -228,11 +228,23 @@ class Server:
         self.special = bool(self.modes or self.monitors or self.paused or self.slowlog.eager)
 
     def key_touched(self, db: Database, key: bytes) -> None:
-        """A key changed while somebody observes: wake those who wait for it."""
-        if (db.index, key) in self.waiting:
-            self.ready.append((db, key))
+        """A key changed while somebody observes."""
         if self.on_touch is not None:
             self.on_touch(db, key)
+
+    def key_came(self, db: Database, key: bytes, value: object) -> None:
+        """A key came into being, or a stream has news: wake those who wait for such a value."""
+        for blocked in self.waiting.get((db.index, key), ()):
+            if blocked.concerns(value):
+                self.ready.append((db, key))
+                return
+
+    def key_went(self, db: Database, key: bytes) -> None:
+        """A stream is deleted or overwritten: wake those who cannot go on without it."""
+        for blocked in self.waiting.get((db.index, key), ()):
+            if blocked.without_key:
+                self.ready.append((db, key))
+                return
 
     def publish_event(self, index: int, key: bytes, event: bytes) -> None:
         """Send a keyspace event to its two channels, where configured."""

@@ -176,9 +176,20 @@ class Blocked:
         deadline: Milliseconds since the epoch after which to give up, or None for never.
         attempt: Called with a key that changed; returns the reply, or None to go on waiting.
         on_timeout: The reply when the deadline passes.
+        kind: What a key must hold for an attempt, as TYPE says it; None for whatever.
+        without_key: An attempt is made as well when a stream that was waited for is gone.
     """
 
-    __slots__ = ("attempt", "db", "deadline", "entry", "keys", "on_timeout", "session")
+    __slots__ = (
+        "attempt",
+        "db",
+        "deadline",
+        "keys",
+        "kind",
+        "on_timeout",
+        "session",
+        "without_key",
+    )
 
     def __init__(
         self,
@@ -187,6 +198,9 @@ class Blocked:
         deadline: int | None,
         attempt: Callable[[bytes], Reply | None],
         on_timeout: Reply,
+        *,
+        kind: bytes | None = None,
+        without_key: bool = False,
     ) -> None:
         self.session = session
         self.db = session.db
@@ -194,6 +208,14 @@ class Blocked:
         self.deadline = deadline
         self.attempt = attempt
         self.on_timeout = on_timeout
+        self.kind = kind
+        self.without_key = without_key
+
+    def concerns(self, value: object | None) -> bool:
+        """Whether an attempt is to be made now that a key holds ``value``."""
+        if self.kind is None or self.without_key:
+            return True
+        return value is not None and getattr(value, "kind", b"string") == self.kind
 
 
 class Pause:

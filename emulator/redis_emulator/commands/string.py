@@ -339,7 +339,7 @@ def parse_long_double(raw: bytes, error: str = NOT_A_FLOAT) -> Fraction | None:
         number = Fraction(int(digits)) * Fraction(10) ** power if digits else None
     if number is None or abs(number) >= Fraction(2) ** _MAX_EXPONENT:
         raise RedisError(error)
-    return _rounded(-number if sign == b"-" else number)
+    return round_long_double(-number if sign == b"-" else number)
 
 
 def add_long_doubles(one: Fraction | None, other: Fraction | None) -> bytes:
@@ -350,7 +350,7 @@ def add_long_doubles(one: Fraction | None, other: Fraction | None) -> bytes:
     """
     if one is None or other is None:
         raise RedisError("ERR increment would produce NaN or Infinity")
-    total = _rounded(one + other)
+    total = round_long_double(one + other)
     if abs(total) >= Fraction(2) ** _MAX_EXPONENT:
         raise RedisError("ERR increment would produce NaN or Infinity")
     scaled = round(abs(total) * 10**17)
@@ -359,7 +359,7 @@ def add_long_doubles(one: Fraction | None, other: Fraction | None) -> bytes:
     return b"0" if text == "-0" else text.encode()
 
 
-def _rounded(number: Fraction) -> Fraction:
+def round_long_double(number: Fraction) -> Fraction:
     """The nearest number with a mantissa of 64 bits."""
     if not number:
         return number

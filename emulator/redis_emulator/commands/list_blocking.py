@@ -1,0 +1,92 @@
+"""Taking elements out of lists, now or as soon as there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from redis_emulator.commands.list import end, move, pop_first, pop_one, several, writable_list
+from redis_emulator.commands.registry import command
+from redis_emulator.commands.timeout import parse_timeout
+from redis_emulator.resp.types import NULL_ARRAY, Reply
+from redis_emulator.session import Blocked, Session
+
+
+@command("blpop")
+def blpop(ctx: Session, argv: list[bytes]) -> Reply:
+    return _blocking_pop(ctx, argv, left=True)
+
+
+@command("brpop")
+def brpop(ctx: Session, argv: list[bytes]) -> Reply:
+    return _blocking_pop(ctx, argv, left=False)
+
+
+def _blocking_pop(ctx: Session, argv: list[bytes], *, left: bool) -> Reply:
+    deadline = parse_timeout(ctx, argv[-1])
+
+    def attempt(keys: list[bytes]) -> Reply | None:
+        for key in keys:
+            value = writable_list(ctx, key)
+            if value is not None:
+                return [key, pop_one(ctx.db, key, value, left=left)]
+        return None
+
+    return _now_or_later(ctx, argv[1:-1], deadline, attempt)
+
+
+@command("blmpop")
+def blmpop(ctx: Session, argv: list[bytes]) -> Reply:
+    keys, left, count = several(argv, 2)
+    deadline = parse_timeout(ctx, argv[1])
+
+    def attempt(keys: list[bytes]) -> Reply | None:
+        return pop_first(ctx, keys, count, left=left)
+
+    return _now_or_later(ctx, keys, deadline, attempt)
+
+
+@command("blmove")
+def blmove(ctx: Session, argv: list[bytes]) -> Reply:
+    from_left, to_left = end(argv[3]), end(argv[4])
+    return _blocking_move(ctx, argv, from_left=from_left, to_left=to_left)
+
+
+@command("brpoplpush")
+def brpoplpush(ctx: Session, argv: list[bytes]) -> Reply:
+    return _blocking_move(ctx, argv, from_left=False, to_left=True)
+
+
+def _blocking_move(ctx: Session, argv: list[bytes], *, from_left: bool, to_left: bool) -> Reply:
+    deadline = parse_timeout(ctx, argv[-1])
+
+    def attempt(keys: list[bytes]) -> Reply | None:
+        return move(ctx, keys[0], argv[2], from_left=from_left, to_left=to_left)
+
+    if ctx.deny_blocking:
+        return attempt(argv[1:2])
+    return _now_or_later(ctx, argv[1:2], deadline, attempt)
+
+
+def _now_or_later(
+    ctx: Session,
+    keys: list[bytes],
+    deadline: int | None,
+    attempt: Callable[[list[bytes]], Reply | None],
+) -> Reply:
+    """What ``attempt`` finds in ``keys``, or a place in the queue.
+
+    A client that is woken tries as if it had just come, all its keys in order; servers before 7.2
+    looked at nothing but the key that it was woken for.
+    """
+    found = attempt(keys)
+    if found is not None:
+        return found
+    again = ctx.server.version.compatible >= (7, 2)
+    return Blocked(
+        ctx,
+        keys,
+        deadline,
+        lambda key: attempt(keys if again else [key]),
+        NULL_ARRAY,
+        kind=b"list",
+    )
