@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
 from redis_emulator import RedisEmulator
 from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair, unordered
+from tests.emulator.pair import Pair, Wire, unordered
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
@@ -65,7 +66,7 @@ CALLS = (
 
 
 @pytest.mark.servers(*ALL)
-@pytest.mark.parametrize("key", ("missing", "text"))
+@pytest.mark.parametrize("key", ["missing", "text"])
 def test_missing_and_wrong(same: Pair, key: str) -> None:
     for name, *rest in CALLS:
         same("SET", "text", "x")
@@ -123,7 +124,6 @@ def test_encodings(same: Pair) -> None:
         same("OBJECT", "ENCODING", call[1])
         same("HDEL", "h", long)
         same("OBJECT", "ENCODING", "h")
-    assert unordered
 
 
 @pytest.mark.servers(*ALL)
@@ -183,3 +183,38 @@ def test_scanning_a_large_hash(same: Pair) -> None:
                 f"f{i}".encode() for i in range(1500) if "MATCH" not in options or "9" in str(i)
             ]
             assert sorted(seen) == sorted(fields * 2)
+
+
+@pytest.mark.servers(*ALL)
+def test_random_fields(same: Pair) -> None:
+    same("HSET", "h", *"a 1 b 2 c 3".split())
+    for count in ("3", "100", "4611686018427387903", "0", "-0", "x", "9223372036854775808"):
+        for words in ((), ("WITHVALUES",), ("withvalues", "FOO"), ("FOO",)):
+            same("HRANDFIELD", "h", count, *words, key=unordered)
+    for count in ("4611686018427387904", "-4611686018427387904", "9223372036854775807"):
+        same("HRANDFIELD", "h", count, "WITHVALUES")
+        same("HRANDFIELD", "h", count, "FOO")
+        same("HRANDFIELD", "text", count, "WITHVALUES")
+    for count in ("1", "2", "-1", "-20"):
+        same("HRANDFIELD", "h", count, key=_shape)
+        same("HRANDFIELD", "h", count, "WITHVALUES", key=_shape)
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_random_fields_by_the_smallest_number(same: Pair) -> None:
+    same("HSET h a 1")
+    same("HRANDFIELD", "h", -(2**63))
+    same("HRANDFIELD", "h", -(2**63), "FOO")
+
+
+def _shape(reply: Wire) -> Any:
+    kind, items = reply
+    return kind, [_shape(item) if item[0] == "*" else item[0] for item in items]
+
+
+def test_random_fields_are_random() -> None:
+    client = RedisEmulator(seed=1).client()
+    client.hset("h", mapping={f"f{i}": i for i in range(20)})
+    assert {client.hrandfield("h") for _ in range(300)} == set(client.hkeys("h"))
+    assert len(set(client.hrandfield("h", 5))) == 5
+    assert len(client.hrandfield("h", -50)) == 50

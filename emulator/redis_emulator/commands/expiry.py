@@ -37,13 +37,13 @@ def pexpireat(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _expire(ctx: Session, argv: list[bytes], unit: int, base: int) -> Reply:
-    options = _options(ctx, argv) if len(argv) > 3 else ()
+    options = _options(ctx, argv) if len(argv) > 3 else frozenset()
     amount = parse_integer(argv[2])
     at = amount * unit + base
     if not INT64_MIN <= amount * unit <= INT64_MAX or at > INT64_MAX:
         raise RedisError(_invalid_time(ctx, argv[0].decode().lower()))
     db, key = ctx.db, argv[1]
-    if db.writable(key) is None or (options and not _allowed(options, db.expires.get(key), at)):
+    if db.writable(key) is None or (options and not allowed(options, db.expires.get(key), at)):
         return 0
     if at > ctx.server.now:
         db.set_expiry(key, at)
@@ -67,8 +67,17 @@ def _options(ctx: Session, argv: list[bytes]) -> frozenset[bytes]:
     if ctx.server.version.compatible < (7, 0, 0):
         name = argv[0].decode().lower()
         raise RedisError(f"ERR wrong number of arguments for '{name}' command")
-    options = frozenset(option.upper() for option in argv[3:])
-    for option in argv[3:]:
+    return expire_conditions(argv[3:])
+
+
+def expire_conditions(words: list[bytes]) -> frozenset[bytes]:
+    """NX, XX, GT and LT in upper case.
+
+    Raises:
+        RedisError: A word is another, or excludes one of the rest.
+    """
+    options = frozenset(word.upper() for word in words)
+    for option in words:
         if option.upper() not in (b"NX", b"XX", b"GT", b"LT"):
             raise RedisError(f"ERR Unsupported option {quote(option)}")
     if b"NX" in options and len(options) > 1:
@@ -78,7 +87,9 @@ def _options(ctx: Session, argv: list[bytes]) -> frozenset[bytes]:
     return options
 
 
-def _allowed(options: frozenset[bytes], current: int | None, at: int) -> bool:
+def allowed(options: frozenset[bytes], current: int | None, at: int) -> bool:
+    """Whether NX, XX, GT and LT let what expires at ``current``, None for never, expire at
+    ``at``."""
     if current is None:
         return b"XX" not in options and b"GT" not in options
     return not (

@@ -9,18 +9,20 @@ from redis_emulator.commands.arguments import (
     INT64_MAX,
     INT64_MIN,
     parse_integer,
+    syntax_error,
     wrong_type,
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
 from redis_emulator.commands.string import add_long_doubles, parse_long_double
 from redis_emulator.keyspace import GENERIC, HASH
-from redis_emulator.resp.types import OK, RedisError, Reply
+from redis_emulator.resp.types import OK, Pairs, RedisError, Reply
 from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 
 _NOT_AN_INTEGER: Final = "ERR hash value is not an integer"
 _NOT_A_FLOAT: Final = "ERR hash value is not a float"
+_COUNT_RANGE: Final = f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
 
 
 def lookup_hash(ctx: Session, key: bytes) -> Hash | None:
@@ -80,24 +82,34 @@ def hset(ctx: Session, argv: list[bytes]) -> Reply:
         raise wrong_type()
     before = len(value)
     if value.deadlines:
-        value.persist(argv[2::2])
-    if len(argv) == 4:
+        for field, content in zip(argv[2::2], argv[3::2], strict=True):
+            value.replace(field, content)
+        forget_deadline(ctx, key, value)
+    elif len(argv) == 4:
         value[argv[2]] = argv[3]
     else:
         value.update(zip(argv[2::2], argv[3::2], strict=True))
     if value.compact:
-        limit_listpack(ctx, value, argv[2:])
+        limit_listpack(ctx, value, argv, 2)
     db.changed(key, b"hset", HASH)
     return len(value) - before
 
 
-def limit_listpack(ctx: Session, value: Hash, words: list[bytes]) -> None:
-    """Make ``value`` a hash table if what was put in is too much or too long for a listpack."""
+def limit_listpack(ctx: Session, value: Hash, argv: list[bytes], place: int) -> None:
+    """Make ``value`` a hash table if what was put in does not suit a listpack.
+
+    Fields and values stand in ``argv`` from ``place`` on. They may be too long or too many; newer
+    servers judge by the number of arguments, even if a field comes twice.
+    """
     numbers = ctx.server.config.numbers
     longest = numbers["hash-max-listpack-value"]
-    if len(value) > numbers["hash-max-listpack-entries"]:
+    most = numbers["hash-max-listpack-entries"]
+    if len(value) > most:
         value.compact = False
-    for word in words:
+    elif len(argv) > 2 * most and (len(argv) - place) // 2 > most:
+        if ctx.server.version.compatible >= (7, 2, 0):
+            value.compact = False
+    for word in argv[place:]:
         if len(word) > longest:
             value.compact = False
 
@@ -114,9 +126,12 @@ def hmset(ctx: Session, argv: list[bytes]) -> Reply:
 def hsetnx(ctx: Session, argv: list[bytes]) -> Reply:
     value = _made_hash(ctx, argv[1])
     if argv[2] in value:
+        if value.compact and ctx.server.version.compatible < (7, 0, 0):
+            limit_listpack(ctx, value, argv, 2)
         return 0
     value[argv[2]] = argv[3]
-    limit_listpack(ctx, value, argv[2:])
+    if value.compact:
+        limit_listpack(ctx, value, argv, 2)
     ctx.db.changed(argv[1], b"hset", HASH)
     return 1
 
@@ -169,9 +184,16 @@ def hdel(ctx: Session, argv: list[bytes]) -> Reply:
         return 0
     gone = sum(map(value.discard, argv[2:]))
     if gone:
+        forget_deadline(ctx, key, value)
         db.changed(key, b"hdel", HASH)
         remove_if_empty(ctx, key, value)
     return gone
+
+
+def forget_deadline(ctx: Session, key: bytes, value: Hash) -> None:
+    """Stop looking after a hash none of whose fields expires any more."""
+    if value.deadlines is not None and not value.deadlines:
+        ctx.db.schedule_fields(key, None)
 
 
 def remove_if_empty(ctx: Session, key: bytes, value: Hash) -> None:
@@ -197,7 +219,7 @@ def hincrby(ctx: Session, argv: list[bytes]) -> Reply:
 @command("hincrbyfloat")
 def hincrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
     amount = parse_long_double(argv[3])
-    if amount is None:
+    if amount is None and ctx.server.version.compatible >= (7, 0, 0):
         raise RedisError("ERR value is NaN or Infinity")
     value = _made_hash(ctx, argv[1])
     before = value.get(argv[2])
@@ -209,9 +231,36 @@ def hincrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _put(ctx: Session, key: bytes, value: Hash, field: bytes, content: bytes) -> None:
+    """Store a number; Redis 6.2 did not mind its length, nor that of the field."""
     value[field] = content
     if value.compact:
-        limit_listpack(ctx, value, [field, content])
+        counted = ctx.server.version.compatible < (7, 0, 0)
+        limit_listpack(ctx, value, [] if counted else [field, content], 0)
+
+
+@command("hrandfield")
+def hrandfield(ctx: Session, argv: list[bytes]) -> Reply:
+    if len(argv) == 2:
+        value = lookup_hash(ctx, argv[1])
+        return None if value is None else ctx.server.random.choice(list(value))
+    count = parse_integer(argv[2])
+    if count == INT64_MIN:
+        raise RedisError(_COUNT_RANGE)
+    if len(argv) > 4 or (len(argv) == 4 and argv[3].upper() != b"WITHVALUES"):
+        raise syntax_error()
+    paired = len(argv) == 4
+    if paired and abs(count) > INT64_MAX // 2:
+        raise RedisError("ERR value is out of range")
+    value = lookup_hash(ctx, argv[1])
+    if value is None:
+        return []
+    if count < 0:
+        fields = ctx.server.random.choices(list(value), k=-count)
+    elif count < len(value):
+        fields = ctx.server.random.sample(list(value), count)
+    else:
+        fields = list(value)
+    return Pairs((field, value[field]) for field in fields) if paired else fields
 
 
 @command("hscan")

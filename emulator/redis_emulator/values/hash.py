@@ -7,7 +7,8 @@ which one it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 
 
 class Hash(dict[bytes, bytes]):
@@ -36,18 +37,36 @@ class Hash(dict[bytes, bytes]):
             self.deadlines.pop(field, None)
         return True
 
-    def persist(self, fields: Iterable[bytes]) -> int:
-        """Have ``fields`` never expire; how many of them would have expired.
+    def replace(self, field: bytes, content: bytes) -> None:
+        """Give ``field`` a value that never expires; one that would have expired moves to the
+        end."""
+        if self.deadlines and self.deadlines.pop(field, None) is not None:
+            del self[field]
+        self[field] = content
 
-        In a listpack fields stand in the order in which they expire, those that never do last.
+    def expire(self, fields: Sequence[bytes], at: int) -> None:
+        """Have ``fields``, which exist, expire at ``at``.
+
+        In a listpack fields stand in the order in which they expire, those that never do last. One
+        that is set comes before others of the same time.
         """
-        if not self.deadlines:
-            return 0
-        expiring = [field for field in fields if self.deadlines.pop(field, None) is not None]
+        if self.deadlines is None:
+            self.deadlines = {}
+        deadlines = self.deadlines
+        deadlines.update(dict.fromkeys(fields, at))
         if self.compact:
-            for field in expiring:
-                self[field] = self.pop(field)
-        return len(expiring)
+            items = [(field, self.pop(field)) for field in dict.fromkeys(reversed(fields))]
+            items += self.items()
+            items.sort(key=lambda item: deadlines.get(item[0], math.inf))
+            self.clear()
+            self.update(items)
+
+    def persist(self, field: bytes) -> bool:
+        """Have ``field`` never expire; whether it would have expired. It moves to the end."""
+        if not self.deadlines or self.deadlines.pop(field, None) is None:
+            return False
+        self[field] = self.pop(field)
+        return True
 
     def next_deadline(self) -> int | None:
         """When the first field expires, or None."""
