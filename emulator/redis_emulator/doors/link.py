@@ -15,7 +15,7 @@ import redis
 from redis.exceptions import RedisError as ClientError
 
 from redis_emulator.engine import Engine
-from redis_emulator.resp.double import Double17
+from redis_emulator.resp.double import Decimals17, Double17
 from redis_emulator.resp.types import (
     CLOSED,
     NO_REPLY,
@@ -167,6 +167,6 @@ def _read(
         return None
     if kind is BigNumber:
         return int(reply)
-    if kind is Double17:
+    if kind is Double17 or kind is Decimals17:
         return float(reply)
     raise TypeError(f"a command replied with {reply!r}, which is not a reply")

@@ -24,6 +24,12 @@ class Double17(float):
     __slots__ = ()
 
 
+class Decimals17(float):
+    """A coordinate of a place, printed with up to 17 decimals and never with an exponent."""
+
+    __slots__ = ()
+
+
 def format_double(value: float) -> bytes:
     """A double as the server prints it since 7.2; whole numbers up to 2**62 in full."""
     if math.isfinite(value):
@@ -40,6 +46,12 @@ def format_double17(value: float) -> bytes:
     if math.isnan(value):
         return b"-nan" if math.copysign(1.0, value) < 0 else b"nan"
     return b"%.17g" % value
+
+
+def format_decimals17(value: float) -> bytes:
+    """A double with 17 decimals, without the zeros at the end."""
+    text = (b"%.17f" % value).rstrip(b"0").rstrip(b".")
+    return b"0" if text == b"-0" else text
 
 
 def _lay_out(negative: bool, digits: str, scale: int) -> bytes:

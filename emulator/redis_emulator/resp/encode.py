@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis_emulator.resp.double import Double17, format_double, format_double17
+from redis_emulator.resp.double import (
+    Decimals17,
+    Double17,
+    format_decimals17,
+    format_double,
+    format_double17,
+)
 from redis_emulator.resp.types import (
     NULL_ARRAY,
     BigNumber,
+    MapReply,
     PairMap,
     Pairs,
     Push,
@@ -67,7 +74,7 @@ def _encode3(reply: Any, out: bytearray) -> None:
         for key, value in reply.items():
             _encode3(key, out)
             _encode3(value, out)
-    elif kind is PairMap:
+    elif kind is PairMap or kind is MapReply:
         out += b"%%%d\r\n" % len(reply)
         for key, value in reply:
             _encode3(key, out)
@@ -82,12 +89,14 @@ def _encode3(reply: Any, out: bytearray) -> None:
         out += b",%b\r\n" % format_double(reply)
     elif kind is Double17:
         out += b",%b\r\n" % format_double17(reply)
+    elif kind is Decimals17:
+        out += b",%b\r\n" % format_decimals17(reply)
     elif isinstance(reply, RedisError):
         out += b"-%b\r\n" % reply.wire()
     elif kind is Verbatim:
-        out += b"=%d\r\ntxt:%b\r\n" % (len(reply) + 4, reply)
+        out += b"=%d\r\n%b:%b\r\n" % (len(reply) + 4, reply.format, reply)
     elif kind is BigNumber:
-        out += b"(%d\r\n" % reply
+        out += b"(%b\r\n" % reply
     else:
         raise TypeError(f"a command replied with {reply!r}, which is not a reply")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
-from redis_emulator.resp.double import Double17, format_double17
+from redis_emulator.resp.double import Decimals17, Double17, format_decimals17, format_double17
 from redis_emulator.resp.double import format_double as format_double
 
 Reply: TypeAlias = object
@@ -39,6 +39,12 @@ class Pairs(list[Reply]):
     __slots__ = ()
 
 
+class MapReply(list[tuple[Reply, Reply]]):
+    """A map as pairs, where keys may be anything, even twice the same; flat in RESP2 as a dict."""
+
+    __slots__ = ()
+
+
 class PairMap(list[Reply]):
     """A list of pairs that is a map in RESP3 and stays a list of pairs in RESP2."""
 
@@ -52,13 +58,13 @@ class Push(list[Reply]):
 
 
 class Verbatim(bytes):
-    """Text for people, sent with its format ``txt``; a bulk string in RESP2."""
+    """Text for people, sent with its format of three letters; a bulk string in RESP2."""
 
-    __slots__ = ()
+    format = b"txt"
 
 
-class BigNumber(int):
-    """An integer that may not fit 64 bits; a bulk string in RESP2."""
+class BigNumber(bytes):
+    """The digits of an integer that may not fit 64 bits; a bulk string in RESP2."""
 
     __slots__ = ()
 
@@ -142,7 +148,7 @@ def lower(reply: Any) -> Reply:
         return [lower(item) for item in reply]
     if kind is dict:
         return [lower(item) for pair in reply.items() for item in pair]
-    if kind is Pairs:
+    if kind is Pairs or kind is MapReply:
         return [lower(item) for pair in reply for item in pair]
     if kind is bool:
         return 1 if reply else 0
@@ -150,8 +156,8 @@ def lower(reply: Any) -> Reply:
         return format_double(reply)
     if kind is Double17:
         return format_double17(reply)
-    if kind is Verbatim:
+    if kind is Decimals17:
+        return format_decimals17(reply)
+    if kind is Verbatim or kind is BigNumber:
         return bytes(reply)
-    if kind is BigNumber:
-        return b"%d" % reply
     return reply

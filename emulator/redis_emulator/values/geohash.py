@@ -1,0 +1,355 @@
+"""Places on the globe as the scores of a sorted set, and which scores lie near a place.
+
+A hash interleaves the bits of latitude and longitude, each counted from the lower end of its range;
+with 26 steps it fills the 52 bits that a double keeps exactly. A shorter hash is a cell of the
+globe, and all places inside have scores of one range. A search takes the cell around its centre, of
+a size that fits, and the eight around it, and then looks at every place that has a score in one of
+the nine ranges. Points nearer to the poles than the Mercator projection reaches do not exist.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple, TypeAlias
+
+from redis_emulator.values.sorted_set import ScoreBound, SortedSet
+
+STEPS: Final = 26
+LONGITUDE_LIMIT: Final = 180.0
+LATITUDE_LIMIT: Final = 85.05112878
+EARTH_RADIUS: Final = 6372797.560856
+_MERCATOR: Final = 20037726.37
+_RADIAN: Final = math.pi / 180.0
+_UINT64: Final = (1 << 64) - 1
+_LONGITUDES: Final = 0xAAAAAAAAAAAAAAAA
+_LATITUDES: Final = 0x5555555555555555
+_ALPHABET: Final = b"0123456789bcdefghjkmnpqrstuvwxyz"
+_TEXT_LENGTH: Final = 11
+
+
+class Point(NamedTuple):
+    """A place in degrees."""
+
+    longitude: float
+    latitude: float
+
+
+class Bounds(NamedTuple):
+    """A part of the globe in degrees."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+class Cell(NamedTuple):
+    """All places whose hash begins with ``bits``, two for each of the ``steps``."""
+
+    bits: int
+    steps: int
+
+    def bounds(self) -> Bounds:
+        """Where the cell lies."""
+        longitude, latitude = _squeeze(self.bits >> 1), _squeeze(self.bits)
+        scale = float(1 << self.steps)
+        width, height = 2 * LONGITUDE_LIMIT, 2 * LATITUDE_LIMIT
+        return Bounds(
+            -LONGITUDE_LIMIT + (longitude / scale) * width,
+            -LATITUDE_LIMIT + (latitude / scale) * height,
+            -LONGITUDE_LIMIT + ((longitude + 1) / scale) * width,
+            -LATITUDE_LIMIT + ((latitude + 1) / scale) * height,
+        )
+
+    def moved(self, east: int, north: int) -> Cell:
+        """The cell so many (-1, 0 or 1) further east and north, around the globe if need be."""
+        spare = 64 - 2 * self.steps
+        longitude, latitude = self.bits & _LONGITUDES, self.bits & _LATITUDES
+        longitude = _stepped(longitude, east, _LATITUDES >> spare, _LONGITUDES >> spare)
+        latitude = _stepped(latitude, north, _LONGITUDES >> spare, _LATITUDES >> spare)
+        return Cell(longitude | latitude, self.steps)
+
+    def scores(self) -> tuple[ScoreBound, ScoreBound]:
+        """The range of scores of the places inside."""
+        shift = 2 * (STEPS - self.steps)
+        low, high = self.bits << shift & _UINT64, (self.bits + 1) << shift & _UINT64
+        return ScoreBound(float(low), exclusive=False), ScoreBound(float(high), exclusive=True)
+
+
+def _stepped(bits: int, by: int, others: int, kept: int) -> int:
+    """Add ``by`` to the number in every second bit; ``others`` are the bits in between."""
+    if by > 0:
+        bits += others + 1
+    elif by < 0:
+        bits = (bits | others) - (others + 1)
+    return bits & kept if by else bits
+
+
+def _spread(number: int) -> int:
+    """32 bits with a zero between each and the next."""
+    number &= 0xFFFFFFFF
+    number = (number | number << 16) & 0x0000FFFF0000FFFF
+    number = (number | number << 8) & 0x00FF00FF00FF00FF
+    number = (number | number << 4) & 0x0F0F0F0F0F0F0F0F
+    number = (number | number << 2) & 0x3333333333333333
+    return (number | number << 1) & 0x5555555555555555
+
+
+def _squeeze(number: int) -> int:
+    """Every second bit of 64, the inverse of `_spread`."""
+    number &= 0x5555555555555555
+    number = (number | number >> 1) & 0x3333333333333333
+    number = (number | number >> 2) & 0x0F0F0F0F0F0F0F0F
+    number = (number | number >> 4) & 0x00FF00FF00FF00FF
+    number = (number | number >> 8) & 0x0000FFFF0000FFFF
+    return (number | number >> 16) & 0x00000000FFFFFFFF
+
+
+def encode(point: Point, steps: int = STEPS, latitude_limit: float = LATITUDE_LIMIT) -> Cell:
+    """The cell of this many steps that ``point`` lies in."""
+    scale = 1 << steps
+    latitude = (point.latitude + latitude_limit) / (2 * latitude_limit) * scale
+    longitude = (point.longitude + LONGITUDE_LIMIT) / (2 * LONGITUDE_LIMIT) * scale
+    return Cell(_spread(int(latitude)) | _spread(int(longitude)) << 1, steps)
+
+
+def score_bits(score: float) -> int:
+    """A score as 64 bits: what a 64-bit processor makes of a double that may not fit."""
+    if math.isinf(score) or not -(2.0**63) <= score < 2.0**64:
+        return 0 if score > 0 else 1 << 63
+    return int(score) & _UINT64
+
+
+def decode(score: float) -> Point:
+    """The middle of the smallest cell that ``score`` stands for."""
+    area = Cell(score_bits(score), STEPS).bounds()
+    longitude = (area.west + area.east) / 2
+    latitude = (area.south + area.north) / 2
+    return Point(
+        min(max(longitude, -LONGITUDE_LIMIT), LONGITUDE_LIMIT),
+        min(max(latitude, -LATITUDE_LIMIT), LATITUDE_LIMIT),
+    )
+
+
+def text(score: float) -> bytes:
+    """The geohash that others use too: eleven letters, with latitudes up to the poles."""
+    bits = encode(decode(score), STEPS, 90.0).bits
+    shifts = range(2 * STEPS - 5, 2 * STEPS - 5 * _TEXT_LENGTH, -5)
+    return bytes(_ALPHABET[bits >> shift & 31] for shift in shifts) + _ALPHABET[:1]
+
+
+def latitude_distance(one: float, other: float) -> float:
+    """Metres from one latitude to another."""
+    return EARTH_RADIUS * abs(other * _RADIAN - one * _RADIAN)
+
+
+def distance(one: Point, other: Point) -> float:
+    """Metres between two places on a sphere."""
+    v = math.sin((other.longitude * _RADIAN - one.longitude * _RADIAN) / 2)
+    if v == 0.0:
+        return latitude_distance(one.latitude, other.latitude)
+    from_, to = one.latitude * _RADIAN, other.latitude * _RADIAN
+    u = math.sin((to - from_) / 2)
+    a = u * u + math.cos(from_) * math.cos(to) * v * v
+    return 2.0 * EARTH_RADIUS * math.asin(math.sqrt(a))
+
+
+class Circle(NamedTuple):
+    """What lies within a radius, in metres."""
+
+    centre: Point
+    radius: float
+
+    def reach(self) -> float:
+        """How far from the centre the shape extends."""
+        return self.radius
+
+    def bounds(self) -> Bounds:
+        """A part of the globe that the shape lies in."""
+        return _bounds(self.centre, self.radius, self.radius)
+
+    def distance(self, point: Point) -> float | None:
+        """Metres from the centre to ``point``, or None when it is outside."""
+        metres = distance(self.centre, point)
+        return metres if metres <= self.radius else None
+
+
+class Box(NamedTuple):
+    """What lies within half a width and half a height, in metres."""
+
+    centre: Point
+    width: float
+    height: float
+
+    def reach(self) -> float:
+        """How far from the centre the shape extends."""
+        return math.sqrt(
+            (self.width / 2) * (self.width / 2) + (self.height / 2) * (self.height / 2)
+        )
+
+    def bounds(self) -> Bounds:
+        """A part of the globe that the shape lies in."""
+        return _bounds(self.centre, self.width / 2, self.height / 2)
+
+    def distance(self, point: Point) -> float | None:
+        """Metres from the centre to ``point``, or None when it is outside."""
+        if latitude_distance(point.latitude, self.centre.latitude) > self.height / 2:
+            return None
+        at_its_latitude = Point(self.centre.longitude, point.latitude)
+        if distance(point, at_its_latitude) > self.width / 2:
+            return None
+        return distance(self.centre, point)
+
+
+class Polygon(NamedTuple):
+    """What lies inside a closed line, drawn as if degrees were a flat grid.
+
+    Attributes:
+        centre: The middle of the vertices, on the globe.
+        vertices: The corners, in order.
+    """
+
+    centre: Point
+    vertices: tuple[Point, ...]
+
+    @classmethod
+    def of(cls, vertices: list[Point]) -> Polygon:
+        """The polygon with these corners."""
+        x = y = z = 0.0
+        for vertex in vertices:
+            longitude, latitude = vertex.longitude * _RADIAN, vertex.latitude * _RADIAN
+            x += math.cos(latitude) * math.cos(longitude)
+            y += math.cos(latitude) * math.sin(longitude)
+            z += math.sin(latitude)
+        x, y, z = x / len(vertices), y / len(vertices), z / len(vertices)
+        centre = Point(
+            math.atan2(y, x) / _RADIAN, math.atan2(z, math.sqrt(x * x + y * y)) / _RADIAN
+        )
+        return cls(centre, tuple(vertices))
+
+    def reach(self) -> float:
+        """How far from the centre the shape extends."""
+        return max(distance(self.centre, vertex) for vertex in self.vertices)
+
+    def bounds(self) -> Bounds:
+        """A part of the globe that the shape lies in."""
+        longitudes = [vertex.longitude for vertex in self.vertices]
+        latitudes = [vertex.latitude for vertex in self.vertices]
+        return Bounds(min(longitudes), min(latitudes), max(longitudes), max(latitudes))
+
+    def distance(self, point: Point) -> float | None:
+        """Metres from the centre to ``point``, or None when it is outside."""
+        inside = False
+        x, y = point
+        before = self.vertices[-1]
+        for vertex in self.vertices:
+            if (vertex.latitude > y) != (before.latitude > y) and x < (
+                before.longitude - vertex.longitude
+            ) * (y - vertex.latitude) / (before.latitude - vertex.latitude) + vertex.longitude:
+                inside = not inside
+            before = vertex
+        return distance(self.centre, point) if inside else None
+
+
+def _bounds(centre: Point, width: float, height: float) -> Bounds:
+    up = (height / EARTH_RADIUS) / _RADIAN
+    towards_pole = centre.latitude + (up if centre.latitude >= 0 else -up)
+    aside = (width / EARTH_RADIUS / math.cos(towards_pole * _RADIAN)) / _RADIAN
+    return Bounds(
+        centre.longitude - aside,
+        centre.latitude - up,
+        centre.longitude + aside,
+        centre.latitude + up,
+    )
+
+
+Shape: TypeAlias = Circle | Box | Polygon
+
+
+def search_cells(shape: Shape) -> list[Cell]:
+    """The cells to look into, in the order in which the server does."""
+    steps = _steps_for(shape.reach(), shape.centre.latitude)
+    bounds = shape.bounds()
+    cell = encode(shape.centre, steps)
+    if steps > 1 and not _surrounded(cell, bounds):
+        steps -= 1
+        cell = encode(shape.centre, steps)
+    area, steps = cell.bounds(), cell.steps
+    useless_north = steps >= 2 and area.north > bounds.north
+    useless_south = steps >= 2 and area.south < bounds.south
+    useless_east = steps >= 2 and area.east > bounds.east
+    useless_west = steps >= 2 and area.west < bounds.west
+    found: list[Cell] = []
+    for east, north in _MOVES:
+        if (
+            (north > 0 and useless_north)
+            or (north < 0 and useless_south)
+            or (east > 0 and useless_east)
+            or (east < 0 and useless_west)
+        ):
+            continue
+        neighbour = cell.moved(east, north)
+        if neighbour not in found[-1:]:
+            found.append(neighbour)
+    return found
+
+
+_MOVES: Final = (
+    (0, 0),
+    (0, 1),
+    (0, -1),
+    (1, 0),
+    (-1, 0),
+    (1, 1),
+    (-1, 1),
+    (1, -1),
+    (-1, -1),
+)
+
+
+def _steps_for(metres: float, latitude: float) -> int:
+    """The steps of a cell that is about as large as ``metres``."""
+    if metres == 0:
+        return STEPS
+    steps = 1
+    while metres < _MERCATOR:
+        metres *= 2
+        steps += 1
+    steps -= 2
+    if abs(latitude) > 66:
+        steps -= 2 if abs(latitude) > 80 else 1
+    return min(max(steps, 1), STEPS)
+
+
+def _surrounded(cell: Cell, bounds: Bounds) -> bool:
+    """Whether the neighbours of ``cell`` cover all of ``bounds``."""
+    return (
+        cell.moved(0, 1).bounds().north >= bounds.north
+        and cell.moved(0, -1).bounds().south <= bounds.south
+        and cell.moved(1, 0).bounds().east >= bounds.east
+        and cell.moved(-1, 0).bounds().west <= bounds.west
+    )
+
+
+class Found(NamedTuple):
+    """A place that a search has found; the distance is in metres."""
+
+    member: bytes
+    score: float
+    distance: float
+    point: Point
+
+
+def search(places: SortedSet, shape: Shape, limit: int = 0) -> list[Found]:
+    """The members of ``places`` in ``shape``, the first ``limit`` that are met when not zero."""
+    found: list[Found] = []
+    order = places.order()
+    for cell in search_cells(shape):
+        for score, member in order.islice(*places.score_range(*cell.scores())):
+            point = decode(score)
+            metres = shape.distance(point)
+            if metres is not None:
+                found.append(Found(member, score, metres, point))
+                if len(found) == limit:
+                    return found
+    return found
