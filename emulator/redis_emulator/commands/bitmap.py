@@ -103,19 +103,16 @@ class _Range:
         backwards: Whether both ends count from the end of the string and stand in wrong order.
     """
 
-    def __init__(self, ctx: Session, argv: list[bytes], place: int, lone_start: bool) -> None:
+    def __init__(self, ctx: Session, argv: list[bytes], place: int, *, unit_first: bool) -> None:
         given = len(argv) - place
-        if given > 3 or (given == 1 and not lone_start):
+        if given > (3 if ctx.server.version.compatible >= (7, 0, 0) else 2):
             raise syntax_error()
         self._start = parse_integer(argv[place]) if given else 0
+        self._bits = given == 3 and unit_first and _is_bit(argv[-1])
         self.ended = given > 1
         self._end = parse_integer(argv[place + 1]) if self.ended else -1
-        self._bits = False
-        if given == 3:
-            unit = argv[place + 2].upper()
-            if unit not in (b"BIT", b"BYTE") or ctx.server.version.compatible < (7, 0, 0):
-                raise syntax_error()
-            self._bits = unit == b"BIT"
+        if given == 3 and not unit_first:
+            self._bits = _is_bit(argv[-1])
         self.backwards = self._end < self._start < 0
         self.first, self.last = 0, -1
 
@@ -132,6 +129,12 @@ class _Range:
             self.first, self.last = start * 8, end * 8 + 7
 
 
+def _is_bit(unit: bytes) -> bool:
+    if unit.upper() not in (b"BIT", b"BYTE"):
+        raise syntax_error()
+    return unit.upper() == b"BIT"
+
+
 def _missing_first(ctx: Session, key: bytes) -> bool:
     """Whether this is a release that looks for the key before it looks at the range, in vain."""
     return ctx.server.version.compatible < (7, 2, 0) and lookup_string(ctx, key) is None
@@ -141,8 +144,10 @@ def _missing_first(ctx: Session, key: bytes) -> bool:
 def bitcount(ctx: Session, argv: list[bytes]) -> Reply:
     if _missing_first(ctx, argv[1]):
         return 0
-    version = ctx.server.version
-    wanted = _Range(ctx, argv, 2, version.flavour == "valkey" and version.number >= (8, 1, 0))
+    valkey = ctx.server.version.flavour == "valkey"
+    if len(argv) == 3 and not valkey:
+        raise syntax_error()
+    wanted = _Range(ctx, argv, 2, unit_first=valkey)
     value = lookup_string(ctx, argv[1])
     if value is None or (wanted.backwards and len(argv) > 2):
         return 0
@@ -170,7 +175,7 @@ def bitpos(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR The bit argument must be 1 or 0.")
     if _missing_first(ctx, argv[1]):
         return -1 if bit else 0
-    wanted = _Range(ctx, argv, 3, lone_start=True)
+    wanted = _Range(ctx, argv, 3, unit_first=True)
     value = lookup_string(ctx, argv[1])
     if value is None:
         return -1 if bit else 0

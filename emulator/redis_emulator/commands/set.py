@@ -194,7 +194,7 @@ def srandmember(ctx: Session, argv: list[bytes]) -> Reply:
         value = lookup_set(ctx, argv[1])
         return None if value is None else value.pick(ctx.server.random)
     count = parse_integer(argv[2])
-    if count == INT64_MIN:
+    if count == INT64_MIN and ctx.server.version.compatible >= (7, 0, 0):
         raise RedisError(_NOT_SYMMETRIC)
     value = lookup_set(ctx, argv[1])
     if value is None or count == 0:

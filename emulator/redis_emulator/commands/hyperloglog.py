@@ -1,0 +1,174 @@
+"""HyperLogLogs. How the strings are made up is told in `values.hyperloglog`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis_emulator.commands.registry import command
+from redis_emulator.commands.string import lookup_string
+from redis_emulator.keyspace import STRING
+from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, quote
+from redis_emulator.session import Session
+from redis_emulator.values import hyperloglog as hll
+
+_NO_HLL: Final = "WRONGTYPE Key is not a valid HyperLogLog string value."
+_CORRUPT: Final = "INVALIDOBJ Corrupted HLL object detected"
+_SELF_TEST_SIZE: Final = 2000
+
+
+def _lookup(ctx: Session, key: bytes) -> bytes | bytearray | None:
+    value = lookup_string(ctx, key)
+    if value is not None and not hll.is_valid(value):
+        raise RedisError(_NO_HLL)
+    return value
+
+
+def _writable(ctx: Session, key: bytes) -> bytearray | None:
+    """The HyperLogLog at ``key`` for changing in place, or None."""
+    value = _lookup(ctx, key)
+    if value is None:
+        return None
+    ctx.db.writable(key)
+    if type(value) is bytearray:
+        return value
+    value = bytearray(value)
+    ctx.db.replace(key, value)
+    return value
+
+
+def _longest(ctx: Session) -> int:
+    return ctx.server.config.numbers["hll-sparse-max-bytes"]
+
+
+@command("pfadd")
+def pfadd(ctx: Session, argv: list[bytes]) -> Reply:
+    db, key = ctx.db, argv[1]
+    value = _writable(ctx, key)
+    changes = 0
+    if value is None:
+        value = hll.new()
+        db.set(key, value)
+        changes = 1
+    longest = _longest(ctx)
+    try:
+        for element in argv[2:]:
+            changes += hll.add(value, element, longest)
+    except hll.CorruptError:
+        raise RedisError(_CORRUPT) from None
+    if not changes:
+        return 0
+    hll.forget_count(value)
+    db.changed(key, b"pfadd", STRING)
+    ctx.server.dirty += changes - 1
+    return 1
+
+
+@command("pfcount")
+def pfcount(ctx: Session, argv: list[bytes]) -> Reply:
+    if len(argv) > 2:
+        merged, _ = _merge_all(ctx, argv[1:])
+        return hll.estimate(merged)
+    value = _writable(ctx, argv[1])
+    if value is None:
+        return 0
+    count = hll.cached_count(value)
+    if count is None:
+        count = hll.estimate(_registers(value))
+        hll.remember_count(value, count)
+        ctx.db.touched(argv[1])
+    return count if count < 1 << 63 else count - (1 << 64)
+
+
+def _registers(value: bytes | bytearray) -> bytes:
+    try:
+        return hll.registers(value)
+    except hll.CorruptError:
+        raise RedisError(_CORRUPT) from None
+
+
+def _merge_all(ctx: Session, keys: list[bytes]) -> tuple[bytes, bool]:
+    """The registers of all together, and whether one of them is dense."""
+    merged, dense = bytes(hll.REGISTERS), False
+    for key in keys:
+        value = _lookup(ctx, key)
+        if value is not None:
+            dense = dense or hll.is_dense(value)
+            merged = hll.merge(merged, _registers(value))
+    return merged, dense
+
+
+@command("pfmerge")
+def pfmerge(ctx: Session, argv: list[bytes]) -> Reply:
+    db, key = ctx.db, argv[1]
+    merged, dense = _merge_all(ctx, argv[1:])
+    value = _writable(ctx, key)
+    if value is None:
+        value = hll.new()
+        db.set(key, value)
+    if dense:
+        hll.make_dense(value)
+    hll.write_registers(value, merged, _longest(ctx))
+    db.changed(key, b"pfadd", STRING)
+    return OK
+
+
+@command("pfdebug")
+def pfdebug(ctx: Session, argv: list[bytes]) -> Reply:
+    name = argv[1].upper()
+    modern = ctx.server.version.compatible >= (7, 0, 0)
+    if name == b"SIMD" and ctx.server.version.number >= (8, 0, 0):
+        return _simd(argv)
+    value = _writable(ctx, argv[2])
+    if value is None:
+        raise RedisError("ERR The specified key does not exist")
+    if name not in (b"GETREG", b"DECODE", b"ENCODING", b"TODENSE"):
+        raise RedisError(f"ERR Unknown PFDEBUG subcommand '{quote(argv[1])}'")
+    if len(argv) != 3:
+        _wrong_arity(argv, modern)
+    if name == b"ENCODING":
+        return SimpleString(b"dense" if hll.is_dense(value) else b"sparse")
+    if name == b"DECODE":
+        if hll.is_dense(value):
+            raise RedisError("ERR HLL encoding is not sparse")
+        return hll.describe(value).encode()
+    was_sparse = not hll.is_dense(value)
+    values = _registers(value)
+    hll.make_dense(value)
+    ctx.server.dirty += was_sparse
+    return int(was_sparse) if name == b"TODENSE" else list(values)
+
+
+def _simd(argv: list[bytes]) -> Reply:
+    """Whether vector instructions may be used; there are none here to switch."""
+    if len(argv) != 3:
+        _wrong_arity(argv, modern=True)
+    if argv[2].upper() not in (b"ON", b"OFF"):
+        raise RedisError("ERR Argument must be ON or OFF")
+    return SimpleString(b"enabled" if argv[2].upper() == b"ON" else b"disabled")
+
+
+def _wrong_arity(argv: list[bytes], modern: bool) -> None:
+    if modern:
+        raise RedisError("ERR wrong number of arguments for 'pfdebug' command")
+    raise RedisError(f"ERR Wrong number of arguments for the '{quote(argv[1])}' subcommand")
+
+
+@command("pfselftest")
+def pfselftest(ctx: Session, argv: list[bytes]) -> Reply:
+    values = bytes(ctx.server.random.randrange(64) for _ in range(hll.REGISTERS))
+    dense = hll.new()
+    hll.make_dense(dense)
+    dense[hll.HEADER :] = hll.pack(values)
+    if hll.registers(dense) != values:
+        raise RedisError("TESTFAILED Registers are not what was packed")
+    sparse, dense = hll.new(), hll.new()
+    hll.make_dense(dense)
+    for number in range(_SELF_TEST_SIZE):
+        for value in (sparse, dense):
+            hll.add(value, b"%d" % number, 1 << 30)
+    if hll.registers(sparse) != hll.registers(dense):
+        raise RedisError("TESTFAILED Sparse and dense registers differ")
+    error = abs(hll.estimate(hll.registers(dense)) - _SELF_TEST_SIZE) / _SELF_TEST_SIZE
+    if error > 6 * 1.04 / hll.REGISTERS**0.5:
+        raise RedisError(f"TESTFAILED Too big error: {error:.4f}")
+    return OK

@@ -1,0 +1,307 @@
+"""HyperLogLogs: strings that count distinct elements, byte for byte those of the server.
+
+A header of 16 bytes (``HYLL``, the encoding, three unused bytes, and the last count with a flag
+that says whether it still holds) is followed by 2**14 registers. Each register keeps the longest
+run of zero bits seen among the hashes that fall to it.
+
+* Dense: six bits a register, lowest bits first.
+* Sparse: run lengths. ``00xxxxxx`` is up to 64 registers of zero, ``01xxxxxx yyyyyyyy`` up to 16384
+  of them, ``1vvvvvxx`` up to four registers with a value of up to 32.
+
+How an update splits and joins runs is visible to whoever reads the string, so it is done in the
+server's order. Where all registers are needed they are unpacked to one byte each: six bits a
+character is base64, once the bytes are reversed.
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+import struct
+from typing import Final
+
+REGISTERS: Final = 1 << 14
+HEADER: Final = 16
+DENSE_SIZE: Final = HEADER + REGISTERS * 6 // 8
+
+_INDEX_BITS: Final = 14
+_HASH_BITS: Final = 64 - _INDEX_BITS
+_DENSE, _SPARSE = 0, 1
+_LONGEST_ZERO, _LONGEST_VALUE, _LARGEST_VALUE = 64, 4, 32
+_STALE: Final = 0x80
+_SEED: Final = 0xADC83B19
+_MULTIPLIER: Final = 0xC6A4A7935BD1E995
+_UINT64: Final = (1 << 64) - 1
+_ALPHA: Final = 0.721347520444481703680
+
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_FROM_BASE64: Final = bytes(
+    _ALPHABET.index(byte) if byte in _ALPHABET else 0 for byte in range(256)
+)
+_TO_BASE64: Final = _ALPHABET + bytes(192)
+
+
+class CorruptError(ValueError):
+    """The runs of a sparse HyperLogLog do not make up all registers."""
+
+
+def new() -> bytearray:
+    """An empty HyperLogLog."""
+    return bytearray(b"HYLL\x01" + bytes(11) + b"\x7f\xff")
+
+
+def is_valid(data: bytes | bytearray) -> bool:
+    """Whether a string has the header of a HyperLogLog and a length to go with it."""
+    if len(data) < HEADER or data[:4] != b"HYLL":
+        return False
+    return data[4] == _SPARSE or (data[4] == _DENSE and len(data) == DENSE_SIZE)
+
+
+def is_dense(data: bytes | bytearray) -> bool:
+    """Whether the registers are packed one by one."""
+    return data[4] == _DENSE
+
+
+def cached_count(data: bytes | bytearray) -> int | None:
+    """The count that the header remembers, or None if it is out of date."""
+    if data[15] & _STALE:
+        return None
+    return int.from_bytes(data[8:16], "little")
+
+
+def remember_count(data: bytearray, count: int) -> None:
+    """Write ``count`` into the header."""
+    data[8:16] = count.to_bytes(8, "little")
+
+
+def forget_count(data: bytearray) -> None:
+    """Mark the count in the header as out of date."""
+    data[15] |= _STALE
+
+
+def murmur(data: bytes, seed: int = _SEED) -> int:
+    """MurmurHash64A as on a little-endian machine."""
+    size = len(data)
+    whole = size & ~7
+    result = seed ^ (size * _MULTIPLIER & _UINT64)
+    for (word,) in struct.iter_unpack("<Q", data[:whole]):
+        word = word * _MULTIPLIER & _UINT64
+        word = (word ^ word >> 47) * _MULTIPLIER & _UINT64
+        result = (result ^ word) * _MULTIPLIER & _UINT64
+    if size > whole:
+        result = (result ^ int.from_bytes(data[whole:], "little")) * _MULTIPLIER & _UINT64
+    result = (result ^ result >> 47) * _MULTIPLIER & _UINT64
+    return result ^ result >> 47
+
+
+def add(data: bytearray, element: bytes, longest: int) -> bool:
+    """Count ``element``; whether a register changed.
+
+    Args:
+        data: The HyperLogLog.
+        element: What to count.
+        longest: The most bytes of a sparse one.
+
+    Raises:
+        CorruptError: No run covers the register.
+    """
+    hashed = murmur(element)
+    rest = hashed >> _INDEX_BITS | 1 << _HASH_BITS
+    return raise_register(data, hashed & REGISTERS - 1, (rest & -rest).bit_length(), longest)
+
+
+def raise_register(data: bytearray, index: int, value: int, longest: int) -> bool:
+    """Make register ``index`` at least ``value``; whether it was less. The rest is as in `add`."""
+    if data[4] == _DENSE:
+        return _raise_dense(data, index, value)
+    return _raise_sparse(data, index, value, longest)
+
+
+def _raise_dense(data: bytearray, index: int, value: int) -> bool:
+    place, shift = HEADER + index * 6 // 8, index * 6 % 8
+    window = int.from_bytes(data[place : place + 2], "little")
+    if window >> shift & 63 >= value:
+        return False
+    window = window & ~(63 << shift) | value << shift
+    size = min(2, DENSE_SIZE - place)
+    data[place : place + size] = window.to_bytes(size, "little")
+    return True
+
+
+def _run(data: bytes | bytearray, place: int) -> tuple[int, int, int]:
+    """The run at ``place``: its registers, their value, its bytes."""
+    byte = data[place]
+    if byte & 0x80:
+        return (byte & 3) + 1, (byte >> 2 & 31) + 1, 1
+    if byte & 0x40:
+        low = data[place + 1] if place + 1 < len(data) else 0
+        return ((byte & 63) << 8 | low) + 1, 0, 2
+    return byte + 1, 0, 1
+
+
+def _zeros(count: int) -> bytes:
+    if count > _LONGEST_ZERO:
+        return (count - 1 | 0x4000).to_bytes(2, "big")
+    return bytes((count - 1,)) if count else b""
+
+
+def _values(value: int, count: int) -> bytes:
+    return bytes((0x80 | value - 1 << 2 | count - 1,)) if count else b""
+
+
+def _raise_sparse(data: bytearray, index: int, value: int, longest: int) -> bool:
+    if value > _LARGEST_VALUE:
+        return _promote(data, index, value)
+    first, place, before, end = 0, HEADER, HEADER, len(data)
+    while place < end:
+        byte = data[place]
+        if byte & 0x80:
+            span, size = (byte & 3) + 1, 1
+        elif byte & 0x40:
+            span, size = _run(data, place)[0], 2
+        else:
+            span, size = byte + 1, 1
+        if index < first + span:
+            break
+        before = place
+        place += size
+        first += span
+    else:
+        raise CorruptError
+    _, present, size = _run(data, place)
+    if present >= value:
+        return False
+    head, tail = index - first, first + span - 1 - index
+    if present:
+        runs = _values(present, head) + _values(value, 1) + _values(present, tail)
+    else:
+        runs = _zeros(head) + _values(value, 1) + _zeros(tail)
+    if len(runs) > size and end + len(runs) - size > longest:
+        return _promote(data, index, value)
+    data[place : place + size] = runs
+    _join(data, before)
+    forget_count(data)
+    return True
+
+
+def _join(data: bytearray, place: int) -> None:
+    """Make one of neighbouring runs with one value, looking at five runs from ``place`` on."""
+    for _ in range(5):
+        if place >= len(data):
+            return
+        byte = data[place]
+        if not byte & 0x80:
+            place += 2 if byte & 0x40 else 1
+            continue
+        if place + 1 < len(data):
+            following = data[place + 1]
+            together = (byte & 3) + (following & 3) + 2
+            if byte & 0xFC == following & 0xFC and together <= _LONGEST_VALUE:
+                data[place : place + 2] = bytes((byte & 0xFC | together - 1,))
+                continue
+        place += 1
+
+
+def _promote(data: bytearray, index: int, value: int) -> bool:
+    make_dense(data)
+    return _raise_dense(data, index, value)
+
+
+def make_dense(data: bytearray) -> None:
+    """Turn a sparse HyperLogLog into a dense one.
+
+    Raises:
+        CorruptError: The runs do not make up all registers.
+    """
+    if data[4] != _DENSE:
+        data[HEADER:] = pack(registers(data))
+        data[4] = _DENSE
+
+
+def registers(data: bytes | bytearray) -> bytes:
+    """All registers, a byte each.
+
+    Raises:
+        CorruptError: The runs of a sparse one do not make up all registers.
+    """
+    if data[4] == _DENSE:
+        return binascii.b2a_base64(data[:15:-1], newline=False).translate(_FROM_BASE64)[::-1]
+    parts: list[bytes] = []
+    place, end, total = HEADER, len(data), 0
+    while place < end:
+        span, value, size = _run(data, place)
+        parts.append(bytes((value,)) * span if value else bytes(span))
+        total += span
+        place += size
+        if total > REGISTERS:
+            break
+    if total != REGISTERS:
+        raise CorruptError
+    return b"".join(parts)
+
+
+def pack(values: bytes) -> bytes:
+    """Registers of a byte each, as a dense HyperLogLog keeps them."""
+    return binascii.a2b_base64(values[::-1].translate(_TO_BASE64))[::-1]
+
+
+def merge(one: bytes, other: bytes) -> bytes:
+    """The greater of every two registers."""
+    return bytes(map(max, one, other))
+
+
+def write_registers(data: bytearray, values: bytes, longest: int) -> None:
+    """Raise the registers of ``data`` to ``values``. None of them is greater already."""
+    for index, value in enumerate(values):
+        if data[4] == _DENSE:
+            data[HEADER:] = pack(values)
+            break
+        if value:
+            _raise_sparse(data, index, value, longest)
+    forget_count(data)
+
+
+def estimate(values: bytes) -> int:
+    """How many distinct elements the registers stand for (Ertl's improved estimator)."""
+    size = float(REGISTERS)
+    total = size * _tau((size - values.count(_HASH_BITS + 1)) / size)
+    for value in range(_HASH_BITS, 0, -1):
+        total = (total + values.count(value)) * 0.5
+    total += size * _sigma(values.count(0) / size)
+    exact = _ALPHA * size * size / total
+    whole = math.floor(exact)
+    return whole + (exact - whole >= 0.5)
+
+
+def _sigma(x: float) -> float:
+    if x == 1.0:
+        return math.inf
+    weight, total, last = 1.0, x, math.nan
+    while last != total:
+        x *= x
+        last = total
+        total += x * weight
+        weight += weight
+    return total
+
+
+def _tau(x: float) -> float:
+    if x in (0.0, 1.0):
+        return 0.0
+    weight, total, last = 1.0, 1.0 - x, math.nan
+    while last != total:
+        x = math.sqrt(x)
+        last = total
+        weight *= 0.5
+        total -= (1.0 - x) ** 2 * weight
+    return total / 3.0
+
+
+def describe(data: bytes | bytearray) -> str:
+    """The runs of a sparse HyperLogLog in words."""
+    place, words = HEADER, []
+    while place < len(data):
+        span, value, size = _run(data, place)
+        words.append(f"v:{value},{span}" if value else f"{'Z' if size == 2 else 'z'}:{span}")
+        place += size
+    return " ".join(words)
