@@ -296,7 +296,9 @@ class _Request:
         """What is found, as ordered and cut as asked for."""
         if self.source is None or self.shape is None:
             return []
-        found = geohash.search(self.source, self.shape, self.count if self.any else 0)
+        limit = self.count if self.any else 0
+        old = self._ctx.server.version.compatible < (7, 0, 0)
+        found = geohash.search(self.source, self.shape, limit, old=old)
         if self.order:
             found.sort(key=lambda place: place.distance, reverse=self.order == b"DESC")
         return found[: self.count] if self.count else found

@@ -168,6 +168,10 @@ class Circle(NamedTuple):
         """A part of the globe that the shape lies in."""
         return _bounds(self.centre, self.radius, self.radius)
 
+    def old_bounds(self) -> Bounds:
+        """The same in the way of servers before 7.0."""
+        return _bounds(self.centre, self.radius, self.radius, old=True)
+
     def distance(self, point: Point) -> float | None:
         """Metres from the centre to ``point``, or None when it is outside."""
         metres = distance(self.centre, point)
@@ -190,6 +194,10 @@ class Box(NamedTuple):
     def bounds(self) -> Bounds:
         """A part of the globe that the shape lies in."""
         return _bounds(self.centre, self.width / 2, self.height / 2)
+
+    def old_bounds(self) -> Bounds:
+        """The same in the way of servers before 7.0."""
+        return _bounds(self.centre, self.width / 2, self.height / 2, old=True)
 
     def distance(self, point: Point) -> float | None:
         """Metres from the centre to ``point``, or None when it is outside."""
@@ -251,9 +259,12 @@ class Polygon(NamedTuple):
         return distance(self.centre, point) if inside else None
 
 
-def _bounds(centre: Point, width: float, height: float) -> Bounds:
+def _bounds(centre: Point, width: float, height: float, *, old: bool = False) -> Bounds:
+    """What lies so far or less to either side; it is more degrees of longitude nearer to a pole."""
     up = (height / EARTH_RADIUS) / _RADIAN
-    towards_pole = centre.latitude + (up if centre.latitude >= 0 else -up)
+    towards_pole = centre.latitude
+    if not old:
+        towards_pole += up if centre.latitude >= 0 else -up
     aside = (width / EARTH_RADIUS / math.cos(towards_pole * _RADIAN)) / _RADIAN
     return Bounds(
         centre.longitude - aside,
@@ -266,12 +277,22 @@ def _bounds(centre: Point, width: float, height: float) -> Bounds:
 Shape: TypeAlias = Circle | Box | Polygon
 
 
-def search_cells(shape: Shape) -> list[Cell]:
-    """The cells to look into, in the order in which the server does."""
+def search_cells(shape: Shape, *, old: bool = False) -> list[Cell]:
+    """The cells to look into, in the order in which the server does.
+
+    Args:
+        shape: What to search.
+        old: The way of servers before 7.0, which overlook some places near the poles.
+    """
     steps = _steps_for(shape.reach(), shape.centre.latitude)
-    bounds = shape.bounds()
+    if old:
+        assert not isinstance(shape, Polygon)
+        bounds = shape.old_bounds()
+    else:
+        bounds = shape.bounds()
     cell = encode(shape.centre, steps)
-    if steps > 1 and not _surrounded(cell, bounds):
+    enough = _reaches(cell, shape) if old else _surrounded(cell, bounds)
+    if steps > 1 and not enough:
         steps -= 1
         cell = encode(shape.centre, steps)
     area, steps = cell.bounds(), cell.steps
@@ -331,6 +352,18 @@ def _surrounded(cell: Cell, bounds: Bounds) -> bool:
     )
 
 
+def _reaches(cell: Cell, shape: Shape) -> bool:
+    """Whether the far sides of the neighbours of ``cell`` are out of reach from the centre."""
+    longitude, latitude = shape.centre
+    far = (
+        Point(longitude, cell.moved(0, 1).bounds().north),
+        Point(longitude, cell.moved(0, -1).bounds().south),
+        Point(cell.moved(1, 0).bounds().east, latitude),
+        Point(cell.moved(-1, 0).bounds().west, latitude),
+    )
+    return all(distance(shape.centre, point) >= shape.reach() for point in far)
+
+
 class Found(NamedTuple):
     """A place that a search has found; the distance is in metres."""
 
@@ -340,11 +373,11 @@ class Found(NamedTuple):
     point: Point
 
 
-def search(places: SortedSet, shape: Shape, limit: int = 0) -> list[Found]:
+def search(places: SortedSet, shape: Shape, limit: int = 0, *, old: bool = False) -> list[Found]:
     """The members of ``places`` in ``shape``, the first ``limit`` that are met when not zero."""
     found: list[Found] = []
     order = places.order()
-    for cell in search_cells(shape):
+    for cell in search_cells(shape, old=old):
         for score, member in order.islice(*places.score_range(*cell.scores())):
             point = decode(score)
             metres = shape.distance(point)
