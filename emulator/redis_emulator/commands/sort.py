@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from redis_emulator.commands.arguments import parse_integer, syntax_error, wrong_type
+from redis_emulator.commands.quicksort import sort_range
 from redis_emulator.commands.registry import command
 from redis_emulator.keyspace import GENERIC, LIST
 from redis_emulator.resp.types import RedisError, Reply
@@ -157,7 +158,17 @@ def _sort_texts(ctx: Session, elements: list[bytes], options: _Options) -> None:
             texts[element] = (False, b"")
         else:
             texts[element] = (True, text if options.store is not None else _text(text))
-    elements.sort(key=texts.__getitem__, reverse=options.descending)
+    last = len(elements) - 1 if options.count < 0 else options.start + options.count - 1
+    if options.by is None or (options.start <= 0 and last >= len(elements) - 1):
+        elements.sort(key=texts.__getitem__, reverse=options.descending)
+        return
+    sign = -1 if options.descending else 1
+
+    def compare(one: bytes, other: bytes) -> int:
+        left, right = texts[one], texts[other]
+        return sign * ((left > right) - (left < right))
+
+    sort_range(elements, compare, max(options.start, 0), last)
 
 
 def _look(ctx: Session, pattern: bytes, element: bytes) -> bytes | None:
