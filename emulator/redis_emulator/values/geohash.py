@@ -168,10 +168,6 @@ class Circle(NamedTuple):
         """A part of the globe that the shape lies in."""
         return _bounds(self.centre, self.radius, self.radius)
 
-    def old_bounds(self) -> Bounds:
-        """The same in the way of servers before 7.0."""
-        return _bounds(self.centre, self.radius, self.radius, old=True)
-
     def distance(self, point: Point) -> float | None:
         """Metres from the centre to ``point``, or None when it is outside."""
         metres = distance(self.centre, point)
@@ -194,10 +190,6 @@ class Box(NamedTuple):
     def bounds(self) -> Bounds:
         """A part of the globe that the shape lies in."""
         return _bounds(self.centre, self.width / 2, self.height / 2)
-
-    def old_bounds(self) -> Bounds:
-        """The same in the way of servers before 7.0."""
-        return _bounds(self.centre, self.width / 2, self.height / 2, old=True)
 
     def distance(self, point: Point) -> float | None:
         """Metres from the centre to ``point``, or None when it is outside."""
@@ -259,12 +251,10 @@ class Polygon(NamedTuple):
         return distance(self.centre, point) if inside else None
 
 
-def _bounds(centre: Point, width: float, height: float, *, old: bool = False) -> Bounds:
+def _bounds(centre: Point, width: float, height: float) -> Bounds:
     """What lies so far or less to either side; it is more degrees of longitude nearer to a pole."""
     up = (height / EARTH_RADIUS) / _RADIAN
-    towards_pole = centre.latitude
-    if not old:
-        towards_pole += up if centre.latitude >= 0 else -up
+    towards_pole = centre.latitude + (up if centre.latitude >= 0 else -up)
     aside = (width / EARTH_RADIUS / math.cos(towards_pole * _RADIAN)) / _RADIAN
     return Bounds(
         centre.longitude - aside,
@@ -282,14 +272,10 @@ def search_cells(shape: Shape, *, old: bool = False) -> list[Cell]:
 
     Args:
         shape: What to search.
-        old: The way of servers before 7.0, which overlook some places near the poles.
+        old: The way of servers before 7.0, which choose larger or smaller cells near the poles.
     """
     steps = _steps_for(shape.reach(), shape.centre.latitude)
-    if old:
-        assert not isinstance(shape, Polygon)
-        bounds = shape.old_bounds()
-    else:
-        bounds = shape.bounds()
+    bounds = shape.bounds()
     cell = encode(shape.centre, steps)
     enough = _reaches(cell, shape) if old else _surrounded(cell, bounds)
     if steps > 1 and not enough:
