@@ -229,7 +229,9 @@ class Polygon(NamedTuple):
 
     def reach(self) -> float:
         """How far from the centre the shape extends."""
-        return max(distance(self.centre, vertex) for vertex in self.vertices)
+        west, south, east, north = self.bounds()
+        corners = [Point(x, y) for x in (west, east) for y in (south, north)]
+        return max(distance(self.centre, corner) for corner in corners)
 
     def bounds(self) -> Bounds:
         """A part of the globe that the shape lies in."""
@@ -274,6 +276,8 @@ def search_cells(shape: Shape, *, old: bool = False) -> list[Cell]:
         shape: What to search.
         old: The way of servers before 7.0, which choose larger or smaller cells near the poles.
     """
+    if abs(shape.centre.latitude) > LATITUDE_LIMIT:
+        return []
     steps = _steps_for(shape.reach(), shape.centre.latitude)
     bounds = shape.bounds()
     cell = encode(shape.centre, steps)
