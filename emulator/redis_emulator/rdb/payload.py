@@ -34,17 +34,20 @@ def dump(out: Writer, kind: bytes, content: Any, encoding: bytes) -> bytes:
     return bytes(out.data) + struct.pack("<Q", crc64(out.data))
 
 
-def load(payload: bytes, version: int) -> Read:
-    """The value in ``payload``, read by a server of RDB ``version``.
+def load(payload: bytes, version: int | None) -> Read:
+    """The value in ``payload``, read by a server of RDB ``version``; None reads every version.
 
     Raises:
         ChecksumError: Version or checksum are wrong.
         ValueError: The value makes no sense.
     """
     if len(payload) < _FOOTER:
-        raise ChecksumError("too short")
+        raise ChecksumError("the payload is too short")
     written, checksum = struct.unpack("<HQ", payload[-_FOOTER:])
-    foreign = version >= VALKEY and written in _VALKEY_REFUSES
-    if written > version or foreign or checksum != crc64(payload[:-8]):
-        raise ChecksumError("version or checksum")
+    if checksum != crc64(payload[:-8]):
+        raise ChecksumError("the checksum is wrong")
+    if version is not None:
+        foreign = version >= VALKEY and written in _VALKEY_REFUSES
+        if written > version or foreign:
+            raise ChecksumError(f"RDB version {written} is not read by version {version}")
     return read_value(Reader(payload), written)

@@ -1,0 +1,104 @@
+"""All keys of an emulator as text for people: what a failing test prints.
+
+One line a key, sorted by database and name: ``0 user:7 hash 59.5s {name: Ann, says: "good day"}``.
+Words stand as they are, everything else in quotes with the escapes of Python; a key without a TTL
+has ``-``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from redis_emulator.resp.types import format_double
+from redis_emulator.values.hash import Hash
+from redis_emulator.values.kinds import type_name
+from redis_emulator.values.list import List
+from redis_emulator.values.set import Set
+from redis_emulator.values.sorted_set import SortedSet
+from redis_emulator.values.stream import Group, Stream, format_id
+
+if TYPE_CHECKING:
+    from redis_emulator.emulator import RedisEmulator
+
+_WORD = re.compile(rb"[\w:.@/+*#-]+").fullmatch
+
+
+def dump(emulator: RedisEmulator) -> str:
+    """Every key of every database, a line each; empty when there is none."""
+    engine = emulator.engine
+    server = engine.server
+    with engine.lock:
+        engine.tick()
+        return "\n".join(
+            f"{db.index} {_word(key)} {type_name(value).decode()} "
+            f"{_ttl(db.expires.get(key), server.now)} {_shown(value, server.now)}"
+            for db in server.databases
+            for key, value in sorted(db.data.items(), key=lambda item: item[0])
+        )
+
+
+def _ttl(at: int | None, now: int) -> str:
+    return "-" if at is None else f"{(at - now) / 1000:g}s"
+
+
+def _word(raw: bytes) -> str:
+    if _WORD(raw):
+        return raw.decode("ascii")
+    escaped = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    text = escaped.decode("utf-8", "backslashreplace")
+    shown = (
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+    return f'"{"".join(shown)}"'
+
+
+def _shown(value: Any, now: int) -> str:
+    if isinstance(value, List):
+        return f"[{', '.join(map(_word, value))}]"
+    if isinstance(value, Set):
+        return f"{{{', '.join(map(_word, sorted(value)))}}}"
+    if isinstance(value, SortedSet):
+        scored = (
+            f"{_word(each)}: {format_double(score).decode()}" for each, score in value.pairs()
+        )
+        return f"{{{', '.join(scored)}}}"
+    if isinstance(value, Hash):
+        return f"{{{', '.join(_fields(value, now))}}}"
+    if isinstance(value, Stream):
+        return _stream(value)
+    return _word(bytes(value))
+
+
+def _fields(value: Hash, now: int) -> list[str]:
+    deadlines = value.deadlines or {}
+    shown = []
+    for field, content in value.items():
+        left = f" ({_ttl(deadlines[field], now)})" if field in deadlines else ""
+        shown.append(f"{_word(field)}: {_word(content)}{left}")
+    return shown
+
+
+def _stream(value: Stream) -> str:
+    entries = [
+        f"{format_id(entry_id).decode()} {{{', '.join(_pairs(node.entries[entry_id]))}}}"
+        for node in value.nodes
+        for entry_id in node.ids
+    ]
+    groups = "".join(f" {_group(name, group)}" for name, group in value.groups.items())
+    return f"[{', '.join(entries)}]{groups}"
+
+
+def _pairs(fields: tuple[bytes, ...]) -> list[str]:
+    return [
+        f"{_word(field)}: {_word(content)}"
+        for field, content in zip(fields[::2], fields[1::2], strict=True)
+    ]
+
+
+def _group(name: bytes, group: Group) -> str:
+    pending = [
+        f"{format_id(entry_id).decode()} {_word(entry.consumer.name)}"
+        for entry_id, entry in group.pending.items()
+    ]
+    return f"{_word(name)}@{format_id(group.last_id).decode()}({', '.join(pending)})"
