@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from redis_emulator.commands.arguments import parse_integer, parse_range, syntax_error
+from redis_emulator.commands.quicksort import sort_range
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.sorted_set import (
     lookup_sorted_set,
@@ -300,8 +301,25 @@ class _Request:
         old = self._ctx.server.version.compatible < (7, 0, 0)
         found = geohash.search(self.source, self.shape, limit, old=old)
         if self.order:
-            found.sort(key=lambda place: place.distance, reverse=self.order == b"DESC")
+            self._sort(found)
         return found[: self.count] if self.count else found
+
+    def _sort(self, found: list[Found]) -> None:
+        """Sort as far as places are asked for; those at one distance come as the server sorts."""
+        farthest = self.order == b"DESC"
+        if not 0 < self.count < len(found):
+            found.sort(key=_metres, reverse=farthest)
+            return
+
+        def compare(one: Found, other: Found) -> int:
+            order = (one.distance > other.distance) - (one.distance < other.distance)
+            return -order if farthest else order
+
+        sort_range(found, compare, 0, self.count - 1)
+
+
+def _metres(place: Found) -> float:
+    return place.distance
 
 
 @command("geosearch", "geosearchstore")

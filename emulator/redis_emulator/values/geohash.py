@@ -276,15 +276,16 @@ def search_cells(shape: Shape, *, old: bool = False) -> list[Cell]:
         shape: What to search.
         old: The way of servers before 7.0, which choose larger or smaller cells near the poles.
     """
-    if abs(shape.centre.latitude) > LATITUDE_LIMIT:
-        return []
-    steps = _steps_for(shape.reach(), shape.centre.latitude)
+    centre = shape.centre
+    within = min(max(centre.latitude, -LATITUDE_LIMIT), LATITUDE_LIMIT)
+    centre = Point(centre.longitude, within)
+    steps = _steps_for(shape.reach(), within)
     bounds = shape.bounds()
-    cell = encode(shape.centre, steps)
+    cell = encode(centre, steps)
     enough = _reaches(cell, shape) if old else _surrounded(cell, bounds)
     if steps > 1 and not enough:
         steps -= 1
-        cell = encode(shape.centre, steps)
+        cell = encode(centre, steps)
     area, steps = cell.bounds(), cell.steps
     useless_north = steps >= 2 and area.north > bounds.north
     useless_south = steps >= 2 and area.south < bounds.south
