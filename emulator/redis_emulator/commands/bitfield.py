@@ -44,17 +44,23 @@ class _Field(NamedTuple):
             raw -= 1 << self.bits
         return raw
 
-    def fit(self, number: int, overflow: bytes) -> int | None:
-        """``number`` as this type can hold it; None when ``overflow`` says to refuse it."""
+    def add(self, number: int, amount: int, overflow: bytes) -> int | None:
+        """The sum as this type can hold it; None when ``overflow`` says to refuse it.
+
+        ``number`` itself may be out of range. The server compares in 64 bits, and those overflow:
+        far below the least number of a narrow signed type it finds what is too large.
+        """
         low = -(1 << (self.bits - 1)) if self.signed else 0
         high = (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
-        if low <= number <= high:
-            return number
+        total = number + amount
+        if low <= number <= high and low <= total <= high:
+            return total
         if overflow == b"FAIL":
             return None
         if overflow == b"SAT":
-            return high if number > high else low
-        return self.from_raw(number)
+            above = total > high or (self.bits < 64 and high - number >= _INT64)
+            return high if above else low
+        return self.from_raw(total)
 
 
 class _Operation(NamedTuple):
@@ -101,13 +107,13 @@ def bitfield(ctx: Session, argv: list[bytes]) -> Reply:
     if argv[0].lower() == b"bitfield_ro":
         raise RedisError("ERR BITFIELD_RO only supports the GET subcommand")
     value, grown = raw_string(ctx, argv[1], (max(ends) + 7) // 8)
-    always = grown or ctx.server.version.compatible < (7, 0, 0)
+    always = ctx.server.version.compatible < (7, 0, 0)
     replies: list[Reply] = []
     changes = 0
     for operation in operations:
         before, after = _run(value, operation)
-        if operation.name != b"GET" and after is not None and (always or before != after):
-            changes += 1
+        if operation.name != b"GET":
+            changes += always or (after is not None and (grown or before != after))
         replies.append(after if operation.name == b"INCRBY" or after is None else before)
     if changes:
         ctx.db.changed(argv[1], b"setbit", STRING)
@@ -122,10 +128,9 @@ def _run(value: bytearray, operation: _Operation) -> tuple[int, int | None]:
     if name == b"GET":
         return before, before
     if name == b"INCRBY":
-        wanted = before + amount
+        after = field.add(before, amount, overflow)
     else:
-        wanted = amount if field.signed else amount % (2 * _INT64)
-    after = field.fit(wanted, overflow)
+        after = field.add(amount if field.signed else amount % (2 * _INT64), 0, overflow)
     if after is not None:
         _write(value, offset, field.bits, after)
     return before, after

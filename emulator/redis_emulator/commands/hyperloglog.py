@@ -67,7 +67,7 @@ def pfadd(ctx: Session, argv: list[bytes]) -> Reply:
 def pfcount(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2:
         merged, _ = _merge_all(ctx, argv[1:])
-        return hll.estimate(merged)
+        return _signed(hll.estimate(merged))
     value = _writable(ctx, argv[1])
     if value is None:
         return 0
@@ -76,6 +76,10 @@ def pfcount(ctx: Session, argv: list[bytes]) -> Reply:
         count = hll.estimate(_registers(value))
         hll.remember_count(value, count)
         ctx.db.touched(argv[1])
+    return _signed(count)
+
+
+def _signed(count: int) -> int:
     return count if count < 1 << 63 else count - (1 << 64)
 
 

@@ -32,6 +32,7 @@ _STALE: Final = 0x80
 _SEED: Final = 0xADC83B19
 _MULTIPLIER: Final = 0xC6A4A7935BD1E995
 _UINT64: Final = (1 << 64) - 1
+_NOT_A_COUNT: Final = 1 << 63
 _ALPHA: Final = 0.721347520444481703680
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -262,12 +263,17 @@ def write_registers(data: bytearray, values: bytes, longest: int) -> None:
 
 
 def estimate(values: bytes) -> int:
-    """How many distinct elements the registers stand for (Ertl's improved estimator)."""
+    """How many distinct elements the registers stand for (Ertl's improved estimator).
+
+    Registers that no elements leave behind can stand for infinitely many: 2**63 then.
+    """
     size = float(REGISTERS)
     total = size * _tau((size - values.count(_HASH_BITS + 1)) / size)
     for value in range(_HASH_BITS, 0, -1):
         total = (total + values.count(value)) * 0.5
     total += size * _sigma(values.count(0) / size)
+    if total == 0:
+        return _NOT_A_COUNT
     exact = _ALPHA * size * size / total
     whole = math.floor(exact)
     return whole + (exact - whole >= 0.5)

@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+PARAMETERS = {"hll-sparse-max-bytes": "3000"}
+
 Commands = st.SearchStrategy[list[bytes]]
 
 _key = st.sampled_from([b"a", b"a", b"a", b"b", b"b", b"c", b"none", b"str", b"set"])

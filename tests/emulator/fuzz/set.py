@@ -8,6 +8,12 @@ from hypothesis import strategies as st
 
 from tests.emulator.pair import unordered
 
+PARAMETERS = {
+    "set-max-intset-entries": "512",
+    "set-max-listpack-entries": "128",
+    "set-max-listpack-value": "64",
+}
+
 Commands = st.SearchStrategy[list[bytes]]
 
 _key = st.sampled_from([b"a", b"a", b"b", b"b", b"c", b"d", b"none", b"str", b"h"])
