@@ -191,20 +191,20 @@ def test_random_fields(same: Pair) -> None:
     for count in ("3", "100", "4611686018427387903", "0", "-0", "x", "9223372036854775808"):
         for words in ((), ("WITHVALUES",), ("withvalues", "FOO"), ("FOO",)):
             same("HRANDFIELD", "h", count, *words, key=unordered)
-    for count in ("4611686018427387904", "-4611686018427387904", "9223372036854775807"):
-        same("HRANDFIELD", "h", count, "WITHVALUES")
-        same("HRANDFIELD", "h", count, "FOO")
-        same("HRANDFIELD", "text", count, "WITHVALUES")
     for count in ("1", "2", "-1", "-20"):
         same("HRANDFIELD", "h", count, key=_shape)
         same("HRANDFIELD", "h", count, "WITHVALUES", key=_shape)
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_random_fields_by_the_smallest_number(same: Pair) -> None:
+def test_random_fields_by_large_numbers(same: Pair) -> None:
     same("HSET h a 1")
     same("HRANDFIELD", "h", -(2**63))
     same("HRANDFIELD", "h", -(2**63), "FOO")
+    for count in ("4611686018427387904", "-4611686018427387904", "9223372036854775807"):
+        same("HRANDFIELD", "h", count, "WITHVALUES")
+        same("HRANDFIELD", "h", count, "FOO")
+        same("HRANDFIELD", "text", count, "WITHVALUES")
 
 
 def _shape(reply: Wire) -> Any:

@@ -242,17 +242,17 @@ def _put(ctx: Session, key: bytes, value: Hash, field: bytes, content: bytes) ->
 def hrandfield(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) == 2:
         value = lookup_hash(ctx, argv[1])
-        return None if value is None else ctx.server.random.choice(list(value))
+        return ctx.server.random.choice(list(value)) if value else None
     count = parse_integer(argv[2])
     if count == INT64_MIN:
         raise RedisError(_COUNT_RANGE)
     if len(argv) > 4 or (len(argv) == 4 and argv[3].upper() != b"WITHVALUES"):
         raise syntax_error()
     paired = len(argv) == 4
-    if paired and abs(count) > INT64_MAX // 2:
+    if paired and abs(count) > INT64_MAX // 2 and ctx.server.version.compatible >= (7, 0, 0):
         raise RedisError("ERR value is out of range")
     value = lookup_hash(ctx, argv[1])
-    if value is None:
+    if not value:
         return []
     if count < 0:
         fields = ctx.server.random.choices(list(value), k=-count)
