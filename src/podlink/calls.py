@@ -7,8 +7,9 @@ moment in between for another flush.
 
 When is a call sent again after a connection error?
 
-- A connection that could not be made carried nothing, and a server that is still LOADING did
-  nothing: any call may go again.
+- A connection that could not be made carried nothing, and a server that is not ready (LOADING,
+  READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN) did nothing: any call may go again. A script meets
+  READONLY at its first write, before it has changed anything.
 - A connection that broke while a call was under way leaves its outcome unknown. A read goes again;
   a write does not, because the second reply of, say, ``remove_linked_pod`` would deny what the
   first attempt did.
@@ -20,11 +21,11 @@ of retries beneath (``redis.Redis`` repeats by default also after a timeout), an
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import redis.exceptions as redis_errors
+from redis.backoff import EqualJitterBackoff
 from redis.client import NEVER_DECODE
 
 from podlink.errors import is_connect_failure
@@ -197,7 +198,7 @@ class RetryPolicy(NamedTuple):
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait before the attempt after ``attempt`` (counted from 0)."""
-        return min(self.cap, self.backoff * 2.0**attempt) * random.uniform(0.5, 1.0)
+        return float(EqualJitterBackoff(self.cap, self.backoff).compute(attempt))
 
 
 class Again(NamedTuple):
@@ -219,9 +220,18 @@ def again(call: Call[Any], error: BaseException, attempt: int, policy: RetryPoli
 def _may_repeat(call: Call[Any], error: BaseException) -> bool:
     if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
         return False
-    if is_connect_failure(error) or isinstance(error, redis_errors.BusyLoadingError):
+    if is_connect_failure(error) or isinstance(error, _NOT_READY):
         return True
     return not call.write and isinstance(error, redis_errors.ConnectionError)
+
+
+_NOT_READY: Final = (
+    redis_errors.BusyLoadingError,
+    redis_errors.ReadOnlyError,
+    redis_errors.ClusterDownError,
+    redis_errors.MasterDownError,
+    redis_errors.TryAgainError,
+)
 
 
 def run_script(script: Script, keys: Sequence[bytes], args: Sequence[Any]) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ managers.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
@@ -18,7 +19,9 @@ from podlink.errors import InvalidParameterError
 from podlink.keys import shown
 
 ENV_PREFIX: Final = "PODLINK_REDIS_"
-_SCHEMES: Final = ("redis", "rediss", "unix", "emulator")
+_SERVERS: Final = ("redis", "rediss")
+_MANY: Final = tuple(f"{scheme}+{way}" for scheme in _SERVERS for way in ("cluster", "sentinel"))
+_SCHEMES: Final = (*_SERVERS, "unix", "emulator", *_MANY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,10 @@ class RedisConfig:
         host, port: where the server listens.
         unix_socket_path: a unix socket instead of host and port.
         emulator: the name of an in-process emulator instead of a server; ``""`` is the default one.
+        cluster_nodes: of a Redis Cluster, some nodes as ``host:port``; the others are asked for.
+        sentinel_nodes: the Sentinels as ``host:port``, who know where the master is.
+        sentinel_service: the name of the master there.
+        sentinel_username, sentinel_password: credentials for the Sentinels themselves.
         db: number of the database.
         username, password: credentials; a password alone is that of the default user.
         ssl: whether to use TLS.
@@ -38,7 +45,10 @@ class RedisConfig:
         socket_timeout: seconds that a reply may take; ``None`` waits for ever.
         socket_connect_timeout: seconds that connecting may take; ``None`` waits for ever.
         socket_keepalive: whether to use TCP keepalive.
-        max_connections: size of the pool; ``None`` is the default of redis-py.
+        timeout: seconds that an operation may take in all, unless it is told otherwise; ``None``
+            sets no limit beside those of its parts.
+        max_connections: size of the pool (on a cluster, of each node's); ``None`` sets no limit.
+        pool_timeout: seconds to wait for a free connection of a pool with a limit.
         health_check_interval: seconds of idleness after which a connection is tried with PING
             before use; 0 never.
         protocol: 2 or 3; ``None`` is the default of redis-py.
@@ -55,6 +65,11 @@ class RedisConfig:
     port: int = 6379
     unix_socket_path: str | None = None
     emulator: str | None = None
+    cluster_nodes: tuple[str, ...] = ()
+    sentinel_nodes: tuple[str, ...] = ()
+    sentinel_service: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
     db: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -67,7 +82,9 @@ class RedisConfig:
     socket_timeout: float | None = 5.0
     socket_connect_timeout: float | None = 5.0
     socket_keepalive: bool = True
+    timeout: float | None = None
     max_connections: int | None = None
+    pool_timeout: float = 5.0
     health_check_interval: float = 0.0
     protocol: int | None = None
     client_name: str | None = None
@@ -80,8 +97,7 @@ class RedisConfig:
             value = getattr(self, name)
             if value is None and name not in ("host", "ssl_cert_reqs"):
                 continue
-            # A password is not shown even when it is wrong.
-            _require(isinstance(value, str), name, "a string", "" if name == "password" else value)
+            _require(isinstance(value, str), name, "a string", value)
         _require(bool(self.host), "host", "a non-empty string", self.host)
         _require(self.unix_socket_path != "", "unix_socket_path", "a path", "")
         for name in _FLAGS:
@@ -97,19 +113,43 @@ class RedisConfig:
             self.ssl_cert_reqs in ("required", "optional", "none"),
             "ssl_cert_reqs", "'required', 'optional' or 'none'", self.ssl_cert_reqs,
         )  # fmt: skip
-        for name in ("socket_timeout", "socket_connect_timeout"):
+        for name in ("timeout", "socket_timeout", "socket_connect_timeout"):
             if getattr(self, name) is not None:
                 _seconds(name, getattr(self, name), may_be_zero=False)
-        for name in ("health_check_interval", "retry_backoff", "retry_backoff_cap"):
+        for name in ("pool_timeout", "health_check_interval", "retry_backoff", "retry_backoff_cap"):
             _seconds(name, getattr(self, name), may_be_zero=True)
-        if self.emulator is not None and (self.unix_socket_path is not None or self.ssl):
-            raise InvalidParameterError("emulator, unix_socket_path and ssl exclude one another")
-        if self.unix_socket_path is not None and self.ssl:
-            raise InvalidParameterError("unix_socket_path and ssl exclude one another")
+        self._check_topology()
         if self.client_name is not None and not _is_client_name(self.client_name):
             raise InvalidParameterError(
                 "client_name must be printable ASCII without spaces, as CLIENT SETNAME wants; "
                 f"got {shown(self.client_name)}"
+            )
+
+    def _check_topology(self) -> None:
+        ways = [
+            name
+            for name, taken in (
+                ("emulator", self.emulator is not None),
+                ("unix_socket_path", self.unix_socket_path is not None),
+                ("cluster_nodes", self.cluster_nodes),
+                ("sentinel_nodes", self.sentinel_nodes),
+            )
+            if taken
+        ]
+        if self.ssl and ways in (["emulator"], ["unix_socket_path"]):
+            ways.append("ssl")
+        if len(ways) > 1:
+            raise InvalidParameterError(f"{' and '.join(ways)} exclude one another")
+        for name in ("cluster_nodes", "sentinel_nodes"):
+            nodes = getattr(self, name)
+            _require(isinstance(nodes, tuple), name, "a tuple of host:port", nodes)
+            for node in nodes:
+                _address(name, node)
+        if self.cluster_nodes:
+            _require(self.db == 0, "db", "0 on a cluster", self.db)
+        if bool(self.sentinel_nodes) != (self.sentinel_service is not None):
+            raise InvalidParameterError(
+                "sentinel_nodes and sentinel_service go together: who to ask, and for which master"
             )
 
     @classmethod
@@ -117,9 +157,10 @@ class RedisConfig:
         """The configuration that a URL means; keywords override it.
 
         ``redis://user:password@host:port/db``, ``rediss://…`` (TLS),
-        ``unix:///path/to/socket?db=0``, ``emulator://`` or ``emulator://name`` (inside this
-        process). Any other field goes in the query: ``?socket_timeout=0.5&protocol=3``. What is
-        special in a URL is percent-encoded.
+        ``unix:///path/to/socket?db=0``, ``redis+cluster://host:port,host:port``,
+        ``redis+sentinel://host:port,host:port/service?db=0`` (both also with ``rediss+``),
+        ``emulator://`` or ``emulator://name`` (inside this process). Any other field goes in the
+        query: ``?socket_timeout=0.5&protocol=3``. What is special in a URL is percent-encoded.
 
         Raises:
             InvalidParameterError: the URL is not one of these, or a value is outside its limits.
@@ -164,6 +205,13 @@ class RedisConfig:
         if self.unix_socket_path is not None:
             return f"unix://{quote(self.unix_socket_path)}?db={self.db}"
         user = "" if self.username is None else f"{quote(self.username, safe='')}@"
+        tls = "s" if self.ssl else ""
+        if self.cluster_nodes:
+            return f"redis{tls}+cluster://{user}{','.join(self.cluster_nodes)}"
+        if self.sentinel_service is not None:
+            service = quote(self.sentinel_service, safe="")
+            nodes = ",".join(self.sentinel_nodes)
+            return f"redis{tls}+sentinel://{user}{nodes}/{service}?db={self.db}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'rediss' if self.ssl else 'redis'}://{user}{host}:{self.port}/{self.db}"
 
@@ -171,6 +219,24 @@ class RedisConfig:
     def retry_policy(self) -> RetryPolicy:
         """How often, and how slowly, calls are sent again."""
         return RetryPolicy(self.retries, self.retry_backoff, self.retry_backoff_cap)
+
+    def addresses(self, nodes: tuple[str, ...]) -> list[tuple[str, int]]:
+        """Host and port of each of `cluster_nodes` or `sentinel_nodes`."""
+        return [_address("node", node) for node in nodes]
+
+    def sentinel(self, host: str, port: int) -> RedisConfig:
+        """How to reach one of the Sentinels."""
+        return replace(
+            self,
+            host=host,
+            port=port,
+            sentinel_nodes=(),
+            sentinel_service=None,
+            username=self.sentinel_username,
+            password=self.sentinel_password,
+            db=0,
+            max_connections=None,
+        )
 
     def client_kwargs(self) -> dict[str, Any]:
         """The keyword arguments of a redis-py client, without its class and its retries."""
@@ -200,6 +266,7 @@ class RedisConfig:
 
 _FIELDS: Final = {entry.name: str(entry.type) for entry in fields(RedisConfig)}
 _TEXTS: Final = tuple(name for name, kind in _FIELDS.items() if kind.startswith("str"))
+_SECRETS: Final = frozenset(name for name in _FIELDS if name.endswith("password"))
 _FLAGS: Final = tuple(name for name, kind in _FIELDS.items() if kind == "bool")
 
 
@@ -210,11 +277,12 @@ def _parse_url(url: str) -> dict[str, Any]:
     scheme = url.partition("://")[0].lower()
     if "://" not in url or scheme not in _SCHEMES:
         raise InvalidParameterError(
-            "a URL must begin with redis://, rediss://, unix:// or emulator://"
+            "a URL must begin with redis://, rediss://, unix://, redis+cluster://, "
+            "redis+sentinel:// or emulator://"
         )
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host, port = (None, None) if scheme in _MANY else (parts.hostname, parts.port)
     except ValueError:
         raise InvalidParameterError(
             "the URL has a bad host or port; is a character of the password not percent-encoded?"
@@ -223,20 +291,24 @@ def _parse_url(url: str) -> dict[str, Any]:
         name: _from_text(name, text, f"the option {name!r} of the URL")
         for name, text in parse_qsl(parts.query, keep_blank_values=True)
     }
-    if parts.username:
-        values["username"] = unquote(parts.username)
-    if parts.password:
-        values["password"] = unquote(parts.password)
+    user, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = user.partition(":")
+    if username:
+        values["username"] = unquote(username)
+    if password:
+        values["password"] = unquote(password)
     if scheme == "emulator":
         if parts.path.strip("/") or port is not None:
             raise InvalidParameterError("an emulator URL is emulator:// or emulator://name")
-        return {**values, "emulator": unquote(parts.netloc.rpartition("@")[2])}
+        return {**values, "emulator": unquote(hosts)}
     if scheme == "unix":
-        if parts.netloc.rpartition("@")[2] or not parts.path:
+        if hosts or not parts.path:
             raise InvalidParameterError("a unix URL is unix:///path/to/socket, with three slashes")
         return {**values, "unix_socket_path": unquote(parts.path)}
-    if scheme == "rediss":
+    if scheme.startswith("rediss"):
         values["ssl"] = True
+    if scheme in _MANY:
+        return {**values, **_many(scheme, hosts, unquote(parts.path).strip("/"))}
     if host:
         values["host"] = unquote(host)
     if port is not None:
@@ -247,6 +319,25 @@ def _parse_url(url: str) -> dict[str, Any]:
     return values
 
 
+def _many(scheme: str, hosts: str, path: str) -> dict[str, Any]:
+    nodes = tuple(unquote(node) for node in hosts.split(",") if node)
+    if not nodes:
+        raise InvalidParameterError(f"a {scheme} URL names its nodes: {scheme}://host:port,…")
+    for node in nodes:
+        if _NODE.fullmatch(node) is None:
+            raise InvalidParameterError(
+                "the URL has a bad host or port; is a character of the password not "
+                "percent-encoded?"
+            )
+    if scheme.endswith("sentinel"):
+        if not path:
+            raise InvalidParameterError(f"a {scheme} URL ends with the service: {scheme}://…/name")
+        return {"sentinel_nodes": nodes, "sentinel_service": path}
+    if path not in ("", "0"):
+        raise InvalidParameterError("a cluster has no databases: the URL must have no path")
+    return {"cluster_nodes": nodes}
+
+
 def _from_text(name: str, text: str, where: str) -> Any:
     """The value of a field from a URL or variable; ``where`` names it for messages."""
     kind = _FIELDS.get(name)
@@ -255,6 +346,8 @@ def _from_text(name: str, text: str, where: str) -> Any:
     try:
         if kind.startswith("str"):
             return text
+        if kind.startswith("tuple"):
+            return tuple(part.strip() for part in text.split(",") if part.strip())
         if kind == "bool":
             return _BOOLS[text.strip().lower()]
         if text.strip().lower() == "none" and kind.endswith("None"):
@@ -271,9 +364,21 @@ _BOOLS: Final = {
 }
 
 
+def _address(name: str, node: object) -> tuple[str, int]:
+    """Host and port of ``host:port``, ``[v6]:port`` or a host alone."""
+    match = _NODE.fullmatch(node) if isinstance(node, str) else None
+    if match is None or not 1 <= int(match[3] or 6379) <= 65535:
+        raise InvalidParameterError(f"{name} must be written host:port; got {shown(node)}")
+    return match[1] or match[2], int(match[3] or 6379)
+
+
+_NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:@/?#\[\]]+))(?::(\d{1,5}))?")
+
+
 def _require(right: bool, name: str, what: str, value: object) -> None:
     if not right:
-        got = "" if name == "password" else f"; got {shown(value)}"
+        # A password is not shown even when it is wrong.
+        got = "" if name in _SECRETS else f"; got {shown(value)}"
         raise InvalidParameterError(f"{name} must be {what}{got}")
 
 

@@ -25,6 +25,9 @@ from datetime import datetime, timezone
 from enum import Enum
 
 import redis.exceptions as redis_errors
+from redis.sentinel import MasterNotFoundError
+
+from podlink.deadline import TimeUp
 
 
 class ErrorCode(str, Enum):
@@ -168,6 +171,8 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
     """
     if isinstance(error, StatefulError):
         return error
+    if isinstance(error, TimeUp):
+        return OperationTimeoutError(f"{doing} was not sent in time; nothing was done", error)
     if _is_timeout(error):
         if not write:
             return OperationTimeoutError(f"{doing} got no answer in time", error)
@@ -218,12 +223,16 @@ def is_connect_failure(error: BaseException) -> bool:
     """Whether the connection could not be made, so that nothing can have been sent on it.
 
     redis-py has no class of its own for this; its texts are "Error 111 connecting to host:port. …"
-    and "Timeout connecting to server".
+    and "Timeout connecting to server". A master that turned into a replica has refused the command,
+    and a pool without a free connection has sent nothing.
     """
-    return (
-        isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError))
-        and "connecting to" in str(error)
-    ) or isinstance(error, ConnectionRefusedError)
+    if isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
+        text = str(error)
+        return isinstance(error, MasterNotFoundError) or any(part in text for part in _NOT_SENT)
+    return isinstance(error, ConnectionRefusedError)
+
+
+_NOT_SENT = ("connecting to", "previous master is now a slave", "No connection available")
 
 
 def _is_timeout(error: BaseException) -> bool:

@@ -32,6 +32,10 @@ class StatefulExecutor:
     write is then unknown), `RedisOperationError` (the server refused), `LuaScriptError`, and
     `InternalError` (a stored value is not what the wire format allows; the message names the key).
 
+    Every method takes a ``timeout``: seconds that it may take in all, with connecting, waiting for
+    a free connection, the reply and what is sent again. Without one, the manager's counts. On a
+    client that was handed in, each attempt takes as long as the client's own timeouts allow.
+
     A call that may safely be sent again after a connection error is; see `podlink.calls`.
 
     Args:
@@ -57,39 +61,65 @@ class StatefulExecutor:
         self.metrics = ErrorMetrics() if metrics is None else metrics
         self._track = bool(track_link_times)
 
-    def set_service_state(self, namespace: str, service_name: str, pod_id: int, state: str) -> None:
+    def set_service_state(
+        self,
+        namespace: str,
+        service_name: str,
+        pod_id: int,
+        state: str,
+        *,
+        timeout: float | None = None,
+    ) -> None:
         """Write the state of one pod of a service, a non-blank string."""
-        return self._run(operations.set_service_state, namespace, service_name, pod_id, state)
+        return self._run(
+            timeout, operations.set_service_state, namespace, service_name, pod_id, state
+        )
 
-    def get_service_state(self, namespace: str, service_name: str) -> dict[int, str]:
+    def get_service_state(
+        self, namespace: str, service_name: str, *, timeout: float | None = None
+    ) -> dict[int, str]:
         """The state of each pod of a service; empty when the service is unknown."""
-        return self._run(operations.get_service_state, namespace, service_name)
+        return self._run(timeout, operations.get_service_state, namespace, service_name)
 
-    def require_service_state(self, namespace: str, service_name: str) -> dict[int, str]:
+    def require_service_state(
+        self, namespace: str, service_name: str, *, timeout: float | None = None
+    ) -> dict[int, str]:
         """The state of each pod of a service.
 
         Raises:
             ServiceNotFoundError: no pod of the service has one.
         """
-        return self._run(operations.require_service_state, namespace, service_name)
+        return self._run(timeout, operations.require_service_state, namespace, service_name)
 
-    def read_service_state(self, namespace: str, service_name: str) -> ServiceState | None:
+    def read_service_state(
+        self, namespace: str, service_name: str, *, timeout: float | None = None
+    ) -> ServiceState | None:
         """The states of a service with the time of the latest; ``None`` when it is unknown."""
-        return self._run(operations.read_service_state, namespace, service_name)
+        return self._run(timeout, operations.read_service_state, namespace, service_name)
 
-    def set_workload_state(self, namespace: str, service_name: str, state: str) -> None:
+    def set_workload_state(
+        self, namespace: str, service_name: str, state: str, *, timeout: float | None = None
+    ) -> None:
         """Write the state of a workload, a non-blank string."""
-        return self._run(operations.set_workload_state, namespace, service_name, state)
+        return self._run(timeout, operations.set_workload_state, namespace, service_name, state)
 
-    def get_workload_state(self, namespace: str, service_names: Iterable[str]) -> dict[str, str]:
+    def get_workload_state(
+        self, namespace: str, service_names: Iterable[str], *, timeout: float | None = None
+    ) -> dict[str, str]:
         """The states of workloads; those without one are left out."""
         return self._run_batch(
-            operations.get_workload_state, namespace, service_names, self.manager.is_cluster
+            timeout,
+            operations.get_workload_state,
+            namespace,
+            service_names,
+            self.manager.is_cluster,
         )
 
-    def read_workload_state(self, namespace: str, service_name: str) -> WorkloadState | None:
+    def read_workload_state(
+        self, namespace: str, service_name: str, *, timeout: float | None = None
+    ) -> WorkloadState | None:
         """The state of a workload with its time; ``None`` when there is none."""
-        return self._run(operations.read_workload_state, namespace, service_name)
+        return self._run(timeout, operations.read_workload_state, namespace, service_name)
 
     def set_linked_pod(
         self,
@@ -99,6 +129,7 @@ class StatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> int | None:
         """Link a uid to a pod, whatever it was linked to.
 
@@ -109,7 +140,7 @@ class StatefulExecutor:
             The pod it was linked to before, or ``None``.
         """
         return self._run(
-            operations.set_linked_pod,
+            timeout, operations.set_linked_pod,
             namespace, uid, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
@@ -121,6 +152,7 @@ class StatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> TrySetResult:
         """Link a uid to a pod unless another pod owns it, that is, has a persistent link.
 
@@ -128,7 +160,7 @@ class StatefulExecutor:
             Whether it is linked to ``pod_id`` now, and the pod it is linked to.
         """
         return self._run(
-            operations.try_set_linked_pod,
+            timeout, operations.try_set_linked_pod,
             namespace, uid, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
@@ -140,6 +172,7 @@ class StatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> int:
         """Link a uid to a pod if it is linked to none; an existing link is left as it is.
 
@@ -147,7 +180,7 @@ class StatefulExecutor:
             The pod it is linked to now.
         """
         return self._run(
-            operations.set_linked_pod_if_absent,
+            timeout, operations.set_linked_pod_if_absent,
             namespace, uid, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
@@ -159,6 +192,7 @@ class StatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> int:
         """Link a uid that is linked to no pod.
 
@@ -169,7 +203,7 @@ class StatefulExecutor:
             LinkExistsError: it is linked already, be it to the same pod; has the ``pod_id``.
         """
         return self._run(
-            operations.create_linked_pod,
+            timeout, operations.create_linked_pod,
             namespace, uid, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
@@ -182,6 +216,7 @@ class StatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> ReplaceResult:
         """Link a uid to a pod if it is linked to ``expected_pod_id``: compare and set.
 
@@ -189,12 +224,19 @@ class StatefulExecutor:
             Whether it was, and the pod it is linked to now (``None`` when it is linked to none).
         """
         return self._run(
-            operations.replace_linked_pod,
+            timeout, operations.replace_linked_pod,
             namespace, uid, service_name, expected_pod_id, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
     def refresh_linked_pod(
-        self, namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        pod_id: int,
+        persist_seconds: int,
+        *,
+        timeout: float | None = None,
     ) -> bool:
         """Renew the transient link of a uid, if it is still to that pod.
 
@@ -205,7 +247,13 @@ class StatefulExecutor:
             Whether the uid is linked to that pod.
         """
         return self._run(
-            operations.refresh_linked_pod, namespace, uid, service_name, pod_id, persist_seconds
+            timeout,
+            operations.refresh_linked_pod,
+            namespace,
+            uid,
+            service_name,
+            pod_id,
+            persist_seconds,
         )
 
     def batch_set_linked_pod_if_absent(
@@ -216,6 +264,7 @@ class StatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> dict[int, list[str]]:
         """Link each uid to a pod if it is linked to none: `set_linked_pod_if_absent` for many.
 
@@ -226,28 +275,41 @@ class StatefulExecutor:
             The uids by the pod they are linked to now, in the order given, each once.
         """
         return self._run_batch(
-            operations.batch_set_linked_pod_if_absent,
+            timeout, operations.batch_set_linked_pod_if_absent,
             namespace, uids, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
-    def get_linked_pod(self, namespace: str, uid: str, service_name: str) -> int | None:
+    def get_linked_pod(
+        self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
+    ) -> int | None:
         """The pod a uid is linked to, or ``None``."""
-        return self._run(operations.get_linked_pod, namespace, uid, service_name)
+        return self._run(timeout, operations.get_linked_pod, namespace, uid, service_name)
 
-    def require_linked_pod(self, namespace: str, uid: str, service_name: str) -> int:
+    def require_linked_pod(
+        self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
+    ) -> int:
         """The pod a uid is linked to.
 
         Raises:
             PodNotFoundError: it is linked to none.
         """
-        return self._run(operations.require_linked_pod, namespace, uid, service_name)
+        return self._run(timeout, operations.require_linked_pod, namespace, uid, service_name)
 
-    def get_linked_pod_if_persist(self, namespace: str, uid: str, service_name: str) -> int | None:
+    def get_linked_pod_if_persist(
+        self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
+    ) -> int | None:
         """The pod that owns a uid, or ``None`` when the link is transient or absent."""
-        return self._run(operations.get_linked_pod_if_persist, namespace, uid, service_name)
+        return self._run(
+            timeout, operations.get_linked_pod_if_persist, namespace, uid, service_name
+        )
 
     def batch_get_linked_pod(
-        self, namespace: str, uids: Iterable[str], service_name: str
+        self,
+        namespace: str,
+        uids: Iterable[str],
+        service_name: str,
+        *,
+        timeout: float | None = None,
     ) -> dict[int, list[str]]:
         """The uids by the pod they are linked to.
 
@@ -257,13 +319,15 @@ class StatefulExecutor:
             Pod to uids in the order asked, each once; unlinked uids are left out.
         """
         return self._run_batch(
-            operations.batch_get_linked_pod,
+            timeout, operations.batch_get_linked_pod,
             namespace, uids, service_name, self.manager.is_cluster,
         )  # fmt: skip
 
-    def read_pod_link(self, namespace: str, uid: str, service_name: str) -> PodLink | None:
+    def read_pod_link(
+        self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
+    ) -> PodLink | None:
         """A link with its times, or ``None`` when there is none."""
-        return self._run(operations.read_pod_link, namespace, uid, service_name)
+        return self._run(timeout, operations.read_pod_link, namespace, uid, service_name)
 
     def remove_linked_pod(
         self,
@@ -272,6 +336,7 @@ class StatefulExecutor:
         service_name: str,
         *,
         persist_seconds: int = DELETE_NOW,
+        timeout: float | None = None,
     ) -> bool:
         """Remove the link of a uid.
 
@@ -282,7 +347,7 @@ class StatefulExecutor:
             Whether there was a link.
         """
         return self._run(
-            operations.remove_linked_pod, namespace, uid, service_name, persist_seconds
+            timeout, operations.remove_linked_pod, namespace, uid, service_name, persist_seconds
         )
 
     def remove_linked_pod_with_id(
@@ -293,6 +358,7 @@ class StatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = DELETE_NOW,
+        timeout: float | None = None,
     ) -> bool:
         """Remove the link of a uid if it is to that pod.
 
@@ -303,7 +369,7 @@ class StatefulExecutor:
             Whether a link to that pod was there and was removed.
         """
         return self._run(
-            operations.remove_linked_pod_with_id,
+            timeout, operations.remove_linked_pod_with_id,
             namespace, uid, service_name, pod_id, persist_seconds,
         )  # fmt: skip
 
@@ -314,6 +380,7 @@ class StatefulExecutor:
         service_name: str,
         *,
         persist_seconds: int = DELETE_NOW,
+        timeout: float | None = None,
     ) -> list[str]:
         """Remove the link of each uid: `remove_linked_pod` for many.
 
@@ -327,7 +394,12 @@ class StatefulExecutor:
             The uids that had a link, in the order given, each once.
         """
         return self._run_batch(
-            operations.batch_remove_linked_pod, namespace, uids, service_name, persist_seconds
+            timeout,
+            operations.batch_remove_linked_pod,
+            namespace,
+            uids,
+            service_name,
+            persist_seconds,
         )
 
     def drain_pod(
@@ -339,6 +411,7 @@ class StatefulExecutor:
         *,
         on_progress: Callable[[DrainProgress], object] | None = None,
         resume: str | None = None,
+        timeout: float | None = None,
     ) -> DrainProgress:
         """Remove every link to a pod that goes away, or move it to another pod.
 
@@ -352,6 +425,7 @@ class StatefulExecutor:
             on_progress: called after each page. After an interruption, hand the ``resume`` of the
                 last progress to another call, to go on where this one ended.
             resume: where an interrupted drain had come to.
+            timeout: seconds that each request may take, not the whole.
 
         Returns:
             The counts. ``failed`` counts links that could not be changed: the drain went on.
@@ -362,16 +436,18 @@ class StatefulExecutor:
                 namespace, service_name, pod_id, to, self.manager.nodes(), self._track,
                 on_progress, resume,
             )  # fmt: skip
-            return self._follow(plan)
+            return self._follow(plan, timeout)
         except Exception as raised:
             error = telemetry.failure("drain_pod", None, started, raised, self.metrics)
             if error is raised:
                 raise
             raise error from raised
 
-    def get_link_service(self, namespace: str, uid: str) -> dict[str, int]:
+    def get_link_service(
+        self, namespace: str, uid: str, *, timeout: float | None = None
+    ) -> dict[str, int]:
         """The persistent links of a uid: service to pod."""
-        return self._run(operations.get_link_service, namespace, uid)
+        return self._run(timeout, operations.get_link_service, namespace, uid)
 
     def close(self) -> None:
         """Close the connections that were made here; further calls are refused."""
@@ -392,12 +468,14 @@ class StatefulExecutor:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.manager!r}>"
 
-    def _run(self, build: Callable[P, Call[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _run(
+        self, timeout: float | None, build: Callable[P, Call[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         call: Call[T] | None = None
         started = perf_counter()
         try:
             call = build(*args, **kwargs)
-            result = call.parse(call, self.manager.send(call, RAW))
+            result = call.parse(call, self.manager.send(call, RAW, timeout))
         except Exception as raised:
             error = telemetry.failure(build.__name__, call, started, raised, self.metrics)
             if error is raised:
@@ -407,7 +485,9 @@ class StatefulExecutor:
             telemetry.log_success(call, started)
         return result
 
-    def _follow(self, plan: Generator[Step, Any, DrainProgress]) -> DrainProgress:
+    def _follow(
+        self, plan: Generator[Step, Any, DrainProgress], timeout: float | None
+    ) -> DrainProgress:
         answer: Any = None
         while True:
             try:
@@ -416,17 +496,23 @@ class StatefulExecutor:
                 result: DrainProgress = stop.value
                 return result
             if isinstance(step, Scan):
-                reply = self.manager.send_to(step.node, step.call, RAW)
+                reply = self.manager.send_to(step.node, step.call, RAW, timeout)
                 answer = step.call.parse(step.call, reply)
             else:
-                answer = self.manager.send_all(step, RAW)
+                answer = self.manager.send_all(step, RAW, timeout)
 
-    def _run_batch(self, build: Callable[P, BatchCall[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _run_batch(
+        self,
+        timeout: float | None,
+        build: Callable[P, BatchCall[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         batch: BatchCall[T] | None = None
         started = perf_counter()
         try:
             batch = build(*args, **kwargs)
-            result = batch.result(self.manager.send_all(batch.calls, RAW))
+            result = batch.result(self.manager.send_all(batch.calls, RAW, timeout))
         except Exception as raised:
             error = telemetry.failure(build.__name__, batch, started, raised, self.metrics)
             if error is raised:

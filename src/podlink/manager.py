@@ -11,7 +11,6 @@ when a server is back.
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,10 +19,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
-from redis.retry import Retry
 
+from podlink import connections, deadline
 from podlink.calls import Call, Reply, RetryPolicy, again, as_text, run_script, script_load
 from podlink.config import RedisConfig
 from podlink.errors import (
@@ -51,7 +49,7 @@ class RedisManager:
             own policy of retries.
 
     Attributes:
-        client: the client in use; `update_config` replaces it.
+        timeout: seconds that an operation may take, unless it is told otherwise.
         is_cluster: whether it is one of a cluster, so that keys are in several slots.
         retry_policy: how often the executors send a call again.
     """
@@ -61,17 +59,43 @@ class RedisManager:
         self._scripts = ScriptRegistry()
         self._config = as_config(source)
         self.retry_policy = NO_RETRIES
+        self.timeout: float | None = None
+        self._client: Any = None
         if self._config is not None:
-            self.client: Any = _connect(self._config)
-            self.retry_policy = self._config.retry_policy
+            self._use(self._config)
         elif isinstance(source, (redis.Redis, redis.RedisCluster)):
-            self.client = source
+            self._client = source
+            self.is_cluster = isinstance(source, redis.RedisCluster)
         else:
             raise InvalidParameterError(
                 "a source must be a URL, a RedisConfig, redis.Redis or redis.RedisCluster (for a "
                 f"redis.asyncio client use the asynchronous class), not {type(source).__name__}"
             )
-        self.is_cluster = isinstance(self.client, redis.RedisCluster)
+
+    def _use(self, config: RedisConfig) -> None:
+        self._config = config
+        self.retry_policy = config.retry_policy
+        self.timeout = config.timeout
+        self.is_cluster = bool(config.cluster_nodes)
+        self._client = None if self.is_cluster else _connect(config)
+
+    @property
+    def client(self) -> Any:
+        """The client in use; `update_config` replaces it.
+
+        Raises:
+            RedisConnectionError: no node of the cluster answers, at the first use.
+        """
+        client = self._client
+        if client is not None:
+            return client
+        # A cluster client asks for the slots when it is made, so it is made when it is needed.
+        with self._lock:
+            if self._client is None:
+                assert self._config is not None
+                with errors_as_ours("connecting to the cluster"):
+                    self._client = connections.connect_cluster(self._config)
+            return self._client
 
     def get_connection(self) -> Any:
         """Reserve one connection, as a client that sends everything on it.
@@ -123,10 +147,11 @@ class RedisManager:
     def close(self) -> None:
         """Close the connections and refuse further calls. A client handed in is left open."""
         with self._lock:
-            client, self.client = self.client, Closed()
-        if self._config is not None and not isinstance(client, Closed):
+            client, self._client = self._client, Closed()
+        if self._config is not None and client is not None and not isinstance(client, Closed):
             client.close()
-            client.connection_pool.disconnect()
+            if hasattr(client, "connection_pool"):
+                client.connection_pool.disconnect()
 
     def get_pool_stats(self) -> PoolStats:
         """How many connections there are."""
@@ -198,32 +223,49 @@ class RedisManager:
             NotFoundError: the manager was made from a client, and no ``config`` is given.
         """
         with self._lock:
-            if isinstance(self.client, Closed):
+            if isinstance(self._client, Closed):
                 raise RedisConnectionError("the manager is closed")
             new = changed(self._config, config, changes)
-            client = _connect(new)
-            owned, old = self._config is not None, self.client
-            self._config, self.client = new, client
-            self.retry_policy, self.is_cluster = new.retry_policy, False
-        if owned:
-            # What is in use is closed with the pool, when its last user lets go of it.
-            old.connection_pool.disconnect(inuse_connections=False)
+            owned, old = self._config is not None, self._client
+            self._use(new)
+        # What is in use is closed with the pool, when its last user lets go of it.
+        if owned and old is not None:
+            for pool in pools(old):
+                pool.disconnect(inuse_connections=False)
 
-    def send(self, call: Call[Any], options: Mapping[str, Any]) -> Reply:
-        """Send a call, again where that is right, and return the bare reply."""
+    def send(
+        self, call: Call[Any], options: Mapping[str, Any], timeout: float | None = None
+    ) -> Reply:
+        """Send a call, again where that is right, and return the bare reply.
+
+        Args:
+            options: of redis-py's ``execute_command``.
+            timeout: seconds that all of it may take; ``None`` means the manager's.
+        """
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
+        if seconds is None:
+            return self._send(call, options)
+        with deadline.within(seconds):
+            return self._send(call, options)
+
+    def _send(self, call: Call[Any], options: Mapping[str, Any]) -> Reply:
         client = self.client
         try:
             return client.execute_command(*call.wire, **options)
         except Exception as error:
             return self.recover(call, error, client, options)
 
-    def send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:
+    def send_all(
+        self, calls: Sequence[Call[Any]], options: Mapping[str, Any], timeout: float | None = None
+    ) -> list[Reply]:
         """Send several calls in pipelines, and return the bare replies in their order.
 
         On a cluster a pipeline goes to all nodes at once. What fails alone is sent again alone; a
         call that fails for good has its exception for a reply.
         """
-        return self._send_all(self.client, calls, options)
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
+        with deadline.within(seconds):
+            return self._send_all(self.client, calls, options)
 
     def nodes(self) -> list[str | None]:
         """The nodes that hold keys, by name; ``[None]`` when there is only one."""
@@ -231,14 +273,20 @@ class RedisManager:
             return [node.name for node in self.client.get_primaries()]
         return [None]
 
-    def send_to(self, node: str | None, call: Call[Any], options: Mapping[str, Any]) -> Reply:
+    def send_to(
+        self,
+        node: str | None,
+        call: Call[Any],
+        options: Mapping[str, Any],
+        timeout: float | None = None,
+    ) -> Reply:
         """Send a call to one of `nodes`, as `send` does."""
         if node is None:
-            return self.send(call, options)
+            return self.send(call, options, timeout)
         target = self.client.get_node(node_name=node)
         if target is None:
             raise NotFoundError(f"the cluster has no node {node} any more")
-        return self.send(call, {**options, "target_nodes": target})
+        return self.send(call, {**options, "target_nodes": target}, timeout)
 
     def _send_all(
         self, client: Any, calls: Sequence[Call[Any]], options: Mapping[str, Any]
@@ -279,7 +327,7 @@ class RedisManager:
         attempt = 0
         while (next_try := again(call, error, attempt, self.retry_policy)) is not None:
             if next_try.delay:
-                sleep(next_try.delay)
+                sleep(deadline.wait_at_most(next_try.delay) or 0.0)
             try:
                 return client.execute_command(*next_try.wire, **options)
             except Exception as next_error:
@@ -345,6 +393,13 @@ def described(config: RedisConfig | None, client: object) -> str:
     return type(client).__name__ if config is None else config.url
 
 
+def check_timeout(seconds: float) -> float:
+    """Refuse a timeout that is no number of seconds above 0."""
+    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds < 2**31:
+        return seconds
+    raise InvalidParameterError(f"timeout must be a number of seconds above 0; got {seconds!r}")
+
+
 def script_call(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Call[Reply]:
     """A user's script as a call. It counts as a write: nobody knows what it does."""
     wire = run_script(script, keys, args)
@@ -384,19 +439,6 @@ def emulator_package() -> Any:
     return redis_emulator
 
 
-def without_maintenance(client_class: type) -> dict[str, Any]:
-    """The keyword argument that turns maintenance notifications off, where redis-py has them.
-
-    While they are on, its asyncio pool does not look whether a connection has died before it hands
-    it out, and the first call on each connection after a restart of the server fails.
-    """
-    if "maint_notifications_config" not in inspect.signature(client_class).parameters:
-        return {}
-    from redis.maint_notifications import MaintNotificationsConfig
-
-    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
-
-
 def server_version(info: Any) -> tuple[str | None, str | None]:
     """Name and version of a server from INFO, of any node of a cluster."""
     if "redis_version" not in info:
@@ -408,19 +450,22 @@ def server_version(info: Any) -> tuple[str | None, str | None]:
 
 def pool_stats(client: Any) -> PoolStats:
     """Count the connections of any redis-py client; it has no public way to ask."""
-    if hasattr(client, "connection_pool"):
-        pools = [client.connection_pool]
-    else:
-        nodes = client.get_nodes()
-        pools = [
-            node.redis_connection.connection_pool
-            if getattr(node, "redis_connection", None) is not None
-            else node
-            for node in nodes
-        ]
-    counts = [_pool_counts(pool) for pool in pools]
-    limit = max((int(getattr(pool, "max_connections", 0)) for pool in pools), default=0)
+    every = pools(client)
+    counts = [_pool_counts(pool) for pool in every]
+    limit = max((int(getattr(pool, "max_connections", 0)) for pool in every), default=0)
     return PoolStats(limit, sum(used for used, _ in counts), sum(idle for _, idle in counts))
+
+
+def pools(client: Any) -> list[Any]:
+    """The pools of any redis-py client; an asyncio cluster's nodes are their own."""
+    if hasattr(client, "connection_pool"):
+        return [client.connection_pool]
+    return [
+        node.redis_connection.connection_pool
+        if getattr(node, "redis_connection", None) is not None
+        else node
+        for node in client.get_nodes()
+    ]
 
 
 def _pool_counts(pool: Any) -> tuple[int, int]:
@@ -436,22 +481,8 @@ def _pool_counts(pool: Any) -> tuple[int, int]:
 
 
 def _connect(config: RedisConfig) -> Any:
-    kwargs = config.client_kwargs()
-    if config.emulator is not None:
-        client = emulator_named(config.emulator).client(**kwargs)
-    elif config.unix_socket_path is not None:
-        # By way of a pool, because redis-py 7 would insist on notifications otherwise, and fail.
-        kwargs["path"] = kwargs.pop("unix_socket_path")
-        kwargs |= without_maintenance(redis.ConnectionPool)
-        pool = redis.ConnectionPool(
-            connection_class=redis.UnixDomainSocketConnection,
-            retry=Retry(NoBackoff(), 0),
-            **kwargs,
-        )
-        client = redis.Redis(connection_pool=pool)
-    else:
-        kwargs |= without_maintenance(redis.Redis)
-        client = redis.Redis(retry=Retry(NoBackoff(), 0), **kwargs)
-    # Otherwise the client, when it is replaced and forgotten, would also close connections in use.
+    if config.emulator is None:
+        return connections.connect(config)
+    client = emulator_named(config.emulator).client(**config.client_kwargs())
     client.auto_close_connection_pool = False
     return client

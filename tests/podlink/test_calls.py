@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import redis.exceptions as redis_errors
+from redis.sentinel import MasterNotFoundError
 
 from podlink import operations
 from podlink.calls import RetryPolicy, again
@@ -26,6 +27,14 @@ NOSCRIPT = redis_errors.NoScriptError("No matching script. Please use EVAL.")
     ("error", "write", "read"),
     [
         (REFUSED, True, True), (CONNECT_TIMEOUT, True, True), (LOADING, True, True),
+        (redis_errors.ReadOnlyError("You can't write against a read only replica."), True, True),
+        (redis_errors.ClusterDownError("The cluster is down"), True, True),
+        (redis_errors.TryAgainError("Multiple keys request during rehashing"), True, True),
+        (redis_errors.MasterDownError("Link with MASTER is down"), True, True),
+        (redis_errors.OutOfMemoryError("command not allowed"), False, False),
+        (redis_errors.ResponseError("BUSY Redis is busy running a script."), False, False),
+        (MasterNotFoundError("No master found for 'm'"), True, True),
+        (redis_errors.ConnectionError("The previous master is now a slave"), True, True),
         (BROKE, False, True), (TIMEOUT, False, False), (PASSWORD, False, False),
         (redis_errors.ResponseError("WRONGTYPE …"), False, False), (ValueError(), False, False),
     ],

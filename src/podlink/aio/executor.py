@@ -61,42 +61,66 @@ class AsyncStatefulExecutor:
         self._track = bool(track_link_times)
 
     async def set_service_state(
-        self, namespace: str, service_name: str, pod_id: int, state: str
+        self,
+        namespace: str,
+        service_name: str,
+        pod_id: int,
+        state: str,
+        *,
+        timeout: float | None = None,
     ) -> None:
         """Write the state of one pod of a service, a non-blank string."""
-        return await self._run(operations.set_service_state, namespace, service_name, pod_id, state)
+        return await self._run(
+            timeout, operations.set_service_state, namespace, service_name, pod_id, state
+        )
 
-    async def get_service_state(self, namespace: str, service_name: str) -> dict[int, str]:
+    async def get_service_state(
+        self, namespace: str, service_name: str, *, timeout: float | None = None
+    ) -> dict[int, str]:
         """The state of each pod of a service; empty when the service is unknown."""
-        return await self._run(operations.get_service_state, namespace, service_name)
+        return await self._run(timeout, operations.get_service_state, namespace, service_name)
 
-    async def require_service_state(self, namespace: str, service_name: str) -> dict[int, str]:
+    async def require_service_state(
+        self, namespace: str, service_name: str, *, timeout: float | None = None
+    ) -> dict[int, str]:
         """The state of each pod of a service.
 
         Raises:
             ServiceNotFoundError: no pod of the service has one.
         """
-        return await self._run(operations.require_service_state, namespace, service_name)
+        return await self._run(timeout, operations.require_service_state, namespace, service_name)
 
-    async def read_service_state(self, namespace: str, service_name: str) -> ServiceState | None:
+    async def read_service_state(
+        self, namespace: str, service_name: str, *, timeout: float | None = None
+    ) -> ServiceState | None:
         """The states of a service with the time of the latest; ``None`` when it is unknown."""
-        return await self._run(operations.read_service_state, namespace, service_name)
+        return await self._run(timeout, operations.read_service_state, namespace, service_name)
 
-    async def set_workload_state(self, namespace: str, service_name: str, state: str) -> None:
+    async def set_workload_state(
+        self, namespace: str, service_name: str, state: str, *, timeout: float | None = None
+    ) -> None:
         """Write the state of a workload, a non-blank string."""
-        return await self._run(operations.set_workload_state, namespace, service_name, state)
+        return await self._run(
+            timeout, operations.set_workload_state, namespace, service_name, state
+        )
 
     async def get_workload_state(
-        self, namespace: str, service_names: Iterable[str]
+        self, namespace: str, service_names: Iterable[str], *, timeout: float | None = None
     ) -> dict[str, str]:
         """The states of workloads; those without one are left out."""
         return await self._run_batch(
-            operations.get_workload_state, namespace, service_names, self.manager.is_cluster
+            timeout,
+            operations.get_workload_state,
+            namespace,
+            service_names,
+            self.manager.is_cluster,
         )
 
-    async def read_workload_state(self, namespace: str, service_name: str) -> WorkloadState | None:
+    async def read_workload_state(
+        self, namespace: str, service_name: str, *, timeout: float | None = None
+    ) -> WorkloadState | None:
         """The state of a workload with its time; ``None`` when there is none."""
-        return await self._run(operations.read_workload_state, namespace, service_name)
+        return await self._run(timeout, operations.read_workload_state, namespace, service_name)
 
     async def set_linked_pod(
         self,
@@ -106,6 +130,7 @@ class AsyncStatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> int | None:
         """Link a uid to a pod, whatever it was linked to.
 
@@ -116,7 +141,7 @@ class AsyncStatefulExecutor:
             The pod it was linked to before, or ``None``.
         """
         return await self._run(
-            operations.set_linked_pod,
+            timeout, operations.set_linked_pod,
             namespace, uid, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
@@ -128,6 +153,7 @@ class AsyncStatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> TrySetResult:
         """Link a uid to a pod unless another pod owns it, that is, has a persistent link.
 
@@ -135,7 +161,7 @@ class AsyncStatefulExecutor:
             Whether it is linked to ``pod_id`` now, and the pod it is linked to.
         """
         return await self._run(
-            operations.try_set_linked_pod,
+            timeout, operations.try_set_linked_pod,
             namespace, uid, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
@@ -147,6 +173,7 @@ class AsyncStatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> int:
         """Link a uid to a pod if it is linked to none; an existing link is left as it is.
 
@@ -154,7 +181,7 @@ class AsyncStatefulExecutor:
             The pod it is linked to now.
         """
         return await self._run(
-            operations.set_linked_pod_if_absent,
+            timeout, operations.set_linked_pod_if_absent,
             namespace, uid, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
@@ -166,6 +193,7 @@ class AsyncStatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> int:
         """Link a uid that is linked to no pod.
 
@@ -176,7 +204,7 @@ class AsyncStatefulExecutor:
             LinkExistsError: it is linked already, be it to the same pod; has the ``pod_id``.
         """
         return await self._run(
-            operations.create_linked_pod,
+            timeout, operations.create_linked_pod,
             namespace, uid, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
@@ -189,6 +217,7 @@ class AsyncStatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> ReplaceResult:
         """Link a uid to a pod if it is linked to ``expected_pod_id``: compare and set.
 
@@ -196,12 +225,19 @@ class AsyncStatefulExecutor:
             Whether it was, and the pod it is linked to now (``None`` when it is linked to none).
         """
         return await self._run(
-            operations.replace_linked_pod,
+            timeout, operations.replace_linked_pod,
             namespace, uid, service_name, expected_pod_id, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
     async def refresh_linked_pod(
-        self, namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        pod_id: int,
+        persist_seconds: int,
+        *,
+        timeout: float | None = None,
     ) -> bool:
         """Renew the transient link of a uid, if it is still to that pod.
 
@@ -212,7 +248,13 @@ class AsyncStatefulExecutor:
             Whether the uid is linked to that pod.
         """
         return await self._run(
-            operations.refresh_linked_pod, namespace, uid, service_name, pod_id, persist_seconds
+            timeout,
+            operations.refresh_linked_pod,
+            namespace,
+            uid,
+            service_name,
+            pod_id,
+            persist_seconds,
         )
 
     async def batch_set_linked_pod_if_absent(
@@ -223,6 +265,7 @@ class AsyncStatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = PERSIST_FOREVER,
+        timeout: float | None = None,
     ) -> dict[int, list[str]]:
         """Link each uid to a pod if it is linked to none: `set_linked_pod_if_absent` for many.
 
@@ -233,30 +276,41 @@ class AsyncStatefulExecutor:
             The uids by the pod they are linked to now, in the order given, each once.
         """
         return await self._run_batch(
-            operations.batch_set_linked_pod_if_absent,
+            timeout, operations.batch_set_linked_pod_if_absent,
             namespace, uids, service_name, pod_id, persist_seconds, self._track,
         )  # fmt: skip
 
-    async def get_linked_pod(self, namespace: str, uid: str, service_name: str) -> int | None:
+    async def get_linked_pod(
+        self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
+    ) -> int | None:
         """The pod a uid is linked to, or ``None``."""
-        return await self._run(operations.get_linked_pod, namespace, uid, service_name)
+        return await self._run(timeout, operations.get_linked_pod, namespace, uid, service_name)
 
-    async def require_linked_pod(self, namespace: str, uid: str, service_name: str) -> int:
+    async def require_linked_pod(
+        self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
+    ) -> int:
         """The pod a uid is linked to.
 
         Raises:
             PodNotFoundError: it is linked to none.
         """
-        return await self._run(operations.require_linked_pod, namespace, uid, service_name)
+        return await self._run(timeout, operations.require_linked_pod, namespace, uid, service_name)
 
     async def get_linked_pod_if_persist(
-        self, namespace: str, uid: str, service_name: str
+        self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
     ) -> int | None:
         """The pod that owns a uid, or ``None`` when the link is transient or absent."""
-        return await self._run(operations.get_linked_pod_if_persist, namespace, uid, service_name)
+        return await self._run(
+            timeout, operations.get_linked_pod_if_persist, namespace, uid, service_name
+        )
 
     async def batch_get_linked_pod(
-        self, namespace: str, uids: Iterable[str], service_name: str
+        self,
+        namespace: str,
+        uids: Iterable[str],
+        service_name: str,
+        *,
+        timeout: float | None = None,
     ) -> dict[int, list[str]]:
         """The uids by the pod they are linked to.
 
@@ -266,13 +320,15 @@ class AsyncStatefulExecutor:
             Pod to uids in the order asked, each once; unlinked uids are left out.
         """
         return await self._run_batch(
-            operations.batch_get_linked_pod,
+            timeout, operations.batch_get_linked_pod,
             namespace, uids, service_name, self.manager.is_cluster,
         )  # fmt: skip
 
-    async def read_pod_link(self, namespace: str, uid: str, service_name: str) -> PodLink | None:
+    async def read_pod_link(
+        self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
+    ) -> PodLink | None:
         """A link with its times, or ``None`` when there is none."""
-        return await self._run(operations.read_pod_link, namespace, uid, service_name)
+        return await self._run(timeout, operations.read_pod_link, namespace, uid, service_name)
 
     async def remove_linked_pod(
         self,
@@ -281,6 +337,7 @@ class AsyncStatefulExecutor:
         service_name: str,
         *,
         persist_seconds: int = DELETE_NOW,
+        timeout: float | None = None,
     ) -> bool:
         """Remove the link of a uid.
 
@@ -291,7 +348,7 @@ class AsyncStatefulExecutor:
             Whether there was a link.
         """
         return await self._run(
-            operations.remove_linked_pod, namespace, uid, service_name, persist_seconds
+            timeout, operations.remove_linked_pod, namespace, uid, service_name, persist_seconds
         )
 
     async def remove_linked_pod_with_id(
@@ -302,6 +359,7 @@ class AsyncStatefulExecutor:
         pod_id: int,
         *,
         persist_seconds: int = DELETE_NOW,
+        timeout: float | None = None,
     ) -> bool:
         """Remove the link of a uid if it is to that pod.
 
@@ -312,7 +370,7 @@ class AsyncStatefulExecutor:
             Whether a link to that pod was there and was removed.
         """
         return await self._run(
-            operations.remove_linked_pod_with_id,
+            timeout, operations.remove_linked_pod_with_id,
             namespace, uid, service_name, pod_id, persist_seconds,
         )  # fmt: skip
 
@@ -323,6 +381,7 @@ class AsyncStatefulExecutor:
         service_name: str,
         *,
         persist_seconds: int = DELETE_NOW,
+        timeout: float | None = None,
     ) -> list[str]:
         """Remove the link of each uid: `remove_linked_pod` for many.
 
@@ -336,7 +395,12 @@ class AsyncStatefulExecutor:
             The uids that had a link, in the order given, each once.
         """
         return await self._run_batch(
-            operations.batch_remove_linked_pod, namespace, uids, service_name, persist_seconds
+            timeout,
+            operations.batch_remove_linked_pod,
+            namespace,
+            uids,
+            service_name,
+            persist_seconds,
         )
 
     async def drain_pod(
@@ -348,6 +412,7 @@ class AsyncStatefulExecutor:
         *,
         on_progress: Callable[[DrainProgress], object] | None = None,
         resume: str | None = None,
+        timeout: float | None = None,
     ) -> DrainProgress:
         """Remove every link to a pod that goes away, or move it to another pod.
 
@@ -361,6 +426,7 @@ class AsyncStatefulExecutor:
             on_progress: called after each page. After an interruption, hand the ``resume`` of the
                 last progress to another call, to go on where this one ended.
             resume: where an interrupted drain had come to.
+            timeout: seconds that each request may take, not the whole.
 
         Returns:
             The counts. ``failed`` counts links that could not be changed: the drain went on.
@@ -371,16 +437,18 @@ class AsyncStatefulExecutor:
                 namespace, service_name, pod_id, to, await self.manager.nodes(), self._track,
                 on_progress, resume,
             )  # fmt: skip
-            return await self._follow(plan)
+            return await self._follow(plan, timeout)
         except Exception as raised:
             error = telemetry.failure("drain_pod", None, started, raised, self.metrics)
             if error is raised:
                 raise
             raise error from raised
 
-    async def get_link_service(self, namespace: str, uid: str) -> dict[str, int]:
+    async def get_link_service(
+        self, namespace: str, uid: str, *, timeout: float | None = None
+    ) -> dict[str, int]:
         """The persistent links of a uid: service to pod."""
-        return await self._run(operations.get_link_service, namespace, uid)
+        return await self._run(timeout, operations.get_link_service, namespace, uid)
 
     async def close(self) -> None:
         """Close the connections that were made here; further calls are refused."""
@@ -401,12 +469,14 @@ class AsyncStatefulExecutor:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.manager!r}>"
 
-    async def _run(self, build: Callable[P, Call[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _run(
+        self, timeout: float | None, build: Callable[P, Call[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         call: Call[T] | None = None
         started = perf_counter()
         try:
             call = build(*args, **kwargs)
-            result = call.parse(call, await self.manager.send(call, RAW))
+            result = call.parse(call, await self.manager.send(call, RAW, timeout))
         except Exception as raised:
             error = telemetry.failure(build.__name__, call, started, raised, self.metrics)
             if error is raised:
@@ -416,7 +486,9 @@ class AsyncStatefulExecutor:
             telemetry.log_success(call, started)
         return result
 
-    async def _follow(self, plan: Generator[Step, Any, DrainProgress]) -> DrainProgress:
+    async def _follow(
+        self, plan: Generator[Step, Any, DrainProgress], timeout: float | None
+    ) -> DrainProgress:
         answer: Any = None
         while True:
             try:
@@ -425,19 +497,23 @@ class AsyncStatefulExecutor:
                 result: DrainProgress = stop.value
                 return result
             if isinstance(step, Scan):
-                reply = await self.manager.send_to(step.node, step.call, RAW)
+                reply = await self.manager.send_to(step.node, step.call, RAW, timeout)
                 answer = step.call.parse(step.call, reply)
             else:
-                answer = await self.manager.send_all(step, RAW)
+                answer = await self.manager.send_all(step, RAW, timeout)
 
     async def _run_batch(
-        self, build: Callable[P, BatchCall[T]], *args: P.args, **kwargs: P.kwargs
+        self,
+        timeout: float | None,
+        build: Callable[P, BatchCall[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         batch: BatchCall[T] | None = None
         started = perf_counter()
         try:
             batch = build(*args, **kwargs)
-            result = batch.result(await self.manager.send_all(batch.calls, RAW))
+            result = batch.result(await self.manager.send_all(batch.calls, RAW, timeout))
         except Exception as raised:
             error = telemetry.failure(build.__name__, batch, started, raised, self.metrics)
             if error is raised:

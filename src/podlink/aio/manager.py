@@ -14,10 +14,9 @@ from types import TracebackType
 from typing import Any
 
 import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
+from podlink.aio import connections
 from podlink.calls import Call, Reply, again, as_text, script_load
 from podlink.config import RedisConfig
 from podlink.errors import (
@@ -31,6 +30,7 @@ from podlink.manager import (
     Closed,
     as_config,
     changed,
+    check_timeout,
     chunks,
     described,
     emulator_named,
@@ -39,7 +39,6 @@ from podlink.manager import (
     pool_stats,
     script_call,
     server_version,
-    without_maintenance,
 )
 from podlink.models import HealthStatus, PoolStats
 from podlink.scripts import ScriptRegistry
@@ -67,13 +66,17 @@ class Lease:
         self.retired = True
         if not self.users:
             await self.close()
-        elif self.owned:
+        elif self.owned and hasattr(self.client, "connection_pool"):
             await self.client.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
         """Close all connections of a client that was made here."""
-        if self.owned:
+        if not self.owned:
+            return
+        if hasattr(self.client, "connection_pool"):
             await self.client.connection_pool.disconnect()
+        else:
+            await self.client.aclose()
 
 
 class AsyncRedisManager:
@@ -86,6 +89,7 @@ class AsyncRedisManager:
 
     Attributes:
         lease: the client in use and its users; `update_config` replaces it.
+        timeout: seconds that an operation may take, unless it is told otherwise.
         is_cluster: whether it is one of a cluster, so that keys are in several slots.
         retry_policy: how often the executors send a call again.
     """
@@ -95,18 +99,25 @@ class AsyncRedisManager:
         self._config = as_config(source)
         self._connections: dict[int, Lease] = {}
         self.retry_policy = NO_RETRIES
+        self.timeout: float | None = None
         if self._config is not None:
-            self.lease = Lease(_connect(self._config), owned=True)
-            self.retry_policy = self._config.retry_policy
+            self._use(self._config)
         elif isinstance(source, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
             self.lease = Lease(source, owned=False)
+            self.is_cluster = isinstance(source, redis.asyncio.RedisCluster)
         else:
             raise InvalidParameterError(
                 "a source must be a URL, a RedisConfig, redis.asyncio.Redis or "
                 "redis.asyncio.RedisCluster (for a synchronous client use the synchronous class), "
                 f"not {type(source).__name__}"
             )
-        self.is_cluster = isinstance(source, redis.asyncio.RedisCluster)
+
+    def _use(self, config: RedisConfig) -> None:
+        self._config = config
+        self.retry_policy = config.retry_policy
+        self.timeout = config.timeout
+        self.is_cluster = bool(config.cluster_nodes)
+        self.lease = Lease(_connect(config), owned=True)
 
     @property
     def client(self) -> Any:
@@ -251,12 +262,25 @@ class AsyncRedisManager:
         if isinstance(self.client, Closed):
             raise RedisConnectionError("the manager is closed")
         new = changed(self._config, config, changes)
-        old, self.lease = self.lease, Lease(_connect(new), owned=True)
-        self._config, self.retry_policy, self.is_cluster = new, new.retry_policy, False
+        old = self.lease
+        self._use(new)
         await old.retire()
 
-    async def send(self, call: Call[Any], options: Mapping[str, Any]) -> Reply:
-        """Send a call, again where that is right, and return the bare reply."""
+    async def send(
+        self, call: Call[Any], options: Mapping[str, Any], timeout: float | None = None
+    ) -> Reply:
+        """Send a call, again where that is right, and return the bare reply.
+
+        Args:
+            options: of redis-py's ``execute_command``.
+            timeout: seconds that all of it may take; ``None`` means the manager's.
+        """
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
+        if seconds is None:
+            return await self._send(call, options)
+        return await asyncio.wait_for(self._send(call, options), seconds)
+
+    async def _send(self, call: Call[Any], options: Mapping[str, Any]) -> Reply:
         lease = self.lease
         client = lease.client
         lease.users += 1
@@ -267,7 +291,9 @@ class AsyncRedisManager:
         finally:
             await lease.release()
 
-    async def send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:
+    async def send_all(
+        self, calls: Sequence[Call[Any]], options: Mapping[str, Any], timeout: float | None = None
+    ) -> list[Reply]:
         """Send several calls in pipelines, and return the bare replies in their order.
 
         On a cluster a pipeline goes to all nodes at once. What fails alone is sent again alone; a
@@ -276,7 +302,8 @@ class AsyncRedisManager:
         lease = self.lease
         lease.users += 1
         try:
-            return await self._send_all(lease.client, calls, options)
+            seconds = self.timeout if timeout is None else check_timeout(timeout)
+            return await asyncio.wait_for(self._send_all(lease.client, calls, options), seconds)
         finally:
             await lease.release()
 
@@ -287,14 +314,20 @@ class AsyncRedisManager:
             return [node.name for node in self.client.get_primaries()]
         return [None]
 
-    async def send_to(self, node: str | None, call: Call[Any], options: Mapping[str, Any]) -> Reply:
+    async def send_to(
+        self,
+        node: str | None,
+        call: Call[Any],
+        options: Mapping[str, Any],
+        timeout: float | None = None,
+    ) -> Reply:
         """Send a call to one of `nodes`, as `send` does."""
         if node is None:
-            return await self.send(call, options)
+            return await self.send(call, options, timeout)
         target = self.client.get_node(node_name=node)
         if target is None:
             raise NotFoundError(f"the cluster has no node {node} any more")
-        return await self.send(call, {**options, "target_nodes": target})
+        return await self.send(call, {**options, "target_nodes": target}, timeout)
 
     async def _send_all(
         self, client: Any, calls: Sequence[Call[Any]], options: Mapping[str, Any]
@@ -360,8 +393,6 @@ class AsyncRedisManager:
 
 
 def _connect(config: RedisConfig) -> Any:
-    kwargs = config.client_kwargs()
-    if config.emulator is not None:
-        return emulator_named(config.emulator).async_client(**kwargs)
-    kwargs |= without_maintenance(redis.asyncio.Redis)
-    return redis.asyncio.Redis(retry=Retry(NoBackoff(), 0), **kwargs)
+    if config.emulator is None:
+        return connections.connect(config)
+    return emulator_named(config.emulator).async_client(**config.client_kwargs())

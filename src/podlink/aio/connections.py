@@ -1,0 +1,76 @@
+"""The redis-py asyncio clients that a `RedisConfig` means; see `podlink.connections`.
+
+Deadlines are kept by cancelling: redis-py drops a connection whose reply nobody waits for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+from redis.backoff import NoBackoff
+
+from podlink.config import RedisConfig
+from podlink.connections import cluster_policy, connection_kwargs, without_maintenance
+
+
+def connect(config: RedisConfig) -> Any:
+    """A client of what the configuration leads to. Sends nothing yet."""
+    if config.cluster_nodes:
+        return _of_cluster(config)
+    if config.sentinel_nodes:
+        return redis.asyncio.Redis(connection_pool=_sentinel_pool(config))
+    return redis.asyncio.Redis(connection_pool=_pool(config))
+
+
+def _of_cluster(config: RedisConfig) -> redis.asyncio.RedisCluster:
+    kwargs = connection_kwargs(config)
+    kwargs.pop("db")
+    kwargs.setdefault("max_connections", 2**31)
+    if config.ssl:
+        kwargs["ssl"] = True
+    nodes = [ClusterNode(*address) for address in config.addresses(config.cluster_nodes)]
+    return redis.asyncio.RedisCluster(
+        startup_nodes=nodes,
+        **cluster_policy(redis.asyncio.RedisCluster),
+        **without_maintenance(redis.asyncio.RedisCluster),
+        **kwargs,
+    )
+
+
+def _pool(config: RedisConfig) -> Any:
+    kwargs = connection_kwargs(config)
+    if config.unix_socket_path is not None:
+        kwargs |= {"connection_class": UnixDomainSocketConnection, "path": config.unix_socket_path}
+    else:
+        kwargs["connection_class"] = SSLConnection if config.ssl else Connection
+        kwargs |= {"host": config.host, "port": config.port}
+    kwargs |= {"retry": Retry(NoBackoff(), 0)}
+    kwargs |= without_maintenance(redis.asyncio.ConnectionPool)
+    if config.max_connections is None:
+        return redis.asyncio.ConnectionPool(**kwargs)
+    return redis.asyncio.BlockingConnectionPool(timeout=config.pool_timeout, **kwargs)
+
+
+def _sentinel_pool(config: RedisConfig) -> Any:
+    sentinel = Sentinel([])
+    sentinel.sentinels = [
+        redis.asyncio.Redis(connection_pool=_pool(config.sentinel(host, port)))
+        for host, port in config.addresses(config.sentinel_nodes)
+    ]
+    kwargs = connection_kwargs(config) | without_maintenance(redis.asyncio.ConnectionPool)
+    kwargs["connection_class"] = (
+        SentinelManagedSSLConnection if config.ssl else SentinelManagedConnection
+    )
+    return SentinelConnectionPool(
+        config.sentinel_service, sentinel, retry=Retry(NoBackoff(), 0), **kwargs
+    )

@@ -1,0 +1,229 @@
+"""The redis-py clients that a `RedisConfig` means: one server, a cluster, or behind Sentinel.
+
+Connections made here keep the deadline of the operation that uses them (`podlink.deadline`):
+connecting, waiting for a free connection of the pool, and each read and write of a socket takes at
+most the time that is left. They never repeat a command; `podlink.calls` says what may be repeated.
+
+No operation and no retry is decided here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+
+from podlink import deadline
+from podlink.config import RedisConfig
+
+
+class TimedSocket:
+    """A socket that waits no longer than the operation of the thread may take."""
+
+    __slots__ = ("_cut", "_socket", "_timeout")
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self._timeout: float | None = socket.gettimeout()
+        self._cut = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """As a socket's; what is waited for by itself, without a deadline."""
+        self._timeout = seconds
+        self._cut = False
+        self._socket.settimeout(seconds)
+
+    def gettimeout(self) -> float | None:
+        """What `settimeout` was given."""
+        return self._timeout
+
+    def recv(self, *args: Any) -> bytes:
+        """As a socket's."""
+        self._set_time()
+        received: bytes = self._socket.recv(*args)
+        return received
+
+    def recv_into(self, *args: Any) -> int:
+        """As a socket's."""
+        self._set_time()
+        return int(self._socket.recv_into(*args))
+
+    def sendall(self, *args: Any) -> None:
+        """As a socket's."""
+        self._set_time()
+        self._socket.sendall(*args)
+
+    def _set_time(self) -> None:
+        if deadline.left() is None:
+            if self._cut:
+                self.settimeout(self._timeout)
+        elif self._timeout != 0:
+            try:
+                self._socket.settimeout(deadline.wait_at_most(self._timeout))
+            except deadline.TimeUp as late:
+                # Something may have been sent before.
+                raise TimeoutError(str(late)) from None
+            self._cut = True
+
+
+class _Timed:
+    """For a connection class of redis-py: sockets that keep to the deadline."""
+
+    socket_connect_timeout: float | None
+
+    def _connect(self) -> TimedSocket:
+        own = self.socket_connect_timeout
+        self.socket_connect_timeout = deadline.wait_at_most(own)
+        try:
+            return TimedSocket(super()._connect())  # type: ignore[misc]
+        finally:
+            self.socket_connect_timeout = own
+
+
+class TimedConnection(_Timed, Connection):  # type: ignore[misc]
+    """TCP."""
+
+
+class TimedSSLConnection(_Timed, SSLConnection):  # type: ignore[misc]
+    """TLS."""
+
+
+class TimedUnixConnection(_Timed, UnixDomainSocketConnection):  # type: ignore[misc]
+    """A unix socket."""
+
+
+class TimedSentinelConnection(_Timed, SentinelManagedConnection):  # type: ignore[misc]
+    """TCP, to where Sentinel says the master is."""
+
+
+class TimedSentinelSSLConnection(TimedSentinelConnection, SSLConnection):
+    """TLS, to where Sentinel says the master is."""
+
+
+class TimedPool(redis.BlockingConnectionPool):  # type: ignore[misc]
+    """Waits for a free connection, but no longer than the operation may take."""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds to wait."""
+        return deadline.wait_at_most(self._wait)
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        self._wait = seconds
+
+
+def connect(config: RedisConfig) -> Any:
+    """A client of one server or of the master that Sentinel names. Sends nothing yet."""
+    if config.sentinel_nodes:
+        client = _of_sentinel(config)
+    else:
+        client = redis.Redis(connection_pool=_pool(config))
+    # Otherwise the client, when it is replaced and forgotten, would also close connections in use.
+    client.auto_close_connection_pool = False
+    return client
+
+
+def connect_cluster(config: RedisConfig) -> redis.RedisCluster:
+    """A client of a cluster. Asks its nodes for the slots.
+
+    Raises:
+        redis.RedisError: no node answers.
+    """
+    kwargs = connection_kwargs(config)
+    kwargs.pop("db")
+    (host, port), *others = config.addresses(config.cluster_nodes)
+    scheme = "rediss" if config.ssl else "redis"
+    shown_host = f"[{host}]" if ":" in host else host
+    kwargs["connection_class"] = TimedSSLConnection if config.ssl else TimedConnection
+    return redis.RedisCluster(
+        url=f"{scheme}://{shown_host}:{port}",
+        startup_nodes=[ClusterNode(*address) for address in others],
+        **cluster_policy(redis.RedisCluster),
+        **without_maintenance(redis.RedisCluster),
+        **kwargs,
+    )
+
+
+def cluster_policy(cls: type) -> dict[str, Any]:
+    """Arguments that keep a cluster client from repeating commands and asking on for full cover.
+
+    A slot that no node covers concerns its keys alone.
+    """
+    policy: dict[str, Any] = {"require_full_coverage": False}
+    newer = int(redis.__version__.partition(".")[0]) >= 6
+    if newer:
+        retry: Any = Retry(NoBackoff(), 0)
+        if ".asyncio." in cls.__module__:
+            from redis.asyncio.retry import Retry as AsyncRetry
+
+            retry = AsyncRetry(NoBackoff(), 0)
+        return policy | {"retry": retry}
+    return policy | {"cluster_error_retry_attempts": 0}
+
+
+def _pool(config: RedisConfig) -> Any:
+    kwargs = connection_kwargs(config)
+    if config.unix_socket_path is not None:
+        connection_class: type = TimedUnixConnection
+        kwargs["path"] = config.unix_socket_path
+    else:
+        connection_class = TimedSSLConnection if config.ssl else TimedConnection
+        kwargs |= {"host": config.host, "port": config.port}
+    kwargs["connection_class"] = connection_class
+    kwargs["retry"] = Retry(NoBackoff(), 0)
+    if config.max_connections is None:
+        return redis.ConnectionPool(**kwargs, **without_maintenance(redis.ConnectionPool))
+    return TimedPool(
+        timeout=config.pool_timeout, **kwargs, **without_maintenance(redis.ConnectionPool)
+    )
+
+
+def _of_sentinel(config: RedisConfig) -> Any:
+    sentinel = Sentinel([])
+    sentinel.sentinels = [
+        redis.Redis(connection_pool=_pool(config.sentinel(host, port)))
+        for host, port in config.addresses(config.sentinel_nodes)
+    ]
+    kwargs = connection_kwargs(config)
+    kwargs["connection_class"] = (
+        TimedSentinelSSLConnection if config.ssl else TimedSentinelConnection
+    )
+    pool = SentinelConnectionPool(
+        config.sentinel_service,
+        sentinel,
+        retry=Retry(NoBackoff(), 0),
+        **kwargs,
+        **without_maintenance(redis.ConnectionPool),
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+def connection_kwargs(config: RedisConfig) -> dict[str, Any]:
+    """What a connection class takes, without where it leads."""
+    kwargs = config.client_kwargs()
+    for name in ("host", "port", "unix_socket_path", "ssl"):
+        kwargs.pop(name, None)
+    return kwargs
+
+
+def without_maintenance(client_class: type) -> dict[str, Any]:
+    """The keyword argument that turns maintenance notifications off, where redis-py has them.
+
+    While they are on, its asyncio pool does not look whether a connection has died before it hands
+    it out, and the first call on each connection after a restart of the server fails.
+    """
+    if "maint_notifications_config" not in inspect.signature(client_class).parameters:
+        return {}
+    from redis.maint_notifications import MaintNotificationsConfig
+
+    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
