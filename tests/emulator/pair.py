@@ -6,6 +6,7 @@ everything.
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -67,12 +68,24 @@ class ServerConnection(Connection):
 
     def _line(self) -> tuple[str, bytes]:
         line = self._file.readline()
+        while line and not line.endswith(b"\r\n"):
+            line += self._file.readline()
         if not line:
             raise ConnectionError("the server closed the connection")
         return chr(line[0]), line[1:-2]
 
     def _exactly(self, count: int) -> bytes:
         return self._file.read(count)
+
+    def has_reply(self, seconds: float = 0.0) -> bool:
+        """Whether there is something to read, or comes within that time."""
+        self._socket.setblocking(False)
+        try:
+            if self._file.peek(1):
+                return True
+            return bool(select.select([self._socket], [], [], seconds)[0])
+        finally:
+            self._socket.settimeout(20)
 
     def close(self) -> None:
         self._file.close()
@@ -112,6 +125,10 @@ class EmulatorConnection(Connection):
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
         return taken
+
+    def has_reply(self) -> bool:
+        """Whether there is something to read."""
+        return bool(self._buffer)
 
     def close(self) -> None:
         self._emulator.engine.disconnect(self.session)

@@ -2,9 +2,9 @@
 
 Which scripts a server knows, and what a script may call. Lua itself is `redis_emulator.scripting`.
 
-A script's commands run on a session of the server's own, as the real server's do: the caller's database and
-user, RESP2 until the script asks for RESP3, nothing that blocks. Selecting a database in a script leaves the
-caller's alone.
+A script's commands run on a session of the server's own, as the real server's do: the caller's
+database and user, RESP2 until the script asks for RESP3, nothing that blocks. Selecting a database
+in a script leaves the caller's alone.
 """
 
 from __future__ import annotations
@@ -13,11 +13,18 @@ from weakref import WeakKeyDictionary
 
 from redis_emulator.commands.arguments import parse_integer
 from redis_emulator.commands.registry import command
+from redis_emulator.eviction import OUT_OF_MEMORY
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString
 from redis_emulator.scripting.runtime import LuaScripts, Script, ScriptCallError
 from redis_emulator.server import Entry, Server
 from redis_emulator.session import Blocked, Session
 
+_BARRED: dict[tuple[int, ...], frozenset[str]] = {
+    (7, 0): frozenset({"acl", "client", "config", "latency", "module", "quit", "script"}),
+    (7, 2): frozenset({"blmove", "blpop", "brpop", "brpoplpush", "bzpopmax", "bzpopmin", "wait"}),
+}
+"""What scripts may not call on servers before a version, although the table, of a newer one, lets
+them."""
 _NO_SUCH_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 
 
@@ -34,7 +41,17 @@ class Scripting:
         self._compiled: dict[bytes, Script] = {}
         self._valkey = server.version.flavour == "valkey"
         self._legacy = server.version.compatible < (7, 0, 0)
+        self._barred = frozenset(
+            name
+            for before, names in _BARRED.items()
+            if server.version.compatible < before
+            for name in names
+        )
+        old = server.version.compatible < (7, 2)
+        self._not_blocking = frozenset({"xread", "xreadgroup"} if old else ())
         self._read_only = False
+        self._guarded = False
+        self._short_of_memory = False
         self._lua: LuaScripts | None = None
         last = server.last_client_id
         self._session = session = Session(server, _nowhere, "lua")
@@ -43,6 +60,9 @@ class Scripting:
         session.script = self
         self._direct: dict[bytes, Entry] = {}
         server.on_restart.append(self.restart)
+        exists = (server.commands[b"script"].subcommands or {}).get(b"exists")
+        if self._legacy and exists is not None:
+            exists.min_argc = 2
 
     @property
     def lua(self) -> LuaScripts:
@@ -94,12 +114,22 @@ class Scripting:
         session = self._session
         session.db, session.user, session.protocol = ctx.db, ctx.user, 2
         session.authenticated = True
+        session.limited = ctx.limited
+        ledger = self.server.ledger
+        self._guarded = ctx.limited or ledger is not None
+        self._short_of_memory = ledger is not None and ledger.full
+        if self._short_of_memory and script.flags is not None:
+            if not script.flags & {"allow-oom", "no-writes"}:
+                raise RedisError(OUT_OF_MEMORY)
         self._read_only = read_only or (script.flags is not None and "no-writes" in script.flags)
         if not self._direct:
             self._direct = {
                 name: entry
                 for name, entry in self.server.commands.items()
-                if entry.subcommands is None and "noscript" not in entry.flags
+                if entry.subcommands is None
+                and "noscript" not in entry.flags
+                and entry.name not in self._barred
+                and entry.name not in self._not_blocking
             }
         return self.lua.run(script, keys, argv, self._call)
 
@@ -110,6 +140,10 @@ class Scripting:
             if isinstance(found, RedisError):
                 return found
             entry = found
+        if self._guarded:
+            refusal = self._refused(entry, argv)
+            if refusal is not None:
+                return refusal
         if self._read_only and entry.write:
             return ScriptCallError("Write commands are not allowed from read-only scripts.")
         try:
@@ -118,29 +152,48 @@ class Scripting:
             return error
         return reply.on_timeout if type(reply) is Blocked else reply
 
+    def _refused(self, entry: Entry, argv: list[bytes]) -> RedisError | None:
+        """What the user may not call; what there is no memory for, until the script has written."""
+        session = self._session
+        if session.limited:
+            text = self.server.access.refuse_call(session, entry, argv)
+            if text is not None:
+                return ScriptCallError(text)
+        if entry.write and self._short_of_memory:
+            if "denyoom" in entry.flags:
+                return (
+                    ScriptCallError(f"-{OUT_OF_MEMORY}")
+                    if self._legacy
+                    else RedisError(OUT_OF_MEMORY)
+                )
+            self._short_of_memory = False
+        return None
+
     def _find(self, argv: list[bytes]) -> Entry | RedisError:
         commands = self.server.commands
         entry = commands.get(argv[0]) or commands.get(argv[0].lower())
-        if entry is None:
+        if entry is None or (self._legacy and entry.name == "quit"):
             return self._refusal("unknown")
         if not entry.min_argc <= len(argv) <= entry.max_argc:
             return self._refusal("arity")
-        if entry.subcommands is not None and len(argv) > 1:
-            subcommands = entry.subcommands
-            sub = subcommands.get(argv[1]) or subcommands.get(argv[1].lower())
-            if sub is None:
-                return self._no_subcommand(entry, argv)
-            entry = sub
-            if not entry.min_argc <= len(argv) <= entry.max_argc:
-                return self._refusal("arity")
-        return self._refusal("noscript") if "noscript" in entry.flags else entry
-
-    def _no_subcommand(self, entry: Entry, argv: list[bytes]) -> Entry | RedisError:
-        if not self._legacy:
-            return self._refusal("unknown")
-        assert entry.subcommands is not None
-        if any("noscript" in sub.flags for sub in entry.subcommands.values()):
+        if entry.name in self._barred or "noscript" in entry.flags:
             return self._refusal("noscript")
+        if entry.subcommands is None or len(argv) == 1:
+            if entry.name in self._not_blocking and b"block" in map(bytes.lower, argv):
+                return RedisError(
+                    f"ERR {entry.name} command is not allowed with BLOCK option from scripts"
+                )
+            return entry
+        if self._legacy:
+            return self._as_the_server(argv)
+        sub = entry.subcommands.get(argv[1]) or entry.subcommands.get(argv[1].lower())
+        if sub is None:
+            return self._as_the_server(argv) if self._valkey else self._refusal("unknown")
+        if not sub.min_argc <= len(argv) <= sub.max_argc:
+            return self._refusal("arity")
+        return self._refusal("noscript") if "noscript" in sub.flags else sub
+
+    def _as_the_server(self, argv: list[bytes]) -> Entry | RedisError:
         try:
             return self.server.find(argv)
         except RedisError as error:
@@ -154,12 +207,16 @@ class Scripting:
         self._session.protocol = protocol
 
     def _acl_check(self, argv: list[bytes]) -> bool:
-        if isinstance(self._find(argv), RedisError):
-            commands = self.server.commands
-            if commands.get(argv[0].lower()) is None:
-                name = "server" if self._valkey else "redis"
-                raise ScriptCallError(f"Invalid command passed to {name}.acl_check_cmd()")
-        return True
+        entry = self.server.commands.get(argv[0].lower())
+        if entry is not None and entry.subcommands is not None and len(argv) > 1:
+            entry = entry.subcommands.get(argv[1].lower())
+        if entry is None:
+            name = "server" if self._valkey else "redis"
+            raise ScriptCallError(f"Invalid command passed to {name}.acl_check_cmd()")
+        session, access = self._session, self.server.access
+        if not session.limited:
+            return True
+        return access.denial(access.users[session.user], session, entry, argv) is None
 
 
 _REFUSALS = {
@@ -176,7 +233,7 @@ _REFUSALS = {
     "noscript": (
         "This Redis command is not allowed from scripts",
         "This Redis command is not allowed from script",
-        "This command is not allowed from script",
+        "This Valkey command is not allowed from script",
     ),
 }
 

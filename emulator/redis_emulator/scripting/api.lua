@@ -30,9 +30,9 @@ local function place(text, level)
 end
 
 local function failure(level)
-  local text, own = py_failure()
-  if own then return { err = place(text, level + 1) } end
-  return { err = text, ignore_error_stats_update = not legacy or nil }
+  local text, own, counted = py_failure()
+  if own then text = place(text, level + 1) end
+  return { err = text, ignore_error_stats_update = counted and not legacy or nil }
 end
 
 local function raise(e)
@@ -210,9 +210,7 @@ end
 
 local STRICT = { access = 15, create = 8 }
 
-local function handle(e)
-  e = box.tame(e)
-  local info = origin()
+local function describe(e, info)
   local source, line
   if info then source, line = info.source, info.currentline end
   if legacy then
@@ -235,6 +233,12 @@ local function handle(e)
     text = "ERR " .. tostring(e)
   end
   return { err = tostring(text), source = source, line = line }
+end
+
+host.describe = describe
+
+local function handle(e)
+  return describe(box.tame(e), origin(e))
 end
 
 -- Results. A table is sent as a list in prefix order: strings and numbers as they are, everything else as
@@ -363,6 +367,7 @@ end
 
 local function execute(f, keys, argv)
   resp3 = false
+  if legacy then box.start_random(host.first_random) end
   rawset(G, "KEYS", keys)
   rawset(G, "ARGV", argv)
   return finish(xpcall(f, handle))

@@ -26,21 +26,21 @@ end
 
 local bit = {}
 
-local function folding(name, combine)
+local function folding(combine)
   return function(...)
-    local result = unsigned(number(1, name, 2, ...))
-    for i = 2, select("#", ...) do result = combine(result, unsigned(number(i, name, 2, ...))) end
+    local result = unsigned(number(1, 2, ...))
+    for i = 2, select("#", ...) do result = combine(result, unsigned(number(i, 2, ...))) end
     return signed(result)
   end
 end
 
-bit.band, bit.bor, bit.bxor = folding("band", band), folding("bor", bor), folding("bxor", bxor)
+bit.band, bit.bor, bit.bxor = folding(band), folding(bor), folding(bxor)
 
-function bit.tobit(...) return signed(unsigned(number(1, "tobit", 2, ...))) end
-function bit.bnot(...) return signed(MODULUS - 1 - unsigned(number(1, "bnot", 2, ...))) end
+function bit.tobit(...) return signed(unsigned(number(1, 2, ...))) end
+function bit.bnot(...) return signed(MODULUS - 1 - unsigned(number(1, 2, ...))) end
 
 function bit.bswap(...)
-  local x = unsigned(number(1, "bswap", 2, ...))
+  local x = unsigned(number(1, 2, ...))
   local a, b, c, d = x % 256, floor(x / 256) % 256, floor(x / 65536) % 256, floor(x / 16777216)
   return signed(((a * 256 + b) * 256 + c) * 256 + d)
 end
@@ -48,23 +48,23 @@ end
 local function left(x, n) return x % 2 ^ (32 - n) * 2 ^ n end
 local function right(x, n) return floor(x / 2 ^ n) end
 
-local function shifting(name, shift)
+local function shifting(shift)
   return function(...)
-    local x = unsigned(number(1, name, 2, ...))
-    return signed(shift(x, unsigned(number(2, name, 2, ...)) % 32))
+    local x = unsigned(number(1, 2, ...))
+    return signed(shift(x, unsigned(number(2, 2, ...)) % 32))
   end
 end
 
-bit.lshift, bit.rshift = shifting("lshift", left), shifting("rshift", right)
-bit.arshift = shifting("arshift", function(x, n) return floor(signed(x) / 2 ^ n) % MODULUS end)
-bit.rol = shifting("rol", function(x, n) return left(x, n) + right(x, 32 - n) end)
-bit.ror = shifting("ror", function(x, n) return right(x, n) + left(x, 32 - n) end)
+bit.lshift, bit.rshift = shifting(left), shifting(right)
+bit.arshift = shifting(function(x, n) return floor(signed(x) / 2 ^ n) % MODULUS end)
+bit.rol = shifting(function(x, n) return left(x, n) + right(x, 32 - n) end)
+bit.ror = shifting(function(x, n) return right(x, n) + left(x, 32 - n) end)
 
 function bit.tohex(...)
-  local x = unsigned(number(1, "tohex", 2, ...))
+  local x = unsigned(number(1, 2, ...))
   local n = 8
   local capital = false
-  if select("#", ...) >= 2 then n = signed(unsigned(number(2, "tohex", 2, ...))) end
+  if select("#", ...) >= 2 then n = signed(unsigned(number(2, 2, ...))) end
   if n < 0 then n, capital = -n, true end
   if n > 8 then n = 8 end
   local digits = sub(format("%08x", x), 9 - n)

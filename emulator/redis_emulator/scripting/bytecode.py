@@ -1,11 +1,11 @@
 """Compiled Lua 5.1, changed in one respect: a tail call of a library function becomes a plain call.
 
-In Lua, ``return redis.call(...)`` leaves the caller's frame before the callee runs when the callee is a Lua
-function, and keeps it when the callee is a C function. The server's API is C, ours is Lua, and the line that an
-error message names comes from that frame. So the compiler's output is read, and the instruction TAILCALL is
-replaced by CALL (the RETURN after it already returns all results) wherever the callee is seen to come from a
-field or a global with a library function's name, or from a local variable made from such a field. Other tail
-calls, those by which scripts recurse, stay.
+In Lua, ``return redis.call(...)`` leaves the caller's frame before the callee runs when the callee
+is a Lua function, and keeps it when the callee is a C function. The server's API is C, ours is Lua,
+and the line that an error message names comes from that frame. So the compiler's output is read,
+and the instruction TAILCALL is replaced by CALL (the RETURN after it already returns all results)
+wherever the callee is seen to come from a field or a global with a library function's name, or from
+a local variable made from such a field. Other tail calls, those by which scripts recurse, stay.
 
 Only what Lua's own ``string.dump`` has just produced is read here; scripts cannot pass bytecode.
 """

@@ -273,28 +273,28 @@ end
 
 -- The module and its settings.
 
-local function arguments(name, allowed, ...)
+local function arguments(allowed, ...)
   if select("#", ...) > allowed then
-    box.bad(allowed + 1, name, "found too many arguments", 3)
+    box.bad(allowed + 1, "found too many arguments", 3)
   end
 end
 
-local function integer_option(i, name, low, high, current, ...)
+local function integer_option(i, low, high, current, ...)
   if select("#", ...) < i or (select(i, ...)) == nil then return current end
-  local value = box.int32(box.number(i, name, 3, ...))
+  local value = box.int32(box.number(i, 3, ...))
   if value < low or value > high then
-    box.bad(i, name, "expected integer between " .. low .. " and " .. high, 3)
+    box.bad(i, "expected integer between " .. low .. " and " .. high, 3)
   end
   return value
 end
 
-local function choice_option(i, name, choices, current, ...)
+local function choice_option(i, choices, current, ...)
   local value = (select(i, ...))
   if select("#", ...) < i or value == nil then return current end
   if type(value) == "boolean" then return value end
   local text = type(value) == "number" and tostring(value) or value
-  if type(text) ~= "string" then box.need("string", i, name, 3, ...) end
-  if choices[text] == nil then box.bad(i, name, "invalid option '" .. text .. "'", 3) end
+  if type(text) ~= "string" then box.need("string", i, 3, ...) end
+  if choices[text] == nil then box.bad(i, "invalid option '" .. text .. "'", 3) end
   return choices[text]
 end
 
@@ -308,7 +308,7 @@ local function new()
   local cjson = { _NAME = "cjson", _VERSION = "2.1.0", null = null }
 
   function cjson.encode(...)
-    if select("#", ...) ~= 1 then box.bad(1, "encode", "expected 1 argument", 2) end
+    if select("#", ...) ~= 1 then box.bad(1, "expected 1 argument", 2) end
     local out = {}
     local ok, message = pcall(encode, (...), out, 0, config)
     if not ok then error(message, 2) end
@@ -316,56 +316,56 @@ local function new()
   end
 
   function cjson.decode(...)
-    if select("#", ...) ~= 1 then box.bad(1, "decode", "expected 1 argument", 2) end
+    if select("#", ...) ~= 1 then box.bad(1, "expected 1 argument", 2) end
     local text = ...
-    if type(text) == "number" then text = tostring(text) else box.need("string", 1, "decode", 2, ...) end
+    if type(text) == "number" then text = tostring(text) else box.need("string", 1, 2, ...) end
     local ok, result = pcall(decode, text, config)
     if not ok then error(result, 2) end
     return result
   end
 
   function cjson.encode_sparse_array(...)
-    arguments("encode_sparse_array", 3, ...)
-    config.sparse_convert = choice_option(1, "encode_sparse_array", SWITCH, config.sparse_convert, ...)
-    config.sparse_ratio = integer_option(2, "encode_sparse_array", 0, 2147483647, config.sparse_ratio, ...)
-    config.sparse_safe = integer_option(3, "encode_sparse_array", 0, 2147483647, config.sparse_safe, ...)
+    arguments(3, ...)
+    config.sparse_convert = choice_option(1, SWITCH, config.sparse_convert, ...)
+    config.sparse_ratio = integer_option(2, 0, 2147483647, config.sparse_ratio, ...)
+    config.sparse_safe = integer_option(3, 0, 2147483647, config.sparse_safe, ...)
     return config.sparse_convert, config.sparse_ratio, config.sparse_safe
   end
 
   function cjson.encode_max_depth(...)
-    arguments("encode_max_depth", 1, ...)
-    config.encode_depth = integer_option(1, "encode_max_depth", 1, 2147483647, config.encode_depth, ...)
+    arguments(1, ...)
+    config.encode_depth = integer_option(1, 1, 2147483647, config.encode_depth, ...)
     return config.encode_depth
   end
 
   function cjson.decode_max_depth(...)
-    arguments("decode_max_depth", 1, ...)
-    config.decode_depth = integer_option(1, "decode_max_depth", 1, 2147483647, config.decode_depth, ...)
+    arguments(1, ...)
+    config.decode_depth = integer_option(1, 1, 2147483647, config.decode_depth, ...)
     return config.decode_depth
   end
 
   function cjson.encode_number_precision(...)
-    arguments("encode_number_precision", 1, ...)
-    config.precision = integer_option(1, "encode_number_precision", 1, 14, config.precision, ...)
+    arguments(1, ...)
+    config.precision = integer_option(1, 1, 14, config.precision, ...)
     config.number_format = "%." .. config.precision .. "g"
     return config.precision
   end
 
   function cjson.encode_keep_buffer(...)
-    arguments("encode_keep_buffer", 1, ...)
-    config.keep_buffer = choice_option(1, "encode_keep_buffer", SWITCH, config.keep_buffer, ...)
+    arguments(1, ...)
+    config.keep_buffer = choice_option(1, SWITCH, config.keep_buffer, ...)
     return config.keep_buffer
   end
 
   function cjson.encode_invalid_numbers(...)
-    arguments("encode_invalid_numbers", 1, ...)
-    config.encode_invalid = choice_option(1, "encode_invalid_numbers", INVALID, config.encode_invalid, ...)
+    arguments(1, ...)
+    config.encode_invalid = choice_option(1, INVALID, config.encode_invalid, ...)
     return config.encode_invalid
   end
 
   function cjson.decode_invalid_numbers(...)
-    arguments("decode_invalid_numbers", 1, ...)
-    config.decode_invalid = choice_option(1, "decode_invalid_numbers", SWITCH, config.decode_invalid, ...)
+    arguments(1, ...)
+    config.decode_invalid = choice_option(1, SWITCH, config.decode_invalid, ...)
     return config.decode_invalid
   end
 

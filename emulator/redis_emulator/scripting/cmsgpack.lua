@@ -163,10 +163,10 @@ function decode(s, at)
   error(BAD, 0)
 end
 
-local function text(i, name, ...)
+local function text(i, ...)
   local s = (select(i, ...))
   if type(s) == "number" then return tostring(s) end
-  return box.need("string", i, name, 3, ...)
+  return box.need("string", i, 3, ...)
 end
 
 local function several(s, limit, offset, decode_all)
@@ -197,14 +197,14 @@ local cmsgpack = {
 
 function cmsgpack.pack(...)
   local n = select("#", ...)
-  if n == 0 then box.bad(0, "pack", "MessagePack pack needs input.", 2) end
+  if n == 0 then box.bad(0, "MessagePack pack needs input.", 2) end
   local out = {}
   for i = 1, n do pack((select(i, ...)), out, 0) end
   return concat(out)
 end
 
 function cmsgpack.unpack(...)
-  local s = text(1, "unpack", ...)
+  local s = text(1, ...)
   local out, n = several(s, 0, 0, true)
   return unpack(out, 1, n)
 end
@@ -214,16 +214,16 @@ local function offset_of(size, at)
 end
 
 function cmsgpack.unpack_one(...)
-  local s = text(1, "unpack_one", ...)
-  local offset = select("#", ...) >= 2 and (select(2, ...)) ~= nil and box.int32(box.number(2, "unpack_one", 2, ...)) or 0
+  local s = text(1, ...)
+  local offset = select("#", ...) >= 2 and (select(2, ...)) ~= nil and box.int32(box.number(2, 2, ...)) or 0
   local out, n, at = several(s, 1, offset)
   return offset_of(#s, at), unpack(out, 1, n)
 end
 
 function cmsgpack.unpack_limit(...)
-  local s = text(1, "unpack_limit", ...)
-  local limit = box.int32(box.number(2, "unpack_limit", 2, ...))
-  local offset = select("#", ...) >= 3 and (select(3, ...)) ~= nil and box.int32(box.number(3, "unpack_limit", 2, ...)) or 0
+  local s = text(1, ...)
+  local limit = box.int32(box.number(2, 2, ...))
+  local offset = select("#", ...) >= 3 and (select(3, ...)) ~= nil and box.int32(box.number(3, 2, ...)) or 0
   local out, n, at = several(s, limit, offset, limit == 0 and offset == 0)
   return offset_of(#s, at), unpack(out, 1, n)
 end

@@ -1,8 +1,8 @@
 """Values between Lua and replies, both ways, as the server converts them.
 
-A reply goes to a script as Lua values: what a script sees depends on the protocol it has chosen with
-``redis.setresp``. A script's result comes back as one value or as a list in prefix order (see ``api.lua``).
-Nothing here may let a Python object through to Lua: what has no Lua form is an error.
+A reply goes to a script as Lua values: what a script sees depends on the protocol it has chosen
+with ``redis.setresp``. A script's result comes back as one value or as a list in prefix order (see
+``api.lua``). Nothing here may let a Python object through to Lua: what has no Lua form is an error.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from redis_emulator.resp.double import Double17, format_double, format_double17
 from redis_emulator.resp.types import (
     NULL_ARRAY,
     BigNumber,
+    MapReply,
     Pairs,
     Push,
     RedisError,
@@ -21,7 +23,6 @@ from redis_emulator.resp.types import (
     SetReply,
     SimpleString,
     Verbatim,
-    format_double,
 )
 
 Table = Callable[[Any], Any]
@@ -49,15 +50,15 @@ def to_lua2(reply: Any, table: Table) -> Any:
         return 1 if reply else 0
     if kind is float:
         return format_double(reply)
-    if kind is Verbatim:
+    if kind is Double17:
+        return format_double17(reply)
+    if kind is Verbatim or kind is BigNumber:
         return bytes(reply)
-    if kind is BigNumber:
-        return b"%d" % reply
     raise TypeError(f"no Lua value stands for a reply of type {kind.__name__}")
 
 
 def to_lua3(reply: Any, table: Table) -> Any:
-    """A reply as a script in RESP3 sees it: null is nil, maps, sets and doubles are tagged tables."""
+    """A reply as a script in RESP3 sees it: null is nil, maps, sets, doubles are tagged tables."""
     kind = type(reply)
     if kind is bytes or kind is int or kind is bool:
         return reply
@@ -74,12 +75,14 @@ def to_lua3(reply: Any, table: Table) -> Any:
         return table({b"map": table({k: v for k, v in pairs if k is not None})})
     if kind is SetReply:
         return table({b"set": table({to_lua3(item, table): True for item in reply})})
-    if kind is float:
-        return table({b"double": reply})
+    if kind is float or kind is Double17:
+        return table({b"double": float(reply)})
     if kind is Verbatim:
-        return table({b"verbatim_string": table({b"string": bytes(reply), b"format": b"txt"})})
+        return table(
+            {b"verbatim_string": table({b"string": bytes(reply), b"format": reply.format})}
+        )
     if kind is BigNumber:
-        return table({b"big_number": b"%d" % reply})
+        return table({b"big_number": bytes(reply)})
     raise TypeError(f"no Lua value stands for a reply of type {kind.__name__}")
 
 
@@ -98,20 +101,20 @@ def from_scalar(value: Any, resp3: bool) -> Reply:
 
 
 def integer(value: float) -> int:
-    """A Lua number as a C compiler casts it to 64 bits: towards zero, out of range to the lowest."""
+    """A Lua number as C casts it to 64 bits: towards zero, and out of range the lowest."""
     if math.isnan(value) or math.isinf(value) or not -(2.0**63) <= value < 2.0**63:
         return INT64_MIN
     return int(value)
 
 
-def from_stream(tokens: Iterator[Any], resp3: bool) -> Reply:
-    """Read one value of a result's prefix-order list."""
+def from_stream(tokens: Iterator[Any], resp3: bool, double: type[float]) -> Reply:
+    """Read one value of a result's prefix-order list; ``double`` is what a double becomes."""
     token = next(tokens)
     if token is not True:
         return from_scalar(token, resp3)
     kind = next(tokens)
     if kind == b"array":
-        return [from_stream(tokens, resp3) for _ in range(next(tokens))]
+        return [from_stream(tokens, resp3, double) for _ in range(next(tokens))]
     if kind in (b"true", b"false"):
         return from_scalar(kind == b"true", resp3)
     if kind == b"null":
@@ -121,18 +124,17 @@ def from_stream(tokens: Iterator[Any], resp3: bool) -> Reply:
     if kind == b"status":
         return SimpleString(next(tokens).replace(b"\r", b" ").replace(b"\n", b" "))
     if kind == b"double":
-        return float(next(tokens))
+        return double(next(tokens))
     if kind == b"map":
-        pairs = [
-            (from_stream(tokens, resp3), from_stream(tokens, resp3)) for _ in range(next(tokens))
-        ]
-        return dict(pairs)
+        entries = [from_stream(tokens, resp3, double) for _ in range(2 * next(tokens))]
+        return MapReply(zip(entries[::2], entries[1::2], strict=True))
     if kind == b"set":
-        return SetReply(from_stream(tokens, resp3) for _ in range(next(tokens)))
+        return SetReply(from_stream(tokens, resp3, double) for _ in range(next(tokens)))
     if kind == b"verbatim":
-        text, _ = next(tokens), next(tokens)
-        return Verbatim(text)
-    return big_number(next(tokens))
+        text = Verbatim(next(tokens))
+        text.format = next(tokens)[:3].ljust(3)
+        return text
+    return BigNumber(next(tokens).replace(b"\r", b" ").replace(b"\n", b" "))
 
 
 def error(line: bytes) -> RedisError:
@@ -140,46 +142,21 @@ def error(line: bytes) -> RedisError:
     return RedisError(line.decode("utf-8", "surrogateescape"))
 
 
-def big_number(text: bytes) -> Reply:
-    """The reply for a script's ``big_number``; text that is no number cannot be told apart in RESP2."""
-    try:
-        return BigNumber(int(text))
-    except ValueError:
-        return text.replace(b"\r", b" ").replace(b"\n", b" ")
+class RawError(RedisError):
+    """An error that is sent with its line breaks, as Redis since 7.2 does when a script fails.
+
+    Only the pair that ends a line on the wire is kept out: a client would lose its place.
+    """
+
+    def wire(self) -> bytes:
+        """The error as sent."""
+        return self.text.encode("utf-8", "surrogateescape").replace(b"\r\n", b"  ")
 
 
 def number_argument(value: float, shortest: bool) -> bytes:
-    """A Lua number as a command's argument: shortest digits since 7.2, ``%.17g`` before."""
-    if not shortest:
-        return b"%d" % value if abs(value) < 1e17 and value == int(value) else _c_format(value)
-    if math.isnan(value) or math.isinf(value):
-        return _c_format(value)
-    if abs(value) <= 2.0**62 and value == int(value):
-        return b"%d" % int(value)
-    return _shortest(value)
-
-
-def _c_format(value: float) -> bytes:
-    if math.isnan(value):
-        return b"-nan" if math.copysign(1.0, value) < 0 else b"nan"
-    return b"%.17g" % value
-
-
-def _shortest(value: float) -> bytes:
-    sign = b"-" if value < 0 else b""
-    mantissa, _, exponent_text = repr(abs(value)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    point = len(whole) + int(exponent_text or 0)
-    if whole.strip("0") == "":
-        point = int(exponent_text or 0) - (len(fraction) - len(fraction.lstrip("0")))
-    digits = digits.rstrip("0") or "0"
-    scale, exponent = point - len(digits), point - 1
-    if 0 <= scale and abs(exponent) < len(digits) + 7:
-        body = digits + "0" * scale
-    elif scale < 0 and (scale > -7 or abs(exponent) < 4):
-        body = f"0.{'0' * -point}{digits}" if point <= 0 else f"{digits[:point]}.{digits[point:]}"
-    else:
-        body = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
-        body += f"e{'-' if exponent < 0 else '+'}{abs(exponent)}"
-    return sign + body.encode()
+    """A Lua number as a command's argument, printed as the server prints doubles."""
+    if shortest and value == value:
+        return format_double(value)
+    if abs(value) < 1e17 and value == int(value):
+        return b"%d" % value
+    return format_double17(value)

@@ -1,7 +1,7 @@
 """The libraries scripts find beside Lua's own: bit, struct, cjson, cmsgpack.
 
-Written in Lua; the arithmetic that Lua 5.1 lacks (bits of integers, bytes of floats) is done by the functions
-here, which take and return nothing but bytes and numbers.
+Written in Lua; the arithmetic that Lua 5.1 lacks (bits of integers, bytes of floats) is done by the
+functions here, which take and return nothing but bytes and numbers.
 """
 
 from __future__ import annotations

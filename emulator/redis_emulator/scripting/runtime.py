@@ -1,9 +1,10 @@
 """One Lua state: compiled scripts by SHA1, and running them.
 
-The state is stock Lua 5.1 inside the process, so what scripts can reach decides what they can do: see
-``sandbox.lua`` for the rules. The functions here that Lua calls take bytes, numbers and tables, return bytes,
-numbers, booleans and tables that they have built, and never raise: an exception would travel through Lua as an
-object. One that is not an error reply is kept and raised when the script is over.
+The state is stock Lua 5.1 inside the process, so what scripts can reach decides what they can do:
+see ``sandbox.lua`` for the rules. The functions here that Lua calls take bytes, numbers and tables,
+return bytes, numbers, booleans and tables that they have built, and never raise: an exception would
+travel through Lua as an object. One that is not an error reply is kept and raised when the script
+is over.
 
 A state is not safe for threads; the engine holds its lock around every use.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from redis_emulator.resp.double import Double17
 from redis_emulator.resp.types import RedisError, Reply, SimpleString
 from redis_emulator.scripting import convert, libraries
 from redis_emulator.scripting.bytecode import keep_callers
@@ -79,7 +81,10 @@ class LuaScripts:
         self._number = version.compatible
         self._valkey = version.flavour == "valkey"
         self._legacy = version.compatible < (7, 0, 0)
+        self._first_random = _FIRST_RANDOM_LEGACY if self._legacy else _FIRST_RANDOM
         self._shortest = version.compatible >= (7, 2, 0)
+        self._double = float if self._shortest else Double17
+        self._raw_errors = not self._valkey and self._shortest
         self._names_script = not (self._valkey and version.number >= (9, 0, 0))
         self._setresp = setresp
         self._acl_check = acl_check
@@ -87,7 +92,7 @@ class LuaScripts:
         self._log = log
         self._pending: BaseException | None = None
         self._call: Call = _outside
-        self._failure: tuple[bytes, bool] = (b"", False)
+        self._failure: tuple[bytes, bool, bool] = (b"", False, False)
         self.resp3 = False
         self._boot(version)
 
@@ -141,7 +146,7 @@ class LuaScripts:
 
     def restart(self) -> None:
         """Start the random numbers anew."""
-        self._seed(_FIRST_RANDOM_LEGACY if self._legacy else _FIRST_RANDOM)
+        self._seed(self._first_random)
 
     def _result(self, sha: bytes, result: Any) -> Reply:
         tag = result[0]
@@ -153,7 +158,8 @@ class LuaScripts:
         if tag == 1:
             return [v if type(v) is bytes else convert.integer(v) for v in result[1:]]
         if tag == 2:
-            reply = convert.from_stream(self._stream(result[1], result[2]), self.resp3)
+            tokens = self._stream(result[1], result[2])
+            reply = convert.from_stream(tokens, self.resp3, self._double)
             if isinstance(reply, RedisError):
                 raise reply
             return reply
@@ -166,7 +172,7 @@ class LuaScripts:
             yield from chunk if type(chunk) is tuple else (chunk,)
 
     def _script_error(
-        self, sha: bytes, text: Any, source: bytes | None = None, line: int | None = None
+        self, sha: bytes, text: Any, source: bytes | None = None, line: int = 0
     ) -> RedisError:
         message = text if type(text) is bytes else b"%d" % text
         if self._legacy:
@@ -174,7 +180,8 @@ class LuaScripts:
         if source is not None:
             name = b"%b, " % sha if self._names_script else b""
             message = b"%b script: %bon %b:%d." % (message, name, source, line)
-        return convert.error(message)
+        failure = convert.error(message)
+        return convert.RawError(failure.text) if self._raw_errors else failure
 
     def _shebang(self, source: bytes) -> tuple[frozenset[str] | None, bytes]:
         if self._legacy or source[:2] != b"#!":
@@ -230,7 +237,7 @@ class LuaScripts:
         names |= set(_API_NAMES)
         self._host_names = frozenset(names)
         api.publish(self._table(found))
-        box.start_random(_FIRST_RANDOM_LEGACY if self._legacy else _FIRST_RANDOM)
+        box.start_random(self._first_random)
         self._seed = box.start_random
         self._lua = api
         self._run = api.run
@@ -265,6 +272,7 @@ class LuaScripts:
                 b"valkey": self._valkey,
                 b"modern_texts": number >= (7, 2, 0),
                 b"memory": SOFT_MEMORY,
+                b"first_random": self._first_random,
                 b"constants": table(constants),
                 b"call": self._lua_call,
                 b"call3": self._lua_call3,
@@ -300,7 +308,7 @@ class LuaScripts:
                 return self._failed(reply)
             return convert.to_lua2(reply, self._table)
         except RedisError as error:
-            return self._failed(error)
+            return self._failed(error, False)
         except BaseException as error:
             return self._broken(error)
 
@@ -314,7 +322,7 @@ class LuaScripts:
                 return self._failed(reply)
             return self._table([convert.to_lua3(reply, self._table)])
         except RedisError as error:
-            return self._failed(error)
+            return self._failed(error, False)
         except BaseException as error:
             return self._broken(error)
 
@@ -325,7 +333,7 @@ class LuaScripts:
                 raise ScriptCallError(self._no_arguments())
             return self._acl_check(argv)
         except RedisError as error:
-            return self._failed(error)
+            return self._failed(error, False)
         except BaseException as error:
             return self._broken(error)
 
@@ -342,14 +350,14 @@ class LuaScripts:
         this = "" if self._legacy else "this "
         return f"Please specify at least one argument for {this}{what}"
 
-    def _failed(self, error: RedisError) -> None:
-        self._failure = (error.wire(), isinstance(error, ScriptCallError))
+    def _failed(self, error: RedisError, counted: bool = True) -> None:
+        self._failure = (error.wire(), isinstance(error, ScriptCallError), counted)
 
     def _broken(self, error: BaseException) -> None:
         self._pending = error
-        self._failure = (b"ERR the command was interrupted", False)
+        self._failure = (b"ERR the command was interrupted", False, True)
 
-    def _lua_failure(self) -> tuple[bytes, bool]:
+    def _lua_failure(self) -> tuple[bytes, bool, bool]:
         return self._failure
 
     def _lua_interrupt(self) -> bytes | None:
@@ -378,7 +386,7 @@ class LuaScripts:
 FLAGS = frozenset({"no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"})
 _API_NAMES = (
     b"error_reply", b"status_reply", b"sha1hex", b"log", b"setresp", b"set_repl", b"acl_check_cmd",
-    b"debug", b"breakpoint", b"replicate_commands",
+    b"debug", b"breakpoint", b"replicate_commands", b"__index", b"__newindex",
 )  # fmt: skip
 
 

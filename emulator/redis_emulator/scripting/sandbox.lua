@@ -38,6 +38,43 @@ local function freeze(t)
   return shadow
 end
 
+-- Places in scripts.
+
+local function ours(info)
+  return info and (info.what == "C" or info.source == "=[C]" or info.what == "tail")
+end
+
+local function caller(level)
+  -- Where the function that called a function of ours is, counted from our caller's `level`.
+  local info = getinfo(level + 1, "Sl")
+  while info and info.source == "=[C]" and info.what ~= "C" do
+    level = level + 1
+    info = getinfo(level + 1, "Sl")
+  end
+  return info
+end
+
+local known_error, known_place
+
+local function origin(e)
+  -- The place of the error `e`, from within an error handler (level 2 is the handler). Where a stand-in has caught
+  -- an error and raises it again, the place has been noted.
+  local level = 3
+  if known_place and rawequal(e, known_error) then return known_place end
+  local info = getinfo(level, "Sl")
+  if not ours(info) then return info end
+  local below = getinfo(level + 1, "Sl")
+  while below and (below.source == "=[C]" and below.what ~= "C" or below.what == "tail") do
+    level = level + 1
+    below = getinfo(level + 1, "Sl")
+  end
+  return below
+end
+
+local function where(info)
+  return info.currentline > 0 and info.short_src .. ":" .. info.currentline .. ": " or ""
+end
+
 -- Arguments, as the C functions check them. `level` is that of the script for `error`.
 
 local function typename(n, i, ...)
@@ -45,24 +82,31 @@ local function typename(n, i, ...)
   return type((select(i, ...)))
 end
 
-local function bad(i, name, what, level)
+local function bad(i, what, level)
+  -- The function is called what its caller calls it; a method does not count its object.
+  local info = getinfo(level, "n")
+  local name = info.name or "?"
+  if info.namewhat == "method" then
+    i = i - 1
+    if i == 0 then error("calling '" .. name .. "' on bad self (" .. what .. ")", level + 1) end
+  end
   error("bad argument #" .. i .. " to '" .. name .. "' (" .. what .. ")", level + 1)
 end
 
-local function need(expected, i, name, level, ...)
+local function need(expected, i, level, ...)
   local n = select("#", ...)
   local value = select(i, ...)
   if i > n or type(value) ~= expected then
-    bad(i, name, expected .. " expected, got " .. typename(n, i, ...), level + 1)
+    bad(i, expected .. " expected, got " .. typename(n, i, ...), level + 1)
   end
   return value
 end
 
-local function number(i, name, level, ...)
+local function number(i, level, ...)
   local n = select("#", ...)
   local value
   if i <= n then value = tonumber((select(i, ...))) end
-  if value == nil then bad(i, name, "number expected, got " .. typename(n, i, ...), level + 1) end
+  if value == nil then bad(i, "number expected, got " .. typename(n, i, ...), level + 1) end
   return value
 end
 
@@ -86,7 +130,7 @@ local function peer(t)
 end
 
 function G.next(...)
-  local t = need("table", 1, "next", 2, ...)
+  local t = need("table", 1, 2, ...)
   local _, key = ...
   local ok, k, v = pcall(next, peer(t), key)
   if not ok then error(k, 0) end
@@ -94,21 +138,21 @@ function G.next(...)
 end
 
 function G.pairs(...)
-  local t = need("table", 1, "pairs", 2, ...)
+  local t = need("table", 1, 2, ...)
   return G.next, t, nil
 end
 
 function G.rawget(...)
-  local t = need("table", 1, "rawget", 2, ...)
-  if select("#", ...) < 2 then bad(2, "rawget", "value expected", 2) end
+  local t = need("table", 1, 2, ...)
+  if select("#", ...) < 2 then bad(2, "value expected", 2) end
   local _, key = ...
   return rawget(peer(t), key)
 end
 
 function G.rawset(...)
-  local t = need("table", 1, "rawset", 2, ...)
+  local t = need("table", 1, 2, ...)
   local n = select("#", ...)
-  if n < 3 then bad(n + 1 == 2 and 2 or 3, "rawset", "value expected", 2) end
+  if n < 3 then bad(n + 1 == 2 and 2 or 3, "value expected", 2) end
   if frozen[t] then error(READONLY, 0) end
   local _, key, value = ...
   if key == nil then error("table index is nil", 0) end
@@ -119,7 +163,7 @@ end
 local shared_string = getmetatable("")
 
 function G.getmetatable(...)
-  if select("#", ...) == 0 then bad(1, "getmetatable", "value expected", 2) end
+  if select("#", ...) == 0 then bad(1, "value expected", 2) end
   local o = ...
   local kind = type(o)
   if kind == "userdata" then return nil end
@@ -128,10 +172,10 @@ function G.getmetatable(...)
 end
 
 function G.setmetatable(...)
-  local t = need("table", 1, "setmetatable", 2, ...)
+  local t = need("table", 1, 2, ...)
   local _, mt = ...
   if select("#", ...) < 2 or mt ~= nil and type(mt) ~= "table" then
-    bad(2, "setmetatable", "nil or table expected", 2)
+    bad(2, "nil or table expected", 2)
   end
   if frozen[t] then error(READONLY, 0) end
   local old = getmetatable(t)
@@ -139,43 +183,6 @@ function G.setmetatable(...)
     error("cannot change a protected metatable", 2)
   end
   return setmetatable(t, mt)
-end
-
--- Loading code: text only, never bytecode, and always into the scripts' globals.
-
-local function load_text(text, name)
-  if byte(text) == 27 then text = " " .. text end
-  local f, message = loadstring(text, name)
-  if f then return setfenv(f, env) end
-  return nil, message
-end
-
-function G.loadstring(...)
-  local text, name = ...
-  local n = select("#", ...)
-  if type(text) ~= "string" and type(text) ~= "number" then
-    bad(1, "loadstring", "string expected, got " .. typename(n, 1, ...), 2)
-  end
-  if name ~= nil and type(name) ~= "string" and type(name) ~= "number" then
-    bad(2, "loadstring", "string expected, got " .. type(name), 2)
-  end
-  text = tostring(text)
-  return load_text(text, name and tostring(name) or text)
-end
-
-function G.load(...)
-  local reader = need("function", 1, "load", 2, ...)
-  local _, name = ...
-  local parts = {}
-  while true do
-    local part = reader()
-    if part == nil or part == "" then break end
-    if type(part) ~= "string" and type(part) ~= "number" then
-      return nil, "reader function must return a string"
-    end
-    parts[#parts + 1] = part
-  end
-  return load_text(concat(parts), name and tostring(name) or "=(load)")
 end
 
 -- Null of cjson: a userdata nobody can open.
@@ -193,6 +200,7 @@ end
 
 local function caught(ok, ...)
   if ok then return true, ... end
+  known_place = nil
   local e = tame((...))
   if not legacy and type(e) == "table" then
     local text = e.err
@@ -203,7 +211,7 @@ end
 
 function G.pcall(...)
   if select("#", ...) == 0 then
-    if legacy then bad(1, "pcall", "value expected", 2) end
+    if legacy then bad(1, "value expected", 2) end
     return false
   end
   return caught(pcall(...))
@@ -211,49 +219,138 @@ end
 
 function G.xpcall(...)
   local n = select("#", ...)
-  if n < 2 then bad(2, "xpcall", "value expected", 2) end
+  if n < 2 then bad(2, "value expected", 2) end
   local f, handler = ...
   return xpcall(f, function(e) return handler(tame(e)) end)
+end
+
+-- Loading code: text only, never bytecode, and always into the scripts' globals. An error of the function that `load`
+-- reads from meets the handler of the whole script, unless one is nearer, and is returned.
+
+local function load_text(text, name)
+  if byte(text) == 27 then text = " " .. text end
+  local f, message = loadstring(text, name)
+  if f then return setfenv(f, env) end
+  return nil, message
+end
+
+function G.loadstring(...)
+  local text, name = ...
+  local n = select("#", ...)
+  if type(text) ~= "string" and type(text) ~= "number" then
+    bad(1, "string expected, got " .. typename(n, 1, ...), 2)
+  end
+  if name ~= nil and type(name) ~= "string" and type(name) ~= "number" then
+    bad(2, "string expected, got " .. type(name), 2)
+  end
+  text = tostring(text)
+  return load_text(text, name and tostring(name) or text)
+end
+
+local NO_STRING = "reader function must return a string"
+
+local function unprotected(level)
+  -- Whether an error `level` functions up would reach the handler of the whole script.
+  while true do
+    local info = getinfo(level, "f")
+    if not info or info.func == pcall then return false end
+    if info.func == xpcall then return true end
+    level = level + 1
+  end
+end
+
+function G.load(...)
+  local reader = need("function", 1, 2, ...)
+  local _, name = ...
+  local parts = {}
+  while true do
+    local place
+    local ok, part = xpcall(reader, function(e)
+      place = origin(e)
+      return tame(e)
+    end)
+    if ok and part ~= nil and type(part) ~= "string" and type(part) ~= "number" then
+      place = getinfo(2, "Sl")
+      ok, part = false, where(place) .. NO_STRING
+    end
+    if not ok then
+      if not unprotected(3) then return nil, part end
+      local described = host.describe(part, place)
+      return nil, legacy and described.err or described
+    end
+    if part == nil or part == "" then break end
+    parts[#parts + 1] = part
+  end
+  return load_text(concat(parts), name and tostring(name) or "=(load)")
+end
+
+-- A function of C called through pcall knows neither its name nor its place: its errors get both here.
+
+local function refused(message, level)
+  if type(message) ~= "string" then error(message, 0) end
+  local i, what = match(message, "^bad argument #(%d+) to '%?' %((.*)%)$")
+  if i then bad(tonumber(i), what, level + 1) end
+  error(message, level + 1)
 end
 
 -- The pattern matcher of Lua 5.1 recurses once per item of a pattern, without a limit of its own.
 
 local LONGEST = 1000
 
-local function guard_pattern(pattern)
-  if #pattern > LONGEST and select(2, gsub(pattern, "[%*%+%-%?%(]", "")) > LONGEST / 2 then
+local function guard(...)
+  local _, pattern, _, plain = ...
+  if type(pattern) == "string" and #pattern > LONGEST and not plain
+    and select(2, gsub(pattern, "[%*%+%-%?%(]", "")) > LONGEST / 2 then
     error("pattern too complex", 3)
   end
 end
 
-local function outcome(name, ok, ...)
-  if ok then return ... end
-  local message = ...
-  if type(message) == "string" then
-    local text, count = gsub(message, "^bad argument #(%d+) to '%?'", "bad argument #%1 to '" .. name .. "'")
-    if count > 0 or find(message, "^malformed ") or find(message, "^unfinished ") or find(message, "^missing ")
-      or find(message, "^invalid ") or find(message, "^too many ") then
-      error(text, 3)
-    end
-  end
-  error(message, 0)
-end
-
-local function guarded(name, f)
+local function searching(f)
   return function(...)
-    local _, pattern = ...
-    if type(pattern) == "string" and #pattern > LONGEST then
-      local _, _, _, plain = ...
-      if name ~= "find" or not plain then guard_pattern(pattern) end
-    end
-    return outcome(name, pcall(f, ...))
+    guard(...)
+    local ok, a, b, c, d, e = pcall(f, ...)
+    if not ok then refused(a, 2) end
+    if b == nil then return a end
+    if c == nil then return a, b end
+    if d == nil then return a, b, c end
+    if e == nil then return a, b, c, d end
+    return f(...)
   end
 end
 
 local strings = {}
 for name, f in pairs(string) do strings[name] = f end
-for _, name in next, { "find", "match", "gmatch", "gfind", "gsub" } do strings[name] = guarded(name, string[name]) end
-strings.gfind = string.gfind
+strings.find, strings.match = searching(find), searching(match)
+
+function strings.gmatch(...)
+  guard(...)
+  local ok, iterator = pcall(gmatch, ...)
+  if not ok then refused(iterator, 2) end
+  return iterator
+end
+
+function strings.gsub(...)
+  guard(...)
+  local s, pattern, replacement, limit = ...
+  local kind = type(replacement)
+  if kind ~= "function" and kind ~= "table" then
+    local ok, text, count = pcall(gsub, ...)
+    if not ok then refused(text, 2) end
+    return text, count
+  end
+  local place
+  local ok, text, count = xpcall(function() return gsub(s, pattern, replacement, limit) end, function(e)
+    if getinfo(2, "f").func ~= gsub then place = origin(e) end
+    return e
+  end)
+  if ok then return text, count end
+  if place then
+    known_error, known_place = text, place
+    error(text, 0)
+  end
+  refused(type(text) == "string" and gsub(gsub(text, "^%[C%]:%d+: ", ""), "'gsub'", "'?'", 1) or text, 2)
+end
+
 shared_string.__index = strings
 
 -- table
@@ -262,14 +359,14 @@ local tables = {}
 for name, f in pairs(table) do tables[name] = f end
 
 function tables.insert(...)
-  local t = need("table", 1, "insert", 2, ...)
+  local t = need("table", 1, 2, ...)
   local n = select("#", ...)
   local size = #t + 1
   local _, pos, value = ...
   if n == 2 then
     pos, value = size, pos
   elseif n == 3 then
-    pos = int32(number(2, "insert", 2, ...))
+    pos = int32(number(2, 2, ...))
     if pos > size then size = pos end
     if frozen[t] then error(READONLY, 0) end
     for i = size, pos + 1, -1 do rawset(t, i, rawget(t, i - 1)) end
@@ -281,8 +378,8 @@ function tables.insert(...)
 end
 
 function tables.foreach(...)
-  local t = need("table", 1, "foreach", 2, ...)
-  local f = need("function", 2, "foreach", 2, ...)
+  local t = need("table", 1, 2, ...)
+  local f = need("function", 2, 2, ...)
   for k, v in next, peer(t) do
     local r = f(k, v)
     if r ~= nil then return r end
@@ -314,14 +411,14 @@ function maths.random(...)
   local r = draw()
   if n == 0 then return r end
   if n > 2 then error("wrong number of arguments", 2) end
-  local low, high = 1, int32(number(1, "random", 2, ...))
-  if n == 2 then low, high = high, int32(number(2, "random", 2, ...)) end
-  if low > high then bad(n, "random", "interval is empty", 2) end
+  local low, high = 1, int32(number(1, 2, ...))
+  if n == 2 then low, high = high, int32(number(2, 2, ...)) end
+  if low > high then bad(n, "interval is empty", 2) end
   return floor(r * (high - low + 1)) + low
 end
 
 function maths.randomseed(...)
-  seed(int32(number(1, "randomseed", 2, ...)))
+  seed(int32(number(1, 2, ...)))
 end
 
 -- coroutines are watched like the main thread
@@ -330,8 +427,14 @@ local coroutines = {}
 for name, f in pairs(coroutine) do coroutines[name] = f end
 local watch, WATCH_EVERY = nil, 100000
 
+local function lua_function(i, level, ...)
+  local f = (select(i, ...))
+  if type(f) ~= "function" or ours(getinfo(f, "S")) then bad(i, "Lua function expected", level + 1) end
+  return f
+end
+
 function coroutines.create(...)
-  local thread = create((need("function", 1, "create", 2, ...)))
+  local thread = create(lua_function(1, 2, ...))
   sethook(thread, watch, "", WATCH_EVERY)
   return thread
 end
@@ -341,15 +444,20 @@ local function resumed(ok, ...)
   return false, tame((...))
 end
 
-local resume = coroutine.resume
+local resume, status = coroutine.resume, coroutine.status
 
 function coroutines.resume(...)
-  need("thread", 1, "resume", 2, ...)
+  if type((...)) ~= "thread" then bad(1, "coroutine expected", 2) end
   return resumed(resume(...))
 end
 
+function coroutines.status(...)
+  if type((...)) ~= "thread" then bad(1, "coroutine expected", 2) end
+  return status((...))
+end
+
 function coroutines.wrap(...)
-  local f = need("function", 1, "wrap", 2, ...)
+  local f = lua_function(1, 2, ...)
   return wrap(function(...)
     sethook(watch, "", WATCH_EVERY)
     return f(...)
@@ -363,7 +471,9 @@ local knobs = { stop = 0, setpause = 200, setstepmul = 200, restart = 0 }
 function G.collectgarbage(...)
   local option = ...
   if knobs[option] then return knobs[option] end
-  return outcome("collectgarbage", pcall(collectgarbage, ...))
+  local ok, result = pcall(collectgarbage, ...)
+  if not ok then refused(result, 2) end
+  return result
 end
 
 for _, name in next, { "assert", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
@@ -382,7 +492,7 @@ if legacy then
   end
   function G.setfenv(...)
     local f, e = ...
-    need("table", 2, "setfenv", 2, ...)
+    need("table", 2, 2, ...)
     if type(f) == "number" and f > 0 then f = f + 1 end
     if f == 0 or getfenv(f) == globals then error("'setfenv' cannot change environment of given object", 2) end
     return setfenv(f, e)
@@ -414,39 +524,10 @@ watch = function()
 end
 sethook(watch, "", WATCH_EVERY)
 
--- Places in scripts.
-
-local function ours(info)
-  return info and (info.what == "C" or info.source == "=[C]" or info.what == "tail")
-end
-
-local function caller(level)
-  -- Where the function that called a function of ours is, counted from our caller's `level`.
-  local info = getinfo(level + 1, "Sl")
-  while info and info.source == "=[C]" and info.what ~= "C" do
-    level = level + 1
-    info = getinfo(level + 1, "Sl")
-  end
-  return info
-end
-
-local function origin()
-  -- The place of an error, from within an error handler (level 2 is the handler).
-  local level = 3
-  local info = getinfo(level, "Sl")
-  if not ours(info) then return info end
-  local below = getinfo(level + 1, "Sl")
-  while below and (below.source == "=[C]" and below.what ~= "C" or below.what == "tail") do
-    level = level + 1
-    below = getinfo(level + 1, "Sl")
-  end
-  return below
-end
-
 return {
   G = G, env = env, freeze = freeze, frozen = frozen, metatables = metatables, null = null,
   gmatch = gmatch, strings = strings, tables = tables, maths = maths, coroutines = coroutines,
-  bad = bad, need = need, number = number, int32 = int32, spare = spare, outcome = outcome,
+  bad = bad, need = need, number = number, int32 = int32, spare = spare,
   caller = caller, origin = origin, tame = tame, seed = seed, shared_string = shared_string,
   start_random = function(x) state = x end,
   reset_watch = function()

@@ -63,16 +63,16 @@ local function start(format)
   return { format = format, at = 1, little = true, align = 1 }
 end
 
-local function text(i, name, level, ...)
+local function text(i, level, ...)
   local s = (select(i, ...))
   if type(s) == "number" then return tostring(s) end
-  return box.need("string", i, name, level + 1, ...)
+  return box.need("string", i, level + 1, ...)
 end
 
 local struct = {}
 
 function struct.pack(...)
-  local state = start(text(1, "pack", 2, ...))
+  local state = start(text(1, 2, ...))
   local out, size, arg = {}, 0, 2
   local function put(s)
     out[#out + 1] = s
@@ -84,18 +84,18 @@ function struct.pack(...)
     if letter == "x" then
       put("\0")
     elseif find(letter, "[bBhHlLTiI]") then
-      put(pack_int(box.number(arg, "pack", 2, ...), width, state.little))
+      put(pack_int(box.number(arg, 2, ...), width, state.little))
       arg = arg + 1
     elseif letter == "f" or letter == "d" then
-      put(pack_float((state.little and "<" or ">") .. letter, box.number(arg, "pack", 2, ...)))
+      put(pack_float((state.little and "<" or ">") .. letter, box.number(arg, 2, ...)))
       arg = arg + 1
     elseif letter == "c" or letter == "s" then
-      local s = text(arg, "pack", 2, ...)
+      local s = text(arg, 2, ...)
       if letter == "s" then
         put(s .. "\0")
       else
         if width == 0 then width = #s end
-        if #s < width then box.bad(arg, "pack", "string too short", 2) end
+        if #s < width then box.bad(arg, "string too short", 2) end
         put(sub(s, 1, width))
       end
       arg = arg + 1
@@ -107,19 +107,19 @@ function struct.pack(...)
 end
 
 function struct.unpack(...)
-  local state = start(text(1, "unpack", 2, ...))
-  local data = text(2, "unpack", 2, ...)
+  local state = start(text(1, 2, ...))
+  local data = text(2, 2, ...)
   local position = 0
   if select("#", ...) >= 3 and (select(3, ...)) ~= nil then
-    position = box.int32(box.number(3, "unpack", 2, ...)) - 1
-    if position < 0 then box.bad(3, "unpack", "offset must be 1 or greater", 2) end
+    position = box.int32(box.number(3, 2, ...)) - 1
+    if position < 0 then box.bad(3, "offset must be 1 or greater", 2) end
   end
   local size = #data
   local out, n = {}, 0
   while state.at <= #state.format do
     local letter, width = option(state, 2)
     position = position + padding(state, letter, width, position)
-    if position > size or width > size - position then box.bad(2, "unpack", "data string too short", 2) end
+    if position > size or width > size - position then box.bad(2, "data string too short", 2) end
     if n >= 7900 then error("too many results", 2) end
     local raw = sub(data, position + 1, position + width)
     if letter == "x" then
@@ -138,7 +138,7 @@ function struct.unpack(...)
         width = floor(out[n])
         out[n] = nil
         n = n - 1
-        if width < 0 or width > size - position then box.bad(2, "unpack", "data string too short", 2) end
+        if width < 0 or width > size - position then box.bad(2, "data string too short", 2) end
         raw = sub(data, position + 1, position + width)
       end
       n = n + 1
@@ -159,19 +159,19 @@ function struct.unpack(...)
 end
 
 function struct.size(...)
-  local state = start(text(1, "size", 2, ...))
+  local state = start(text(1, 2, ...))
   local size = 0
   while state.at <= #state.format do
     local letter, width = option(state, 2)
     size = size + padding(state, letter, width, size)
     if letter == "s" then
-      box.bad(1, "size", "variable-size format in 'size'", 2)
+      box.bad(1, "variable-size format in 'size'", 2)
     elseif letter == "c" and width == 0 then
-      box.bad(1, "size", "variable-length format in 'size'", 2)
+      box.bad(1, "variable-length format in 'size'", 2)
     end
     if SIZES[letter] == nil and letter ~= "i" and letter ~= "I" and letter ~= "c" then control(state, letter, 2) end
     size = size + width
-    if size > LARGEST_SIZE then box.bad(1, "size", "format result too large", 2) end
+    if size > LARGEST_SIZE then box.bad(1, "format result too large", 2) end
   end
   return size
 end

@@ -50,9 +50,19 @@ def test_tables_of_the_server_are_readonly(same: Pair) -> None:
     compare(same, cases.READONLY)
 
 
+@MODERN
+def test_deep_results(same: Pair) -> None:
+    compare(same, cases.DEEP)
+
+
 @CURRENT
 def test_errors_that_are_tables(same: Pair) -> None:
     compare(same, cases.MODERN_ERRORS)
+
+
+@pytest.mark.servers("redis-7.0", "redis-6.2", "valkey-9.1")
+def test_errors_of_several_lines(same: Pair) -> None:
+    compare(same, cases.BREAKING_LINES)
 
 
 @EVERY
@@ -66,7 +76,7 @@ def test_globals_are_the_same(same: Pair) -> None:
 
 
 @EVERY
-def test_random_numbers_go_on_from_script_to_script(same: Pair) -> None:
+def test_random_numbers_from_script_to_script(same: Pair) -> None:
     same("EVAL", "math.randomseed(1)", "0")
     for _ in range(3):
         same("EVAL", "return {math.random(1000), math.random(1000)}", "0")
