@@ -21,6 +21,8 @@ from redis_emulator.session import Session
 from redis_emulator.values.list import List
 
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
+_INT32: Final = 1 << 31
+"""Newer servers keep 32 bits of LSET's index."""
 _ENDS: Final = {b"LEFT": True, b"RIGHT": False}
 
 
@@ -189,6 +191,8 @@ def lset(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None:
         raise RedisError(NO_SUCH_KEY)
     index = parse_integer(argv[2])
+    if ctx.server.version.compatible >= (7, 2):
+        index = (index + _INT32) % (2 * _INT32) - _INT32
     limit = max_listpack_size(db)
     value.grow(argv[3:], limit)
     place = _place(index, value)

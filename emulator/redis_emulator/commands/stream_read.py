@@ -28,6 +28,10 @@ _MEANINGLESS = (
 )
 
 
+Start = tuple[bytes, "Id | None"]
+"""A key, and the id after which to read; None for what is new to the group."""
+
+
 class _Request:
     """The arguments of one call."""
 
@@ -127,22 +131,16 @@ class _Request:
 @command("xread")
 def xread(ctx: Session, argv: list[bytes]) -> Reply:
     request = _Request(ctx, argv)
-    found = PairMap()
-    for key, start in request.starts:
-        entries = _read_after(ctx, request, key, start)
-        if entries:
-            found.append((key, entries))
-    if found:
-        return found
-    if request.block is None:
-        return NULL_ARRAY
 
-    def attempt(key: bytes) -> Reply | None:
-        start = dict(request.starts)[key]
-        entries = _read_after(ctx, request, key, start)
-        return PairMap([(key, entries)]) if entries else None
+    def attempt(starts: list[Start]) -> Reply | None:
+        found = PairMap()
+        for key, start in starts:
+            entries = _read_after(ctx, request, key, start)
+            if entries:
+                found.append((key, entries))
+        return found or None
 
-    return _wait(ctx, request, attempt)
+    return _now_or_later(ctx, request, attempt)
 
 
 def _read_after(ctx: Session, request: _Request, key: bytes, start: Id | None) -> list[Reply]:
@@ -165,48 +163,64 @@ def _collect(stream: Stream, low: Id, count: int) -> list[Reply]:
 @command("xreadgroup")
 def xreadgroup(ctx: Session, argv: list[bytes]) -> Reply:
     request = _Request(ctx, argv)
-    found = PairMap()
-    for key, start in request.starts:
-        stream, group, consumer = _reader(ctx, request, key)
-        if start is not None:
-            found.append((key, _history(ctx, stream, consumer, start, request.count)))
-        elif entries := _deliver(ctx, request, key, stream, group, consumer):
-            found.append((key, entries))
-    if found:
-        return found
-    if request.block is None:
-        return NULL_ARRAY
+    waking = False
 
-    def attempt(key: bytes) -> Reply | None:
-        stream, group, consumer = _reader(ctx, request, key)
-        entries = _deliver(ctx, request, key, stream, group, consumer)
-        return PairMap([(key, entries)]) if entries else None
+    def attempt(starts: list[Start]) -> Reply | None:
+        nonlocal waking
+        found = PairMap()
+        for key, start in starts:
+            stream, group = _group(ctx, request, key, waking=waking)
+            if start is not None:
+                consumer = _reader(ctx, request, key, group)
+                found.append((key, _history(ctx, stream, consumer, start, request.count)))
+            elif entries := _deliver(ctx, request, key, stream, group):
+                found.append((key, entries))
+        waking = True
+        return found or None
 
-    return _wait(ctx, request, attempt)
+    return _now_or_later(ctx, request, attempt)
 
 
-def _reader(ctx: Session, request: _Request, key: bytes) -> tuple[Stream, Group, Consumer]:
-    """The stream, the group, and the consumer, who is made when new."""
+def _group(ctx: Session, request: _Request, key: bytes, *, waking: bool) -> tuple[Stream, Group]:
+    """The stream and the group; servers before 7.2 have words of their own for a client that was
+    waiting when they went.
+    """
+    old = waking and ctx.server.version.compatible < (7, 2)
+    if old and type(ctx.db.data.get(key)) is not Stream:
+        raise RedisError("UNBLOCKED the stream key no longer exists")
     stream = lookup_stream(ctx, key, write=True)
     if stream is None or request.group not in stream.groups:
         raise RedisError(
-            f"NOGROUP No such key '{quote(key)}' or consumer group '{quote(request.group)}' in "
-            "XREADGROUP with GROUP option"
+            "NOGROUP the consumer group this client was blocked on no longer exists"
+            if old
+            else f"NOGROUP No such key '{quote(key)}' or consumer group '{quote(request.group)}' "
+            "in XREADGROUP with GROUP option"
         )
-    group = stream.groups[request.group]
+    return stream, stream.groups[request.group]
+
+
+def _reader(ctx: Session, request: _Request, key: bytes, group: Group) -> Consumer:
+    """The consumer, who is made when new."""
     consumer, made = group.consumer(request.consumer, ctx.server.now)
     consumer.seen_at = ctx.server.now
-    if made:
+    if made and ctx.server.version.compatible >= (7, 0):
         ctx.db.changed(key, b"xgroup-createconsumer", STREAM)
-    return stream, group, consumer
+    return consumer
 
 
 def _deliver(
-    ctx: Session, request: _Request, key: bytes, stream: Stream, group: Group, consumer: Consumer
+    ctx: Session, request: _Request, key: bytes, stream: Stream, group: Group
 ) -> list[Reply]:
-    """New entries for a consumer, noted as pending unless NOACK."""
+    """New entries for the consumer, noted as pending unless NOACK.
+
+    Since 7.2 a consumer is made even if there is nothing for it.
+    """
     low = next_id(group.last_id)
-    if low is None or stream.last_id <= group.last_id:
+    nothing = low is None or stream.last_id <= group.last_id
+    if nothing and ctx.server.version.compatible < (7, 2):
+        return []
+    consumer = _reader(ctx, request, key, group)
+    if low is None or nothing:
         return []
     found: list[Reply] = []
     for entry_id, fields in stream.range(low, MAX_ID):
@@ -247,6 +261,31 @@ def _history(
     return found
 
 
-def _wait(ctx: Session, request: _Request, attempt: Callable[[bytes], Reply | None]) -> Reply:
-    deadline = ctx.server.now + request.block if request.block else None
-    return Blocked(ctx, request.keys, deadline, attempt, NULL_ARRAY)
+def _now_or_later(
+    ctx: Session, request: _Request, attempt: Callable[[list[Start]], Reply | None]
+) -> Reply:
+    """What ``attempt`` finds, or a place in the queue.
+
+    A client that is woken tries as if it had just come, all its streams in order; servers before
+    7.2 looked at nothing but the stream that it was woken for.
+    """
+    found = attempt(request.starts)
+    if found is not None:
+        return found
+    if request.block is None:
+        return NULL_ARRAY
+    version = ctx.server.version.compatible
+    again = version >= (7, 2)
+
+    def retry(key: bytes) -> Reply | None:
+        return attempt(request.starts if again else [(key, dict(request.starts)[key])])
+
+    return Blocked(
+        ctx,
+        request.keys,
+        ctx.server.now + request.block if request.block else None,
+        retry,
+        NULL_ARRAY,
+        kind=b"stream",
+        without_key=request.grouped and version >= (7, 0),
+    )

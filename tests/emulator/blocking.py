@@ -1,0 +1,137 @@
+"""Clients that wait, side by side: `Clients` is ``same`` for commands that may block.
+
+Every letter names a client of its own on both sides, made when first used::
+
+    clients = Clients(same)
+    clients.block("A", "BLPOP k 0")      # sent; both sides count one more blocked client
+    clients.block("B", "BRPOP k 0")
+    clients("c", "RPUSH k 1")            # run and compare, as same(...) does
+    clients.served("A")                  # the reply that has come meanwhile, compared
+    clients.waits("B")                   # neither side has answered
+    clients.events()                     # keyspace events so far, compared
+
+`block` returns when the real server knows the client as blocked, so the order of service is the
+order of the calls. ``clients.times_out("A")`` waits for the real server's answer and lets the
+emulator look at its clock until it has answered too; give such commands timeouts of hundredths of a
+second. At the end of the test, ``Pair.close`` hangs up for all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.emulator.pair import EmulatorConnection, Pair, ServerConnection, Wire, arguments
+
+PATIENCE = 5.0
+"""Seconds after which a real server is not going to do what a test expects of it."""
+
+
+class Clients:
+    """Named clients of an emulator and a real server that are compared reply by reply."""
+
+    def __init__(self, same: Pair) -> None:
+        self._same = same
+        self._clients: dict[str, tuple[EmulatorConnection, ServerConnection]] = {}
+        self._ids: dict[str, tuple[int, int]] = {}
+        same("CONFIG", "SET", "notify-keyspace-events", "KEA")
+        self._listeners = same.connect()
+        for listener in self._listeners:
+            listener("PSUBSCRIBE", "__keyevent@*")
+            listener("PSUBSCRIBE", "end")
+
+    def client(self, name: str) -> tuple[EmulatorConnection, ServerConnection]:
+        """The emulator's and the server's client of this name."""
+        if name not in self._clients:
+            pair = self._clients[name] = self._same.connect()
+            emulated, real = (int(connection("CLIENT", "ID")[1]) for connection in pair)
+            self._ids[name] = emulated, real
+        return self._clients[name]
+
+    def __call__(self, name: str, *args: Any, key: Callable[[Wire], Any] | None = None) -> Wire:
+        """Run a command that does not block; ``{A}`` in an argument is the id of client A."""
+        emulated, real = self.client(name)
+        words = arguments(args)
+        left = real(*self._with_ids(words, 1))
+        right = emulated(*self._with_ids(words, 0))
+        seen = (left, right) if key is None else (key(left), key(right))
+        assert seen[1] == seen[0], f"{name} {words}: emulator {right!r}, server {left!r}"
+        return left
+
+    def _with_ids(self, words: list[bytes], side: int) -> list[bytes]:
+        for name, ids in self._ids.items():
+            words = [word.replace(b"{%b}" % name.encode(), b"%d" % ids[side]) for word in words]
+        return words
+
+    def block(self, name: str, *args: Any) -> None:
+        """Send a command that has to wait, and see that it does."""
+        emulated, real = self.client(name)
+        before = _blocked(self._same.real)
+        emulated.send(arguments(args))
+        real.send(arguments(args))
+        until = time.monotonic() + PATIENCE
+        while _blocked(self._same.real) == before:
+            assert time.monotonic() < until, f"the server does not block on {args}"
+            assert not real.has_reply(), f"the server replied to {args} at once: {real.read()}"
+        assert _blocked(self._same.emulated) == _blocked(self._same.real)
+        assert not emulated.has_reply(), f"the emulator replied to {args} at once"
+
+    def send(self, name: str, *args: Any) -> None:
+        """Send a command without reading a reply, for instance behind one that waits."""
+        for connection in self.client(name):
+            connection.send(arguments(args))
+
+    def served(self, name: str) -> Wire:
+        """The next reply of a client that was waiting."""
+        emulated, real = self.client(name)
+        assert real.has_reply(PATIENCE), f"{name} still waits for the server"
+        left = real.read()
+        assert emulated.has_reply(), f"{name} still waits for the emulator; the server said {left}"
+        right = emulated.read()
+        assert right == left, f"{name}: emulator {right!r}, server {left!r}"
+        return left
+
+    def waits(self, name: str) -> None:
+        """See that neither side has answered this client."""
+        emulated, real = self.client(name)
+        self._same("PING")
+        assert not real.has_reply(0.002), f"the server has answered {name}: {real.read()}"
+        assert not emulated.has_reply(), f"the emulator has answered {name}: {emulated.read()}"
+
+    def outcome(self, name: str) -> Wire | None:
+        """The reply of a client that was waiting, or None if the server lets it wait on."""
+        self._same("PING")
+        if self.client(name)[1].has_reply(0.005):
+            return self.served(name)
+        self.waits(name)
+        return None
+
+    def times_out(self, name: str) -> Wire:
+        """The reply of a client whose time passes."""
+        emulated, real = self.client(name)
+        assert real.has_reply(PATIENCE), f"{name} still waits for the server"
+        until = time.monotonic() + PATIENCE
+        while not emulated.has_reply() and time.monotonic() < until:
+            self._same.emulator.engine.tick()
+            time.sleep(0.001)
+        return self.served(name)
+
+    def events(self) -> list[tuple[bytes, bytes]]:
+        """What happened to which key since the last call."""
+        self._same("PUBLISH", "end", "-")
+        emulated, real = (_drain(listener) for listener in self._listeners)
+        assert emulated == real, f"events: emulator {emulated}, server {real}"
+        return real
+
+
+def _blocked(connection: Any) -> int:
+    info = connection("INFO", "clients")[1]
+    return int(info.partition(b"blocked_clients:")[2].split()[0])
+
+
+def _drain(listener: Any) -> list[tuple[bytes, bytes]]:
+    events = []
+    while (event := listener.read())[1][2][1] != b"end":
+        events.append((event[1][2][1].partition(b":")[2], event[1][3][1]))
+    return events
