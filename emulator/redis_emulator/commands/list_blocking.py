@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from redis_emulator.commands.list import end, move, pop_first, pop_one, several, writable_list
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.timeout import parse_timeout
-from redis_emulator.resp.types import NULL_ARRAY, Reply
-from redis_emulator.session import Blocked, Session
+from redis_emulator.commands.waiting import now_or_later
+from redis_emulator.resp.types import Reply
+from redis_emulator.session import Session
 
 
 @command("blpop")
@@ -31,7 +30,7 @@ def _blocking_pop(ctx: Session, argv: list[bytes], *, left: bool) -> Reply:
                 return [key, pop_one(ctx.db, key, value, left=left)]
         return None
 
-    return _now_or_later(ctx, argv[1:-1], deadline, attempt)
+    return now_or_later(ctx, b"list", argv[1:-1], deadline, attempt)
 
 
 @command("blmpop")
@@ -42,7 +41,7 @@ def blmpop(ctx: Session, argv: list[bytes]) -> Reply:
     def attempt(keys: list[bytes]) -> Reply | None:
         return pop_first(ctx, keys, count, left=left)
 
-    return _now_or_later(ctx, keys, deadline, attempt)
+    return now_or_later(ctx, b"list", keys, deadline, attempt)
 
 
 @command("blmove")
@@ -64,29 +63,4 @@ def _blocking_move(ctx: Session, argv: list[bytes], *, from_left: bool, to_left:
 
     if ctx.deny_blocking:
         return attempt(argv[1:2])
-    return _now_or_later(ctx, argv[1:2], deadline, attempt)
-
-
-def _now_or_later(
-    ctx: Session,
-    keys: list[bytes],
-    deadline: int | None,
-    attempt: Callable[[list[bytes]], Reply | None],
-) -> Reply:
-    """What ``attempt`` finds in ``keys``, or a place in the queue.
-
-    A client that is woken tries as if it had just come, all its keys in order; servers before 7.2
-    looked at nothing but the key that it was woken for.
-    """
-    found = attempt(keys)
-    if found is not None:
-        return found
-    again = ctx.server.version.compatible >= (7, 2)
-    return Blocked(
-        ctx,
-        keys,
-        deadline,
-        lambda key: attempt(keys if again else [key]),
-        NULL_ARRAY,
-        kind=b"list",
-    )
+    return now_or_later(ctx, b"list", argv[1:2], deadline, attempt)

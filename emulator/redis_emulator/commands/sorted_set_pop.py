@@ -18,9 +18,10 @@ from redis_emulator.commands.sorted_set import (
     writable_sorted_set,
 )
 from redis_emulator.commands.timeout import parse_timeout
+from redis_emulator.commands.waiting import now_or_later
 from redis_emulator.keyspace import ZSET
 from redis_emulator.resp.types import NULL_ARRAY, Reply
-from redis_emulator.session import Blocked, Session
+from redis_emulator.session import Session
 from redis_emulator.values.sorted_set import Item, SortedSet
 
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
@@ -82,17 +83,15 @@ def bzpopmax(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _blocking_pop(ctx: Session, argv: list[bytes], *, lowest: bool) -> Reply:
     deadline = parse_timeout(ctx, argv[-1])
-    keys = argv[1:-1]
-    for key in keys:
-        value = writable_sorted_set(ctx, key)
-        if value is not None:
-            return _one_from(ctx, key, value, lowest=lowest)
 
-    def attempt(key: bytes) -> Reply | None:
-        value = ctx.db.writable(key)
-        return _one_from(ctx, key, value, lowest=lowest) if type(value) is SortedSet else None
+    def attempt(keys: list[bytes]) -> Reply | None:
+        for key in keys:
+            value = writable_sorted_set(ctx, key)
+            if value is not None:
+                return _one_from(ctx, key, value, lowest=lowest)
+        return None
 
-    return Blocked(ctx, keys, deadline, attempt, NULL_ARRAY)
+    return now_or_later(ctx, b"zset", argv[1:-1], deadline, attempt)
 
 
 def _one_from(ctx: Session, key: bytes, value: SortedSet, *, lowest: bool) -> Reply:
@@ -121,23 +120,20 @@ class _Several:
             if len(options) > 3:
                 raise syntax_error()
 
-    def pop(self, ctx: Session) -> Reply | None:
-        """Take members from the first of the keys that holds any."""
-        for key in self.keys:
+    def pop(self, ctx: Session, keys: list[bytes]) -> Reply | None:
+        """Take members from the first of ``keys`` that holds any."""
+        for key in keys:
             value = writable_sorted_set(ctx, key)
             if value is not None:
-                return self.take(ctx, key, value)
+                taken = _take(ctx, key, value, self._count, lowest=self._lowest)
+                return [key, [[member, score_reply(ctx, score)] for score, member in taken]]
         return None
-
-    def take(self, ctx: Session, key: bytes, value: SortedSet) -> Reply:
-        """Take members from ``value``; the reply with the name of its key."""
-        taken = _take(ctx, key, value, self._count, lowest=self._lowest)
-        return [key, [[member, score_reply(ctx, score)] for score, member in taken]]
 
 
 @command("zmpop")
 def zmpop(ctx: Session, argv: list[bytes]) -> Reply:
-    popped = _Several(argv, 1).pop(ctx)
+    several = _Several(argv, 1)
+    popped = several.pop(ctx, several.keys)
     return NULL_ARRAY if popped is None else popped
 
 
@@ -145,12 +141,4 @@ def zmpop(ctx: Session, argv: list[bytes]) -> Reply:
 def bzmpop(ctx: Session, argv: list[bytes]) -> Reply:
     several = _Several(argv, 2)
     deadline = parse_timeout(ctx, argv[1])
-    popped = several.pop(ctx)
-    if popped is not None:
-        return popped
-
-    def attempt(key: bytes) -> Reply | None:
-        value = ctx.db.writable(key)
-        return several.take(ctx, key, value) if type(value) is SortedSet else None
-
-    return Blocked(ctx, several.keys, deadline, attempt, NULL_ARRAY)
+    return now_or_later(ctx, b"zset", several.keys, deadline, lambda keys: several.pop(ctx, keys))
