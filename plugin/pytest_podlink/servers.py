@@ -184,29 +184,39 @@ def _is_version(version: str, wanted: str | None) -> bool:
     return wanted is None or f"{version}.".startswith(f"{wanted}.")
 
 
-def start(name: str, *, extra_args: Sequence[str] = ()) -> Server:
+def start(name: str, *, extra_args: Sequence[str] = (), config: str | None = None) -> Server:
     """Start the server that `name` asks for and wait until it answers PING.
 
     `extra_args` are given to the executable after the defaults, so they win (`("--maxmemory",
-    "2mb")`).
+    "2mb")`). `config` is written to a file that the server starts from and may rewrite, as a
+    Sentinel does.
 
         Raises:
             ValueError, ServerNotFoundError: as `find`.
             ServerStartError: it did not start.
     """
-    return Server(name, find(name), extra_args)
+    return Server(name, find(name), extra_args, config)
 
 
 class Server:
     """A server process. Ends with `stop()`, as a context manager, or with this interpreter."""
 
-    def __init__(self, name: str, executable: Executable, extra_args: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        executable: Executable,
+        extra_args: Sequence[str] = (),
+        config: str | None = None,
+    ) -> None:
         self.name = name
         self.version = executable.version
         self.executable = executable
         self.extra_args = tuple(extra_args)
         self.directory = Path(tempfile.mkdtemp(prefix="podlink-"))
         self.unixsocket = str(self.directory / "s")
+        self.config = None if config is None else self.directory / "conf"
+        if self.config is not None and config is not None:
+            self.config.write_text(config)
         self.port = 0
         self._owner = os.getpid()
         self.process: subprocess.Popen[bytes] | None = None
@@ -300,7 +310,7 @@ class Server:
         # A port found free may be taken by the time the server binds it: then another is tried.
         for attempt in range(5):
             if free_port:
-                self.port = _free_port()
+                self.port = unused_port()
             self._spawn()
             if self._answers():
                 return
@@ -315,6 +325,7 @@ class Server:
     def _spawn(self) -> None:
         arguments = [
             str(self.executable.path),
+            *(() if self.config is None else (str(self.config),)),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.unixsocket),
             *("--save", "", "--appendonly", "no", "--dir", str(self.directory)),
             *self.extra_args,
@@ -360,7 +371,7 @@ class Server:
             watchdog.communicate(b"\n")
 
 
-def _free_port() -> int:
+def unused_port() -> int:
     """A port that nobody listens on, below the system's own choices; port + 10000 exists too."""
     while True:
         port = secrets.choice(range(16384, 32768))

@@ -101,11 +101,11 @@ class TimedUnixConnection(_Timed, UnixDomainSocketConnection):  # type: ignore[m
     """A unix socket."""
 
 
-class TimedSentinelConnection(_Timed, SentinelManagedConnection):  # type: ignore[misc]
+class TimedSentinelConnection(_Timed, SentinelManagedConnection):
     """TCP, to where Sentinel says the master is."""
 
 
-class TimedSentinelSSLConnection(TimedSentinelConnection, SSLConnection):
+class TimedSentinelSSLConnection(TimedSentinelConnection, SSLConnection):  # type: ignore[misc]
     """TLS, to where Sentinel says the master is."""
 
 

@@ -128,12 +128,12 @@ def test_a_server_that_does_not_start_says_why() -> None:
 
 
 def test_a_port_taken_in_the_meantime_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = servers._free_port
+    free = servers.unused_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = [taken.getsockname()[1]]
-        monkeypatch.setattr(servers, "_free_port", lambda: ports.pop() if ports else free())
+        monkeypatch.setattr(servers, "unused_port", lambda: ports.pop() if ports else free())
         with servers.start("redis-8.2") as server:
             assert server.port != taken.getsockname()[1]
             with redis.Redis.from_url(server.url) as client:

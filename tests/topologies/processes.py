@@ -1,0 +1,255 @@
+"""Real topologies: a cluster, a master behind Sentinels, a server with TLS and users."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from pytest_podlink import servers
+
+SLOTS = 16384
+NODE_TIMEOUT_MS = 1_000
+
+
+def until(what: str, true: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for processes of others, which tell nobody when they are ready."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(redis.RedisError, OSError):
+            if true():
+                return
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.02)
+
+
+class Cluster:
+    """Masters, each with one replica."""
+
+    def __init__(self, name: str, masters: int = 3, *extra_args: str) -> None:
+        arguments = (
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS)),
+            *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
+            *extra_args,
+        )
+        self._stack = contextlib.ExitStack()
+        try:
+            self.nodes = [
+                self._stack.enter_context(servers.start(name, extra_args=arguments))
+                for _ in range(2 * masters)
+            ]
+            self._form(masters)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _form(self, masters: int) -> None:
+        admins = [node.client() for node in self.nodes]
+        for place, admin in enumerate(admins):
+            admin.execute_command("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
+            if place < masters:
+                first, last = SLOTS * place // masters, SLOTS * (place + 1) // masters - 1
+                admin.execute_command("CLUSTER", "ADDSLOTS", *range(first, last + 1))
+            if place:
+                admin.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        everybody = len(self.nodes)
+        for admin in admins:
+            until("the nodes know each other", lambda a=admin: self._known(a) == everybody)
+        ids = [admin.execute_command("CLUSTER", "MYID").decode() for admin in admins]
+        for place, admin in enumerate(admins[masters:]):
+            admin.execute_command("CLUSTER", "REPLICATE", ids[place])
+        for admin in admins:
+            until("the cluster is well", lambda a=admin: self._is_well(a))
+        for admin in admins[masters:]:
+            until("replicas are in step", lambda a=admin: _link_is_up(a))
+
+    @staticmethod
+    def _known(admin: redis.Redis) -> int:
+        return int(_info(admin)["cluster_known_nodes"])
+
+    @staticmethod
+    def _is_well(admin: redis.Redis) -> bool:
+        info = _info(admin)
+        return info["cluster_state"] == "ok" and info["cluster_slots_ok"] == str(SLOTS)
+
+    @property
+    def url(self) -> str:
+        """Names two of the nodes."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+
+    def client(self) -> redis.RedisCluster:
+        """A client that finds its way."""
+        return redis.RedisCluster(host="127.0.0.1", port=self.nodes[0].port)
+
+    def masters(self) -> list[servers.Server]:
+        """The nodes that are masters now and run."""
+        return [n for n in self.nodes if n.running and n.client().role()[0] == b"master"]
+
+    def master_of(self, key: bytes) -> servers.Server:
+        """The node that serves a key."""
+        slot = next(iter(self.masters())).client().execute_command("CLUSTER", "KEYSLOT", key)
+        for master in self.masters():
+            for first, last, (_, port, *_), *_ in _slots(master.client()):
+                if first <= slot <= last and port == master.port:
+                    return master
+        raise LookupError(f"nobody serves slot {slot}")
+
+    def move_slot(self, slot: int, source: servers.Server, target: servers.Server) -> None:
+        """Move a slot with its keys, as redis-cli does."""
+        giver, taker = source.client(), target.client()
+        giver_id = giver.execute_command("CLUSTER", "MYID").decode()
+        taker_id = taker.execute_command("CLUSTER", "MYID").decode()
+        taker.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", giver_id)
+        giver.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", taker_id)
+        while keys := giver.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            giver.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        for admin in (taker, giver):
+            admin.execute_command("CLUSTER", "SETSLOT", slot, "NODE", taker_id)
+
+    def fail_over(self, master: servers.Server) -> None:
+        """Have the replica of a master take its place, the master being asked or dead."""
+        for node in self.nodes:
+            role = node.client().role() if node.running else [b""]
+            if role[0] == b"slave" and role[2] == master.port:
+                how = () if master.running else ("FORCE",)
+                node.client().execute_command("CLUSTER", "FAILOVER", *how)
+                until("the replica is master", lambda n=node: n.client().role()[0] == b"master")
+                return
+        raise LookupError("the master has no replica")
+
+    def wait(self) -> None:
+        """Until all nodes that run agree that the cluster is well."""
+        for node in self.nodes:
+            if node.running:
+                until("the cluster is well", lambda n=node: self._is_well(n.client()))
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Sentinels:
+    """A master, two replicas, and three Sentinels that watch them."""
+
+    service = "links"
+
+    def __init__(self, name: str) -> None:
+        self._stack = contextlib.ExitStack()
+        try:
+            self.master = self._start(name)
+            place = ("127.0.0.1", str(self.master.port))
+            self.replicas = [
+                self._start(name, extra_args=("--replicaof", *place)) for _ in range(2)
+            ]
+            self.sentinels = [self._start(name, config=self._config()) for _ in range(3)]
+            for replica in self.replicas:
+                until("replicas are in step", lambda r=replica: _link_is_up(r.client()))
+            for sentinel in self.sentinels:
+                until("Sentinels know each other", lambda s=sentinel: self._knows_all(s))
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _start(self, name: str, **options: Any) -> servers.Server:
+        if "config" in options:
+            options["extra_args"] = ("--sentinel",)
+        else:
+            options["extra_args"] = (
+                *options.get("extra_args", ()),
+                *("--repl-diskless-sync-delay", "0"),
+            )
+        return self._stack.enter_context(servers.start(name, **options))
+
+    def _config(self) -> str:
+        return "\n".join(
+            (
+                f"sentinel monitor {self.service} 127.0.0.1 {self.master.port} 2",
+                f"sentinel down-after-milliseconds {self.service} 500",
+                f"sentinel failover-timeout {self.service} 3000",
+                "",
+            )
+        )
+
+    def _knows_all(self, sentinel: servers.Server) -> bool:
+        told: Any = sentinel.client().sentinel_master(self.service)
+        return bool(told["num-slaves"] == 2 and told["num-other-sentinels"] == 2)
+
+    @property
+    def url(self) -> str:
+        """Names all Sentinels and the service."""
+        nodes = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{nodes}/{self.service}"
+
+    def address(self) -> tuple[str, int]:
+        """Where the first Sentinel says that the master is."""
+        sentinel: Any = self.sentinels[0].client()
+        host, port = sentinel.sentinel_get_master_addr_by_name(self.service)
+        return str(host), int(port)
+
+    def current(self) -> servers.Server:
+        """The process that is the master now."""
+        port = self.address()[1]
+        return next(node for node in (self.master, *self.replicas) if node.port == port)
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def __enter__(self) -> Sentinels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@contextlib.contextmanager
+def with_tls(name: str, folder: Path) -> Iterator[tuple[servers.Server, str]]:
+    """A server that speaks TLS on a port of its own, and the URL that trusts it.
+
+    The certificate is made here by openssl.
+    """
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    port = servers.unused_port()
+    arguments = (
+        *("--tls-port", str(port), "--tls-cert-file", str(certificate)),
+        *("--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate)),
+        *("--tls-auth-clients", "no"),
+    )
+    with servers.start(name, extra_args=arguments) as server:
+        yield server, f"rediss://localhost:{port}/0?ssl_ca_certs={certificate}"
+
+
+def _info(admin: redis.Redis) -> dict[str, str]:
+    info: Any = admin.execute_command("CLUSTER", "INFO")
+    if isinstance(info, dict):
+        return info
+    return dict(line.split(":") for line in info.decode().split() if ":" in line)
+
+
+def _slots(admin: redis.Redis) -> Any:
+    slots: Any = admin.execute_command("CLUSTER", "SLOTS")
+    if isinstance(slots, dict):
+        return [
+            (first, last, (None, found["primary"][1])) for (first, last), found in slots.items()
+        ]
+    return slots
+
+
+def _link_is_up(replica: redis.Redis) -> bool:
+    info: Any = replica.info("replication")
+    return bool(info["role"] == "slave" and info["master_link_status"] == "up")
