@@ -173,6 +173,8 @@ def _build_sorted_set(ctx: Session, pairs: list[tuple[bytes, float]], form: byte
     value.compact = len(pairs) <= numbers["zset-max-listpack-entries"] and (
         form == PACKED or max(map(len, value.scores)) <= numbers["zset-max-listpack-value"]
     )
+    if value.compact and form == PLAIN and ctx.server.version.compatible >= (7, 0, 0):
+        value.scores = {member: score or 0.0 for member, score in pairs}
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from redis_emulator.rdb import codes
 from redis_emulator.rdb.codes import VALKEY
 from redis_emulator.rdb.crc64 import crc64
 from redis_emulator.rdb.values import Read, read_value, write_value
@@ -50,4 +51,17 @@ def load(payload: bytes, version: int | None) -> Read:
         foreign = version >= VALKEY and written in _VALKEY_REFUSES
         if written > version or foreign:
             raise ChecksumError(f"RDB version {written} is not read by version {version}")
-    return read_value(Reader(payload), written)
+        if payload[0] > _newest_type(version):
+            raise ValueError(f"type {payload[0]} came after RDB version {version}")
+    return read_value(Reader(payload), written if version is None else version)
+
+
+def _newest_type(version: int) -> int:
+    """The highest type byte that a server of ``version`` knows."""
+    if version >= VALKEY:
+        return codes.VALKEY_HASH_FIELDS
+    if version >= codes.FIELD_DEADLINES:
+        return codes.HASH_LISTPACK_FIELDS
+    if version >= codes.SET_LISTPACKS:
+        return codes.STREAM_3
+    return codes.STREAM_2 if version >= codes.LISTPACKS else codes.STREAM

@@ -86,7 +86,7 @@ def write_value(out: Writer, kind: bytes, content: Any, encoding: bytes) -> None
 
 
 def read_value(source: Reader, version: int) -> Read:
-    """The value that ``source`` holds and that RDB ``version`` wrote.
+    """The value that ``source`` holds, its type byte understood as by RDB ``version``.
 
     Raises:
         ValueError: It makes no sense, or it is empty, or members repeat.
