@@ -33,6 +33,10 @@ EMULATOR_LAYERS = [
     {
         "session",
         "server",
+        "access",
+        "acl",
+        "tracking",
+        "eviction",
         "keyspace",
         "keyspec",
         "journal",

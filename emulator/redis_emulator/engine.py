@@ -18,6 +18,8 @@ import time
 
 from redis_emulator.clock import Clock, ManualClock
 from redis_emulator.commands import registry
+from redis_emulator.commands.client import describe
+from redis_emulator.eviction import OUT_OF_MEMORY
 from redis_emulator.glob import glob
 from redis_emulator.observe import monitor_line, without_secrets
 from redis_emulator.resp.types import (
@@ -39,6 +41,7 @@ _UNQUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
 _CHANGES = frozenset({"write", "may_replicate"})
 _NOT_REDIS = frozenset({b"post", b"host:"})
 """What a browser says that was lured here: nothing of its request may run."""
+_EXEC_ABORTED = "EXECABORT Transaction discarded because of: "
 _NO_LOGIN = "NOAUTH Authentication required."
 _ON_KEYS = frozenset({"write", "readonly"})
 _UNSEEN = frozenset({"admin", "skip_monitor"})
@@ -76,6 +79,7 @@ class Engine:
         server.unpause = self.unpause
         server.sleep = self.sleep
         server.shutdown = self.shutdown
+        server.access.describe = describe
         if isinstance(clock, ManualClock):
             clock.subscribe(self.tick)
 
@@ -221,12 +225,12 @@ class Engine:
         server = self.server
         count = 0
         for listener in tuple(server.channels.get(channel, ())):
-            listener.deliver(Push((b"message", channel, message)))
+            server.push(listener, Push((b"message", channel, message)))
             count += 1
         for pattern, listeners in tuple(server.patterns.items()):
             if glob(pattern)(channel):
                 for listener in tuple(listeners):
-                    listener.deliver(Push((b"pmessage", pattern, channel, message)))
+                    server.push(listener, Push((b"pmessage", pattern, channel, message)))
                     count += 1
         return count
 
@@ -291,13 +295,31 @@ class Engine:
         if session.blocked is not None:
             session.backlog.append(argv)
             return PENDING
-        reply = self._checked(session, argv, now)
+        server = self.server
+        outer, server.current = server.current, session
+        try:
+            reply = self._checked(session, argv, now)
+            if server.tracker is not None:
+                server.tracker.after_command(session)
+        finally:
+            server.current = outer
+        if session.late:
+            reply = self._with_late(session, reply)
         if session.reply_mode == "on" or reply is PENDING:
             return reply
         if session.reply_mode != "off":
             session.reply_mode = "skip" if session.reply_mode == "skip-next" else "on"
             session.refresh()
         return NO_REPLY
+
+    def _with_late(self, session: Session, reply: Reply) -> Reply:
+        """Deliver a reply and the messages that come after it."""
+        late, session.late = session.late, []
+        if reply is not PENDING and reply is not NO_REPLY and session.reply_mode == "on":
+            session.deliver(reply)
+        for message in late:
+            session.deliver(message)
+        return PENDING if reply is PENDING else NO_REPLY
 
     def _checked(self, session: Session, argv: list[bytes], now: int) -> Reply:
         server = self.server
@@ -311,11 +333,13 @@ class Engine:
             session.fail_transaction(argv[0])
             if not session.authenticated and self._login_comes_first(argv):
                 return RedisError(_NO_LOGIN)
-            return error
+            return self._forbidden(session, argv) or error
         session.last_command = entry
-        refusal = self._refusal(session, entry)
+        refusal = self._refusal(session, entry, argv)
         if refusal is not None:
             session.fail_transaction(argv[0])
+            if entry.name == "exec":
+                refusal = f"{_EXEC_ABORTED}{refusal.removeprefix('ERR ')}"
             return self._reject(entry, refusal)
         if server.paused is not None and self._held_up(session, entry, argv, now):
             return PENDING
@@ -335,6 +359,17 @@ class Engine:
             self._serve()
         return reply
 
+    def _forbidden(self, session: Session, argv: list[bytes]) -> RedisError | None:
+        """Before Redis 7, who may not call a container hears of that before a bad subcommand."""
+        server = self.server
+        entry = server.commands.get(argv[0].lower())
+        if session.limited and entry is not None and server.version.compatible < (7, 0):
+            if entry.subcommands is not None and (
+                refusal := server.access.refuse(session, entry, argv)
+            ):
+                return RedisError(refusal)
+        return None
+
     def _login_comes_first(self, argv: list[bytes]) -> bool:
         """Whether a client that is not logged in hears of that before it hears of a bad command."""
         version = self.server.version
@@ -345,11 +380,20 @@ class Engine:
             return True
         return version.number < (7, 0) and entry is not None and entry.subcommands is not None
 
-    def _refusal(self, session: Session, entry: Entry) -> str | None:
-        if not session.authenticated and "no_auth" not in entry.flags:
+    def _refusal(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+        server = self.server
+        if (
+            not session.authenticated
+            and ("no_auth" not in entry.flags or self._login_for_reset(entry))
+            and server.needs_password()
+        ):
             return _NO_LOGIN
         if session.queue is not None and "no_multi" in entry.flags:
             return "ERR Command not allowed inside a transaction"
+        if session.limited and (refusal := server.access.refuse(session, entry, argv)):
+            return refusal
+        if server.ledger is not None and server.ledger.relieve() and _needs_memory(session, entry):
+            return OUT_OF_MEMORY
         if (
             session.protocol == 2
             and (session.channels or session.patterns or session.shard_channels)
@@ -363,6 +407,9 @@ class Engine:
         if "monitor" in session.modes and entry.flags & _ON_KEYS:
             return "ERR Replica can't interact with the keyspace"
         return None
+
+    def _login_for_reset(self, entry: Entry) -> bool:
+        return entry.name == "reset" and self.server.version.compatible < (7, 0)
 
     def _held_up(self, session: Session, entry: Entry, argv: list[bytes], now: int) -> bool:
         """Keep a command for the end of the pause, if it is one that has to wait."""
@@ -387,12 +434,16 @@ class Engine:
         if server.monitors and "skip_monitor" in entry.flags and entry.name != "exec":
             self._show(session, argv)
         started = server.clock.us()
+        if server.tracker is not None and session.script is None:
+            server.tracker.running = (entry, argv)
         try:
             return entry.handler(session, argv)
         except RedisError as error:
             self._failed(entry, error)
             raise
         finally:
+            if server.tracker is not None:
+                server.tracker.remember(session, entry, argv)
             took = server.clock.us() - started
             entry.usec += took
             if took >= 1000 or server.slowlog.eager:
@@ -500,8 +551,21 @@ class Engine:
 def _wrong_arity(entry: Entry) -> str:
     text = f"wrong number of arguments for '{entry.name}' command"
     if entry.name == "exec":
-        return f"EXECABORT Transaction discarded because of: {text}"
+        return f"{_EXEC_ABORTED}{text}"
     return f"ERR {text}"
+
+
+def _needs_memory(session: Session, entry: Entry) -> bool:
+    """Whether a command is refused when memory is used up: it may need more, or queues, or runs
+    one that may.
+    """
+    if "denyoom" in entry.flags:
+        return True
+    if session.queue is None:
+        return False
+    if entry.name == "exec":
+        return any("denyoom" in queued.flags for queued, _ in session.queue)
+    return session.server.version.compatible < (7, 2) and entry.name not in _UNQUEUED
 
 
 def _unknown_command(argv: list[bytes], version: Version) -> str:

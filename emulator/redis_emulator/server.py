@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from redis_emulator.access import Access
 from redis_emulator.clock import Clock
 from redis_emulator.config import Config
 from redis_emulator.journal import Journal
@@ -22,7 +23,9 @@ from redis_emulator.table import Spec
 from redis_emulator.version import Version
 
 if TYPE_CHECKING:
+    from redis_emulator.eviction import Ledger
     from redis_emulator.session import Blocked, Pause, Session
+    from redis_emulator.tracking import Tracker
 
 Handler = Callable[["Session", list[bytes]], Reply]
 
@@ -97,6 +100,10 @@ class Server:
         self.modes: dict[str, object] = {}
         self.monitors: dict[Session, None] = {}
         self.paused: Pause | None = None
+        self.current: Session | None = None
+        self.access = Access(self)
+        self.tracker: Tracker | None = None
+        self.ledger: Ledger | None = None
         self.slowlog = SlowLog()
         self.latency = Latency()
         self.last_client_id = 0
@@ -119,7 +126,7 @@ class Server:
         self.shutdown: Callable[[], None] = _unbound
         self.on_restart: list[Callable[[], None]] = []
         self.on_shutdown: list[Callable[[], None]] = []
-        self.on_touch: Callable[[Database, bytes], None] | None = None
+        self.on_touch: list[Callable[[Database, bytes], None]] = []
 
     def restart(self) -> None:
         """Forget configuration changes, scripts and statistics; the databases are the engine's
@@ -128,6 +135,9 @@ class Server:
         self.config = Config(self.version)
         self.random.seed(self.seed)
         self.modes.clear()
+        self.access.restart()
+        self.ledger = None
+        self.on_touch.clear()
         self.deadlines = Deadlines()
         self.next_deadline = 1 << 62
         self.notify = 0
@@ -146,7 +156,6 @@ class Server:
         self.expired = 0
         self.expired_fields = 0
         self.evicted = 0
-        self.denied_logins = 0
         self.connections_received = 0
         self.commands_processed = 0
         self.errors: dict[str, int] = {}
@@ -161,16 +170,16 @@ class Server:
 
     def needs_password(self) -> bool:
         """Whether a new client must authenticate first."""
-        return bool(self.config["requirepass"])
+        return self.access.needs_password()
 
     def accepts(self, user: bytes, password: bytes) -> bool:
         """Whether ``password`` is right for ``user``."""
-        required = self.config["requirepass"].encode("utf-8", "surrogateescape")
-        return user == b"default" and (not required or password == required)
+        found = self.access.users.get(quote(user))
+        return found is not None and found.accepts(password)
 
     def has_user(self, user: bytes) -> bool:
         """Whether there is a user of this name."""
-        return user == b"default"
+        return quote(user) in self.access.users
 
     def wrong_words(self, argv: list[bytes]) -> RedisError:
         """The error for a subcommand that is unknown or has a wrong number of arguments."""
@@ -195,6 +204,8 @@ class Server:
 
     def modes_off(self, session: Session) -> None:
         """Take a client out of every mode the server keeps a list of."""
+        if self.tracker is not None:
+            self.tracker.leave(session)
         session.modes.clear()
         self.monitors.pop(session, None)
         self.refresh()
@@ -222,15 +233,17 @@ class Server:
         self.observed = bool(
             self.notify
             or self.waiting
-            or self.on_touch is not None
+            or self.on_touch
             or any(db.watchers for db in self.databases)
         )
-        self.special = bool(self.modes or self.monitors or self.paused or self.slowlog.eager)
+        self.special = bool(
+            self.modes or self.monitors or self.paused or self.slowlog.eager or self.ledger
+        )
 
     def key_touched(self, db: Database, key: bytes) -> None:
         """A key changed while somebody observes."""
-        if self.on_touch is not None:
-            self.on_touch(db, key)
+        for told in self.on_touch:
+            told(db, key)
 
     def key_came(self, db: Database, key: bytes, value: object) -> None:
         """A key came into being, or a stream has news: wake those who wait for such a value."""
@@ -253,9 +266,21 @@ class Server:
         if self.notify & KEYEVENT:
             self.publish(b"__keyevent@%d__:%b" % (index, event), key)
 
-    def send_push(self, session: Session, *parts: Reply) -> None:
-        """Hand an out-of-band message to a client."""
-        session.deliver(Push(parts))
+    def push(self, session: Session, message: Push, *, after_reply: bool | None = None) -> None:
+        """Hand an out-of-band message to a client.
+
+        Args:
+            session: Who gets it.
+            message: What it is.
+            after_reply: Whether it comes after the reply when the client is being served; left
+                out, as servers of this version do it.
+        """
+        if after_reply is None:
+            after_reply = self.version.compatible >= (7, 2)
+        if after_reply and session is self.current:
+            session.late.append(message)
+        else:
+            session.deliver(message)
 
 
 def _unbound(*_: object) -> Any:

@@ -55,8 +55,10 @@ class Session:
         "laddr",
         "last_active",
         "last_command",
+        "late",
         "lib_name",
         "lib_ver",
+        "limited",
         "modes",
         "name",
         "patterns",
@@ -80,6 +82,8 @@ class Session:
         self.db: Database = server.databases[0]
         self.protocol = 2
         self.user = "default"
+        self.limited = not server.access.users["default"].unlimited
+        self.late: list[Reply] = []
         self.authenticated = not server.needs_password()
         self.name = b""
         self.lib_name = b""
@@ -107,12 +111,13 @@ class Session:
         self.script: object | None = None
         self.flags: set[str] = set()
         self.modes: dict[str, object] = {}
-        self.special = not self.authenticated
+        self.special = not self.authenticated or self.limited
 
     def refresh(self) -> None:
         """Decide anew whether commands of this client need the engine's careful path."""
         self.special = bool(
             not self.authenticated
+            or self.limited
             or self.queue is not None
             or self.channels
             or self.patterns

@@ -61,8 +61,9 @@ def config_set(ctx: Session, argv: list[bytes]) -> Reply:
             raise _refused(written, str(error)) from None
         before[name] = current
         config[name] = value
-    for name in before:
-        _take_effect(server, name)
+    for name, old in before.items():
+        if config[name] != old:
+            _take_effect(server, name)
     return OK
 
 

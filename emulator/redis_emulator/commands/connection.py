@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from redis_emulator.access import OF_LOGIN
 from redis_emulator.commands import client
 from redis_emulator.commands.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
@@ -50,26 +51,27 @@ def select(ctx: Session, argv: list[bytes]) -> Reply:
 def auth(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
         raise syntax_error()
-    if len(argv) == 2 and not ctx.server.needs_password():
+    if len(argv) == 2 and ctx.server.access.users["default"].nopass:
         raise RedisError(_NO_PASSWORD)
     user = argv[1] if len(argv) == 3 else b"default"
-    log_in(ctx, user, argv[-1])
+    log_in(ctx, user, argv[-1], argv[0])
     return OK
 
 
-def log_in(ctx: Session, user: bytes, password: bytes) -> None:
-    """Make ``user`` the user of this client.
+def log_in(ctx: Session, user: bytes, password: bytes, command: bytes) -> None:
+    """Make ``user`` the user of this client; ``command`` is what a failure is logged as.
 
     Raises:
         RedisError: WRONGPASS, when there is no such user, it is disabled, or the password is
         another.
     """
     if not ctx.server.accepts(user, password):
-        ctx.server.denied_logins += 1
+        context = b"toplevel" if ctx.queue is None and not ctx.deny_blocking else b"multi"
+        ctx.server.access.record(OF_LOGIN, ctx, quote(user), command, context)
         raise RedisError(_WRONG_PASSWORD)
     ctx.user = quote(user)
     ctx.authenticated = True
-    ctx.refresh()
+    ctx.server.access.admit(ctx)
 
 
 @command("hello")
@@ -94,8 +96,8 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
         else:
             raise RedisError(f"ERR Syntax error in HELLO option '{quote(argv[place])}'")
     if login is not None:
-        log_in(ctx, *login)
-    if not ctx.authenticated:
+        log_in(ctx, *login, argv[0])
+    if not ctx.authenticated and ctx.server.needs_password():
         older = ctx.server.version.compatible < (7, 2)
         raise RedisError(_HELLO_NEEDS_AUTH.format("" if older else "<proto> "))
     if name is not None:
@@ -132,7 +134,7 @@ def reset(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.flags.clear()
     ctx.user = "default"
     ctx.authenticated = not ctx.server.needs_password()
-    ctx.refresh()
+    ctx.server.access.admit(ctx)
     return _RESET
 
 

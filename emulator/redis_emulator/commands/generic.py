@@ -161,6 +161,8 @@ def swapdb(ctx: Session, argv: list[bytes]) -> Reply:
 def flushdb(ctx: Session, argv: list[bytes]) -> Reply:
     _check_flush_mode(argv)
     ctx.server.dirty += ctx.db.clear()
+    if ctx.server.tracker is not None:
+        ctx.server.tracker.flushed(ctx, argv)
     return OK
 
 
@@ -169,6 +171,8 @@ def flushall(ctx: Session, argv: list[bytes]) -> Reply:
     _check_flush_mode(argv)
     for db in ctx.server.databases:
         ctx.server.dirty += db.clear()
+    if ctx.server.tracker is not None:
+        ctx.server.tracker.flushed(ctx, argv)
     return OK
 
 

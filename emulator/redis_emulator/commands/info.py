@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from redis_emulator.access import REASONS
 from redis_emulator.commands.arguments import syntax_error
 from redis_emulator.commands.client_filters import class_of
 from redis_emulator.commands.registry import command
@@ -128,6 +129,7 @@ def _persistence(server: Server) -> Fields:
 
 def _stats(server: Server) -> Fields:
     entries = statistics(server)
+    tracker = server.tracker
     return {
         "total_connections_received": server.connections_received,
         "total_commands_processed": sum(entry.calls for entry in entries),
@@ -147,7 +149,13 @@ def _stats(server: Server) -> Fields:
         "pubsubshard_channels": len(server.shard_channels),
         "total_error_replies": sum(server.errors.values()),
         "unexpected_error_replies": 0,
-        "acl_access_denied_auth": server.denied_logins,
+        **{
+            f"acl_access_denied_{what.decode().removeprefix('command') or 'cmd'}": count
+            for what, count in zip(REASONS.values(), server.access.denied.values(), strict=True)
+        },
+        "tracking_total_keys": 0 if tracker is None else len(tracker.keys),
+        "tracking_total_items": 0 if tracker is None else sum(map(len, tracker.keys.values())),
+        "tracking_total_prefixes": 0 if tracker is None else len(tracker.prefixes),
         "total_reads_processed": sum(entry.calls for entry in entries),
         "total_writes_processed": sum(entry.calls for entry in entries),
     }

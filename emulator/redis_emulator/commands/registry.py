@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Callable
 
 from redis_emulator.server import Entry, Handler
-from redis_emulator.table import Spec, load
+from redis_emulator.table import load
 from redis_emulator.version import Version
 
 _handlers: dict[str, Handler] = {}
@@ -38,7 +38,7 @@ def entries(version: Version) -> dict[bytes, Entry]:
     subcommands: dict[str, dict[bytes, Entry]] = {}
     for name, handler in _handlers.items():
         spec = rows[name]
-        if not _available(spec, version):
+        if not spec.exists_in(version):
             continue
         entry = Entry(spec, handler)
         container, separator, sub = name.partition("|")
@@ -64,14 +64,6 @@ def _add(found: dict[bytes, Entry], name: str, entry: Entry) -> None:
 def no_subcommand(*_: object) -> object:
     """Stands for a container that does nothing by itself."""
     raise RuntimeError("a container command runs through its subcommands")
-
-
-def _available(spec: Spec, version: Version) -> bool:
-    if version.flavour not in spec.flavours:
-        return False
-    since = spec.since if version.flavour == "redis" else spec.valkey_since
-    have = max(version.number, version.compatible)
-    return tuple(map(int, since.split("."))) <= have
 
 
 def _import_families() -> None:

@@ -38,6 +38,8 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
         replies: list[Reply] = []
         for entry, queued in queue:
             try:
+                if ctx.limited and (refusal := ctx.server.access.refuse_queued(ctx, entry, queued)):
+                    raise RedisError(refusal)
                 reply = ctx.server.call(ctx, entry, queued)
             except RedisError as error:
                 reply = error

@@ -12,6 +12,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from redis_emulator.version import Version
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -44,6 +46,13 @@ class Spec:
     complexity: str
     flavours: tuple[str, ...]
     valkey_since: str
+
+    def exists_in(self, version: Version) -> bool:
+        """Whether a server of ``version`` has the command."""
+        if version.flavour not in self.flavours:
+            return False
+        since = self.since if version.flavour == "redis" else self.valkey_since
+        return tuple(map(int, since.split("."))) <= max(version.number, version.compatible)
 
 
 @cache

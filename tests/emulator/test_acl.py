@@ -1,0 +1,621 @@
+"""Users and what they may do, beside real servers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from redis_emulator import RedisEmulator
+from tests.emulator.pair import Pair, Wire, unordered
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
+RECENT = ("redis-8.2", "valkey-9.1")
+HASH = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8"
+
+RULES = (
+    ">p1",
+    "~foo:* &ch* +get on",
+    "+@all -@dangerous +config|get -config +config|get +select|0 +SELECT|1",
+    "+select",
+    "-@all +@read +get -@read",
+    "+@read +GET -get|x",
+    "+config|foo",
+    "+config|get|x",
+    "+config|get|",
+    "+foo",
+    "-foo",
+    "+@foo",
+    "foo",
+    "~* ~x",
+    "allkeys ~x",
+    "allkeys ~*",
+    "allchannels &x",
+    "resetchannels &x &*",
+    "<nopw",
+    "!nopw",
+    f"!{HASH}",
+    "#zz",
+    f"#{HASH}",
+    f"#{HASH}",
+    "nopass",
+    ">x >y >x",
+    "<x",
+    "resetpass",
+    "%R~r* %W~w* %RW~rw* ~z %WR~q",
+    "resetkeys %R~r* %W~w* %RW~rw* ~z %WR~q",
+    "%R~w*",
+    "~r*",
+    "( +get ~a )",
+    "(+get ~a) (-@all +set %R~b &c)",
+    "( +get",
+    "(+get) x",
+    "()",
+    "(on)",
+    ")",
+    "(+foo)",
+    "(>a)",
+    "(reset)",
+    "(~a ~* ~b)",
+    "(allkeys +@all allchannels)",
+    "clearselectors",
+    "skip-sanitize-payload",
+    "sanitize-payload",
+    "reset",
+    "allcommands nocommands",
+    "ON OFF NOPASS ALLKEYS",
+    "allcommands ON >a >b <a RESETPASS allchannels resetchannels",
+    "+GET -@READ +@Write -set",
+    "-@all +set|x -set|x",
+    "-@all +set|x +SET|Y +set|x",
+    "-set",
+    "+config|get +config -config|set",
+    "-config|get|foo",
+    "-config|foo",
+    "+config|",
+    "+get|",
+    "+",
+    "-",
+    "+@",
+    "~ & >",
+    "resetkeys %~x",
+    "%R",
+    "%RR~x",
+    "%x~x",
+    "%R~*",
+    "%W~*",
+    "~x",
+    "~*",
+    "+@all +@read -@all",
+    "+@all -@all +@all",
+    "resetselectors",
+    "+@all -@all +@list +@hash -@slow +client|kill -client|list",
+    "+@all -@slow +@fast -@read +@keyspace",
+    "+@all -acl|list -acl +acl|whoami",
+    "-@all +@connection -@fast +object|freq -object",
+    "+@scripting +@pubsub +@blocking -@stream",
+)
+
+
+@pytest.fixture(autouse=True)
+def _only_the_default_user(request: pytest.FixtureRequest) -> None:
+    if "same" in request.fixturenames:
+        pair: Pair = request.getfixturevalue("same")
+        real = pair.connect_raw()[1]
+        users = {name for _, name in real("ACL", "USERS")[1]} - {b"default"}
+        real("ACL", "DELUSER", "nobody", *users)
+
+
+def words(reply: Any) -> Any:
+    """Descriptions word by word in any order: old servers list commands as their tables lie."""
+    kind, content = reply
+    if isinstance(kind, tuple):
+        return (words(kind), words(content))
+    if isinstance(content, list):
+        return (kind, [words(item) for item in content])
+    if isinstance(content, bytes):
+        odd = (b"host:", b"post", b"stralgo")
+        return (kind, sorted(word for word in content.split(b" ") if word[1:] not in odd))
+    return reply
+
+
+def rules_of(same: Pair) -> Any:
+    """How to compare what a server says of a user's rules."""
+    return None if same.emulator._version.compatible >= (7, 2) else words
+
+
+@pytest.mark.servers(*ALL)
+def test_rules(same: Pair) -> None:
+    key = rules_of(same)
+    same("ACL SETUSER u")
+    for line in RULES:
+        same("ACL", "SETUSER", "u", *line.split())
+        same("ACL", "GETUSER", "u", key=key)
+        same("ACL", "LIST", key=key)
+    same("ACL", "DELUSER", "u")
+
+
+@pytest.mark.servers(*ALL)
+def test_rules_with_blanks(same: Pair) -> None:
+    for rules in (
+        ["~a b"],
+        ["&a b"],
+        [">a b"],
+        ["( +get", "~x )"],
+        ["( +get", "~x", ")"],
+        ["(+get", "~x", "y)"],
+        ["(( +get ))"],
+        ["(+get) "],
+        ["reset x"],
+        [""],
+        ["()", "clearselectors"],
+    ):
+        same("ACL", "SETUSER", "u", "reset", *rules)
+        same("ACL", "GETUSER", "u", key=rules_of(same))
+    same("ACL", "SETUSER", "a b", "on")
+    same("ACL", "SETUSER", b"a\0b", "on")
+    same("ACL", "SETUSER", "", "on")
+    same("ACL", "SETUSER", b"\xff\xfe", "on")
+    same("ACL", "LIST", key=rules_of(same))
+    same("ACL", "USERS")
+    same("ACL", "DELUSER", "", "u", "default")
+    same("ACL", "DELUSER", "", "u", "nobody", b"\xff\xfe")
+    same("ACL", "LIST")
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_databases(same: Pair) -> None:
+    for rules in (
+        "db=0",
+        "db=3,1,1",
+        "DB=2",
+        "resetdbs",
+        "alldbs db=1",
+        "ALLDBS",
+        "db=",
+        "db=x",
+        "db=1,",
+        "db=99",
+        "db=1 (db=2 +get)",
+        "reset",
+    ):
+        same("ACL", "SETUSER", "d", *rules.split())
+        same("ACL", "GETUSER", "d")
+        same("ACL", "LIST")
+    same("ACL SETUSER d on nopass +@all ~k* allchannels db=0,2")
+    mine = same.connect()
+    both(mine, "AUTH d x")
+    for line in (
+        "GET k",
+        "SELECT 1",
+        "MOVE k 1",
+        "MOVE k 2",
+        "COPY k k2 DB 1",
+        "COPY k k2 DB x",
+        "COPY k k2",
+        "SWAPDB 0 1",
+        "SWAPDB 0 x",
+        "FLUSHALL",
+        "FLUSHDB",
+        "GET x",
+        "MULTI",
+        "GET k",
+    ):
+        both(mine, line)
+    same("ACL SETUSER d db=1")
+    for line in ("EXEC", "GET k", "PING", "RANDOMKEY", "DBSIZE", "WATCH k", "CONFIG GET databases"):
+        both(mine, line)
+    for line in ("GET k", "SELECT 0", "SELECT 1", "COPY k k2 DB 0", "MOVE k 0", "FLUSHALL"):
+        same(f"ACL DRYRUN d {line}")
+    same("ACL DELUSER d")
+
+
+def both(connections: tuple[Any, Any], line: str, *args: Any) -> Wire:
+    """One command on a further pair of connections, compared."""
+    emulated, real = (connection(*(args or (line,))) for connection in connections)
+    assert emulated == real, f"{line}: emulator {emulated!r}, server {real!r}"
+    return real
+
+
+LIMITED = (
+    "on nopass resetkeys ~k* resetchannels &c* -@all +get +set +multi +exec +eval +subscribe "
+    "+psubscribe +publish +config|get +select|0 +hello +ping +auth +discard +mset +rename"
+)
+REFUSED = (
+    "DEL k",
+    "GET x",
+    "GET k",
+    "CONFIG SET a b",
+    "config Set a b",
+    "CONFIG GET maxmemory",
+    "SELECT 1",
+    "SELECT 0",
+    "PUBLISH d d",
+    "PUBLISH c d",
+    "SUBSCRIBE d d",
+    "SUBSCRIBE c d",
+    "PSUBSCRIBE c1 d d",
+    "MSET k1 1 x 2",
+    "RENAME k x",
+    "EVAL 'return(1)' 1 x",
+    "NOSUCH",
+    "GET",
+    "CONFIG FOO",
+    "WATCH k",
+    "EXEC",
+    "MULTI",
+    "GET k",
+    "GET x",
+    "PING",
+    "EXEC",
+    "MULTI",
+    "DEL k",
+    "DISCARD",
+    "MULTI",
+    "GET k",
+    "EXEC",
+)
+
+
+@pytest.mark.servers(*ALL)
+def test_refusals(same: Pair) -> None:
+    same("ACL", "SETUSER", "u", *LIMITED.split())
+    mine = same.connect()
+    both(mine, "AUTH u x")
+    for line in REFUSED:
+        both(mine, line)
+    same("ACL DELUSER u")
+
+
+@pytest.mark.servers(*ALL)
+def test_rules_change_while_queued(same: Pair) -> None:
+    same("ACL", "SETUSER", "u", *LIMITED.split())
+    mine = same.connect()
+    both(mine, "AUTH u x")
+    for line in ("MULTI", "GET k", "SET k v", "PUBLISH c1 v", "PING"):
+        both(mine, line)
+    same("ACL SETUSER u -get resetkeys resetchannels")
+    both(mine, "EXEC")
+    same("ACL SETUSER u -exec +multi")
+    for line in ("MULTI", "PING", "EXEC", "PING", "EXEC"):
+        both(mine, line)
+    same("ACL SETUSER u off")
+    both(mine, "PING")
+    both(same.connect(), "AUTH u x")
+    same("ACL SETUSER u reset")
+    both(mine, "PING")
+    same("ACL DELUSER u")
+
+
+@pytest.mark.servers(*MODERN)
+def test_selectors(same: Pair) -> None:
+    same("ACL SETUSER v on nopass +@all ~k* resetchannels &c* (+get ~a* &d*) (+set %R~b* ~c)")
+    mine = same.connect()
+    both(mine, "AUTH v x")
+    for line in (
+        "GET a1",
+        "SET a1 x",
+        "SET b1 x",
+        "SET b1 x GET",
+        "SET c 1 GET",
+        "GET b1",
+        "GET c",
+        "MGET k a b",
+        "RENAME k1 zz",
+        "COPY zz k1",
+        "COPY k1 zz",
+        "PUBLISH d1 x",
+        "XREAD STREAMS k zz 0 0",
+        "KEYS *",
+        "EXISTS zz",
+        "TYPE zz",
+        "OBJECT ENCODING zz",
+        "MEMORY USAGE zz",
+        "WATCH zz",
+    ):
+        both(mine, line)
+    for line in (
+        "get zz",
+        "set b1 x",
+        "mget k zz",
+        "publish q x",
+        "subscribe q x",
+        "subscribe c x",
+        "psubscribe c* x",
+        "psubscribe d* x",
+        "ACL FOO",
+        "CONFIG",
+        "CONFIG GET",
+        "CONFIG GET x",
+        "foo",
+        "get",
+    ):
+        same(f"ACL DRYRUN v {line}")
+        same(f"ACL DRYRUN nobody {line}")
+    same("ACL SETUSER v -config +config|get")
+    for line in ("CONFIG GET x", "config set x y", "CONFIG FOO"):
+        same(f"ACL DRYRUN v {line}")
+    same("ACL DELUSER v")
+
+
+@pytest.mark.servers(*ALL)
+def test_scripts(same: Pair) -> None:
+    same("ACL", "SETUSER", "u", *LIMITED.split())
+    mine = same.connect()
+    both(mine, "AUTH u x")
+    for script in (
+        "return redis.call('get','k')",
+        "return redis.call('get','x')",
+        "return redis.call('del','k')",
+        "return redis.call('publish','x','y')",
+        "return redis.call('config','set','x','y')",
+        "return redis.pcall('del','k')",
+        "return redis.call('set','x','v')",
+    ):
+        both(mine, script, "EVAL", script, 0)
+    if same.emulator._version.compatible >= (7, 0):
+        for call in (
+            "'get','k'",
+            "'get','x'",
+            "'del','k'",
+            "'publish','c1','k'",
+            "'publish','d1','k'",
+            "'config','get','k'",
+            "'config','set','k'",
+            "'config','foo'",
+            "'get'",
+            "'nosuch'",
+        ):
+            script = f"return redis.acl_check_cmd({call})"
+            both(mine, script, "EVAL", script, 0)
+    same("EVAL", "return redis.call('get','x')", 0)
+    same("ACL DELUSER u")
+
+
+FIELDS = ("id=", "addr=", "laddr=", "fd=", "qbuf", "argv-mem=", "multi-mem=", "tot-", "rb")
+
+
+def log_entry(reply: Wire) -> Any:
+    """Entries of ACL LOG without times and what a connection alone has."""
+    kind, content = reply
+    if kind not in "*%":
+        return reply
+    entries = []
+    for entry in content:
+        pairs = (
+            entry[1] if entry[0] == "%" else list(zip(entry[1][::2], entry[1][1::2], strict=True))
+        )
+        shown = {}
+        for (_, name), value in pairs:
+            if name == b"client-info":
+                fields = value[1].decode().split()
+                value = [field for field in fields if not field.startswith(FIELDS)]
+                value = [field for field in value if not field.startswith(("age=", "multi="))]
+            elif name == b"age-seconds" or name.startswith(b"timestamp"):
+                value = value[0]
+            elif name == b"entry-id":
+                value = value[0]
+            shown[name] = value
+        entries.append(shown)
+    return entries
+
+
+def denials(same: Pair) -> list[dict[bytes, int]]:
+    """What INFO counts: by the emulator, by the server."""
+    texts = [connection("INFO", "stats")[1] for connection in (same.emulated, same.real)]
+    found = [re.findall(rb"acl_access_denied_(\w+):(\d+)", text) for text in texts]
+    return [{name: int(count) for name, count in pairs} for pairs in found]
+
+
+@pytest.mark.servers(*ALL)
+def test_log(same: Pair) -> None:
+    same("ACL LOG RESET")
+    before = denials(same)
+    same("ACL", "SETUSER", "u", *LIMITED.split())
+    mine = same.connect()
+    both(mine, "AUTH u x")
+    for line in ("DEL k", "DEL x", "GET x", "GET y", "PUBLISH d1 x", "SELECT 1", "GET x"):
+        both(mine, line)
+    for line in ("MULTI", "GET x", "DEL k", "DISCARD"):
+        both(mine, line)
+    both(mine, "", "EVAL", "return redis.call('get','x')", 0)
+    for line in ("AUTH nobody x", "Auth u2 y", "AUTH nobody z", "HELLO 3 AUTH nobody x"):
+        both(mine, line)
+    same("ACL LOG", key=log_entry)
+    same("ACL LOG 2", key=log_entry)
+    same("ACL LOG 0")
+    same("ACL LOG -1")
+    same("ACL LOG 100", key=log_entry)
+    same("ACL LOG x")
+    same("ACL LOG 1 2")
+    same("CONFIG SET acllog-max-len 3")
+    both(mine, "DEL q")
+    same("ACL LOG", key=log_entry)
+    same("CONFIG SET acllog-max-len 128")
+    counted = [
+        [(name, now[name] - then[name]) for name in now]
+        for now, then in zip(denials(same), before, strict=True)
+    ]
+    assert counted[0] == counted[1]
+    same("ACL LOG reset")
+    same("ACL LOG")
+    same("ACL DELUSER u")
+
+
+@pytest.mark.servers(*ALL)
+def test_default_user_and_requirepass(same: Pair) -> None:
+    connections: dict[str, Any] = {"0": (same.emulated, same.real)}
+    try:
+        for step in (
+            "0 CONFIG SET requirepass foo",
+            "0 ACL LIST",
+            "0 CONFIG GET requirepass",
+            "0 PING",
+            "1 PING",
+            "1 AUTH bar",
+            "1 AUTH foo",
+            "1 PING",
+            "0 ACL SETUSER default >bar",
+            "0 CONFIG GET requirepass",
+            "2 AUTH bar",
+            "3 AUTH default bar",
+            "4 PING",
+            "0 ACL SETUSER default nopass",
+            "5 PING",
+            "4 PING",
+            "4 ACL WHOAMI",
+            "4 AUTH x",
+            "4 AUTH default x",
+            "0 CONFIG SET requirepass foo",
+            "4 PING",
+            "6 MULTI",
+            "6 EXEC",
+            "0 AUTH a b c",
+            "0 ACL SETUSER default off nopass",
+            "7 PING",
+            "7 HELLO",
+            "7 HELLO 3",
+            "7 AUTH x",
+            "7 AUTH default x",
+            "7 GET",
+            "7 RESET",
+            "0 ACL SETUSER default on",
+            "7 PING",
+            "0 ACL SETUSER default resetpass",
+            "8 PING",
+            "8 AUTH x",
+            "0 ACL SETUSER default nopass -get",
+            "0 GET k",
+            "0 ACL SETUSER default +@all resetkeys",
+            "0 GET k",
+            "0 ACL SETUSER default allkeys",
+            "0 GET k",
+        ):
+            name, line = step.split(" ", 1)
+            if name not in connections:
+                connections[name] = same.connect_raw()
+            both(connections[name], line)
+    finally:
+        for line in ("ACL SETUSER default on nopass +@all allkeys", "CONFIG SET requirepass ''"):
+            same.real(line)
+        same.real("CONFIG", "SET", "requirepass", "")
+
+
+@pytest.mark.servers(*MODERN)
+def test_subscribers_are_dropped_when_they_lose_a_channel(same: Pair) -> None:
+    same("ACL SETUSER u on nopass +@all resetchannels &c* &d* &p")
+    kept, lost, pattern = (same.connect_raw() for _ in range(3))
+    for pair, line in (
+        (kept, "SUBSCRIBE c1"),
+        (lost, "SUBSCRIBE c2 d1"),
+        (pattern, "PSUBSCRIBE p"),
+    ):
+        for connection in pair:
+            connection("HELLO 3 AUTH u x")
+        both(pair, line)
+    for connection in lost:
+        connection.read()
+    same("ACL SETUSER u resetchannels &c* &p")
+    both(kept, "PING")
+    both(pattern, "PING")
+    for connection in lost:
+        with pytest.raises(ConnectionError):
+            connection("PING")
+    same("ACL SETUSER u resetchannels &c* &p*")
+    both(kept, "PING")
+    for connection in pattern:
+        with pytest.raises(ConnectionError):
+            connection("PING")
+    same("ACL SETUSER u allchannels")
+    both(kept, "PING")
+    same("ACL DELUSER u nobody")
+    for connection in kept:
+        with pytest.raises(ConnectionError):
+            connection("PING")
+
+
+@pytest.mark.servers(*ALL)
+def test_deleting_oneself(same: Pair) -> None:
+    same("ACL SETUSER u on nopass +@all allkeys")
+    mine = same.connect()
+    both(mine, "AUTH u x")
+    both(mine, "ACL WHOAMI")
+    both(mine, "ACL DELUSER u")
+    for connection in mine:
+        with pytest.raises(ConnectionError):
+            connection("PING")
+
+
+@pytest.mark.servers(*ALL)
+def test_the_rest(same: Pair) -> None:
+    same("ACL CAT")
+    for name in ("read", "dangerous", "SLOW", "scripting", "connection", "blocking"):
+        same("ACL", "CAT", name, key=known_commands)
+    for line in (
+        "CAT foo",
+        "CAT x y",
+        "WHOAMI",
+        "USERS",
+        "GENPASS 0",
+        "GENPASS 4097",
+        "GENPASS x",
+        "GENPASS 1 2",
+        "SAVE",
+        "LOAD",
+        "DRYRUN",
+        "DRYRUN default get x",
+        "FOO",
+        "SETUSER",
+        "GETUSER",
+        "GETUSER nobody",
+        "DELUSER",
+        "LIST x",
+        "HELP",
+        "HELP x",
+    ):
+        same(f"ACL {line}")
+    for bits in (1, 4, 5, 256, 4096):
+        same("ACL", "GENPASS", bits, key=lambda reply: (reply[0], len(reply[1])))
+    same("ACL GENPASS", key=lambda reply: (reply[0], len(reply[1])))
+
+
+NOT_IN_THE_TABLE = (b"v", b"host:", b"post", b"stralgo", b"quit")
+
+
+def known_commands(reply: Wire) -> Any:
+    """A list of commands without those of modules and the odd ones of Redis 6.2."""
+    kind, names = unordered(
+        (reply[0], [n for n in reply[1] if not n[1].startswith(NOT_IN_THE_TABLE)])
+    )
+    return kind, names
+
+
+def test_file(tmp_path: Any) -> None:
+    emulator = RedisEmulator()
+    client = emulator.client()
+    path = tmp_path / "users.acl"
+    emulator.engine.server.config["aclfile"] = str(path)
+    client.execute_command("ACL", "SETUSER", "u", "on", ">secret", "~k*", "+get", "(+set ~s)")
+    before = client.acl_list()
+    assert client.execute_command("ACL", "SAVE") in (True, b"OK")
+    assert path.read_text().splitlines() == before
+    client.execute_command("ACL", "DELUSER", "u")
+    assert client.execute_command("ACL", "LOAD") in (True, b"OK")
+    assert client.acl_list() == before
+
+
+def test_a_limited_client_over_redis_py() -> None:
+    emulator = RedisEmulator()
+    admin = emulator.client()
+    admin.acl_setuser("reader", enabled=True, passwords=["+p"], keys=["cache:*"], commands=["+get"])
+    reader = emulator.client(username="reader", password="p")
+    admin.set("cache:1", "v")
+    assert reader.get("cache:1") == b"v"
+    with pytest.raises(Exception, match="No permissions to access a key"):
+        reader.get("other")
+    with pytest.raises(Exception, match="has no permissions to run the 'set' command"):
+        reader.set("cache:1", "w")
+    emulator.reset()
+    assert admin.acl_users() == ["default"]
