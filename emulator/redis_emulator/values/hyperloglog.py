@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import binascii
 import math
+import re
 import struct
 from typing import Final
 
@@ -36,6 +37,9 @@ _NOT_A_COUNT: Final = 1 << 63
 _ALPHA: Final = 0.721347520444481703680
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_HIGH_BITS: Final = int.from_bytes(b"\x80" * REGISTERS, "little")
+_LOW_BITS: Final = int.from_bytes(b"\x7f" * REGISTERS, "little")
+_NOT_ZERO: Final = re.compile(rb"[^\0]").finditer
 _FROM_BASE64: Final = bytes(
     _ALPHABET.index(byte) if byte in _ALPHABET else 0 for byte in range(256)
 )
@@ -156,12 +160,14 @@ def _raise_sparse(data: bytearray, index: int, value: int, longest: int) -> bool
     first, place, before, end = 0, HEADER, HEADER, len(data)
     while place < end:
         byte = data[place]
+        size = 1
         if byte & 0x80:
-            span, size = (byte & 3) + 1, 1
-        elif byte & 0x40:
-            span, size = _run(data, place)[0], 2
+            span = (byte & 3) + 1
+        elif byte < 0x40:
+            span = byte + 1
         else:
-            span, size = byte + 1, 1
+            span = (byte - 0x40 << 8 | (data[place + 1] if place + 1 < end else 0)) + 1
+            size = 2
         if index < first + span:
             break
         before = place
@@ -169,7 +175,7 @@ def _raise_sparse(data: bytearray, index: int, value: int, longest: int) -> bool
         first += span
     else:
         raise CorruptError
-    _, present, size = _run(data, place)
+    present = (byte >> 2 & 31) + 1 if byte & 0x80 else 0
     if present >= value:
         return False
     head, tail = index - first, first + span - 1 - index
@@ -247,18 +253,25 @@ def pack(values: bytes) -> bytes:
 
 
 def merge(one: bytes, other: bytes) -> bytes:
-    """The greater of every two registers."""
-    return bytes(map(max, one, other))
+    """The greater of every two registers.
+
+    All at once, as two big integers: a register leaves the highest bit of its byte free, which
+    after the subtraction tells whether the first was at least the second.
+    """
+    left, right = int.from_bytes(one, "little"), int.from_bytes(other, "little")
+    greater = (left | _HIGH_BITS) - right & _HIGH_BITS
+    mask = greater - (greater >> 7)
+    return (left & mask | right & (mask ^ _LOW_BITS)).to_bytes(REGISTERS, "little")
 
 
 def write_registers(data: bytearray, values: bytes, longest: int) -> None:
     """Raise the registers of ``data`` to ``values``. None of them is greater already."""
-    for index, value in enumerate(values):
+    for found in _NOT_ZERO(values):
         if data[4] == _DENSE:
             data[HEADER:] = pack(values)
             break
-        if value:
-            _raise_sparse(data, index, value, longest)
+        index = found.start()
+        _raise_sparse(data, index, values[index], longest)
     forget_count(data)
 
 
