@@ -355,7 +355,7 @@ class Config:
     """The parameters of one server: text by name, and the whole numbers among them in `numbers`.
 
     `numbers` also has the defaults of parameters that this version lacks, for code that serves
-    every version.
+    every version, and knows those with ``ziplist`` in their names by their newer ones as well.
     """
 
     __slots__ = ("numbers", "parameters", "values")
@@ -375,6 +375,7 @@ class Config:
         self.values[name] = value
         if value.lstrip("-").isdigit():
             self.numbers[name] = int(value)
+            self.numbers[name.replace("ziplist", "listpack")] = int(value)
         alias = self.parameters[name].alias
         if alias is not None and self.values.get(alias) != value:
             self[alias] = value
