@@ -1,4 +1,8 @@
-"""Bits of strings."""
+"""Bits of strings.
+
+INCRBY of 64 bits is left to the tests: builds of Redis 6.2 differ in what they do below the least
+number.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +56,12 @@ _amount = st.one_of(
 _operation = st.one_of(
     st.tuples(st.sampled_from([b"GET", b"get"]), _type, _field_offset),
     st.tuples(st.sampled_from([b"SET", b"set"]), _type, _field_offset, _amount),
-    st.tuples(st.sampled_from([b"INCRBY"]), _type, _field_offset, _amount),
+    st.tuples(
+        st.sampled_from([b"INCRBY", b"incrby"]),
+        _type.filter(lambda name: name != b"i64"),
+        _field_offset,
+        _amount,
+    ),
     st.tuples(st.just(b"OVERFLOW"), st.sampled_from([b"WRAP", b"SAT", b"FAIL", b"sat", b"FOO"])),
     st.tuples(st.just(b"OVERFLOW"), st.sampled_from([b"WRAP", b"SAT", b"FAIL"])),
     st.tuples(st.sampled_from([b"GET", b"FOO", b"OVERFLOW", b"SET"])),

@@ -91,7 +91,6 @@ def commands() -> Commands:
         _call(b"PFCOUNT", _key, _keys),
         _call(b"PFMERGE", _key, _keys),
         _call(b"PFDEBUG", debug, _key),
-        _call(b"PFDEBUG", debug, _keys),
         _call(b"SET", _key, _value),
         _call(b"SET", b"str", b"text"),
         _call(b"SADD", b"set", b"m"),
