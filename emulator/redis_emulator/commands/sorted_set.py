@@ -145,6 +145,8 @@ def zadd(ctx: Session, argv: list[bytes]) -> Reply:
             return None if incr else 0
         value = _fresh(ctx, members)
         ctx.db.set(key, value)
+    elif value.compact and _are_many(ctx, count):
+        value.compact = False
     added = updated = processed = 0
     score = 0.0
     for score, member in zip(scores, members, strict=True):
@@ -183,6 +185,12 @@ def _zadd_options(argv: list[bytes]) -> tuple[frozenset[bytes], int]:
 
 def _is_worse(words: frozenset[bytes], score: float, before: float) -> bool:
     return (b"GT" in words and score <= before) or (b"LT" in words and score >= before)
+
+
+def _are_many(ctx: Session, count: int) -> bool:
+    """Whether so many arguments alone turn a listpack into a skiplist, be they new or not."""
+    most = ctx.server.config.numbers["zset-max-listpack-entries"]
+    return count > most and ctx.server.version.compatible >= (7, 2, 0)
 
 
 def _fresh(ctx: Session, members: list[bytes]) -> SortedSet:

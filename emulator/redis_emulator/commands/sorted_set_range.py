@@ -37,9 +37,20 @@ class _Request:
         by: ``b"RANK"``, ``b"SCORE"`` or ``b"LEX"``.
         reverse: From the highest down; the ends are then given highest first.
         with_scores: Scores are wanted too.
+
+    Valkey counts a negative LIMIT offset from the end of the range, in skiplists alone.
     """
 
-    __slots__ = ("_count", "_high", "_low", "_offset", "by", "reverse", "with_scores")
+    __slots__ = (
+        "_count",
+        "_from_the_end",
+        "_high",
+        "_low",
+        "_offset",
+        "by",
+        "reverse",
+        "with_scores",
+    )
 
     def __init__(
         self,
@@ -51,6 +62,7 @@ class _Request:
     ) -> None:
         self.with_scores = False
         self._offset, self._count = 0, -1
+        self._from_the_end = ctx.server.version.flavour == "valkey"
         storing = first == 3
         place = first + 2
         while place < len(argv):
@@ -98,13 +110,16 @@ class _Request:
             start, stop = value.score_range(self._low, self._high)
         else:
             start, stop = value.lex_range(self._low, self._high, reverse=self.reverse)
-        if self._offset < 0:
+        offset = self._offset
+        if offset < 0 and self._from_the_end and not value.compact:
+            offset += stop - start
+        if offset < 0:
             return []
         if self.reverse:
-            stop -= self._offset
+            stop -= offset
             start = start if self._count < 0 else max(start, stop - self._count)
         else:
-            start += self._offset
+            start += offset
             stop = stop if self._count < 0 else min(stop, start + self._count)
         return list(order.islice(start, stop, self.reverse)) if start < stop else []
 
