@@ -79,6 +79,7 @@ class RedisEmulator:
             connection_class=EmulatorConnection,
             max_connections=kwargs.get("max_connections"),
             engine=self._engine,
+            **_cache_of(template),
             **_without_sockets(template.connection_kwargs),
         )
         client = redis.Redis(connection_pool=pool, single_connection_client=single)
@@ -155,6 +156,12 @@ class RedisEmulator:
 
     def __repr__(self) -> str:
         return f"<RedisEmulator {self._version.flavour} {self._version.text}>"
+
+
+def _cache_of(template: redis.ConnectionPool) -> dict[str, Any]:
+    """The client-side cache that ``cache_config`` asked for, where redis-py has one."""
+    cache = getattr(template, "cache", None)
+    return {} if cache is None else {"cache": cache}
 
 
 def _without_sockets(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,522 @@
+"""Client-side caching beside real servers: who is told what, and in which order."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from redis.cache import CacheConfig
+
+from redis_emulator import ManualClock, RedisEmulator
+from tests.emulator.pair import EmulatorConnection, Pair, ServerConnection
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
+RECENT = ("redis-8.2", "valkey-9.1")
+END = ("+", b"--end--")
+
+
+class Play:
+    """Several clients on each side who take turns, as a script says.
+
+    A line is ``name: command ;; command``. Each turn shows all that the client has been sent, its
+    own replies and messages. A name that ends with ``2`` speaks RESP2, others RESP3. ``{name}`` in
+    a line is that client's id, and ids in replies are shown as names.
+    """
+
+    def __init__(self, same: Pair) -> None:
+        self._same = same
+        self._barrier = same.connect_raw()[1]
+        self._clients: dict[str, tuple[EmulatorConnection, ServerConnection]] = {}
+        self._ids: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, script: str) -> None:
+        for line in script.strip().splitlines():
+            name, _, commands = line.strip().partition(": ")
+            shown = self.turn(name, commands.split(" ;; "))
+            assert shown[0] == shown[1], f"{line}: emulator {shown[0]}, server {shown[1]}"
+
+    def turn(self, name: str, commands: list[str]) -> list[list[Any]]:
+        """What either side's client is sent when it sends ``commands``."""
+        self._meet(name)
+        shown = []
+        for side, connection in enumerate(self._clients[name]):
+            for command in commands:
+                for other, ids in self._ids.items():
+                    command = command.replace("{%s}" % other, str(ids[side]))
+                if command:
+                    connection.send([word.encode() for word in shlex.split(command)])
+            least = len(shown[0]) if shown else 0
+            replies = everything(connection, self._barrier, least)
+            shown.append([self._named(reply, side) for reply in replies])
+        return shown
+
+    def _meet(self, name: str) -> None:
+        if name not in self._clients:
+            pair = self._same.connect_raw()
+            ids = []
+            for connection in pair:
+                ids.append(int(connection("CLIENT", "ID")[1]))
+                if not name.endswith("2"):
+                    connection("HELLO", "3")
+            self._clients[name] = pair
+            self._ids[name] = (ids[0], ids[1])
+
+    def _named(self, reply: Any, side: int) -> Any:
+        if isinstance(reply, list):
+            return [self._named(item, side) for item in reply]
+        if isinstance(reply, tuple) and len(reply) == 2 and reply[0] == ":":
+            for name, ids in self._ids.items():
+                if reply[1] == b"%d" % ids[side] and ids[side] > 8:
+                    return f"the id of {name}"
+        if isinstance(reply, tuple):
+            return tuple(self._named(item, side) for item in reply)
+        return reply
+
+
+def everything(
+    connection: Any, barrier: ServerConnection | None = None, least: int = 0
+) -> list[Any]:
+    """All replies and messages a connection has been sent so far.
+
+    Args:
+        connection: Whose they are.
+        barrier: Another client of a real server: when it has been answered twice, so has everybody
+            who asked before.
+        least: How many a real server is waited for, which may flush in the background.
+    """
+    found = []
+    if isinstance(connection, EmulatorConnection):
+        while connection._buffer:
+            found.append(connection.read())
+        return found
+    assert barrier is not None
+    barrier("PING")
+    barrier("PING")
+    connection._socket.settimeout(2)
+    while len(found) < least:
+        found.append(connection.read())
+    while True:
+        connection._socket.setblocking(False)
+        more = bool(connection._file.peek(1))
+        connection._socket.settimeout(20)
+        if not more:
+            return found
+        found.append(connection.read())
+
+
+@pytest.fixture
+def play(same: Pair) -> Play:
+    """A script runner; ids of both sides are raised above the numbers that scripts use."""
+    for connection in (same.emulated, same.real):
+        connection("FLUSHALL")
+    same.emulator.engine.server.last_client_id = 1000
+    return Play(same)
+
+
+@pytest.mark.servers(*ALL)
+def test_reads_are_remembered_until_a_change(play: Play) -> None:
+    play(
+        """
+        a: CLIENT TRACKING on
+        a: CLIENT TRACKINGINFO ;; CLIENT GETREDIR
+        a: GET x
+        b: SET x 2
+        a:
+        b: SET x 3
+        a:
+        a: MGET k1 k2 nosuch ;; LRANGE l 0 -1 ;; EXISTS e ;; GETDEL z ;; TYPE t
+        b: MSET k1 1 k2 2
+        a:
+        b: RENAME k1 k3 ;; DEL k2 ;; LPUSH l 1 ;; SET e 1 ;; SET z 1 ;; SET t 1
+        a:
+        a: GET l
+        b: LPUSH l 2
+        a:
+        a: SELECT 1 ;; GET y
+        b: SET y 1
+        a:
+        a: SELECT 0 ;; GET m
+        b: SET m 1 ;; MOVE m 2
+        a:
+        a: CLIENT TRACKING off ;; CLIENT TRACKINGINFO
+        a: GET x
+        b: SET x 4
+        a:
+        a: CLIENT TRACKING on ;; GET x ;; RESET ;; HELLO 3
+        b: SET x 5
+        a: CLIENT TRACKINGINFO
+        """.replace("HELLO 3", "PING")
+    )
+
+
+@pytest.mark.servers(*MODERN)
+def test_own_changes_come_after_the_reply(play: Play) -> None:
+    play(
+        """
+        a: CLIENT TRACKING on
+        a: GET x ;; GET y ;; SET x 1 ;; PING
+        a: MULTI ;; GET x ;; SET x 2 ;; SET x 3 ;; EXEC ;; PING
+        a: GET x ;; FLUSHALL ASYNC ;; PING
+        a: FLUSHALL ;; PING ;; FLUSHDB SYNC ;; PING ;; FLUSHDB ASYNC ;; PING
+        a: MULTI ;; FLUSHALL ;; SET x 1 ;; EXEC ;; PING
+        a: EVAL "redis.call('flushall') return 1" 0
+        b: FLUSHDB
+        a:
+        a: GET w1 ;; BLPOP bl 0
+        b: RPUSH bl 1 ;; SET w1 1
+        a:
+        a: SUBSCRIBE ch ;; PUBLISH ch hi ;; GET s
+        b: SET s 1 ;; PUBLISH ch hi
+        a:
+        """
+    )
+
+
+@pytest.mark.servers("redis-6.2")
+def test_own_changes_came_before_the_reply(play: Play) -> None:
+    play(
+        """
+        a: CLIENT TRACKING on
+        a: GET x ;; SET x 1 ;; PING
+        a: GET x ;; FLUSHALL ;; PING
+        a: CLIENT TRACKING off
+        a: CLIENT TRACKING on BCAST
+        a: SET x 1 ;; MULTI ;; SET x 1 ;; EXEC
+        """
+    )
+
+
+@pytest.mark.servers(*ALL)
+def test_scripts_read_for_their_caller(same: Pair, play: Play) -> None:
+    play(
+        """
+        a: CLIENT TRACKING on
+        a: EVAL "redis.call('get','k1') return 1" 1 k1
+        a: EVAL "return 1" 1 k2
+        b: MSET k1 1 k2 2
+        a:
+        """
+    )
+    if same.emulator._version.compatible >= (7, 0):
+        play(
+            """
+            a: EVAL_RO "return redis.call('get','k2')" 1 k3
+            a: EVAL "redis.call('get','k5')" 1 k4
+            b: MSET k1 1 k2 2 k3 3 k4 4 k5 5
+            a:
+            """
+        )
+    if same.emulator._version.compatible >= (7, 2):
+        script = "redis.call('set','w',1) redis.call('get','w') redis.call('set','w',2) return 5"
+        play(f'a: EVAL "{script}" 0')
+
+
+@pytest.mark.servers(*ALL)
+def test_noloop(play: Play) -> None:
+    play(
+        """
+        a: CLIENT TRACKING on NOLOOP
+        a: CLIENT TRACKINGINFO
+        a: GET x ;; SET x 1 ;; PING
+        b: SET x 2
+        a:
+        a: GET x
+        b: SET x 3
+        a:
+        a: CLIENT TRACKING off
+        a: CLIENT TRACKING on BCAST NOLOOP
+        a: SET g 1 ;; PING
+        b: MSET g 2 h 3
+        a:
+        """
+    )
+
+
+@pytest.mark.servers(*ALL)
+def test_opting_in_and_out(play: Play) -> None:
+    play(
+        """
+        a: CLIENT CACHING yes
+        a: CLIENT TRACKING on OPTIN
+        a: CLIENT CACHING no ;; CLIENT CACHING foo ;; CLIENT CACHING yes
+        a: CLIENT TRACKINGINFO ;; CLIENT TRACKINGINFO ;; GET x ;; CLIENT TRACKINGINFO
+        b: SET x 5
+        a:
+        a: GET x
+        b: SET x 6
+        a:
+        a: CLIENT CACHING yes ;; CLIENT GETREDIR ;; GET x ;; CLIENT TRACKINGINFO
+        b: SET x 7
+        a:
+        a: CLIENT CACHING yes ;; PING ;; GET x
+        b: SET x 7
+        a:
+        a: CLIENT CACHING yes ;; MULTI ;; GET x ;; GET y ;; EXEC ;; CLIENT TRACKINGINFO
+        b: MSET x 7 y 8
+        a:
+        a: MULTI ;; CLIENT CACHING yes ;; GET x ;; EXEC ;; GET y ;; CLIENT TRACKINGINFO
+        b: MSET x 7 y 8
+        a:
+        a: CLIENT TRACKING on OPTOUT
+        a: CLIENT TRACKING off ;; CLIENT TRACKING on OPTOUT NOLOOP
+        a: GET x ;; CLIENT CACHING yes ;; CLIENT CACHING no ;; CLIENT TRACKINGINFO ;; GET y
+        b: MSET x 7 y 8
+        a: CLIENT TRACKINGINFO
+        """
+    )
+
+
+@pytest.mark.servers(*ALL)
+def test_broadcasting(play: Play) -> None:
+    play(
+        """
+        a: CLIENT TRACKING on BCAST PREFIX u: PREFIX v:
+        a: CLIENT TRACKING on BCAST PREFIX u:x
+        a: CLIENT TRACKING on BCAST PREFIX u
+        a: CLIENT TRACKING on BCAST PREFIX w PREFIX wx
+        a: CLIENT TRACKING on BCAST PREFIX w
+        a: CLIENT TRACKING on
+        c: CLIENT TRACKING on BCAST
+        a: CLIENT TRACKINGINFO
+        b: MSET u:2 1 u:1 2 v:1 1 w2 1 q 2
+        a:
+        c:
+        b: RENAME u:1 u:0
+        a:
+        c:
+        a: SET u:7 1
+        a: SET none 1
+        a: MULTI ;; SET u:7 1 ;; SET v:2 2 ;; SET u:3 1 ;; EXEC
+        b: MULTI ;; SET u:7 1 ;; SET v:2 2 ;; SET u:3 1 ;; EXEC
+        a:
+        b: DEL u:1 u:7 v:2
+        a:
+        a: CLIENT TRACKING on BCAST
+        a: CLIENT TRACKINGINFO
+        b: SET u:1 1
+        a:
+        b: FLUSHALL
+        a:
+        """
+    )
+
+
+@pytest.mark.servers(*ALL)
+def test_redirection_to_a_subscriber(play: Play) -> None:
+    play(
+        """
+        c2: SUBSCRIBE __redis__:invalidate
+        a2: CLIENT TRACKING on REDIRECT {c2}
+        a2: CLIENT GETREDIR ;; CLIENT TRACKINGINFO
+        a2: GET x ;; SET x 1
+        """
+    )
+    clients = play._clients["c2"]
+    play(
+        """
+        c2:
+        b: FLUSHALL
+        c2:
+        d2: CLIENT TRACKING on
+        d2: GET x
+        b: SET x 3
+        d2:
+        a2: GET x
+        """
+    )
+    for connection in clients:
+        connection("QUIT")
+    wait_for_clients_to_leave(play, "c2")
+    play(
+        """
+        b: SET x 4
+        a2: CLIENT TRACKINGINFO ;; CLIENT GETREDIR ;; GET x
+        """
+    )
+
+
+def wait_for_clients_to_leave(play: Play, name: str) -> None:
+    """Until the real server has noticed that the client has gone."""
+    real = play._same.real
+    while real("CLIENT", "KILL", "ID", play._ids[name][1])[1] != b"0":
+        continue
+
+
+@pytest.mark.servers(*RECENT)
+def test_redirection(play: Play) -> None:
+    play(
+        """
+        b: PING
+        a: CLIENT TRACKING on REDIRECT {b}
+        a: GET x ;; SET x 1 ;; PING
+        b:
+        a: GET x
+        b: SET x 4 ;; PING
+        b: CLIENT TRACKING on REDIRECT {a}
+        b: GET y
+        b: SET y 1 ;; PING
+        a:
+        b: CLIENT TRACKING off
+        e: CLIENT TRACKING on
+        a: CLIENT TRACKING on REDIRECT {e}
+        a: GET x ;; GET y
+        """
+    )
+    for connection in play._clients["e"]:
+        connection("QUIT")
+    wait_for_clients_to_leave(play, "e")
+    play(
+        """
+        b: SET x 5
+        a: CLIENT TRACKINGINFO ;; GET x
+        b: SET x 5
+        a: CLIENT TRACKING on ;; CLIENT TRACKINGINFO
+        a: CLIENT TRACKING off
+        a: CLIENT TRACKING on BCAST REDIRECT {b}
+        a: SET q 1 ;; PING
+        b: SET q 2 ;; PING
+        a:
+        """
+    )
+
+
+@pytest.mark.servers(*ALL)
+def test_refusals(same: Pair) -> None:
+    number = same.connect()[0]("CLIENT", "ID")
+    for words in (
+        "CACHING yes",
+        "TRACKING",
+        "TRACKING foo",
+        "TRACKING on FOO",
+        "TRACKING off FOO",
+        "TRACKING off BCAST",
+        "TRACKING on OPTIN OPTOUT",
+        "TRACKING on OPTIN BCAST",
+        "TRACKING on PREFIX a",
+        "TRACKING on PREFIX",
+        "TRACKING on REDIRECT 99999",
+        "TRACKING on REDIRECT x",
+        "TRACKING on REDIRECT",
+        "TRACKING on BCAST PREFIX a PREFIX a",
+        "TRACKING on BCAST PREFIX ab PREFIX c PREFIX a",
+        "CACHING",
+        "TRACKINGINFO x",
+        "TRACKING on OPTIN",
+        "CACHING maybe",
+        "CACHING no",
+        "TRACKING on OPTOUT",
+        "TRACKING on BCAST",
+        "TRACKING on",
+        "TRACKING on OPTOUT",
+        "TRACKINGINFO",
+    ):
+        same(f"CLIENT {words}")
+    assert number[0] == ":"
+
+
+@pytest.mark.servers(*ALL)
+def test_flags_and_statistics(same: Pair, play: Play) -> None:
+    play(
+        """
+        a: CLIENT TRACKING on ;; MGET x y z
+        c: CLIENT TRACKING on ;; GET x
+        d: CLIENT TRACKING on BCAST PREFIX p PREFIX q
+        """
+    )
+    for connection, side in ((same.emulated, 0), (same.real, 1)):
+        info = connection("INFO")[1]
+        for field in (
+            b"tracking_clients:3",
+            b"tracking_total_keys:3",
+            b"tracking_total_items:4",
+            b"tracking_total_prefixes:2",
+        ):
+            assert b"\r\n" + field + b"\r\n" in info, (side, field)
+        for name, flags in (("a", b"t"), ("d", b"tB")):
+            line = connection("CLIENT", "LIST", "ID", play._ids[name][side])[1]
+            assert b"flags=" + flags + b" " in line
+            assert b"redir=0" in line
+
+
+def test_expiry_and_eviction_are_changes() -> None:
+    clock = ManualClock()
+    emulator = RedisEmulator(clock=clock)
+    heard: list[Any] = []
+    session = EmulatorConnection(emulator)
+    session("HELLO", 3)
+    session("CLIENT TRACKING on")
+    session("SET k v PX 100")
+    session("GET k")
+    clock.advance(0.2)
+    heard += everything(session)
+    assert heard == [(">", [("$", b"invalidate"), ("*", [("$", b"k")])])]
+    session("SET e v")
+    session("GET e")
+    other = EmulatorConnection(emulator)
+    other("CONFIG SET maxmemory-policy allkeys-lru")
+    other("CONFIG SET maxmemory 1")
+    assert everything(session) == [(">", [("$", b"invalidate"), ("*", [("$", b"e")])])]
+
+
+def test_the_table_is_limited() -> None:
+    emulator = RedisEmulator()
+    session = EmulatorConnection(emulator)
+    session("HELLO", 3)
+    session("CONFIG SET tracking-table-max-keys 2")
+    session("CLIENT TRACKING on")
+    for key in "abc":
+        session("GET", key)
+    assert everything(session) == [(">", [("$", b"invalidate"), ("*", [("$", b"a")])])]
+
+
+def doors() -> list[Any]:
+    """How a redis-py client with a cache of its own gets to an emulator."""
+    return [pytest.param(in_process, id="in-process"), pytest.param(over_tcp, id="tcp")]
+
+
+@contextlib.contextmanager
+def in_process(emulator: RedisEmulator) -> Any:
+    yield emulator.client(protocol=3, cache_config=CacheConfig())
+
+
+@contextlib.contextmanager
+def over_tcp(emulator: RedisEmulator) -> Any:
+    with emulator.serve() as server:
+        yield redis.Redis(port=server.port, protocol=3, cache_config=CacheConfig())
+
+
+@pytest.mark.parametrize("door", doors())
+def test_the_cache_of_redis_py(door: Callable[[RedisEmulator], Any]) -> None:
+    emulator = RedisEmulator()
+    writer = emulator.client()
+    writer.set("k", "1")
+    with door(emulator) as client:
+        assert client.get("k") == b"1"
+        assert client.get_cache().size == 1
+        calls = emulator.engine.server.commands[b"get"].calls
+        assert client.get("k") == b"1"
+        assert emulator.engine.server.commands[b"get"].calls == calls
+        writer.set("k", "2")
+        assert eventually(lambda: client.get("k") == b"2")
+        client.close()
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    """Whether it comes true within a moment: messages on sockets take their time."""
+    waiting = socket.socket()
+    try:
+        for _ in range(200):
+            if true():
+                return True
+            waiting.settimeout(0.005)
+            with contextlib.suppress(OSError):
+                waiting.recv(1)
+        return False
+    finally:
+        waiting.close()
