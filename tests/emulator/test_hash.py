@@ -97,6 +97,28 @@ def test_numbers(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
+def test_long_numbers(same: Pair) -> None:
+    for length in (255, 256, 1000, 5119, 5120):
+        number = "1".zfill(length)
+        same("HSET", "h", "f", number)
+        same("HINCRBYFLOAT", "h", "f", "1")
+        same("HINCRBYFLOAT", "h", "f", number)
+        same("SET", "s", number)
+        same("INCRBYFLOAT", "s", number)
+    for number in ("1e4931", "1e4933", "1e-4931", "1e-4940", "1e-4951", "1e-4960", "1e-20000"):
+        same("HINCRBYFLOAT", "h", number, number)
+    for number in (
+        "0e99999",
+        "0e-99999",
+        "0x1p-16400",
+        "0x1p-17000",
+        "0x1p-99999999999",
+        "1e99999999999",
+    ):
+        same("HINCRBYFLOAT", "h", number, number)
+
+
+@pytest.mark.servers(*ALL)
 def test_encodings(same: Pair) -> None:
     long = "x" * 65
     calls = [

@@ -88,6 +88,8 @@ def test_times_in_the_past(same: Pair) -> None:
         HGETEX h EXAT 1 FIELDS 1 b
         HSETEX h PXAT 1 FIELDS 2 c 4 new 1
         OBJECT ENCODING h
+        HSETEX h PXAT 1 FIELDS 1 c {"x" * 65}
+        OBJECT ENCODING h
         HGETEX h EX 0 FIELDS 1 d
         EXISTS h
         HSETEX h EX 0 FIELDS 2 a 1 b 2

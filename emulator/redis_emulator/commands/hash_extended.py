@@ -139,12 +139,13 @@ def hsetex(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None:
         value = Hash()
         db.set(key, value)
+    if options.at is not None:
+        prepare_for_expiry(ctx, value)
     put = value.__setitem__ if options.keep else value.replace
     for field, content in zip(fields, words[1::2], strict=True):
         put(field, content)
-    if options.at is not None:
-        prepare_for_expiry(ctx, value)
-    if value.compact:
+    passing = options.at is not None and options.at <= ctx.server.now and is_valkey(ctx)
+    if value.compact and not passing:
         limit_listpack(ctx, value, words, 0)
     db.changed(key, b"hset", HASH)
     if options.at is not None:

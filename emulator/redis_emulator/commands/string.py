@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
@@ -314,32 +315,44 @@ _LONG_DOUBLE = re.compile(
 ).fullmatch
 _MANTISSA_BITS: Final = 64
 _MAX_EXPONENT: Final = 16384
+_LONGEST_NUMBER: Final = 5119
+_MOST_POWER: Final = 40_000
+_SMALLEST: Final = Fraction(1, 1 << 16446)
+_TOO_LARGE: Final = Fraction(1 << _MAX_EXPONENT)
 
 
 def parse_long_double(raw: bytes, error: str = NOT_A_FLOAT) -> Fraction | None:
     """A number as C's strtold reads it into 80 bits; None is an infinity.
 
     Raises:
-        RedisError: ``error``, when it is not a number or too large for 80 bits.
+        RedisError: ``error``, when it is not a number, or not 0 and too large or too small for 80
+            bits.
     """
     match = _LONG_DOUBLE(raw)
-    if match is None or len(raw) > 255:
+    if match is None or len(raw) > _LONGEST_NUMBER:
         raise RedisError(error)
     sign, infinity, hex_whole, hex_part, binary, whole, part, decimal = match.groups()
     if infinity:
         return None
     if hex_whole is not None:
-        digits, scale = hex_whole + hex_part, Fraction(2) ** (int(binary or 0) - 4 * len(hex_part))
-        number = Fraction(int(digits, 16)) * scale if digits else None
+        digits, base, power = hex_whole + hex_part, 2, _integer(binary) - 4 * len(hex_part)
+        mantissa = int(digits or b"0", 16)
     else:
-        digits = whole + part
-        power = int(decimal or 0) - len(part)
-        if abs(power) > 10_000:
-            raise RedisError(error)
-        number = Fraction(int(digits)) * Fraction(10) ** power if digits else None
-    if number is None or abs(number) >= Fraction(2) ** _MAX_EXPONENT:
+        digits, base, power = whole + part, 10, _integer(decimal) - len(part)
+        mantissa = _integer(digits)
+    if digits and not mantissa:
+        return Fraction(0)
+    if not digits or abs(power) > _MOST_POWER:
         raise RedisError(error)
-    return round_long_double(-number if sign == b"-" else number)
+    number = round_long_double(mantissa * Fraction(base) ** power)
+    if not _SMALLEST < number < _TOO_LARGE:
+        raise RedisError(error)
+    return -number if sign == b"-" else number
+
+
+def _integer(digits: bytes | None) -> int:
+    """Like `int`, which minds more than 4300 digits; 0 for none."""
+    return int(Decimal(digits.decode())) if digits else 0
 
 
 def add_long_doubles(one: Fraction | None, other: Fraction | None) -> bytes:
@@ -351,11 +364,11 @@ def add_long_doubles(one: Fraction | None, other: Fraction | None) -> bytes:
     if one is None or other is None:
         raise RedisError("ERR increment would produce NaN or Infinity")
     total = round_long_double(one + other)
-    if abs(total) >= Fraction(2) ** _MAX_EXPONENT:
+    if abs(total) >= _TOO_LARGE:
         raise RedisError("ERR increment would produce NaN or Infinity")
     scaled = round(abs(total) * 10**17)
     whole, part = divmod(scaled, 10**17)
-    text = f"{'-' if total < 0 else ''}{whole}.{part:017d}".rstrip("0").rstrip(".")
+    text = f"{'-' if total < 0 else ''}{Decimal(whole)}.{part:017d}".rstrip("0").rstrip(".")
     return b"0" if text == "-0" else text.encode()
 
 
