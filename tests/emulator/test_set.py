@@ -308,6 +308,19 @@ def test_popping_some(same: Pair, size: int) -> None:
     assert len(set(left)) <= 2
 
 
+@pytest.mark.servers("redis-8.2", "valkey-9.1")
+def test_some_of_a_listpack_come_in_its_order(same: Pair) -> None:
+    def in_order(reply: Wire) -> bool:
+        return reply[1] == sorted(reply[1])
+
+    for count in (1, 3, 9, 17):
+        same("SADD", "s", *(f"m{number:02}" for number in range(20)))
+        assert same("SRANDMEMBER", "s", count, key=in_order)
+        same("SPOP", "s", count, key=in_order)
+        same("SMEMBERS", "s", key=in_order)
+        same("DEL s")
+
+
 @pytest.mark.servers(*ALL)
 def test_scanning(same: Pair) -> None:
     def sides(*args: object) -> set[frozenset[bytes]]:

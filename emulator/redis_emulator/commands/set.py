@@ -178,7 +178,7 @@ def _pop_many(ctx: Session, key: bytes, count: int) -> Reply:
         taken = value.members()
         value.clear()
     else:
-        taken = ctx.server.random.sample(value.choices(), count)
+        taken = value.sample(ctx.server.random, count)
         for member in taken:
             value.discard(member)
     _has_shrunk(ctx.db, key, value, b"spop")
@@ -203,7 +203,7 @@ def srandmember(ctx: Session, argv: list[bytes]) -> Reply:
         return ctx.server.random.choices(value.choices(), k=-count)
     if count >= len(value):
         return value.members()
-    return ctx.server.random.sample(value.choices(), count)
+    return value.sample(ctx.server.random, count)
 
 
 @command("sinter")

@@ -148,6 +148,13 @@ class Set(dict[bytes, int]):
         choices = self.choices()
         return choices[source.randrange(len(choices))]
 
+    def sample(self, source: random.Random, count: int) -> list[bytes]:
+        """``count`` different members at random; those of a listpack come in its order."""
+        choices = self.choices()
+        if self.encoding is not LISTPACK:
+            return source.sample(choices, count)
+        return [choices[place] for place in sorted(source.sample(range(len(choices)), count))]
+
     def become_intset(self, limits: Limits) -> None:
         """Be an intset if the members allow it."""
         if (
