@@ -207,8 +207,11 @@ _INTSET_FORMATS = {2: "h", 4: "i", 8: "q"}
 
 def pack_intset(numbers: Sequence[int]) -> bytes:
     """An intset of ``numbers``, which are sorted."""
-    widest = max(map(abs, (numbers[0] + (numbers[0] < 0), numbers[-1])))
-    width = next(each for each in (2, 4, 8) if widest < 1 << 8 * each - 1)
+    width = next(
+        each
+        for each in (2, 4, 8)
+        if -(1 << 8 * each - 1) <= numbers[0] and numbers[-1] < 1 << 8 * each - 1
+    )
     form = f"<II{len(numbers)}{_INTSET_FORMATS[width]}"
     return struct.pack(form, width, len(numbers), *numbers)
 

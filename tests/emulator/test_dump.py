@@ -1,0 +1,387 @@
+"""DUMP and RESTORE beside real servers: the same bytes, read on both sides, and damage refused."""
+
+from __future__ import annotations
+
+import struct
+import time
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_podlink import servers
+from redis_emulator import ManualClock, RedisEmulator
+from redis_emulator.inspect import dump
+from redis_emulator.rdb import payload
+from redis_emulator.rdb.crc64 import crc64
+from redis_emulator.rdb.lzf import compress, decompress
+from redis_emulator.rdb.packed import pack, pack_ziplist, unpack, unpack_ziplist
+from redis_emulator.rdb.wire import Writer
+from redis_emulator.transfer import TransferError, load
+from tests.emulator.fuzz.dump import FAR, comparable, contents, payloads
+from tests.emulator.fuzz.test_fuzz import EventWatcher, compare_keyspaces
+from tests.emulator.pair import EmulatorConnection, Pair
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+
+VALUES = {
+    "integer": "SET k 12345",
+    "large integer": "SET k 123456789012",
+    "short": "SET k v",
+    "compressed": "SET k " + "abc" * 50,
+    "incompressible": "SET k " + "".join(chr(33 + i * 37 % 90) for i in range(60)),
+    "long": "SET k " + "".join(f"line{i % 7}," for i in range(900)),
+    "list": "RPUSH k a 1 -1 200 70000 9223372036854775807 " + "x" * 100,
+    "long list": "RPUSH k " + " ".join("x" * (i % 90) + str(i) for i in range(900)),
+    "intset": "SADD k 1 2 -3 40000",
+    "wide intset": "SADD k 1 99999999999",
+    "sorted set": "ZADD k 1 a 1.5 b -inf c 1e20 d 0.1 e 100000 f",
+    "large sorted set": "ZADD k " + " ".join(f"{i / 8} m{i}" for i in range(200)),
+    "long member": "ZADD k 2.5 a 1 " + "x" * 70,
+    "hash": "HSET k a 1 b " + "x" * 60,
+    "stream": "XADD k 1-1 a 1",
+}
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.parametrize("line", VALUES.values(), ids=VALUES.keys())
+def test_same_bytes(same: Pair, line: str) -> None:
+    same(line)
+    same("DUMP k")
+    same("CONFIG SET rdbcompression no")
+    same("DUMP k")
+    same("CONFIG SET rdbcompression yes")
+
+
+@pytest.mark.servers("redis-8.2", "valkey-9.1")
+def test_same_bytes_of_what_newer_servers_have(same: Pair) -> None:
+    for line in (
+        "SADD small a b 1",
+        f"RPUSH large a b {'x' * 9000} c",
+        "CONFIG SET list-max-listpack-size 2",
+        "RPUSH divided a b c d e",
+        "CONFIG SET list-max-listpack-size -2",
+    ):
+        same(line)
+    for key in ("small", "large", "divided"):
+        same("DUMP", key)
+
+
+def test_same_bytes_of_expiring_fields(same: Pair) -> None:
+    same("HSET k a 1 b 2 c 3")
+    same(f"HPEXPIREAT k {FAR} FIELDS 1 b")
+    same("DUMP k")
+    same(f"HPEXPIREAT k {FAR - 9_000} FIELDS 2 c a")
+    same("DUMP k")
+    same("HSET", "k", "d", "x" * 100)
+    same("DUMP k", key=comparable)
+
+
+@pytest.mark.servers(*ALL)
+def test_same_bytes_of_streams(same: Pair) -> None:
+    for line in (
+        "XADD s 1-1 a 1 b 2",
+        "XADD s 1-2 a 1 b 3",
+        "XADD s 2-1 c x",
+        "XADD s 700-9 a 1 b " + "y" * 100,
+        "XDEL s 1-2",
+        "XGROUP CREATE s g 0",
+        "XGROUP CREATE s h 2-1",
+        "XREADGROUP GROUP g c COUNT 2 STREAMS s >",
+        "XREADGROUP GROUP g d STREAMS s >",
+        "XACK s g 1-1",
+        "XTRIM s MAXLEN 2",
+    ):
+        same(line)
+        same("DUMP s", key=comparable)
+    same("XADD t 1-1 a 1")
+    same("XDEL t 1-1")
+    same("DUMP t")
+
+
+@pytest.mark.servers(*ALL)
+def test_replies_and_options(same: Pair) -> None:
+    watcher = EventWatcher(same)
+    same("SET s hello")
+    data = same("DUMP s")[1]
+    for options in (
+        "s 0 P",
+        "s x P",
+        "s -1 P",
+        "s 0 P REPLACE",
+        "s 0 P absttl",
+        "n -1 P",
+        "n x P",
+        "n 0 P",
+        "n 100000 P replace",
+        "n 1 P REPLACE ABSTTL",
+        "n 1 P REPLACE ABSTTL",
+        f"n {FAR} P ABSTTL",
+        f"n {2**63 - 1} P REPLACE",
+        f"n {2**63 - 1} P REPLACE ABSTTL",
+        "i 0 P REPLACE IDLETIME 100",
+        "i 0 P REPLACE IDLETIME -1",
+        "i 0 P REPLACE IDLETIME x",
+        "i 0 P REPLACE IDLETIME",
+        "i 0 P REPLACE IDLETIME 1 IDLETIME 2",
+        "i 0 P REPLACE IDLETIME 1 FREQ 1",
+        "i 0 P REPLACE FREQ 1 IDLETIME 1",
+        "i 0 P REPLACE FREQ 256",
+        "i 0 P REPLACE FREQ -1",
+        "i 0 P REPLACE FREQ 5",
+        "i 0 P FOO",
+        "s 0 bad",
+        "q 0 bad",
+        "q x bad",
+        "q 0 badbadbadbadbadbad",
+        "q -1 bad FREQ 999",
+        "q",
+        "q 0",
+    ):
+        same("RESTORE", *(data if word == "P" else word for word in options.split()))
+        same("EXISTS n")
+    same("OBJECT IDLETIME i")
+    same("DUMP no")
+    same("DUMP")
+    same("DUMP s x")
+    real, emulated = watcher.collect()
+    assert emulated == real
+
+
+def test_restore_takes_over_idle_time_and_frequency() -> None:
+    client = RedisEmulator(clock=ManualClock()).client()
+    client.set("k", "v")
+    data = client.dump("k")
+    client.restore("i", 0, data, idletime=90)
+    assert client.object("IDLETIME", "i") == 90
+    client.config_set("maxmemory-policy", "allkeys-lfu")
+    client.restore("f", 0, data, frequency=77)
+    assert client.object("FREQ", "f") == 77
+
+
+@pytest.mark.servers(*ALL)
+def test_versions_and_trailing_bytes(same: Pair) -> None:
+    for version in (1, 6, 9, 10, 11, 12, 13, 79, 80, 81, 65535):
+        same("RESTORE", "k", 0, signed(b"\0\5hello", version), "REPLACE")
+    for body in (b"", b"\0", b"\0\5hell", b"\0\5hello there", b"\xff\5hello", b"\6", b"\7"):
+        same("RESTORE", "k", 0, signed(body, 9), "REPLACE")
+        same("GET k")
+    data = signed(b"\0\5hello", 9)
+    for damaged in (data[:-1], data[:-8] + bytes(8), b"x" + data, data + b"x", data[:9], b""):
+        same("RESTORE", "k", 0, damaged, "REPLACE")
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.parametrize("limit", [1, 100_000])
+def test_encodings_after_restoring(same: Pair, limit: int) -> None:
+    """A compact payload stays compact unless it has too many members."""
+    limits = [
+        f"{kind}-max-{form}-{what}"
+        for kind in ("hash", "zset", "set")
+        for form in ("ziplist", "listpack")
+        for what in ("entries", "value")
+    ] + ["set-max-intset-entries"]
+    known = [name for name in limits if config(same, name) is not None]
+    before = {name: config(same, name) for name in known}
+    for count, width in ((10, 3), (10, 70), (130, 4), (600, 4)):
+        members = [str(number).ljust(width, "x") for number in range(count)]
+        for name in known:
+            same("CONFIG", "SET", name, limit)
+        same("HSET", "hash", *(part for member in members for part in (member, 1)))
+        same("ZADD", "zset", *(part for member in members for part in (1, member)))
+        same("SADD", "set", *members)
+        same("SADD", "intset", *range(count))
+        for name, value in before.items():
+            same("CONFIG", "SET", name, value)
+        for key in ("hash", "zset", "set", "intset"):
+            data = same.real("DUMP", key)[1]
+            same("RESTORE", key, 0, data, "REPLACE")
+        compare_keyspaces(same)
+        same("FLUSHALL")
+
+
+def config(same: Pair, name: str) -> bytes | None:
+    """A configuration value of the server."""
+    kind, content = same.real("CONFIG", "GET", name)
+    if not content:
+        return None
+    value: bytes = content[0][1][1] if kind == "%" else content[1][1]
+    return value
+
+
+@pytest.mark.servers(*ALL)
+@settings(
+    max_examples=25,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.lists(payloads(), min_size=1, max_size=8))
+def test_values_travel_both_ways(same: Pair, data: list[bytes]) -> None:
+    """What one side dumps is restored on the other, and is the same there."""
+    same("FLUSHALL")
+    for number, each in enumerate(data):
+        if same("RESTORE", f"k{number}", 0, each)[0] != "+":
+            continue
+        for source, target in ((same.emulated, same.real), (same.real, same.emulated)):
+            again = source("DUMP", f"k{number}")[1]
+            assert target("RESTORE", f"from{number}", 0, again, "REPLACE") == ("+", b"OK")
+            assert comparable(target("DUMP", f"from{number}")) == comparable(
+                source("DUMP", f"k{number}")
+            )
+    compare_keyspaces(same)
+
+
+def test_fields_that_have_expired_meanwhile(same: Pair) -> None:
+    watcher = EventWatcher(same)
+    writer = Writer(12)
+    fields = [(b"gone", b"1", 1), (b"stays", b"2", None)]
+    some = payload.dump(writer, b"hash", fields, b"listpackex")
+    none = payload.dump(Writer(12), b"hash", fields[:1], b"hashtable")
+    same("RESTORE", "some", 0, some)
+    same("RESTORE", "none", 0, none)
+    for connection in (same.emulated, same.real):
+        while connection("EXISTS", "none") != (":", b"0") or connection("HLEN", "some")[1] != b"1":
+            time.sleep(0.01)
+    same("HGETALL some")
+    same("EXISTS none")
+    real, emulated = watcher.collect()
+    assert sorted(emulated) == sorted(real)
+
+
+def signed(body: bytes, version: int) -> bytes:
+    """A payload with this body, right in version and checksum."""
+    data = body + struct.pack("<H", version)
+    return data + struct.pack("<Q", crc64(data))
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(
+    contents(),
+    st.booleans(),
+    st.lists(
+        st.tuples(st.sampled_from("=+-"), st.floats(0, 1), st.integers(0, 255)),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_damaged_values_are_refused_or_read(
+    content: tuple[bytes, object, bytes, int],
+    compressing: bool,
+    changes: list[tuple[str, float, int]],
+) -> None:
+    """Whatever the bytes, RESTORE replies, and what it stores can be read and dumped again."""
+    kind, value, form, version = content
+    whole = payload.dump(Writer(version, compressing=compressing), kind, value, form)
+    body = bytearray(whole[:-10])
+    for change, where, byte in changes:
+        place = int(where * len(body))
+        body[place : place + (change != "+")] = b"" if change == "-" else bytes([byte])
+    try_restore(signed(bytes(body), version), version)
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(st.integers(0, 26), st.binary(max_size=80), st.sampled_from([9, 12, 80]))
+def test_noise_is_refused_or_read(code: int, noise: bytes, version: int) -> None:
+    try_restore(signed(bytes([code]) + noise, version), version)
+
+
+def try_restore(data: bytes, version: int) -> None:
+    emulator = RedisEmulator(flavour="valkey", version="9.1") if version == 80 else RedisEmulator()
+    session = EmulatorConnection(emulator)
+    reply = session("RESTORE", "k", 0, data)
+    if reply[0] == "-":
+        assert reply[1] == b"ERR Bad data format"
+        return
+    assert reply == ("+", b"OK")
+    assert dump(emulator).startswith("0 k ")
+    _, again = session("DUMP", "k")
+    assert again is None or session("RESTORE", "again", 0, again) == ("+", b"OK")
+
+
+@given(st.binary(max_size=2000) | st.text("ab", max_size=3000).map(str.encode))
+def test_compression_is_undone(data: bytes) -> None:
+    packed = compress(data, len(data))
+    assert packed is None or (len(packed) <= len(data) and decompress(packed, len(data)) == data)
+
+
+@given(st.lists(st.binary(max_size=300) | st.integers(-(2**63), 2**63 - 1).map(b"%d".__mod__)))
+def test_packing_is_undone(items: list[bytes]) -> None:
+    assert unpack(pack(items)) == items
+    assert unpack_ziplist(pack_ziplist(items)) == items
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_loading_a_running_server(name: str) -> None:
+    with servers.start(name) as server:
+        source = redis.Redis(port=server.port, decode_responses=True)
+        for line in VALUES.values():
+            source.delete("k")
+            source.execute_command(*line.split())
+            source.rename("k", line[:40])
+        source.set("text", "é")
+        source.expire("text", 100)
+        redis.Redis(port=server.port, db=3).set("there", b"\xff")
+        emulator = RedisEmulator(clock=ManualClock())
+        emulator.client().set("own", 1)
+        assert load(emulator, source) == len(VALUES) + 2
+        client = emulator.client()
+        assert client.ttl("text") == 100
+        assert client.get("text") == "é".encode()
+        assert emulator.client(db=3).get("there") == b"\xff"
+        assert client.dbsize() == len(VALUES) + 2
+        binary = redis.Redis(port=server.port)
+        for key in binary.keys():
+            assert client.dump(key)[:-10] == binary.dump(key)[:-10] or name != "redis-8.2"
+
+
+def test_loading_another_emulator() -> None:
+    source, target = RedisEmulator(), RedisEmulator(version="6.2")
+    source.client().rpush("l", *range(3000))
+    source.client().hset("h", "f", "v")
+    source.client().hexpire("h", 50, "f")
+    assert load(target, source.client()) == 2
+    assert dump(target).splitlines()[1] == dump(source).splitlines()[1]
+    target.client().config_set("slowlog-max-len", 1)
+    source.client(db=15).set("k", "v")
+    assert load(target, source.client()) == 3
+
+
+def test_loading_what_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = RedisEmulator()
+    source.client(db=2).set("k", "v")
+
+    def refuse(data: bytes, version: int | None) -> None:
+        raise ValueError("unknown type 99")
+
+    monkeypatch.setattr(payload, "load", refuse)
+    with pytest.raises(TransferError, match="database 2, key b'k': unknown type 99"):
+        load(RedisEmulator(), source.client())
+
+
+def test_all_keys_as_text() -> None:
+    emulator = RedisEmulator(clock=ManualClock())
+    client = emulator.client()
+    assert dump(emulator) == ""
+    client.set("a", "1", px=1500)
+    client.hset("h é", "f", 'v w\n"\\')
+    client.hexpire("h é", 10, "f")
+    client.rpush("l", b"\xff", "é", 1)
+    client.zadd("z", {"a": 1, "b": 2.5})
+    client.sadd("s", "b", "a", "")
+    client.xadd("x", {"a": 1}, "1-1")
+    client.xgroup_create("x", "g", "0")
+    client.xreadgroup("g", "c", {"x": ">"})
+    emulator.client(db=2).append("q", "x")
+    assert dump(emulator) == "\n".join(
+        (
+            "0 a string 1.5s 1",
+            '0 "h é" hash - {f: "v w\\n\\"\\\\" (10s)}',
+            '0 l list - ["\\xff", "é", 1]',
+            '0 s set - {"", a, b}',
+            "0 x stream - [1-1 {a: 1}] g@1-1(1-1 c)",
+            "0 z zset - {a: 1, b: 2.5}",
+            "2 q string - x",
+        )
+    )
