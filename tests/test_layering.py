@@ -26,7 +26,7 @@ MAY_IMPORT = {
 
 # From the top. A module may import its own layer and those below; one that is named nowhere fails.
 EMULATOR_LAYERS = [
-    {"", "cli", "emulator", "inspect", "transfer"},
+    {"", "__main__", "cli", "emulator", "inspect", "transfer", "view"},
     {"doors"},
     {"engine"},
     {"commands", "scripting"},
@@ -39,6 +39,7 @@ EMULATOR_LAYERS = [
         "eviction",
         "keyspace",
         "keyspec",
+        "log",
         "journal",
         "clock",
         "config",

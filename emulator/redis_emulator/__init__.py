@@ -14,6 +14,22 @@ from __future__ import annotations
 
 from redis_emulator.clock import Clock, ManualClock, SystemClock
 from redis_emulator.emulator import RedisEmulator
+from redis_emulator.faults import Fault, Faults
 from redis_emulator.journal import Snapshot
+from redis_emulator.log import Log, Logged
+from redis_emulator.view import Database, Entries, Scores
 
-__all__ = ["Clock", "ManualClock", "RedisEmulator", "Snapshot", "SystemClock"]
+__all__ = [
+    "Clock",
+    "Database",
+    "Entries",
+    "Fault",
+    "Faults",
+    "Log",
+    "Logged",
+    "ManualClock",
+    "RedisEmulator",
+    "Scores",
+    "Snapshot",
+    "SystemClock",
+]

@@ -14,8 +14,12 @@ from redis_emulator.doors.aio import AsyncEmulatorConnection
 from redis_emulator.doors.sync import EmulatorConnection
 from redis_emulator.doors.tcp import TcpServer
 from redis_emulator.engine import Engine
+from redis_emulator.faults import Faults
 from redis_emulator.journal import Snapshot
+from redis_emulator.log import Log
+from redis_emulator.resp.types import RedisError
 from redis_emulator.version import Version
+from redis_emulator.view import Database, encoded, own_session, plain
 
 _named: dict[str, RedisEmulator] = {}
 _named_lock = threading.Lock()
@@ -29,6 +33,7 @@ class RedisEmulator:
         flavour: ``"redis"`` or ``"valkey"``.
         clock: Where time comes from; the machine's clock when left out.
         seed: Makes everything random (RANDOMKEY, SPOP …) repeat itself.
+        log: How many commands to keep in `log`; 0 records nothing and costs nothing.
 
     Raises:
         ValueError: The version or flavour is not emulated.
@@ -41,11 +46,17 @@ class RedisEmulator:
         flavour: str = "redis",
         clock: Clock | None = None,
         seed: int | None = None,
+        log: int = 0,
     ) -> None:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._version = Version.parse(version, flavour)
         self._engine = Engine(clock=self._clock, version=self._version, seed=seed)
-        self._clients: list[redis.Redis] = []
+        self._log = Log(log)
+        if log:
+            self._engine.record(self._log)
+            self._engine.server.on_restart.append(self._log.clear)
+        self._session = own_session(self._engine)
+        self._servers: list[TcpServer] = []
 
     @classmethod
     def named(cls, name: str = "") -> RedisEmulator:
@@ -66,6 +77,41 @@ class RedisEmulator:
     def engine(self) -> Engine:
         """What doors connect to."""
         return self._engine
+
+    @property
+    def faults(self) -> Faults:
+        """What is broken: fail, drop or delay commands, or put the server into a state."""
+        return self._engine.server.faults
+
+    @property
+    def log(self) -> Log:
+        """The last commands of all clients; empty unless ``RedisEmulator(log=…)`` asked for it."""
+        return self._log
+
+    def __getitem__(self, index: int) -> Database:
+        """A database as a mapping of keys to Python values.
+
+        Raises:
+            IndexError: There is no such database.
+        """
+        return Database(self._engine, index)
+
+    def execute(self, *args: Any) -> Any:
+        """Run a command without a client: no fault, password or pause is in its way.
+
+        Args:
+            args: The command's words: text, bytes or numbers.
+
+        Returns:
+            The reply as plain values: bytes, integers, lists, dicts, None.
+
+        Raises:
+            redis.ResponseError: The server answers with an error.
+        """
+        try:
+            return plain(self._engine.run(self._session, list(map(encoded, args))))
+        except RedisError as error:
+            raise redis.ResponseError(error.text) from None
 
     def client(self, **kwargs: Any) -> redis.Redis:
         """A redis-py client of this emulator.
@@ -117,7 +163,9 @@ class RedisEmulator:
         Raises:
             OSError: The address cannot be listened on.
         """
-        return TcpServer(self._engine, host=host, port=port, unixsocket=unixsocket)
+        server = TcpServer(self._engine, host=host, port=port, unixsocket=unixsocket)
+        self._servers = [each for each in self._servers if each.running] + [server]
+        return server
 
     def reset(self) -> None:
         """Back to a fresh server: no keys, scripts, or changed settings. Clients stay connected."""
@@ -140,8 +188,10 @@ class RedisEmulator:
             self._engine.server.journal.restore(snapshot)
 
     def close(self) -> None:
-        """Disconnect every client and let go of everything stored."""
+        """Disconnect every client, stop every server and let go of everything stored."""
         self._engine.shutdown()
+        for server in self._servers:
+            server.stop()
 
     def __enter__(self) -> RedisEmulator:
         return self

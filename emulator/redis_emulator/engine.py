@@ -20,7 +20,9 @@ from redis_emulator.clock import Clock, ManualClock
 from redis_emulator.commands import registry
 from redis_emulator.commands.client import describe
 from redis_emulator.eviction import OUT_OF_MEMORY
+from redis_emulator.faults import Faults
 from redis_emulator.glob import glob
+from redis_emulator.log import Log
 from redis_emulator.observe import monitor_line, without_secrets
 from redis_emulator.resp.types import (
     NO_REPLY,
@@ -60,6 +62,12 @@ _SUBSCRIBER = frozenset(
 )
 
 
+class _Late(list[bytes]):
+    """A command that has been delayed already."""
+
+    __slots__ = ()
+
+
 class Engine:
     """Runs commands for sessions on one `Server`."""
 
@@ -80,6 +88,8 @@ class Engine:
         server.sleep = self.sleep
         server.shutdown = self.shutdown
         server.access.describe = describe
+        server.faults = Faults(self._refresh, version, seed)
+        server.on_restart.append(server.faults.clear)
         if isinstance(clock, ManualClock):
             clock.subscribe(self.tick)
 
@@ -111,6 +121,34 @@ class Engine:
             if server.ready:
                 self._serve()
             return reply
+
+    def run(self, session: Session, argv: list[bytes]) -> Reply:
+        """Run a command for one of the emulator's own sessions, whatever state the server is in.
+
+        Raises:
+            RedisError: The command failed.
+        """
+        server = self.server
+        with self.lock:
+            server.now = now = self._ms()
+            if now >= server.next_deadline:
+                server.expire_due(now)
+            reply = self._call(session, self.find(argv), argv)
+            if type(reply) is Blocked:
+                reply = reply.on_timeout
+            if server.ready or self._resumed:
+                self._serve()
+            return reply
+
+    def record(self, log: Log | None) -> None:
+        """Have every command from now on recorded in ``log``, or none."""
+        with self.lock:
+            self.server.log = log
+            self.server.refresh()
+
+    def _refresh(self) -> None:
+        with self.lock:
+            self.server.refresh()
 
     def find(self, argv: list[bytes]) -> Entry:
         """The command or subcommand that ``argv`` names.
@@ -241,7 +279,10 @@ class Engine:
         if session.blocked is None:
             return False
         self._forget(session)
-        session.deliver(reply)
+        if self.server.log is not None:
+            self.server.log.answered(session, reply)
+        if reply is not NO_REPLY and session.reply_mode == "on":
+            session.deliver(reply)
         self._resumed.append(session)
         return True
 
@@ -297,12 +338,15 @@ class Engine:
             return PENDING
         server = self.server
         outer, server.current = server.current, session
+        run = self._struck if server.faults.planted else self._checked
         try:
-            reply = self._checked(session, argv, now)
+            reply = run(session, argv, now)
             if server.tracker is not None:
                 server.tracker.after_command(session)
         finally:
             server.current = outer
+        if server.log is not None and not (session.backlog and session.backlog[-1] == argv):
+            server.log.add(session, argv, reply)
         if session.late:
             reply = self._with_late(session, reply)
         if session.reply_mode == "on" or reply is PENDING:
@@ -320,6 +364,27 @@ class Engine:
         for message in late:
             session.deliver(message)
         return PENDING if reply is PENDING else NO_REPLY
+
+    def _struck(self, session: Session, argv: list[bytes], now: int) -> Reply:
+        """Run a command while faults are planted."""
+        fault = None if type(argv) is _Late else self.server.faults.strike(argv)
+        if fault is None:
+            return self._checked(session, argv, now)
+        if fault.error is not None:
+            session.fail_transaction(argv[0])
+            error = RedisError(fault.error)
+            self._count(error)
+            return error
+        if fault.drop is None:
+            session.backlog.append(_Late(argv))
+            deadline = now + max(1, round(fault.seconds * 1000))
+            session.blocked = Blocked(session, [], deadline, lambda key: None, NO_REPLY)
+            session.special = True
+            return PENDING
+        if fault.drop == "after":
+            self._checked(session, argv, now)
+        session.close()
+        return NO_REPLY
 
     def _checked(self, session: Session, argv: list[bytes], now: int) -> Reply:
         server = self.server
@@ -392,6 +457,8 @@ class Engine:
             return "ERR Command not allowed inside a transaction"
         if session.limited and (refusal := server.access.refuse(session, entry, argv)):
             return refusal
+        if server.faults.states and (refusal := server.faults.refusal(session, entry, argv)):
+            return refusal
         if server.ledger is not None and server.ledger.relieve() and _needs_memory(session, entry):
             return OUT_OF_MEMORY
         if (
@@ -430,6 +497,10 @@ class Engine:
 
     def _call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
         server = self.server
+        if server.faults.states and session.script is not None:
+            refusal = server.faults.refusal(session, entry, argv)
+            if refusal is not None:
+                raise self._reject(entry, refusal)
         entry.calls += 1
         if server.monitors and "skip_monitor" in entry.flags and entry.name != "exec":
             self._show(session, argv)

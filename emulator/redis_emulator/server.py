@@ -24,6 +24,8 @@ from redis_emulator.version import Version
 
 if TYPE_CHECKING:
     from redis_emulator.eviction import Ledger
+    from redis_emulator.faults import Faults
+    from redis_emulator.log import Log
     from redis_emulator.session import Blocked, Pause, Session
     from redis_emulator.tracking import Tracker
 
@@ -104,6 +106,8 @@ class Server:
         self.access = Access(self)
         self.tracker: Tracker | None = None
         self.ledger: Ledger | None = None
+        self.faults: Faults
+        self.log: Log | None = None
         self.slowlog = SlowLog()
         self.latency = Latency()
         self.last_client_id = 0
@@ -237,7 +241,13 @@ class Server:
             or any(db.watchers for db in self.databases)
         )
         self.special = bool(
-            self.modes or self.monitors or self.paused or self.slowlog.eager or self.ledger
+            self.modes
+            or self.monitors
+            or self.paused
+            or self.slowlog.eager
+            or self.ledger
+            or self.log is not None
+            or self.faults.active
         )
 
     def key_touched(self, db: Database, key: bytes) -> None:

@@ -18,6 +18,17 @@ _RELEASES = {
 _VALKEY_IS_REDIS = (7, 2, 4)
 
 
+def latest(flavour: str) -> str:
+    """The newest series of ``flavour`` that is emulated, ``"8.2"`` for Redis.
+
+    Raises:
+        ValueError: The flavour is not emulated.
+    """
+    if flavour not in _RELEASES:
+        raise ValueError(f"flavour must be one of {', '.join(_RELEASES)}, got {flavour!r}")
+    return list(_RELEASES[flavour])[-1]
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """A release of a flavour.

@@ -91,6 +91,11 @@ class TcpServer:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"redis://{host}:{self.port}/0"
 
+    @property
+    def running(self) -> bool:
+        """Whether it still listens."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Send what is pending, hang up on everybody, and stop listening."""
         self._request_stop()
@@ -151,7 +156,8 @@ class TcpServer:
         try:
             next_tick = 0.0
             while not self._stopping:
-                waiting = self.engine.server.waiting or self.engine.server.paused
+                server = self.engine.server
+                waiting = server.waiting or server.paused or server.faults.planted
                 self._turn(_TICK_WAITING if waiting else _TICK)
                 now = time.monotonic()
                 if now >= next_tick:

@@ -1,0 +1,49 @@
+"""``redis-emulator``: the emulator as a server of its own, for clients in any language."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from redis_emulator.emulator import RedisEmulator
+from redis_emulator.version import latest
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until told to stop by SIGINT, SIGTERM or a client's SHUTDOWN; returns the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        emulator = RedisEmulator(
+            version=options.version or latest(options.flavour),
+            flavour=options.flavour,
+            seed=options.seed,
+        )
+        if options.requirepass:
+            emulator.execute("CONFIG", "SET", "requirepass", options.requirepass)
+        server = emulator.serve(
+            host=options.bind, port=options.port or None, unixsocket=options.unixsocket
+        )
+    except (OSError, ValueError) as error:
+        print(f"redis-emulator: {error}", file=sys.stderr)
+        return 1
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop())
+    print(f"{emulator!r} is ready on {server.url}", flush=True)
+    server.wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="redis-emulator", description="Redis inside a Python process, as a server."
+    )
+    parser.add_argument("--port", type=int, default=6379, help="TCP port; 0 for none")
+    parser.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="address to bind")
+    parser.add_argument("--unixsocket", metavar="PATH", help="unix socket to listen on as well")
+    parser.add_argument("--requirepass", metavar="PASSWORD", help="password of the default user")
+    parser.add_argument("--version", metavar="SERIES", help="the release to be like, as 7.4")
+    parser.add_argument("--flavour", default="redis", help="redis (the default) or valkey")
+    parser.add_argument("--seed", type=int, help="makes everything random repeat itself")
+    return parser
