@@ -48,7 +48,7 @@ class Play:
         for side, connection in enumerate(self._clients[name]):
             for command in commands:
                 for other, ids in self._ids.items():
-                    command = command.replace("{%s}" % other, str(ids[side]))
+                    command = command.replace(f"{{{other}}}", str(ids[side]))
                 if command:
                     connection.send([word.encode() for word in shlex.split(command)])
             least = len(shown[0]) if shown else 0

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from redis_emulator.commands.arguments import parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.eviction import OUT_OF_MEMORY
-from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString
+from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.scripting.runtime import LuaScripts, Script, ScriptCallError
 from redis_emulator.server import Entry, Server
 from redis_emulator.session import Blocked, Session
@@ -66,13 +66,17 @@ class Scripting:
 
     @property
     def lua(self) -> LuaScripts:
-        """The Lua state, made when first needed."""
+        """The Lua state of EVAL, made when first needed."""
         if self._lua is None:
-            self._lua = LuaScripts(
-                self.server.version, setresp=self._set_protocol, acl_check=self._acl_check
-            )
+            self._lua = self.new_state()
             self._compiled.clear()
         return self._lua
+
+    def new_state(self) -> LuaScripts:
+        """A Lua state whose scripts run here."""
+        return LuaScripts(
+            self.server.version, setresp=self._set_protocol, acl_check=self._acl_check
+        )
 
     def restart(self) -> None:
         """Forget all scripts, as a server does that starts anew."""
@@ -104,13 +108,21 @@ class Scripting:
         return script
 
     def run(
-        self, ctx: Session, script: Script, keys: list[bytes], argv: list[bytes], read_only: bool
+        self,
+        ctx: Session,
+        script: Script,
+        keys: list[bytes],
+        argv: list[bytes],
+        read_only: bool,
+        lua: LuaScripts | None = None,
     ) -> Reply:
-        """Run a script for a client.
+        """Run a script for a client, in ``lua`` if that is not the state of EVAL.
 
         Raises:
             RedisError: What the script failed with.
         """
+        if read_only and script.flags is not None and "no-writes" not in script.flags:
+            raise RedisError("ERR Can not execute a script with write flag using *_ro command.")
         session = self._session
         session.db, session.user, session.protocol = ctx.db, ctx.user, 2
         session.authenticated = True
@@ -121,6 +133,7 @@ class Scripting:
         if self._short_of_memory and script.flags is not None:
             if not script.flags & {"allow-oom", "no-writes"}:
                 raise RedisError(OUT_OF_MEMORY)
+            self._short_of_memory = "allow-oom" not in script.flags
         self._read_only = read_only or (script.flags is not None and "no-writes" in script.flags)
         if not self._direct:
             self._direct = {
@@ -131,7 +144,7 @@ class Scripting:
                 and entry.name not in self._barred
                 and entry.name not in self._not_blocking
             }
-        return self.lua.run(script, keys, argv, self._call)
+        return (lua or self.lua).run(script, keys, argv, self._call)
 
     def _call(self, argv: list[bytes]) -> Reply:
         entry = self._direct.get(argv[0])
@@ -343,56 +356,6 @@ def script_debug(ctx: Session, argv: list[bytes]) -> Reply:
     if mode in (b"yes", b"sync"):
         raise RedisError("ERR SCRIPT DEBUG: the emulator has no script debugger")
     raise RedisError("ERR Use SCRIPT DEBUG YES/SYNC/NO")
-
-
-@command("script|help")
-def script_help(ctx: Session, argv: list[bytes]) -> Reply:
-    version = ctx.server.version
-    number = version.compatible
-    modern_valkey = version.flavour == "valkey" and version.number >= (9, 0, 0)
-    debug = (
-        (
-            "DEBUG (YES|SYNC|NO) [<engine_name>]",
-            "    Set the debug mode for subsequent scripts executed of the specified engine.",
-            "    Default engine name: 'lua'",
-        )
-        if modern_valkey
-        else (
-            "DEBUG (YES|SYNC|NO)",
-            "    Set the debug mode for subsequent scripts executed.",
-        )
-    )
-    determined = (
-        (
-            "    When called without the optional mode argument, the behavior is determined",
-            "     by the lazyfree-lazy-user-flush configuration directive. Valid modes are:",
-        )
-        if modern_valkey
-        else (
-            "    When called without the optional mode argument, the behavior is determined by the",
-            "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
-        )
-    )
-    show = ("SHOW <sha1>", "    Show a script from the scripts cache.") if modern_valkey else ()
-    lines = (
-        "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        *debug,
-        "EXISTS <sha1> [<sha1> ...]",
-        "    Return information about the existence of the scripts in the script cache.",
-        "FLUSH [ASYNC|SYNC]",
-        "    Flush the Lua scripts cache. Very dangerous on replicas.",
-        *determined,
-        "    * ASYNC: Asynchronously flush the scripts cache.",
-        "    * SYNC: Synchronously flush the scripts cache.",
-        "KILL",
-        "    Kill the currently executing Lua script.",
-        "LOAD <script>",
-        "    Load a script into the scripts cache without executing it.",
-        *show,
-        "HELP",
-        f"    Print{'s' if number < (7, 2, 0) else ''} this help.",
-    )
-    return [SimpleString(line.encode()) for line in lines]
 
 
 def _nowhere(reply: Reply) -> None:
