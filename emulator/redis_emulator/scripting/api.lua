@@ -3,8 +3,8 @@
 
 local host, box = ...
 local legacy, valkey, modern_texts = host.legacy, host.valkey, host.modern_texts
-local error, next, pcall, rawget, rawset, select, tonumber, tostring, type, unpack, xpcall, setfenv, loadstring, getmetatable, setmetatable, collectgarbage =
-    error, next, pcall, rawget, rawset, select, tonumber, tostring, type, unpack, xpcall, setfenv, loadstring, getmetatable,
+local error, ipairs, next, pcall, rawget, rawset, select, tonumber, tostring, type, unpack, xpcall, setfenv, loadstring, getmetatable, setmetatable, collectgarbage =
+    error, ipairs, next, pcall, rawget, rawset, select, tonumber, tostring, type, unpack, xpcall, setfenv, loadstring, getmetatable,
     setmetatable, collectgarbage
 local concat, find, gsub, sub, format = table.concat, string.find, string.gsub, string.sub, string.format
 local floor, dump = math.floor, string.dump
@@ -373,6 +373,97 @@ local function execute(f, keys, argv)
   return finish(xpcall(f, handle))
 end
 
+-- Functions of libraries get their keys and arguments as parameters. While a library is loaded it sees little more
+-- than `register_function`.
+
+local function execute_function(f, keys, argv)
+  resp3 = false
+  return finish(xpcall(function() return f(keys, argv) end, handle))
+end
+
+local function named_arguments(given)
+  local name, callback, description, flags
+  for key, value in next, given do
+    if type(key) ~= "string" and type(key) ~= "number" then
+      text_error("named argument key given to " .. NAME .. ".register_function is not a string")
+    end
+    local kind = type(value)
+    local is_text = kind == "string" or kind == "number"
+    key = tostring(key)
+    if key == "function_name" or key == "description" then
+      if not is_text then
+        text_error(key .. " argument given to " .. NAME .. ".register_function must be a string")
+      end
+      if key == "description" then description = tostring(value) else name = tostring(value) end
+    elseif key == "callback" then
+      if kind ~= "function" then
+        text_error("callback argument given to " .. NAME .. ".register_function must be a function")
+      end
+      callback = value
+    elseif key == "flags" then
+      if kind ~= "table" then
+        text_error("flags argument to " .. NAME .. ".register_function must be a table representing function flags")
+      end
+      flags = {}
+      for i, flag in ipairs(value) do
+        if type(flag) ~= "string" or not host.function_flags[flag] then text_error("unknown flag given") end
+        flags[i] = flag
+      end
+    else
+      text_error("unknown argument given to " .. NAME .. ".register_function")
+    end
+  end
+  if not name then text_error(NAME .. ".register_function must get a function name argument") end
+  if not callback then text_error(NAME .. ".register_function must get a callback argument") end
+  return name, callback, description, flags
+end
+
+local registered
+
+local function register(...)
+  local n = select("#", ...)
+  local name, callback = ...
+  local description, flags
+  if n < 1 or n > 2 then text_error("wrong number of arguments to " .. NAME .. ".register_function") end
+  if n == 1 then
+    if type(name) ~= "table" then
+      text_error("calling " .. NAME .. ".register_function with a single argument is only applicable to Lua table"
+        .. " (representing named arguments).")
+    end
+    name, callback, description, flags = named_arguments(name)
+  else
+    if type(name) ~= "string" and type(name) ~= "number" then
+      text_error("first argument to " .. NAME .. ".register_function must be a string")
+    end
+    if type(callback) ~= "function" then
+      text_error("second argument to " .. NAME .. ".register_function must be a function")
+    end
+    name = tostring(name)
+  end
+  if not valkey then
+    local wrong = host.wrong_function(name, registered)
+    if wrong then text_error(wrong) end
+  end
+  registered[#registered + 1] = { name = name, callback = callback, description = description, flags = flags or {} }
+end
+
+local function load_library(f)
+  local shown = { log = api.log, register_function = register }
+  for name, value in next, api do
+    if find(name, "^LOG_") or find(name, "VERSION") or name == "SERVER_NAME" then shown[name] = value end
+  end
+  local loading = { redis = box.freeze(setmetatable(shown, meta)) }
+  if valkey then loading.server = loading.redis end
+  local environment = getmetatable(env)
+  registered = {}
+  environment.__index = setmetatable(loading, { __index = meta.__index })
+  local ok, e = xpcall(f, handle)
+  environment.__index = G
+  box.reset_watch()
+  if not ok then return type(e) == "table" and e.err or "ERR " .. tostring(e) end
+  return registered
+end
+
 local function run(f, n, ...)
   local size = select("#", ...)
   if n == 0 then return execute(f, {}, { ... }) end
@@ -386,7 +477,7 @@ local function run(f, n, ...)
 end
 
 return {
-  run = run, run_tables = execute, publish = publish,
+  run = run, run_tables = execute, run_function = execute_function, load_library = load_library, publish = publish,
   slice = function(out, first, last) return unpack(out, first, last) end,
   wipe = function(t) for k in next, t do t[k] = nil end end,
   -- Text to a function; bytecode of the text just compiled, rewritten by the host, to a function.

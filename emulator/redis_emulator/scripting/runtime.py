@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -47,12 +47,29 @@ class Script:
         source: As it was sent.
         flags: Of the ``#!lua flags=`` line; None when there is no such line.
         function: The Lua function.
+        takes_arguments: Whether it gets keys and arguments as parameters, not as globals.
     """
 
     sha: bytes
     source: bytes
     flags: frozenset[str] | None
     function: Any
+    takes_arguments: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryFunction:
+    """A function that a library has registered.
+
+    Attributes:
+        name: As registered.
+        description: None when there is none.
+        script: To be run with `LuaScripts.run`.
+    """
+
+    name: bytes
+    description: bytes | None
+    script: Script
 
 
 class LuaScripts:
@@ -117,6 +134,37 @@ class LuaScripts:
         code = keep_callers(self._lua.dump(result), self._host_names)
         return Script(sha, source, flags, self._lua.bind(code, b"@user_script", maker))
 
+    def load_library(self, code: bytes) -> list[LibraryFunction]:
+        """Run a library's code and return the functions it registers.
+
+        Args:
+            code: Everything after the ``#!`` line.
+
+        Raises:
+            RedisError: The code does not compile, fails, or registers nothing.
+        """
+        result = self._lua.compile(b"\n" + code, b"@user_function")
+        if type(result) is tuple:
+            message = result[1].decode("utf-8", "surrogateescape")
+            raise RedisError(f"ERR Error compiling function: {message}")
+        compiled = keep_callers(self._lua.dump(result), self._host_names)
+        loaded = self._lua.load_library(self._lua.bind(compiled, b"@user_function", None))
+        if type(loaded) is bytes:
+            raise convert.error(b"ERR Error registering functions: " + loaded)
+        functions: list[LibraryFunction] = []
+        names: set[bytes] = set()
+        for each in loaded.values():
+            wrong = wrong_function(each[b"name"], names, "Function")
+            if wrong:
+                raise RedisError(f"ERR {wrong}")
+            names.add(each[b"name"])
+            flags = frozenset(flag.decode() for flag in each[b"flags"].values())
+            script = Script(each[b"name"], code, flags, each[b"callback"], True)
+            functions.append(LibraryFunction(each[b"name"], each[b"description"], script))
+        if not functions:
+            raise RedisError("ERR No functions registered")
+        return functions
+
     def run(self, script: Script, keys: list[bytes], argv: list[bytes], call: Call) -> Reply:
         """Run a script to its end.
 
@@ -133,7 +181,10 @@ class LuaScripts:
         self._call, outer = call, self._call
         self.resp3 = False
         try:
-            if len(keys) + len(argv) <= _DIRECT:
+            if script.takes_arguments:
+                tables = self._table(keys), self._table(argv)
+                result = self._lua.run_function(script.function, *tables)
+            elif len(keys) + len(argv) <= _DIRECT:
                 result = self._run(script.function, len(keys), *keys, *argv)
             else:
                 result = self._run_tables(script.function, self._table(keys), self._table(argv))
@@ -283,6 +334,8 @@ class LuaScripts:
                 b"setresp": self._lua_setresp,
                 b"acl_check_cmd": self._lua_acl_check,
                 b"clock": time.process_time,
+                b"function_flags": table(dict.fromkeys(map(str.encode, FLAGS), True)),
+                b"wrong_function": _wrong_function,
             }
         )
 
@@ -384,10 +437,33 @@ class LuaScripts:
 
 
 FLAGS = frozenset({"no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"})
+NAME_RULE = (
+    "can only contain letters, numbers, or underscores(_) and must be at least one character long"
+)
 _API_NAMES = (
     b"error_reply", b"status_reply", b"sha1hex", b"log", b"setresp", b"set_repl", b"acl_check_cmd",
     b"debug", b"breakpoint", b"replicate_commands", b"__index", b"__newindex",
 )  # fmt: skip
+
+
+def valid_name(name: bytes) -> bool:
+    """Whether a library or function may be called so."""
+    return bool(name) and name.replace(b"_", b"a").isalnum()
+
+
+def wrong_function(name: bytes, taken: Collection[bytes], what: str) -> str | None:
+    """What is wrong with the name of a function to be registered."""
+    if not valid_name(name):
+        return f"{what} names {NAME_RULE}"
+    if name in taken:
+        return "Function already exists in the library"
+    return None
+
+
+def _wrong_function(name: bytes, registered: Any) -> bytes | None:
+    taken = [each[b"name"] for each in registered.values()]
+    wrong = wrong_function(name, taken, "Library")
+    return wrong.encode() if wrong else None
 
 
 def _outside(argv: list[bytes]) -> Reply:
