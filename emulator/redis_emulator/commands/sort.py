@@ -214,7 +214,7 @@ def _number(ctx: Session, raw: bytes) -> float:
             return float.fromhex(text.decode())
         except OverflowError:
             raise RedisError(_NO_NUMBER) from None
-    if not text and not raw and version.flavour == "redis":
+    if not _text(raw) and version.flavour == "redis":
         return 0.0
     raise RedisError(_NO_NUMBER)
 
