@@ -7,7 +7,6 @@ everything.
 from __future__ import annotations
 
 import select
-import select
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -88,16 +87,6 @@ class ServerConnection(Connection):
         finally:
             self._socket.settimeout(20)
 
-    def has_reply(self, seconds: float = 0.0) -> bool:
-        """Whether there is something to read, or comes within that time."""
-        self._socket.setblocking(False)
-        try:
-            if self._file.peek(1):
-                return True
-            return bool(select.select([self._socket], [], [], seconds)[0])
-        finally:
-            self._socket.settimeout(20)
-
     def close(self) -> None:
         self._file.close()
         self._socket.close()
@@ -136,10 +125,6 @@ class EmulatorConnection(Connection):
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
         return taken
-
-    def has_reply(self) -> bool:
-        """Whether there is something to read."""
-        return bool(self._buffer)
 
     def has_reply(self) -> bool:
         """Whether there is something to read."""
