@@ -10,6 +10,7 @@ import pytest
 from redis_emulator import RedisEmulator
 from tests.emulator.fuzz.test_fuzz import EventWatcher
 from tests.emulator.pair import Pair
+from tests.emulator.reads import compare_reads
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
@@ -219,6 +220,29 @@ def test_field_operations(same: Pair) -> None:
         same(call)
     real, emulated = watcher.collect()
     assert emulated == real
+
+
+@pytest.mark.servers(*ALL)
+def test_what_counts_as_reading(same: Pair) -> None:
+    compare_reads(
+        same,
+        (
+            "SETBIT b 1 1",
+            "GETBIT no 1",
+            "GETBIT b 1",
+            "BITCOUNT no",
+            "BITCOUNT no 0 1",
+            "BITCOUNT b 0 1",
+            "BITPOS no 1",
+            "BITPOS b 1 0",
+            "BITOP OR d no b",
+            "BITOP NOT d no",
+            "BITFIELD no",
+            "BITFIELD no GET u8 0",
+            "BITFIELD new SET u8 0 1",
+            "BITFIELD_RO no GET u8 0",
+        ),
+    )
 
 
 def test_large_strings_are_quick() -> None:

@@ -7,6 +7,7 @@ import pytest
 from redis_emulator import RedisEmulator
 from tests.emulator.fuzz.test_fuzz import EventWatcher
 from tests.emulator.pair import Pair
+from tests.emulator.reads import compare_reads
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 EMPTY = b"HYLL\x01" + bytes(10) + b"\x80"
@@ -162,6 +163,25 @@ def test_debugging(same: Pair) -> None:
         same("PFDEBUG", name, "h")
         same("PFDEBUG", name, "no")
     same("GET h")
+
+
+@pytest.mark.servers(*ALL)
+def test_what_counts_as_reading(same: Pair) -> None:
+    compare_reads(
+        same,
+        (
+            "PFADD h a",
+            "PFADD h b",
+            "PFCOUNT no",
+            "PFCOUNT h",
+            "PFCOUNT h",
+            "PFCOUNT no h",
+            "PFMERGE h no",
+            "PFMERGE new no",
+            "PFDEBUG ENCODING no",
+            "PFDEBUG ENCODING h",
+        ),
+    )
 
 
 def test_self_test(same: Pair) -> None:

@@ -10,6 +10,7 @@ import pytest
 from redis_emulator import RedisEmulator
 from tests.emulator.fuzz.test_fuzz import EventWatcher
 from tests.emulator.pair import Pair, Wire, unordered
+from tests.emulator.reads import compare_reads
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
@@ -319,6 +320,33 @@ def test_some_of_a_listpack_come_in_its_order(same: Pair) -> None:
         same("SPOP", "s", count, key=in_order)
         same("SMEMBERS", "s", key=in_order)
         same("DEL s")
+
+
+@pytest.mark.servers(*ALL)
+def test_what_counts_as_reading(same: Pair) -> None:
+    same("SADD s a")
+    compare_reads(
+        same,
+        (
+            "SADD s a",
+            "SREM no a",
+            "SCARD no",
+            "SISMEMBER no a",
+            "SMISMEMBER s a",
+            "SMEMBERS no",
+            "SPOP no",
+            "SPOP no 1",
+            "SRANDMEMBER no",
+            "SRANDMEMBER no 2",
+            "SMOVE no d a",
+            "SMOVE s d z",
+            "SINTER no no s",
+            "SINTERSTORE d no s",
+            "SUNIONSTORE d s no",
+            "SDIFFSTORE d no no",
+            "SSCAN no 0",
+        ),
+    )
 
 
 @pytest.mark.servers(*ALL)

@@ -23,6 +23,7 @@ from redis_emulator.session import Session
 _BAD_OFFSET: Final = "ERR bit offset is not an integer or out of range"
 _BAD_BIT: Final = "ERR bit is not an integer or out of range"
 _CHUNK: Final = 1 << 16
+_STRINGS: Final = (bytes, bytearray)
 
 
 def parse_offset(ctx: Session, raw: bytes, width: int = 0) -> int:
@@ -136,8 +137,14 @@ def _is_bit(unit: bytes) -> bool:
 
 
 def _missing_first(ctx: Session, key: bytes) -> bool:
-    """Whether this is a release that looks for the key before it looks at the range, in vain."""
-    return ctx.server.version.compatible < (7, 2, 0) and lookup_string(ctx, key) is None
+    """Whether this is a release that looks for the key before it looks at the range, in vain.
+
+    Raises:
+        RedisError: It is one, and the key holds something else.
+    """
+    if ctx.server.version.compatible >= (7, 2, 0) or type(ctx.db.data.get(key)) in _STRINGS:
+        return False
+    return lookup_string(ctx, key) is None
 
 
 @command("bitcount")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from redis_emulator.commands.arguments import wrong_type
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import lookup_string
 from redis_emulator.keyspace import STRING
@@ -25,10 +26,13 @@ def _lookup(ctx: Session, key: bytes) -> bytes | bytearray | None:
 
 def _writable(ctx: Session, key: bytes) -> bytearray | None:
     """The HyperLogLog at ``key`` for changing in place, or None."""
-    value = _lookup(ctx, key)
+    value = ctx.db.writable(key)
     if value is None:
         return None
-    ctx.db.writable(key)
+    if type(value) is not bytes and type(value) is not bytearray:
+        raise wrong_type()
+    if not hll.is_valid(value):
+        raise RedisError(_NO_HLL)
     if type(value) is bytearray:
         return value
     value = bytearray(value)
@@ -68,6 +72,9 @@ def pfcount(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2:
         merged, _ = _merge_all(ctx, argv[1:])
         return _signed(hll.estimate(merged))
+    reads = ctx.server.version.compatible >= (7, 0, 0)
+    if reads and _lookup(ctx, argv[1]) is None:
+        return 0
     value = _writable(ctx, argv[1])
     if value is None:
         return 0

@@ -228,7 +228,7 @@ def sintercard(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("sinterstore")
 def sinterstore(ctx: Session, argv: list[bytes]) -> Reply:
-    members, smallest = _intersection(_lookup_all(ctx, argv[2:]))
+    members, smallest = _intersection(_sources(ctx, argv[2:]))
     limits = limits_of(ctx)
     fresh = INTSET if limits.listpack < 0 or smallest is INTSET else LISTPACK
     result = Set(fresh)
@@ -240,6 +240,13 @@ def sinterstore(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _lookup_all(ctx: Session, keys: Sequence[bytes]) -> list[Set | None]:
     return [lookup_set(ctx, key) for key in keys]
+
+
+def _sources(ctx: Session, keys: Sequence[bytes]) -> list[Set | None]:
+    """What a command that stores its result reads: keys that count as read only since 7.0."""
+    if ctx.server.version.compatible < (7, 0, 0):
+        return [_writable_set(ctx, key) for key in keys]
+    return _lookup_all(ctx, keys)
 
 
 def _intersection(sets: Sequence[Set | None]) -> tuple[list[bytes], bytes]:
@@ -266,7 +273,7 @@ def sunion(ctx: Session, argv: list[bytes]) -> Reply:
 @command("sunionstore")
 def sunionstore(ctx: Session, argv: list[bytes]) -> Reply:
     limits, result = limits_of(ctx), Set()
-    for each in _lookup_all(ctx, argv[2:]):
+    for each in _sources(ctx, argv[2:]):
         if each is not None:
             _add_members(result, each, limits)
     return _store(ctx, argv[1], result, b"sunionstore")
@@ -297,7 +304,7 @@ def _difference(first: Set | None, others: Sequence[Set | None]) -> list[bytes]:
 
 @command("sdiffstore")
 def sdiffstore(ctx: Session, argv: list[bytes]) -> Reply:
-    first, *others = _lookup_all(ctx, argv[2:])
+    first, *others = _sources(ctx, argv[2:])
     limits, result = limits_of(ctx), Set()
     members = _difference(first, others)
     if first is not None and _copies_first(first, others):
