@@ -13,7 +13,6 @@ from redis_emulator.commands.arguments import (
     syntax_error,
     wrong_type,
 )
-from redis_emulator.commands.object import is_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.keyspace import GENERIC, LIST, Database
 from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
@@ -21,6 +20,9 @@ from redis_emulator.session import Session
 from redis_emulator.values.list import List
 
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
+_NOT_NEGATABLE: Final = (
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+)
 _INT32: Final = 1 << 31
 """Newer servers keep 32 bits of LSET's index."""
 _ENDS: Final = {b"LEFT": True, b"RIGHT": False}
@@ -224,7 +226,9 @@ def linsert(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("lrem")
 def lrem(ctx: Session, argv: list[bytes]) -> Reply:
-    count = parse_range(argv[2], INT64_MIN, INT64_MAX)
+    count = parse_integer(argv[2])
+    if count == INT64_MIN and ctx.server.version.compatible >= (7, 2):
+        raise RedisError(_NOT_NEGATABLE)
     value = writable_list(ctx, argv[1])
     if value is None:
         return 0
@@ -279,11 +283,10 @@ def _search(ctx: Session, argv: list[bytes]) -> tuple[int, int | None, int]:
 def _rank(ctx: Session, raw: bytes) -> int:
     rank = parse_integer(raw)
     version = ctx.server.version.compatible
-    if rank == INT64_MIN and version >= (7, 2):
-        raise RedisError(
-            "ERR value is out of range, value must between -9223372036854775807 and "
-            "9223372036854775807"
-        )
+    if rank == INT64_MIN:
+        if version >= (7, 2):
+            raise RedisError(_NOT_NEGATABLE)
+        return -1
     if not rank:
         rest = (
             "the second ... or use negative to start from the end of the list"
@@ -349,9 +352,7 @@ def move(
     if receiver is None:
         receiver = List()
         db.set(target, receiver)
-    limit = max_listpack_size(db)
-    receiver.grow((element,), limit, uncounted=is_integer(element))
-    receiver.push_grown((element,), left=to_left)
+    receiver.push([element], max_listpack_size(db), left=to_left)
     db.changed(target, b"lpush" if to_left else b"rpush", LIST)
     _removed(db, source, value, b"lpop" if from_left else b"rpop")
     return element

@@ -120,20 +120,15 @@ class List:
         twin.max_bytes, twin.max_count = self.max_bytes, self.max_count
         return twin
 
-    def grow(self, added: Sequence[bytes], fill: int, *, uncounted: bool = False) -> None:
-        """Become a quicklist if ``added`` elements would be too much for a listpack.
-
-        Args:
-            added: What is going to be stored.
-            fill: The configured ``list-max-listpack-size``.
-            uncounted: The server holds them as numbers, whose bytes it does not reckon.
+    def grow(self, added: Sequence[bytes], fill: int) -> None:
+        """Become a quicklist if ``added`` elements would be too much for a listpack under the
+        configured ``list-max-listpack-size``.
         """
         if self.fill is not None:
             return
         max_bytes, max_count = _limits(fill)
         size = self.nodes[0].size
-        if not uncounted:
-            size += len(added[0]) if len(added) == 1 else sum(map(len, added))
+        size += len(added[0]) if len(added) == 1 else sum(map(len, added))
         if size > max_bytes or self._length + len(added) > max_count:
             self._unpack(fill)
 
@@ -170,10 +165,6 @@ class List:
         """Add elements one by one at an end."""
         if self.fill is None:
             self.grow(elements, fill)
-        self.push_grown(elements, left=left)
-
-    def push_grown(self, elements: Sequence[bytes], *, left: bool) -> None:
-        """Add elements one by one at an end, after `grow` has seen to the encoding."""
         if self.fill is not None:
             for element in elements:
                 self._push(element, left=left)
@@ -345,7 +336,11 @@ class List:
         if offset != len(node.items) - 1:
             new.append(_pack(node.items[offset + 1 :]))
         node.delete(offset, len(node.items))
-        self.nodes[place : place + 1] = [node, *new] if node.items else new
+        if node.items:
+            self.nodes[place : place + 1] = [node, *new]
+            self._merge_around(place + 1)
+        else:
+            self.nodes[place : place + 1] = new
 
     def insert(self, pivot: int, element: bytes, *, after: bool) -> None:
         """Put ``element`` before or behind the one at index ``pivot``."""
@@ -389,7 +384,7 @@ class List:
         self._merge_around(place if after else place + 1)
 
     def _merge_around(self, centre: int) -> None:
-        """Join neighbours of a split node that fit together, in the order the server tries."""
+        """Join neighbours of a new node that fit together, in the order the server tries."""
         if self._merge(centre - 2):
             centre -= 1
         self._merge(centre + 1)

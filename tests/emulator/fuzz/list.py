@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 Commands = st.SearchStrategy[list[bytes]]
 
+PARAMETERS = {"list-max-listpack-size": "-2", "list-max-ziplist-size": "-2"}
+
 _key = st.sampled_from([b"l", b"l", b"l", b"m", b"m", b"str", b"no"])
 _element = st.one_of(
     st.sampled_from([b"a", b"b", b"c", b"", b"7", b"-1", b"127", b"128", b"4096", b"007", b"x y"]),
