@@ -18,7 +18,8 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 EMULATOR = "emulator"
 ALL = "all"
-URL_SCHEMES = ("redis", "rediss", "unix")
+URL_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 URL_VARIABLES = {"redis": "STATEFUL_REDIS_URL", "valkey": "STATEFUL_VALKEY_URL"}
 ADMIN_TIMEOUT = 5.0
 
@@ -57,6 +58,14 @@ class Backend(ABC):
     @abstractmethod
     def async_client(self, **options: Any) -> redis.asyncio.Redis:
         """An asyncio client for any event loop, even for one after another."""
+
+    def nodes(self) -> list[redis.Redis]:
+        """A client, speaking RESP2, of each node that holds keys."""
+        return [self.client(protocol=2)]
+
+    def node_of(self, key: bytes) -> int:
+        """Which of `nodes` holds a key."""
+        return 0
 
     @abstractmethod
     def reset(self) -> None:
@@ -241,20 +250,25 @@ class UrlBackend(_RedisBackend):
         return f"{self._product} {self._version}, database {self.database}"
 
 
-class LoopBoundClient:
-    """An asyncio client whose connections are closed before the event loop that they belong to.
+class LoopGuard:
+    """Closes an asyncio client's connections before the event loop that they belong to.
 
-    A connection cannot be closed once its loop is. Here the first connection that is made in a loop
-    starts an asynchronous generator there; asyncio closes those before it closes the loop
-    (`shutdown_asyncgens`), and closing this one closes the connections. So the client may be used
-    in any loop, by a sync fixture that knows no loop, and in one `asyncio.run` after another.
+    A connection cannot be closed once its loop is. Here the first use in a loop starts an
+    asynchronous generator there; asyncio closes those before it closes the loop
+    (`shutdown_asyncgens`), and closing this one closes the connections. So a client may be used in
+    any loop, by a sync fixture that knows no loop, and in one `asyncio.run` after another.
     """
 
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._close = close
         self._guards: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
-        self.redis = redis.asyncio.Redis.from_url(
-            url, redis_connect_func=self._on_connect, **options
-        )
+
+    async def enter(self) -> None:
+        """To be called in the loop, before a connection is made there."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._guards:
+            self._guards[loop] = self._guard()
+            await anext(self._guards[loop])
 
     def close(self) -> None:
         """Close what is still open in loops that do not run at the moment."""
@@ -263,18 +277,29 @@ class LoopBoundClient:
                 loop.run_until_complete(guard.aclose())
         self._guards.clear()
 
-    async def _on_connect(self, connection: redis.asyncio.Connection) -> None:
-        loop = asyncio.get_running_loop()
-        if loop not in self._guards:
-            self._guards[loop] = self._guard()
-            await anext(self._guards[loop])
-        await connection.on_connect()
-
     async def _guard(self) -> AsyncGenerator[None, None]:
         try:
             yield
         finally:
-            await self.redis.aclose(close_connection_pool=True)
+            await self._close()
+
+
+class LoopBoundClient:
+    """An asyncio client for any event loop; see `LoopGuard`."""
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self.redis = redis.asyncio.Redis.from_url(
+            url, redis_connect_func=self._on_connect, **options
+        )
+        self._guard = LoopGuard(partial(self.redis.aclose, close_connection_pool=True))
+
+    def close(self) -> None:
+        """Close the connections of loops that do not run at the moment."""
+        self._guard.close()
+
+    async def _on_connect(self, connection: redis.asyncio.Connection) -> None:
+        await self._guard.enter()
+        await connection.on_connect()
 
 
 class Backends:
@@ -316,6 +341,9 @@ class Backends:
             BackendError: one cannot.
         """
         for name, url in self._urls.items():
+            if _is_cluster(name):
+                self._about[name] = str(self[name])
+                continue
             for worker in reversed(range(self._workers)):
                 url_backend = UrlBackend(
                     name, _shifted(url, worker), flush=self._flush, shared=self._workers > 1
@@ -355,7 +383,8 @@ class Backends:
             )
 
     def _want_url(self, name: str, url: str) -> None:
-        _database(url)
+        if not _is_cluster(url):
+            _database(url)
         self._urls[name] = url
         self._add(name, _without_secrets(url))
 
@@ -368,10 +397,20 @@ class Backends:
     def _make(self, name: str) -> Backend:
         if name == EMULATOR:
             return EmulatorBackend(new_emulator())
+        if name in self._urls and _is_cluster(name):
+            from pytest_podlink.cluster import ClusterBackend
+
+            if self._workers > 1:
+                raise BackendError(f"{name}: a cluster has one database; run without pytest-xdist")
+            return ClusterBackend(name, self._urls[name], flush=self._flush)
         if name in self._urls:
             url = _shifted(self._urls[name], self._worker)
             return UrlBackend(name, url, flush=self._flush, shared=self._workers > 1)
         return ServerBackend(name)
+
+
+def _is_cluster(url: str) -> bool:
+    return "+cluster:" in url
 
 
 def new_emulator() -> RedisEmulator:

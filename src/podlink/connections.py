@@ -133,6 +133,21 @@ def connect(config: RedisConfig) -> Any:
     return client
 
 
+def disconnect(client: Any) -> None:
+    """Close every connection of a client that was made here."""
+    client.close()
+    if hasattr(client, "connection_pool"):
+        client.connection_pool.disconnect()
+    for sentinel in sentinels_of(client):
+        sentinel.connection_pool.disconnect()
+
+
+def sentinels_of(client: Any) -> list[Any]:
+    """The clients of the Sentinels that a client asks where its master is."""
+    pool = getattr(client, "connection_pool", None)
+    return list(getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()))
+
+
 def connect_cluster(config: RedisConfig) -> redis.RedisCluster:
     """A client of a cluster. Asks its nodes for the slots.
 

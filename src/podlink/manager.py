@@ -149,9 +149,7 @@ class RedisManager:
         with self._lock:
             client, self._client = self._client, Closed()
         if self._config is not None and client is not None and not isinstance(client, Closed):
-            client.close()
-            if hasattr(client, "connection_pool"):
-                client.connection_pool.disconnect()
+            connections.disconnect(client)
 
     def get_pool_stats(self) -> PoolStats:
         """How many connections there are."""
@@ -230,7 +228,7 @@ class RedisManager:
             self._use(new)
         # What is in use is closed with the pool, when its last user lets go of it.
         if owned and old is not None:
-            for pool in pools(old):
+            for pool in (*pools(old), *map(_pool_of, connections.sentinels_of(old))):
                 pool.disconnect(inuse_connections=False)
 
     def send(
@@ -466,6 +464,10 @@ def pools(client: Any) -> list[Any]:
         else node
         for node in client.get_nodes()
     ]
+
+
+def _pool_of(client: Any) -> Any:
+    return client.connection_pool
 
 
 def _pool_counts(pool: Any) -> tuple[int, int]:

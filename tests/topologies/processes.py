@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import redis
 
 from pytest_podlink import servers
+from tests.topologies.proxy import Proxy
 
 SLOTS = 16384
 NODE_TIMEOUT_MS = 1_000
@@ -212,8 +214,8 @@ class Sentinels:
 
 
 @contextlib.contextmanager
-def with_tls(name: str, folder: Path) -> Iterator[tuple[servers.Server, str]]:
-    """A server that speaks TLS on a port of its own, and the URL that trusts it.
+def tls_proxy(server: servers.Server, folder: Path) -> Iterator[str]:
+    """TLS in front of a server (those of the wheels have none), and the URL that trusts it.
 
     The certificate is made here by openssl.
     """
@@ -224,14 +226,10 @@ def with_tls(name: str, folder: Path) -> Iterator[tuple[servers.Server, str]]:
          "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
-    port = servers.unused_port()
-    arguments = (
-        *("--tls-port", str(port), "--tls-cert-file", str(certificate)),
-        *("--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate)),
-        *("--tls-auth-clients", "no"),
-    )
-    with servers.start(name, extra_args=arguments) as server:
-        yield server, f"rediss://localhost:{port}/0?ssl_ca_certs={certificate}"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    with Proxy(server.port, tls=context) as proxy:
+        yield f"rediss://localhost:{proxy.port}/0?ssl_ca_certs={certificate}"
 
 
 def _info(admin: redis.Redis) -> dict[str, str]:

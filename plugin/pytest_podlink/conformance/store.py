@@ -118,14 +118,15 @@ class Store:
             for decode in (False, True)
             for track in (False, True)
         }
-        self._raw = backend.client(protocol=2)
-        self._everything = self._raw.register_script(_EVERYTHING)
-        self._set_ttls = self._raw.register_script(_SET_TTLS)
+        self._nodes = backend.nodes()
+        self._everything = [node.register_script(_EVERYTHING) for node in self._nodes]
+        self._set_ttls = [node.register_script(_SET_TTLS) for node in self._nodes]
         self.empty()
 
     def empty(self) -> None:
         """Start a history: no keys."""
-        self._raw.flushdb()
+        for node in self._nodes:
+            node.flushdb()
         self._stamps: dict[Stamp, int] = {}
         self.look()
         self._in_step_since = self._now
@@ -143,15 +144,16 @@ class Store:
         return Outcome(result)
 
     def write(self, commands: Sequence[tuple[Any, ...]]) -> None:
-        """What another program does: some commands in one step."""
-        pipeline = self._raw.pipeline(transaction=True)
+        """What another program does: some commands in one step, about keys of one slot."""
+        pipeline = self._nodes[self._backend.node_of(commands[0][1])].pipeline(transaction=True)
         for command in commands:
             pipeline.execute_command(*command)
         pipeline.execute()
 
     def forget_scripts(self) -> None:
         """As after a restart: the scripts are not known any more."""
-        self._raw.script_flush()
+        for node in self._nodes:
+            node.script_flush()
 
     def advance(self, milliseconds: int) -> None:
         """Let time pass."""
@@ -159,17 +161,15 @@ class Store:
 
     def look(self) -> None:
         """Take in the whole key space as it is now."""
-        seconds, microseconds, everything = self._everything()
         self._before = getattr(self, "_now", 0)
-        self._now = int(seconds) * 1000 + int(microseconds) // 1000
-        self._found = {
-            key: Found(
-                kind.decode(),
-                dict(zip(value[::2], value[1::2], strict=True)) if kind == b"hash" else value,
-                ttl,
-            )
-            for key, kind, ttl, value in everything
-        }
+        self._found = {}
+        for script in self._everything:
+            seconds, microseconds, everything = script()
+            self._now = int(seconds) * 1000 + int(microseconds) // 1000
+            for key, kind, ttl, value in everything:
+                if kind == b"hash":
+                    value = dict(zip(value[::2], value[1::2], strict=True))
+                self._found[key] = Found(kind.decode(), value, ttl)
 
     def compare(self, model: Model, expected: Any, outcome: Outcome | None) -> None:
         """Compare the step with the model's.
@@ -200,7 +200,11 @@ class Store:
             if entry.expires_at is not None
         }
         before = self._now
-        self._set_ttls(keys=list(left), args=list(left.values()))
+        for place, set_ttls in enumerate(self._set_ttls):
+            # All keys of one uid are in one slot, but those of a node are not.
+            for key, ttl in left.items():
+                if self._backend.node_of(key) == place:
+                    set_ttls(keys=[key], args=[ttl])
         self.look()
         self._in_step_since = before
 

@@ -20,7 +20,12 @@ from redis.asyncio.sentinel import (
 from redis.backoff import NoBackoff
 
 from podlink.config import RedisConfig
-from podlink.connections import cluster_policy, connection_kwargs, without_maintenance
+from podlink.connections import (
+    cluster_policy,
+    connection_kwargs,
+    sentinels_of,
+    without_maintenance,
+)
 
 
 def connect(config: RedisConfig) -> Any:
@@ -30,6 +35,16 @@ def connect(config: RedisConfig) -> Any:
     if config.sentinel_nodes:
         return redis.asyncio.Redis(connection_pool=_sentinel_pool(config))
     return redis.asyncio.Redis(connection_pool=_pool(config))
+
+
+async def disconnect(client: Any) -> None:
+    """Close every connection of a client that was made here."""
+    if not hasattr(client, "connection_pool"):
+        await client.aclose()
+        return
+    await client.connection_pool.disconnect()
+    for sentinel in sentinels_of(client):
+        await sentinel.connection_pool.disconnect()
 
 
 def _of_cluster(config: RedisConfig) -> redis.asyncio.RedisCluster:

@@ -71,12 +71,8 @@ class Lease:
 
     async def close(self) -> None:
         """Close all connections of a client that was made here."""
-        if not self.owned:
-            return
-        if hasattr(self.client, "connection_pool"):
-            await self.client.connection_pool.disconnect()
-        else:
-            await self.client.aclose()
+        if self.owned:
+            await connections.disconnect(self.client)
 
 
 class AsyncRedisManager:

@@ -1,0 +1,128 @@
+"""A Redis Cluster as a backend: ``--stateful-backend redis+cluster://host:port,host:port``.
+
+Somebody's cluster: it has one database, which is used if it was empty when the run began or
+`--stateful-flush` was given.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from podlink.config import RedisConfig
+from podlink.connections import connect_cluster, connection_kwargs
+from pytest_podlink.backends import Backend, BackendError, LoopGuard
+from pytest_podlink.clock import ServerClock
+
+
+class ClusterBackend(Backend):
+    """The nodes of a cluster."""
+
+    def __init__(self, name: str, url: str, *, flush: bool) -> None:
+        self.name = name
+        self._config = RedisConfig.from_url(url)
+        self._clients: list[Any] = []
+        self._guards: list[LoopGuard] = []
+        try:
+            self._admin = connect_cluster(self._config)
+            self._nodes = self._connect_nodes()
+            size = sum(int(node.dbsize()) for node in self._nodes)
+        except redis.RedisError as error:
+            raise BackendError(f"cannot use {name}: {error}") from error
+        if size and not flush:
+            raise BackendError(
+                f"{name} holds {size} keys, which tests would delete: name an empty cluster, or"
+                " give --stateful-flush"
+            )
+        self.clock = _ClusterClock(self._nodes)
+
+    def client(self, **options: Any) -> Any:
+        """A `redis.RedisCluster`, closed after the test."""
+        (host, port), *_ = self._config.addresses(self._config.cluster_nodes)
+        client = redis.RedisCluster(host=host, port=port, **self._kwargs(), **options)
+        self._clients.append(client)
+        return client
+
+    def async_client(self, **options: Any) -> Any:
+        """A `redis.asyncio.RedisCluster`, closed with the loop it runs in or after the test."""
+        (host, port), *_ = self._config.addresses(self._config.cluster_nodes)
+        client = LoopBoundCluster(host=host, port=port, **self._kwargs(), **options)
+        self._guards.append(client.guard)
+        return client
+
+    def nodes(self) -> list[redis.Redis]:
+        """A client of each master."""
+        return list(self._nodes)
+
+    def node_of(self, key: bytes) -> int:
+        """The place of the master that serves a key's slot."""
+        node = self._admin.get_node_from_key(key.decode())
+        ports = [client.get_connection_kwargs()["port"] for client in self._nodes]
+        return ports.index(node.port)
+
+    def reset(self) -> None:
+        """Empty every master, and drop its scripts."""
+        for node in self._nodes:
+            node.flushall()
+            node.script_flush()
+
+    def release(self) -> None:
+        """Close the clients that were handed out."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        for guard in self._guards:
+            guard.close()
+        self._guards.clear()
+
+    def close(self) -> None:
+        """Close every client."""
+        super().close()
+        for node in self._nodes:
+            node.close()
+        self._admin.close()
+
+    def __str__(self) -> str:
+        info: Any = self._nodes[0].info("server")
+        valkey = info.get("valkey_version")
+        product = f"Valkey {valkey}" if valkey else f"Redis {info['redis_version']}"
+        return f"{product}, a cluster of {len(self._nodes)} masters"
+
+    def _kwargs(self) -> dict[str, Any]:
+        kwargs = connection_kwargs(self._config)
+        kwargs.pop("db")
+        return kwargs | ({"ssl": True} if self._config.ssl else {})
+
+    def _connect_nodes(self) -> list[redis.Redis]:
+        kwargs = self._kwargs() | {"protocol": 2}
+        return [
+            redis.Redis(host=node.host, port=node.port, **kwargs)
+            for node in self._admin.get_primaries()
+        ]
+
+
+class LoopBoundCluster(redis.asyncio.RedisCluster):
+    """For any event loop; see `LoopGuard`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.guard = LoopGuard(self.aclose)
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask for the slots, and have the connections closed before this loop ends."""
+        await self.guard.enter()
+        return await super().initialize(*args, **kwargs)
+
+
+class _ClusterClock:
+    """Moves every TTL on every master."""
+
+    def __init__(self, nodes: list[redis.Redis]) -> None:
+        self._clocks = [ServerClock(node, 0) for node in nodes]
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass at once; see `StatefulClock.advance`."""
+        for clock in self._clocks:
+            clock.advance(seconds)

@@ -1,0 +1,135 @@
+"""The contract's state machine on a cluster, behind Sentinels, over TLS and as an ACL user."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck
+
+from podlink import RedisConfig
+from podlink.aio.connections import connect as connect_async
+from podlink.aio.connections import disconnect as disconnect_async
+from podlink.connections import connect, disconnect
+from pytest_podlink import servers
+from pytest_podlink.backends import Backend, LoopGuard
+from pytest_podlink.clock import ServerClock
+from pytest_podlink.cluster import ClusterBackend
+from pytest_podlink.conformance.machine import run
+from pytest_podlink.conformance.store import Store
+from tests.topologies.conftest import EXAMPLES
+from tests.topologies.processes import Cluster, Sentinels, tls_proxy
+
+pytestmark = pytest.mark.xdist_group("topologies")
+
+
+class Anywhere(Backend):
+    """What a configuration leads to, with an administrator's client beside it."""
+
+    def __init__(self, config: RedisConfig, admin: redis.Redis) -> None:
+        self.name = config.url
+        self.clock = ServerClock(admin)
+        self._config = config
+        self._admin = admin
+        self._clients: list[Any] = []
+        self._guards: list[LoopGuard] = []
+
+    def client(self, **options: Any) -> Any:
+        decode = options.pop("decode_responses", False)
+        client = connect(self._config.with_changes(**options))
+        client.connection_pool.connection_kwargs["decode_responses"] = decode
+        self._clients.append(client)
+        return client
+
+    def async_client(self, **options: Any) -> Any:
+        decode = options.pop("decode_responses", False)
+        client = connect_async(self._config.with_changes(**options))
+        client.connection_pool.connection_kwargs["decode_responses"] = decode
+        guard = LoopGuard(partial(disconnect_async, client))
+        asyncio.get_event_loop_policy().get_event_loop().run_until_complete(guard.enter())
+        self._guards.append(guard)
+        return client
+
+    def nodes(self) -> list[redis.Redis]:
+        return [self._admin]
+
+    def reset(self) -> None:
+        self._admin.flushall()
+
+    def release(self) -> None:
+        for client in self._clients:
+            disconnect(client)
+        for guard in self._guards:
+            guard.close()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@pytest.fixture(params=["sync", "asyncio"])
+def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop | None]:
+    if request.param == "sync":
+        yield None
+        return
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+def prove(backend: Backend, loop: asyncio.AbstractEventLoop | None) -> None:
+    """Try histories on it."""
+    backend.reset()
+    store = Store(backend, loop=loop, protocol=3)
+    try:
+        run([store], EXAMPLES, database=None, suppress_health_check=list(HealthCheck))
+    finally:
+        store.close()
+
+
+def test_cluster(cluster: Cluster, loop: asyncio.AbstractEventLoop | None) -> None:
+    backend = ClusterBackend(cluster.url, cluster.url, flush=True)
+    prove(backend, loop)
+    backend.close()
+
+
+def test_sentinel(sentinels: Sentinels, loop: asyncio.AbstractEventLoop | None) -> None:
+    with sentinels.current().client() as admin:
+        prove(Anywhere(RedisConfig.from_url(sentinels.url), admin), loop)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Server]:
+    with servers.start("redis-8.2") as started:
+        yield started
+
+
+def test_tls(
+    server: servers.Server,
+    loop: asyncio.AbstractEventLoop | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with server.client() as admin, tls_proxy(server, tmp_path_factory.mktemp("tls")) as url:
+        prove(Anywhere(RedisConfig.from_url(url), admin), loop)
+
+
+COMMANDS = (
+    "del expire get hdel hexists hget hgetall hset mset persist pexpire pttl set time "
+    "evalsha eval scan hello client|setinfo client|setname"
+)
+
+
+def test_acl_user(server: servers.Server, loop: asyncio.AbstractEventLoop | None) -> None:
+    """A user who may do what podlink's documentation lists, and touch its keys alone."""
+    rules = [f"+{name}" for name in COMMANDS.split()]
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "links", "reset", "on", ">pw", "~sf:*", *rules)
+        url = f"redis://links:pw@127.0.0.1:{server.port}"
+        prove(Anywhere(RedisConfig.from_url(url), admin), loop)
+        admin.execute_command("ACL", "DELUSER", "links")
