@@ -257,6 +257,8 @@ def _bounds(centre: Point, width: float, height: float) -> Bounds:
     """What lies so far or less to either side; it is more degrees of longitude nearer to a pole."""
     up = (height / EARTH_RADIUS) / _RADIAN
     towards_pole = centre.latitude + (up if centre.latitude >= 0 else -up)
+    if math.isinf(up):
+        return Bounds(math.nan, -math.inf, math.nan, math.inf)
     aside = (width / EARTH_RADIUS / math.cos(towards_pole * _RADIAN)) / _RADIAN
     return Bounds(
         centre.longitude - aside,
@@ -335,11 +337,11 @@ def _steps_for(metres: float, latitude: float) -> int:
 
 def _surrounded(cell: Cell, bounds: Bounds) -> bool:
     """Whether the neighbours of ``cell`` cover all of ``bounds``."""
-    return (
-        cell.moved(0, 1).bounds().north >= bounds.north
-        and cell.moved(0, -1).bounds().south <= bounds.south
-        and cell.moved(1, 0).bounds().east >= bounds.east
-        and cell.moved(-1, 0).bounds().west <= bounds.west
+    return not (
+        cell.moved(0, 1).bounds().north < bounds.north
+        or cell.moved(0, -1).bounds().south > bounds.south
+        or cell.moved(1, 0).bounds().east < bounds.east
+        or cell.moved(-1, 0).bounds().west > bounds.west
     )
 
 
