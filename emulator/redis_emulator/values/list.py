@@ -23,6 +23,7 @@ _OVERHEAD: Final = 8
 _SAFE_BYTES: Final = 8192
 _NODE_BYTES: Final = (4096, 8192, 16384, 32768, 65536)
 _NO_LIMIT: Final = 1 << 62
+_NINE: Final = ord("9")
 _MOST_PER_NODE: Final = 32767
 
 
@@ -31,6 +32,14 @@ def _limits(fill: int) -> tuple[int, int]:
     if fill < 0:
         return _NODE_BYTES[min(-fill, 5) - 1], _NO_LIMIT
     return _SAFE_BYTES, max(fill, 1)
+
+
+def _size(element: bytes) -> int:
+    """Bytes of an element in a listpack; most are short and obviously no numbers."""
+    length = len(element)
+    if length < 64 and (not length or element[0] > _NINE or element[-1] > _NINE):
+        return length + 2
+    return packed_size(element)
 
 
 class Node:
@@ -45,7 +54,7 @@ class Node:
 
     def delete(self, start: int, stop: int) -> None:
         """Take out the elements from ``start`` up to, but not including, ``stop``."""
-        self.size -= sum(map(packed_size, self.items[start:stop]))
+        self.size -= sum(map(_size, self.items[start:stop]))
         del self.items[start:stop]
 
     def __copy__(self) -> Node:
@@ -53,7 +62,7 @@ class Node:
 
 
 def _pack(items: list[bytes]) -> Node:
-    return Node(items, _FRAME + sum(map(packed_size, items)))
+    return Node(items, _FRAME + sum(map(_size, items)))
 
 
 class List:
@@ -175,19 +184,26 @@ class List:
         else:
             node.items += elements
         for element in elements:
-            node.size += packed_size(element)
+            node.size += _size(element)
         self._length += len(elements)
 
     def _push(self, element: bytes, *, left: bool) -> None:
         nodes = self.nodes
         self._length += 1
-        node = nodes[0 if left else -1] if nodes else None
-        if self._takes(node, element):
-            assert node is not None
-            node.items.insert(0 if left else len(node.items), element)
-            node.size += packed_size(element)
-        else:
-            nodes.insert(0 if left else len(nodes), self._node_of(element))
+        if nodes:
+            node = nodes[0 if left else -1]
+            if (
+                node.size + len(element) + _OVERHEAD <= self.max_bytes
+                and len(node.items) < self.max_count
+                and not node.plain
+            ):
+                if left:
+                    node.items.insert(0, element)
+                else:
+                    node.items.append(element)
+                node.size += _size(element)
+                return
+        nodes.insert(0 if left else len(nodes), self._node_of(element))
 
     def _is_large(self, element: bytes) -> bool:
         return len(element) > self.max_bytes
@@ -216,7 +232,7 @@ class List:
         if node.plain:
             del self.nodes[place]
         else:
-            node.size -= packed_size(element)
+            node.size -= _size(element)
             if not node.items and self.fill is not None:
                 del self.nodes[place]
         return element
@@ -301,7 +317,7 @@ class List:
             items.remove(element)
         if backwards:
             items.reverse()
-        node.size -= count * packed_size(element)
+        node.size -= count * _size(element)
 
     def find(self, element: bytes) -> int:
         """The index of the first equal element, or -1."""
@@ -318,7 +334,7 @@ class List:
         node = self.nodes[place]
         large = self.fill is not None and self._is_large(element)
         if not node.plain and not large:
-            node.size += packed_size(element) - packed_size(node.items[offset])
+            node.size += _size(element) - _size(node.items[offset])
             node.items[offset] = element
         elif node.plain and large:
             self.nodes[place] = self._node_of(element)
@@ -351,7 +367,7 @@ class List:
         self._length += 1
         node = self.nodes[0]
         node.items.insert(offset + after, element)
-        node.size += packed_size(element)
+        node.size += _size(element)
 
     def _insert_at(self, place: int, offset: int, element: bytes, *, after: bool) -> None:
         """Insert beside the element at ``offset`` of a quicklist's node."""
@@ -361,7 +377,7 @@ class List:
         at_end = offset == (len(node.items) - 1 if after else 0)
         if self._takes(node, element):
             node.items.insert(offset + after, element)
-            node.size += packed_size(element)
+            node.size += _size(element)
             return
         large = self._is_large(element)
         if at_end or (large and node.plain):
@@ -369,7 +385,7 @@ class List:
             neighbour = nodes[beside] if 0 <= beside < len(nodes) else None
             if neighbour is not None and self._takes(neighbour, element):
                 neighbour.items.insert(0 if after else len(neighbour.items), element)
-                neighbour.size += packed_size(element)
+                neighbour.size += _size(element)
             else:
                 nodes.insert(place + after, self._node_of(element))
             return
@@ -379,7 +395,7 @@ class List:
             return
         new = tail if after else head
         new.items.insert(0 if after else len(new.items), element)
-        new.size += packed_size(element)
+        new.size += _size(element)
         nodes[place : place + 1] = [head, tail]
         self._merge_around(place if after else place + 1)
 
