@@ -107,6 +107,7 @@ def test_which_argument_is_refused_first(same: Pair) -> None:
             same("BITPOS", key, 2, start, end, *unit)
             same("BITCOUNT", key, start, end, *unit)
         same("BITCOUNT", key, start)
+        same("BITCOUNT", key, -1, -2, "FOO")
         same("BITPOS", key, 1, start)
         same("BITPOS", key, "x")
         same("BITPOS", key, 2)

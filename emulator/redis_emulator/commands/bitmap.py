@@ -112,9 +112,10 @@ class _Range:
         self._bits = given == 3 and unit_first and _is_bit(argv[-1])
         self.ended = given > 1
         self._end = parse_integer(argv[place + 1]) if self.ended else -1
-        if given == 3 and not unit_first:
-            self._bits = _is_bit(argv[-1])
         self.backwards = self._end < self._start < 0
+        unread = self.backwards and ctx.server.version.compatible < (7, 2, 0)
+        if given == 3 and not unit_first and not unread:
+            self._bits = _is_bit(argv[-1])
         self.first, self.last = 0, -1
 
     def apply(self, length: int) -> None:
