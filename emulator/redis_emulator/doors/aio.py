@@ -179,7 +179,7 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
         link = self._writer
         give_up = None if timeout is None else time.monotonic() + timeout
         while not link.inbox:
-            pause = POLL_SECONDS
+            pause = link.patience(POLL_SECONDS)
             if give_up is not None:
                 pause = min(pause, give_up - time.monotonic())
                 if pause <= 0:

@@ -74,7 +74,12 @@ class Link:
         self._encoding = encoder.encoding
         self._errors = encoder.encoding_errors
         self.session = Session(engine.server, self._deliver, kind="in-process")
-        engine.connect(self.session)
+        server = engine.server
+        if len(server.sessions) >= server.config.numbers["maxclients"]:
+            self.session.closing = True
+            self.inbox.append(RedisError("ERR max number of clients reached"))
+        else:
+            engine.connect(self.session)
 
     def send(self, args: Iterable[Any]) -> None:
         """Run one command given as redis-py arguments; the reply goes to the inbox."""
@@ -107,6 +112,13 @@ class Link:
         if b" " in argv[0]:
             argv[:1] = argv[0].split()
         return argv
+
+    def patience(self, most: float) -> float:
+        """How many seconds to wait for a reply before looking at the clock: at most ``most``."""
+        blocked = self.session.blocked
+        if blocked is None or blocked.deadline is None:
+            return most
+        return min(most, max(0.001, (blocked.deadline - self.engine.server.clock.ms()) / 1000))
 
     def close(self) -> None:
         """Leave the server."""

@@ -169,7 +169,7 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
         give_up = None if timeout is None else time.monotonic() + timeout
         while not link.inbox:
             self._arrived.clear()
-            pause = POLL_SECONDS
+            pause = link.patience(POLL_SECONDS)
             if give_up is not None:
                 pause = min(pause, give_up - time.monotonic())
                 if pause <= 0:

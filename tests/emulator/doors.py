@@ -1,0 +1,109 @@
+"""Clients of one emulator through each of its doors: in the process, over TCP, on a unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from redis_emulator import RedisEmulator
+from redis_emulator.doors.tcp import TcpServer
+
+DOORS = ("in-process", "tcp", "unix")
+
+
+class Door:
+    """One way into an emulator.
+
+    Attributes:
+        emulator: The emulator behind it.
+        server: The server that listens, except for the door in the process.
+    """
+
+    def __init__(self, name: str, emulator: RedisEmulator, directory: Path) -> None:
+        self.name = name
+        self.emulator = emulator
+        self.server: TcpServer | None = None
+        self._open: list[redis.Redis] = []
+        if name == "tcp":
+            self.server = emulator.serve()
+        elif name == "unix":
+            self.server = emulator.serve(port=None, unixsocket=str(directory / "redis.sock"))
+
+    def client(self, **kwargs: Any) -> redis.Redis:
+        """A client, closed with the door."""
+        client = self._client(redis.Redis, self.emulator.client, kwargs)
+        self._open.append(client)
+        return client
+
+    def async_client(self, **kwargs: Any) -> redis.asyncio.Redis:
+        """A client for coroutines; the test closes it."""
+        return self._client(redis.asyncio.Redis, self.emulator.async_client, kwargs)
+
+    def _client(self, factory: Any, in_process: Any, kwargs: dict[str, Any]) -> Any:
+        if self.server is None:
+            return in_process(**kwargs)
+        if self.server.port is None:
+            return factory(unix_socket_path=self.server.unixsocket, **kwargs)
+        return factory(port=self.server.port, **kwargs)
+
+    def close(self) -> None:
+        for client in self._open:
+            client.close()
+        if self.server is not None:
+            self.server.stop()
+        self.emulator.close()
+
+
+class Wire:
+    """A raw socket to a server on a port of this machine."""
+
+    def __init__(self, port: int, timeout: float = 10) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def read(self, count: int) -> bytes:
+        """Exactly ``count`` bytes, or what came before the end."""
+        found = bytearray()
+        while len(found) < count and (data := self.socket.recv(count - len(found))):
+            found += data
+        return bytes(found)
+
+    def read_all(self) -> bytes:
+        """Everything up to the end of the connection."""
+        found = bytearray()
+        with contextlib.suppress(ConnectionError):
+            while data := self.socket.recv(65536):
+                found += data
+        return bytes(found)
+
+    def ask(self, data: bytes, end: bytes = b"\r\n") -> bytes:
+        """Send, and read until ``end``."""
+        self.send(data)
+        found = b""
+        while not found.endswith(end):
+            data = self.socket.recv(65536)
+            if not data:
+                break
+            found += data
+        return found
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@contextlib.contextmanager
+def wire(port: int, timeout: float = 10) -> Iterator[Wire]:
+    """A raw socket for the length of a ``with``."""
+    connection = Wire(port, timeout)
+    try:
+        yield connection
+    finally:
+        connection.close()

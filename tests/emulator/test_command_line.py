@@ -1,0 +1,113 @@
+"""``redis-emulator``, and the tools that come with Redis on it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.emulator.doors import wire
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    process, port = start()
+    yield port
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert process.stdout
+    process.stdout.close()
+
+
+def start(*options: str) -> tuple[subprocess.Popen[str], int]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "redis_emulator", "--port", str(port), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert f"is ready on redis://127.0.0.1:{port}/0" in process.stdout.readline()
+    return process, port
+
+
+def tool(name: str, port: int, *options: str, text: str = "", seconds: float = 30) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    command = [path, "-p", str(port), *options]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        return process.communicate(text.encode(), seconds)[0].decode()
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        return process.communicate()[0].decode()
+
+
+def test_options() -> None:
+    process, port = start(
+        "--version", "9.1", "--flavour", "valkey", "--requirepass", "secret", "--seed", "7"
+    )
+    with wire(port) as connection:
+        assert connection.ask(b"PING\r\n") == b"-NOAUTH Authentication required.\r\n"
+        assert connection.ask(b"AUTH secret\r\n") == b"+OK\r\n"
+        assert b"valkey_version:9.1" in connection.ask(b"INFO server\r\n", b"\r\n\r\n")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert process.stdout
+    process.stdout.close()
+
+
+def test_a_port_in_use(port: int) -> None:
+    command = [sys.executable, "-m", "redis_emulator", "--port", str(port)]
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("redis-emulator: ")
+
+
+def test_redis_cli(port: int) -> None:
+    def cli(*options: str, text: str = "", seconds: float = 30) -> str:
+        return tool("redis-cli", port, *options, text=text, seconds=seconds)
+
+    assert cli("SET", "greeting", "hello").strip() == "OK"
+    replies = cli("--pipe", text="".join(f"SET pipe:{n} {n}\r\n" for n in range(1000)))
+    assert "errors: 0, replies: 1000" in replies
+    assert len(cli("--scan", "--pattern", "pipe:*").split()) == 1000
+    assert "Biggest string found" in cli("--bigkeys")
+    assert "redis_version:8.2" in cli("INFO", "server")
+    assert "proto 3" in cli("-3", "HELLO", "3")
+    assert re.search(r"^\d+ \d+ \d", cli("--latency", "-i", "1", seconds=1.5), re.MULTILINE)
+
+
+def test_redis_cli_listens(port: int) -> None:
+    def talk() -> None:
+        with wire(port) as connection:
+            for _ in range(10):
+                time.sleep(0.1)
+                connection.ask(b"PUBLISH news hello\r\n")
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    heard = tool("redis-cli", port, "SUBSCRIBE", "news", seconds=0.7)
+    assert "news\nhello" in heard
+    seen = tool("redis-cli", port, "MONITOR", seconds=0.4)
+    assert '"PUBLISH" "news" "hello"' in seen
+    talker.join()
+
+
+def test_redis_benchmark(port: int) -> None:
+    options = ("-n", "200", "-c", "10", "--csv")
+    table = tool("redis-benchmark", port, *options)
+    assert "Error" not in table
+    assert "ERR" not in table
+    names = [line.split(",")[0].strip('"').split(" ")[0] for line in table.splitlines()[1:]]
+    for name in ("PING_INLINE", "SET", "GET", "INCR", "LPUSH", "SADD", "HSET", "ZADD", "MSET"):
+        assert name in names

@@ -1,0 +1,235 @@
+"""Hostile clients: whatever they send or leave unread, the server stays up, its memory bounded, and
+everybody else is served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from redis_emulator import RedisEmulator
+from redis_emulator.doors import tcp
+from redis_emulator.doors.tcp import TcpServer
+from redis_emulator.resp.decode import ProtocolError, RequestParser
+from tests.emulator.doors import Wire, wire
+
+
+@pytest.fixture
+def server() -> Iterator[TcpServer]:
+    with RedisEmulator() as emulator, emulator.serve() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def others_are_served(server: TcpServer) -> Iterator[None]:
+    """A well-behaved client, connected all the time, is answered at once in the end."""
+    with wire(server.port or 0) as client:
+        yield
+        started = time.monotonic()
+        assert client.ask(b"ECHO fine\r\n") == b"$4\r\nfine\r\n"
+        assert time.monotonic() - started < 2
+        assert server.running
+
+
+def attack(server: TcpServer, data: bytes) -> Wire:
+    connection = Wire(server.port or 0)
+    with contextlib.suppress(ConnectionError):
+        connection.send(data)
+    return connection
+
+
+def frame(*argv: bytes) -> bytes:
+    return b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%b\r\n" % (len(a), a) for a in argv)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_bytes(server: TcpServer, seed: int) -> None:
+    source = random.Random(seed)
+    pieces = (b"*", b"$", b"\r\n", b"-1", b"2", b"GET", b"\0", b"'", b'"', b":", b"~3\r\n", b"\xff")
+    for _ in range(40):
+        size = source.choice((1, 10, 200, 5000))
+        noise = source.choice((source.randbytes(size), b"".join(source.choices(pieces, k=size))))
+        attack(server, noise).close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_requests(server: TcpServer, seed: int) -> None:
+    source = random.Random(seed)
+    words = (b"SET", b"GET", b"MULTI", b"EXEC", b"SUBSCRIBE", b"HELLO", b"3", b"k", b"0", b"")
+    for _ in range(60):
+        request = bytearray()
+        for _ in range(source.randint(1, 5)):
+            request += frame(*source.choices(words, k=source.randint(1, 4)))
+        for _ in range(source.randint(1, 4)):
+            place = source.randrange(len(request))
+            request[place : place + source.randint(0, 2)] = source.randbytes(source.randint(0, 2))
+        attack(server, bytes(request[: source.randint(1, len(request) or 1)])).close()
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 4096])
+def test_requests_are_the_same_in_pieces_of_any_size(size: int) -> None:
+    source = random.Random(size)
+    for _ in range(300):
+        commands = [
+            [
+                source.randbytes(source.choice((0, 1, 3, 20, 1500)))
+                for _ in range(source.randint(1, 5))
+            ]
+            for _ in range(source.randint(1, 6))
+        ]
+        data = b"".join(frame(*argv) for argv in commands)
+        parser, found = RequestParser(), []
+        for place in range(0, len(data), size):
+            parser.add(data[place : place + size])
+            for argv in parser.commands():
+                found.append(argv)
+                if source.random() < 0.3:
+                    break
+        found += parser.commands()
+        assert found == commands
+        assert parser.size == 0
+
+
+def test_the_quick_way_of_reading_finds_the_same() -> None:
+    source = random.Random(0)
+    for _ in range(2000):
+        data = bytearray(frame(b"SET", b"key", b"a\r\n$1") + frame(b"GET", b"key") * 2)
+        for _ in range(source.randint(0, 3)):
+            place = source.randrange(len(data))
+            data[place : place + 1] = source.choice((b"", b"*", b"$", b"1", b"\r\n", b"x"))
+        results = []
+        for trusted in (True, False):
+            parser = RequestParser(trusted=trusted)
+            found: list[object] = []
+            try:
+                found.extend(parser.feed(bytes(data)))
+            except ProtocolError as error:
+                found.append(str(error).replace("unauthenticated", "invalid"))
+            results.append(found)
+        assert results[0] == results[1], data
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"*2147483647\r\n",
+        b"*2147483647\r\n$536870912\r\n",
+        b"*1\r\n$536870912\r\nabc",
+        b"*99999999999999999999999999\r\n",
+        b"*1\r\n$99999999999999999999\r\n",
+        b"*1\r\n" * 50_000,
+        b"*-1\r\n" * 50_000,
+        b"(" * 60_000 + b"\r\n",
+        b'"' * 60_001 + b"\r\n",
+        b"\r\n" * 100_000,
+        frame(*[b""] * 100_000),
+        frame(*[b"x"] * 100_000),
+        frame(b"MULTI") * 10_000,
+        frame(b"EVAL", b"return " + b"{" * 150 + b"}" * 150, b"0"),
+        frame(b"EVAL", b"local t = {} for i = 1, 5000 do t = {t} end return t", b"0"),
+        frame(b"HELLO", b"3") * 1000,
+        frame(b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"no", b"ID", b"0") * 100,
+    ],
+    ids=lambda request: request[:24].decode("latin-1").encode("unicode_escape").decode(),
+)
+def test_huge_and_deep(server: TcpServer, request_: bytes) -> None:
+    connections = [attack(server, request_) for _ in range(3)]
+    time.sleep(0.02)
+    for connection in connections:
+        connection.close()
+
+
+def clients_possible(wanted: int) -> int:
+    """How many of ``wanted`` clients this process can have files for; a multiple of four."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 2 * wanted + 200:
+        soft = 2 * wanted + 200 if hard == resource.RLIM_INFINITY else min(hard, 2 * wanted + 200)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return int(min(wanted, (soft - 200) // 2)) // 4 * 4
+
+
+def test_a_thousand_idle_connections(server: TcpServer) -> None:
+    idle = [socket.create_connection(("127.0.0.1", server.port or 0)) for _ in range(1000)]
+    for place, connection in enumerate(idle):
+        connection.sendall(
+            (b"*3\r\n$3\r\nSE", b"", b"SUBSCRIBE a\r\n", b"BLPOP l 0\r\n")[place % 4]
+        )
+    with wire(server.port or 0) as client:
+        while len(server.peers) < count + 2:
+            time.sleep(0.001)
+        started = time.monotonic()
+        for number in range(200):
+            assert client.ask(b"INCR n\r\n") == b":%d\r\n" % (number + 1)
+        assert time.monotonic() - started < 5
+        assert client.ask(b"PUBLISH a hello\r\n") == b":%d\r\n" % (count // 4)
+        for connection in idle:
+            connection.close()
+        while client.ask(b"PUBSUB NUMPAT\r\n") and len(server.peers) > 2:
+            time.sleep(0.001)
+        assert client.ask(b"PUBLISH a hello\r\n") == b":0\r\n"
+
+
+def test_slow_readers_are_dropped(server: TcpServer) -> None:
+    with wire(server.port or 0) as client, wire(server.port or 0) as slow:
+        assert client.ask(frame(b"SET", b"big", bytes(1 << 20))) == b"+OK\r\n"
+        limit = b"normal 8000000 0 0 pubsub 8000000 2000000 1"
+        client.ask(frame(b"CONFIG", b"SET", b"client-output-buffer-limit", limit))
+        slow.send(b"GET big\r\n" * 40)
+        while len(server.peers) > 2:
+            assert server.unsent < 50_000_000
+            time.sleep(0.01)
+        with wire(server.port or 0) as listener:
+            listener.ask(b"SUBSCRIBE news\r\n", b":1\r\n")
+            for _ in range(40):
+                client.ask(frame(b"PUBLISH", b"news", bytes(1 << 19)))
+            while len(server.peers) > 2:
+                time.sleep(0.01)
+        assert client.ask(b"PUBLISH news x\r\n") == b":0\r\n"
+    assert server.unsent == 0
+
+
+def test_replies_that_nobody_reads_are_bounded_altogether(
+    server: TcpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp, "UNSENT_MAX", 30_000_000)
+    with wire(server.port or 0) as client:
+        assert client.ask(frame(b"SET", b"big", bytes(1 << 20))) == b"+OK\r\n"
+        slow = [attack(server, b"GET big\r\n" * 12) for _ in range(8)]
+        deadline = time.monotonic() + 10
+        while len(server.peers) == 10 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(server.peers) < 10
+        assert server.unsent <= 45_000_000
+        for connection in slow:
+            connection.close()
+
+
+def test_a_slow_reader_that_reads_gets_everything(server: TcpServer) -> None:
+    with wire(server.port or 0) as connection:
+        assert connection.ask(frame(b"SET", b"big", b"x" * 100_000)) == b"+OK\r\n"
+        connection.send(b"GET big\r\n" * 100)
+        time.sleep(0.05)
+        reply = b"$100000\r\n" + b"x" * 100_000 + b"\r\n"
+        for _ in range(100):
+            assert connection.read(len(reply)) == reply
+
+
+def test_clients_that_vanish(server: TcpServer) -> None:
+    for request in (b"BLPOP l 0\r\n", b"MULTI\r\nSET k v\r\n", b"SUBSCRIBE a\r\n", b"MONITOR\r\n"):
+        for _ in range(20):
+            connection = attack(server, request)
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.close()
+    with wire(server.port or 0) as client:
+        deadline = time.monotonic() + 10
+        while len(server.peers) > 2 and time.monotonic() < deadline:
+            client.ask(b"PING\r\n")
+        assert client.ask(b"RPUSH l x\r\n") == b":1\r\n"
+        assert client.ask(b"EXISTS k\r\n") == b":0\r\n"
+        assert not server.held

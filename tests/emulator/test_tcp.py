@@ -1,0 +1,346 @@
+"""The TCP server beside real servers, byte for byte, and what is its own: limits, stopping."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from pytest_podlink import servers
+from redis_emulator import ManualClock, RedisEmulator
+from redis_emulator.doors.tcp import TcpServer
+from tests.emulator.doors import Wire, wire
+
+SERVERS = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+MARK = b"ECHO end-of-test\r\n"
+MARK_REPLY = b"$11\r\nend-of-test\r\n"
+
+REQUESTS = [
+    b"PING\r\n",
+    b"PING\n",
+    b"\r\n\r\nPING\r\n",
+    b"   \r\nPING\r\r\n",
+    b"ECHO ''\r\n",
+    b'ECHO "a\\x41\\n\\"b"\r\n',
+    b'ECHO "\\x4g\\xzz\\b\\a\\t\\r\\q\\\\"\r\n',
+    b"ECHO 'a\\'b\\n'\r\n",
+    b'ECHO ab"cd"\r\n',
+    b'ECHO "a"b\r\n',
+    b'ECHO "a\r\n',
+    b"ECHO 'a\r\n",
+    b'ECHO "a\\"\r\n',
+    b"ECHO 'a\\\\'\r\n",
+    b'ECHO "a\r\nb"\r\n',
+    b"ECHO a\x0bb\r\n",
+    b"ECHO \x0c a\r\n",
+    b"ECHO a\xffb\r\n",
+    b'""\r\n',
+    b"*abc\r\n",
+    b"*\r\n",
+    b"* 1\r\n",
+    b"*01\r\n",
+    b"*+1\r\n",
+    b"*-0\r\n",
+    b"*-1\r\nPING\r\n",
+    b"*0\r\nPING\r\n",
+    b"*-9223372036854775808\r\nPING\r\n",
+    b"*-9223372036854775809\r\nPING\r\n",
+    b"*2147483648\r\n",
+    b"*99999999999999999999\r\n",
+    b"*1\rX$4\r\nPING\r\n",
+    b"*1\r\nxyz\r\n",
+    b"*1\r\n\r\n",
+    b"*1\r\n\xff\r\n",
+    b"*1\r\n:4\r\n",
+    b"*1\r\n*1\r\n$4\r\nPING\r\n",
+    b"*1\r\n$-1\r\n",
+    b"*1\r\n$abc\r\n",
+    b"*1\r\n$04\r\nPING\r\n",
+    b"*1\r\n$536870913\r\n",
+    b"*1\r\n$4\r\nPINGxx",
+    b"*1\r\n$4\r\nPINGPING\r\n",
+    b"*1\r\n$0\r\n\r\n",
+    b"*2\r\n$4\r\nECHO\r\n$6\r\n\r\n\0\r\n\xff\r\n",
+    b"$4\r\nPING\r\n",
+    b"+PING\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST / HTTP/1.1\r\n\r\n",
+    b"QUIT\r\nPING\r\n",
+    b"MULTI\r\nPING\r\n*1\r\nx\r\n",
+    b"SUBSCRIBE a\r\n*1\r\nx\r\n",
+    b"PING\r\n*1\r\nx\r\nPING\r\n",
+]
+"""What a client sends first. A command that is echoed follows; the end may come before it."""
+
+TOO_LONG = [b"*1\r\n$" + b"1" * 65_536, b"*" + b"1" * 65_536, b"a" * 65_537]
+
+SILENT = [
+    b"*2147483647\r\n",
+    b"*1\r\n$536870912\r\n",
+    b"*1\n$4\nPING\n",
+    b"*1\r\n\n",
+    b"ECHO a\0b\r\n",
+    b"CLIENT REPLY OFF\r\n*1\r\nx\r\n",
+    b"CLIENT REPLY SKIP\r\n*1\r\nx\r\n",
+    b"CLIENT REPLY OFF\r\nQUIT\r\n",
+    b"BLPOP nolist 0\r\n*1\r\nx\r\n",
+    b"BLPOP nolist 0\r\nPING\r\n",
+]
+"""What is answered by nothing, while the connection stays."""
+
+
+@contextlib.contextmanager
+def both(name: str) -> Iterator[tuple[int, int]]:
+    """Ports of an emulator and of the real server that it is like."""
+    flavour, _, version = name.partition("-")
+    emulator = RedisEmulator(version=version, flavour=flavour)
+    with servers.start(name) as real, emulator.serve() as server:
+        assert server.port
+        yield server.port, real.port
+
+
+@pytest.fixture
+def server() -> Iterator[TcpServer]:
+    with RedisEmulator() as emulator, emulator.serve() as server:
+        yield server
+
+
+def answer(port: int, request: bytes) -> bytes:
+    with wire(port) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.send(request)
+            connection.send(MARK)
+        found = b""
+        with contextlib.suppress(ConnectionError):
+            while not found.endswith(MARK_REPLY):
+                data = connection.socket.recv(65536)
+                if not data:
+                    return found + b"<end>"
+                found += data
+        return found
+
+
+def runs(name: str) -> bool:
+    return any(f"{w.product}-{w.version}" == name and w.fits for w in servers.WHEELS) or any(
+        each.name == name for each in servers.installed()
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if runs(name)])
+def test_requests_are_read_as_the_server_reads_them(name: str) -> None:
+    with both(name) as (emulated, real):
+        for request in REQUESTS:
+            assert answer(emulated, request) == answer(real, request), request[:80]
+        for request in TOO_LONG:
+            refusals = []
+            for port in (emulated, real):
+                with wire(port) as connection:
+                    with contextlib.suppress(ConnectionError):
+                        connection.send(request)
+                    refusals.append(connection.read_all())
+            assert refusals[0] == refusals[1], request[:10]
+        quiet = [(request, Wire(port)) for request in SILENT for port in (emulated, real)]
+        if name == "redis-6.2":
+            quiet = [pair for pair in quiet if pair[0] != b"*2147483647\r\n"]
+        for request, connection in quiet:
+            connection.send(request)
+        time.sleep(0.2)
+        for request, connection in quiet:
+            connection.socket.setblocking(False)
+            got = b"nothing"
+            with contextlib.suppress(BlockingIOError):
+                got = connection.socket.recv(100)
+            assert got == b"nothing", request
+            connection.close()
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if runs(name)])
+def test_strangers_are_kept_short(name: str) -> None:
+    with both(name) as (emulated, real):
+        for port in (emulated, real):
+            with wire(port) as connection:
+                assert connection.ask(b"CONFIG SET requirepass x\r\n") == b"+OK\r\n"
+        for request in (
+            b"*2\r\n$16385\r\n",
+            b"*11\r\n",
+            b"*10\r\n*2\r\n",
+            b"AUTH x\r\nPING\r\n",
+            b"PING a b c d e f g h i j k l\r\n",
+            b"*2\r\n$4\r\nAUTH\r\n$1\r\nx\r\n*1\r\n$4\r\nPING\r\n",
+        ):
+            if name == "redis-6.2" and request[:2] in (b"*1", b"*2") and b"AUTH" not in request:
+                continue
+            heard = []
+            for port in (emulated, real):
+                with wire(port) as connection:
+                    connection.send(request + b"QUIT\r\n")
+                    heard.append(connection.read_all())
+            assert heard[0] == heard[1], request
+
+
+def test_a_request_in_pieces(server: TcpServer) -> None:
+    request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$7\r\na\r\n\0b\xff!\r\n"
+    request += b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n"
+    with wire(server.port or 0) as connection:
+        for place in range(len(request)):
+            connection.send(request[place : place + 1])
+        wanted = b"+OK\r\n$7\r\na\r\n\0b\xff!\r\n+PONG\r\n"
+        assert connection.read(len(wanted)) == wanted
+
+
+def test_big_values_and_long_pipelines(server: TcpServer) -> None:
+    client = redis.Redis(port=server.port)
+    big = os.urandom(1 << 20) * 24
+    client.set("big", big)
+    assert client.get("big") == big
+    pipeline = client.pipeline(transaction=False)
+    for number in range(20_000):
+        pipeline.set(f"key:{number}", number)
+    for number in range(20_000):
+        pipeline.get(f"key:{number}")
+    assert pipeline.execute()[20_000:] == [b"%d" % number for number in range(20_000)]
+    assert len(client.mget([f"key:{number}" for number in range(20_000)])) == 20_000
+    client.close()
+
+
+def test_what_is_pipelined_behind_a_blocking_command_waits_its_turn(server: TcpServer) -> None:
+    with wire(server.port or 0) as connection, wire(server.port or 0) as other:
+        connection.send(b"BLPOP list 0\r\nSET k 1\r\nGET k\r\n")
+        time.sleep(0.05)
+        assert other.ask(b"EXISTS k\r\n") == b":0\r\n"
+        connection.send(b"GET k\r\nPING\r\n")
+        assert other.ask(b"RPUSH list a\r\n") == b":1\r\n"
+        wanted = b"*2\r\n$4\r\nlist\r\n$1\r\na\r\n+OK\r\n$1\r\n1\r\n$1\r\n1\r\n+PONG\r\n"
+        assert connection.read(len(wanted)) == wanted
+
+
+def test_timeouts_of_blocking_commands(server: TcpServer) -> None:
+    with wire(server.port or 0) as connection:
+        started = time.monotonic()
+        assert connection.ask(b"BLPOP list 0.1\r\n") == b"*-1\r\n"
+        assert 0.09 < time.monotonic() - started < 1
+
+
+def test_messages_from_other_threads_arrive(server: TcpServer) -> None:
+    emulator_client = redis.Redis(port=server.port)
+    pubsub = emulator_client.pubsub(ignore_subscribe_messages=True)
+    pubsub.subscribe("news")
+    pubsub.get_message(timeout=1)
+    publishers = [
+        threading.Thread(target=lambda: [server.engine.publish(b"news", b"x") for _ in range(500)])
+        for _ in range(4)
+    ]
+    for publisher in publishers:
+        publisher.start()
+    got = 0
+    while got < 2000 and pubsub.get_message(timeout=5):
+        got += 1
+    for publisher in publishers:
+        publisher.join()
+    assert got == 2000
+    pubsub.close()
+    emulator_client.close()
+
+
+def test_maxclients(server: TcpServer) -> None:
+    with wire(server.port or 0) as first:
+        assert first.ask(b"CONFIG SET maxclients 2\r\n") == b"+OK\r\n"
+        with wire(server.port or 0) as second:
+            assert second.ask(b"PING\r\n") == b"+PONG\r\n"
+            with wire(server.port or 0) as third:
+                assert third.read_all() == b"-ERR max number of clients reached\r\n"
+        for _ in range(100):
+            with wire(server.port or 0) as fourth:
+                if fourth.ask(b"PING\r\n") == b"+PONG\r\n":
+                    return
+        raise AssertionError("a place that became free is not given away")
+
+
+def test_idle_clients_are_hung_up_on() -> None:
+    clock = ManualClock()
+    with RedisEmulator(clock=clock) as emulator, emulator.serve() as server:
+        idle, busy, listener = (Wire(server.port or 0) for _ in range(3))
+        assert idle.ask(b"CONFIG SET timeout 10\r\n") == b"+OK\r\n"
+        listener.ask(b"SUBSCRIBE a\r\n", b":1\r\n")
+        assert busy.ask(b"PING\r\n") == b"+PONG\r\n"
+        clock.advance(9)
+        assert busy.ask(b"PING\r\n") == b"+PONG\r\n"
+        clock.advance(2)
+        assert idle.read_all() == b""
+        assert busy.ask(b"PING\r\n") == b"+PONG\r\n"
+        assert listener.ask(b"PING\r\n", b"pong\r\n$0\r\n\r\n").endswith(b"pong\r\n$0\r\n\r\n")
+        for each in (idle, busy, listener):
+            each.close()
+
+
+def test_limits_can_be_set(server: TcpServer) -> None:
+    with wire(server.port or 0) as connection:
+        assert connection.ask(b"CONFIG SET proto-max-bulk-len 1mb\r\n") == b"+OK\r\n"
+        connection.send(b"*2\r\n$4\r\nECHO\r\n$1048577\r\n")
+        assert connection.read_all() == b"-ERR Protocol error: invalid bulk length\r\n"
+    with wire(server.port or 0) as connection:
+        assert connection.ask(b"CONFIG SET proto-max-bulk-len 512mb\r\n") == b"+OK\r\n"
+        assert connection.ask(b"CONFIG SET client-query-buffer-limit 1mb\r\n") == b"+OK\r\n"
+        with contextlib.suppress(ConnectionError):
+            connection.send(b"*2\r\n$4\r\nECHO\r\n$4000000\r\n" + b"x" * 3_000_000)
+        assert connection.read_all() == b""
+
+
+def test_killed_clients_get_their_replies_first(server: TcpServer) -> None:
+    with wire(server.port or 0) as connection:
+        number = connection.ask(b"CLIENT ID\r\n")[1:-2]
+        connection.send(b"PING\r\nCLIENT KILL ID %b SKIPME no\r\nPING\r\n" % number)
+        assert connection.read_all() == b"+PONG\r\n:1\r\n"
+
+
+def test_shutdown_stops_the_server() -> None:
+    emulator = RedisEmulator()
+    server = emulator.serve()
+    with wire(server.port or 0) as connection, wire(server.port or 0) as other:
+        connection.send(b"PING\r\nSHUTDOWN NOSAVE\r\n")
+        assert b"-" not in connection.read_all()
+        assert other.read_all() == b""
+    server.wait()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port or 0), timeout=1)
+    with emulator.serve(port=server.port) as again, wire(again.port or 0) as connection:
+        assert connection.ask(b"PING\r\n") == b"+PONG\r\n"
+    emulator.close()
+
+
+def test_stop_and_close(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    emulator = RedisEmulator()
+    server = emulator.serve(unixsocket=str(path))
+    client = redis.Redis(unix_socket_path=str(path), retry=Retry(NoBackoff(), 0))
+    assert client.ping()
+    with pytest.raises(OSError, match=r"in use|Address"):
+        emulator.serve(port=server.port)
+    emulator.close()
+    assert not server.running
+    assert not path.exists()
+    with pytest.raises(redis.ConnectionError):
+        client.ping()
+    client.close()
+    with pytest.raises(ValueError, match="a port or a unixsocket"):
+        emulator.serve(port=None)
+
+
+def test_addresses(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with RedisEmulator() as emulator, emulator.serve(unixsocket=str(path)) as server:
+        with wire(server.port or 0) as connection:
+            own = connection.socket.getsockname()
+            text = connection.ask(b"CLIENT INFO\r\n")
+            assert b" addr=127.0.0.1:%d laddr=127.0.0.1:%d " % (own[1], server.port or 0) in text
+        with redis.Redis(unix_socket_path=str(path)) as client:
+            assert client.client_info()["addr"] == f"{path}:0"
