@@ -158,9 +158,13 @@ class Access:
         self.users[user.name] = user
         for session in tuple(self._server.sessions.values()):
             if session.user == user.name:
-                self.admit(session)
-                if session.limited and session.subscribed() and not self._may_listen(user, session):
-                    self.end(session)
+                self._review(session)
+
+    def _review(self, session: Session) -> None:
+        self.admit(session)
+        user = self.users[session.user]
+        if session.limited and session.subscribed() and not self._may_listen(user, session):
+            self.end(session)
 
     def _may_listen(self, user: User, session: Session) -> bool:
         for channels, literal in (
@@ -185,16 +189,17 @@ class Access:
     def load(self, users: dict[str, User]) -> None:
         """Have these users instead of the present ones, and the default user in any case.
 
-        Clients of a user who is gone or may do other things than before are disconnected.
+        Clients of users who are gone are disconnected; before Redis 7.2 those of every user but
+        the default one.
         """
-        before = self.users
         users.setdefault("default", self._unlimited("default"))
         self.users = users
+        all_go = self._version.compatible < (7, 2)
         for session in tuple(self._server.sessions.values()):
-            user = users.get(session.user)
-            if user is None or user.describe() != before[session.user].describe():
+            if session.user not in users or (all_go and session.user != "default"):
                 self.end(session)
-        self.refresh()
+            else:
+                self._review(session)
 
     def end(self, session: Session) -> None:
         """Disconnect a client; the one that is being served hears its reply first."""

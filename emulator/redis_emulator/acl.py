@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Final
 
+from redis_emulator.resp.decode import ProtocolError, split_inline
 from redis_emulator.resp.types import quote
 from redis_emulator.table import load
 from redis_emulator.version import Version
@@ -29,7 +30,7 @@ CATEGORIES: Final = (
     *("connection", "transaction", "scripting"),
 )
 _SYNTAX: Final = "Syntax error"
-_UNKNOWN: Final = "Unknown command or category name in ACL"
+UNKNOWN: Final = "Unknown command or category name in ACL"
 _FIRST_WORD_OF_SUBCOMMAND: Final = "Allowing first-arg of a subcommand is not supported"
 _NO_SUCH_PASSWORD: Final = "The password you are trying to remove from the user does not exist"
 _NOT_A_HASH: Final = (
@@ -224,13 +225,13 @@ class Selector:
         name = text.lower()
         if name[:1] == "@":
             if name[1:] not in CATEGORIES:
-                raise RuleError(_UNKNOWN)
+                raise RuleError(UNKNOWN)
             for each in known.within(name[1:]):
                 self._permit(each, allow)
         elif name in known.categories:
             self._permit(name, allow)
         elif not allow or "|" not in name:
-            raise RuleError(_UNKNOWN)
+            raise RuleError(UNKNOWN)
         else:
             self._permit_first_word(text)
         self._note_rule(name, allow)
@@ -253,13 +254,13 @@ class Selector:
             name, _, word = text.partition("|")
         name = name.lower()
         if name not in known.categories:
-            raise RuleError(_UNKNOWN)
+            raise RuleError(UNKNOWN)
         if "|" in name:
             raise RuleError(_FIRST_WORD_OF_SUBCOMMAND)
         if not word:
             raise RuleError(_SYNTAX)
         if name in known.members:
-            raise RuleError(_UNKNOWN)
+            raise RuleError(UNKNOWN)
         if not known.has_subcommands and name in self.allowed:
             return
         words = self.first_words.setdefault(name, [])
@@ -416,7 +417,7 @@ class User:
             del self.selectors[1:]
         elif word[:1] == b"(" and word[-1:] == b")" and self.version.compatible >= (7, 0):
             selector = Selector(self.version, all_channels)
-            for part in rule[1:-1].split():
+            for part in _split(rule[1:-1], self.version):
                 selector.apply(part)
             self.selectors.append(selector)
         else:
@@ -459,6 +460,14 @@ class User:
         parts.append(self.selectors[0].describe())
         parts += [b"(" + selector.describe() + b")" for selector in self.selectors[1:]]
         return b" ".join(parts)
+
+
+def _split(rules: bytes, version: Version) -> list[bytes]:
+    """The rules inside a selector; where quotes do not match, there are none."""
+    try:
+        return split_inline(rules, joined=version.flavour == "valkey")
+    except ProtocolError:
+        return []
 
 
 def _hashed(password: bytes) -> bytes:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
+import time
 from typing import Any
 
 import pytest
 
+from pytest_podlink import servers
 from redis_emulator import RedisEmulator
-from tests.emulator.pair import Pair, Wire, unordered
+from tests.emulator.pair import Pair, ServerConnection, Wire, unordered
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
@@ -151,6 +155,11 @@ def test_rules_with_blanks(same: Pair) -> None:
         ["reset x"],
         [""],
         ["()", "clearselectors"],
+        ["(~'x' +get)"],
+        ['(~a"b)'],
+        ['(~"x y")'],
+        ["(~a\\b)"],
+        [b"(~a\xff* &\xfe)"],
     ):
         same("ACL", "SETUSER", "u", "reset", *rules)
         same("ACL", "GETUSER", "u", key=rules_of(same))
@@ -341,6 +350,27 @@ def test_selectors(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
+def test_order_of_checks(same: Pair) -> None:
+    same("ACL SETUSER m on nopass +@all allkeys resetchannels &c -get")
+    mine = same.connect_raw()
+    for line in ("AUTH m x", "GET", "GET k", "NOSUCH", "MULTI", "MULTI x", "MULTI", "SUBSCRIBE x"):
+        both(mine, line)
+    for line in (
+        "GET k",
+        "SET k v",
+        "UNSUBSCRIBE",
+        "GET",
+        "EXEC",
+        "SUBSCRIBE c",
+        "GET k",
+        "SET k v",
+    ):
+        both(mine, line)
+    for line in ("SUBSCRIBE x", "PING", "UNSUBSCRIBE c", "CONFIG", "CONFIG NOSUCH", "WATCH k"):
+        both(mine, line)
+
+
+@pytest.mark.servers(*ALL)
 def test_scripts(same: Pair) -> None:
     same("ACL", "SETUSER", "u", *LIMITED.split())
     mine = same.connect()
@@ -392,7 +422,9 @@ def log_entry(reply: Wire) -> Any:
             if name == b"client-info":
                 fields = value[1].decode().split()
                 value = [field for field in fields if not field.startswith(FIELDS)]
-                value = [field for field in value if not field.startswith(("age=", "multi="))]
+                value = [
+                    field for field in value if not field.startswith(("age=", "idle=", "multi="))
+                ]
             elif name == b"age-seconds" or name.startswith(b"timestamp"):
                 value = value[0]
             elif name == b"entry-id":
@@ -592,18 +624,101 @@ def known_commands(reply: Wire) -> Any:
     return kind, names
 
 
-def test_file(tmp_path: Any) -> None:
-    emulator = RedisEmulator()
-    client = emulator.client()
+FILES = (
+    "user a on +get\nuser default on nopass ~* &* +@all\n",
+    "user a on +foo\n",
+    "usr a on\n",
+    "user\n",
+    "user a on ( +get ~x )\nuser default on nopass +@all ~* &*",
+    "user a on +foo ~a* ~*  ~b\nuser b zzz yyy\n",
+    "user b on\n",
+    "\n\n  user b on\n\n# comment\n",
+    "# user a on\n",
+    "",
+    "user a b\tc\n",
+    "user a  on   +get  \n",
+    "user b #zz\n",
+    "user a on\nuser a off\n",
+    "user a on",
+)
+
+
+@pytest.mark.servers(*ALL)
+def test_files(same: Pair, tmp_path: Any) -> None:
+    """A server only takes the name of its ACL file when it starts, so this one is started here."""
+    version = same.emulator._version
+    name = f"{version.flavour}-{version.number[0]}.{version.number[1]}"
+    executable = next(e for e in servers.installed() if e.name == name)
+    port = free_port()
     path = tmp_path / "users.acl"
-    emulator.engine.server.config["aclfile"] = str(path)
-    client.execute_command("ACL", "SETUSER", "u", "on", ">secret", "~k*", "+get", "(+set ~s)")
-    before = client.acl_list()
-    assert client.execute_command("ACL", "SAVE") in (True, b"OK")
-    assert path.read_text().splitlines() == before
-    client.execute_command("ACL", "DELUSER", "u")
-    assert client.execute_command("ACL", "LOAD") in (True, b"OK")
-    assert client.acl_list() == before
+    path.write_text("")
+    options = ["--port", str(port), "--save", "", "--dir", str(tmp_path), "--aclfile", path.name]
+    process = subprocess.Popen([executable.path, *options], stdout=subprocess.DEVNULL)
+    config = same.emulator.engine.server.config
+    config["aclfile"], config["dir"] = path.name, str(tmp_path)
+    real = connected(port)
+    try:
+        real("HELLO", same.protocol)
+        key = rules_of(same) or (lambda reply: reply)
+        for text in FILES:
+            path.write_text(text)
+            for line in ("ACL LOAD", "ACL LIST", "CONFIG GET aclfile"):
+                assert key(real(line)) == key(same.emulated(line)), (text, line)
+        for line in (
+            "ACL SETUSER u on >p ~k* +get",
+            "ACL LOAD",
+            "ACL SETUSER v on +@all",
+            "ACL SAVE",
+        ):
+            written = []
+            for connection in (real, same.emulated):
+                assert connection(line) == ("+", b"OK")
+                written.append(path.read_text())
+            assert written[0] == written[1]
+        path.write_text("user kept on nopass +@all\nuser gone on nopass +@all\n")
+        assert real("ACL LOAD") == same.emulated("ACL LOAD")
+        others = {}
+        for user in ("kept", "gone", "default"):
+            others[user] = [ServerConnection(port), same.connect_raw()[0]]
+            for connection in others[user]:
+                assert connection("AUTH", user, "x") == ("+", b"OK")
+        path.write_text("user kept on nopass +@all -get\nuser default on nopass +@all ~*")
+        assert real("ACL LOAD") == same.emulated("ACL LOAD")
+        for connections in others.values():
+            assert alive(connections[0]) is alive(connections[1])
+            connections[0].close()
+        path.unlink()
+        assert real("ACL LOAD") == same.emulated("ACL LOAD")
+    finally:
+        real.close()
+        process.terminate()
+        process.wait()
+
+
+def alive(connection: Any) -> bool:
+    """Whether the server still answers."""
+    try:
+        return bool(connection("PING"))
+    except ConnectionError:
+        return False
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def connected(port: int) -> ServerConnection:
+    """A connection to a server that is just starting."""
+    for _ in range(200):
+        try:
+            return ServerConnection(port)
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+    raise AssertionError("the server did not start")
 
 
 def test_a_limited_client_over_redis_py() -> None:

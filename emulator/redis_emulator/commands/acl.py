@@ -3,10 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from redis_emulator.access import REASONS, Refusal
-from redis_emulator.acl import CATEGORIES, RuleError, Selector, User, catalogue, join_selectors
+from redis_emulator.acl import (
+    CATEGORIES,
+    UNKNOWN,
+    RuleError,
+    Selector,
+    User,
+    catalogue,
+    join_selectors,
+)
 from redis_emulator.commands.arguments import parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, SetReply, quote
@@ -224,47 +233,57 @@ def acl_save(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("acl|load")
 def acl_load(ctx: Session, argv: list[bytes]) -> Reply:
-    path = _file(ctx.server)
+    server = ctx.server
+    path = _file(server)
+    named = server.config["aclfile"]
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise RedisError(
-            f"ERR Error loading ACLs, opening file '{path}': {error.strerror}"
-        ) from None
-    server, access = ctx.server, ctx.server.access
+        reason = f"opening file '{named}': {error.strerror}"
+        raise RedisError(f"ERR Error loading ACLs, {reason}") from None
     users: dict[str, User] = {}
-    errors = ""
-    for number, line in enumerate(text.split(b"\n"), 1):
-        try:
-            user = _read_line(server, line.strip(b" \t\r\n"), users)
-        except RuleError as error:
-            errors += f"{path}:{number}: {error}. "
-        else:
-            if user is not None:
-                users[user.name] = user
+    errors = "".join(
+        f"{error}. "
+        for number, line in enumerate(text.split(b"\n"), 1)
+        for error in _read_line(server, f"{named}:{number}", line.strip(b" \t\r\n"), users)
+    )
     if errors:
         raise RedisError(
             f"ERR {errors}WARNING: ACL errors detected, no change to the previously active ACL "
             "rules was performed"
         )
-    access.load(users)
+    server.access.load(users)
     return OK
 
 
-def _read_line(server: Server, line: bytes, users: dict[str, User]) -> User | None:
-    if not line or line.startswith(b"#"):
-        return None
+def _read_line(server: Server, place: str, line: bytes, users: dict[str, User]) -> Iterator[str]:
+    """Put the user of one line of an ACL file into ``users``; what is wrong with the line."""
+    if not line:
+        return
+    older = server.version.compatible < (7, 0)
     words = line.split(b" ")
     if words[0] != b"user" or len(words) < 2:
-        raise RuleError("line should start with user keyword")
+        yield f"{place} should start with user keyword followed by the username"
+        return
     name = quote(words[1])
-    if name in users:
-        raise RuleError(f"WARNING: user '{name}' duplicate")
-    user = server.access.new_user(name)
+    if name in users and not older:
+        number = place.rpartition(":")[2]
+        yield f"WARNING: Duplicate user '{name}' found on line {number}"
+        return
     try:
-        rules = join_selectors(words[2:], server.version)
-    except ValueError:
-        raise RuleError("Unmatched parenthesis in selector definition") from None
-    for rule in rules:
-        user.apply(rule.strip(b"\t\r\n"), server.access.all_channels)
-    return user
+        rules = join_selectors([word for word in words[2:] if word], server.version)
+    except ValueError as error:
+        yield f"{place}: Unmatched parenthesis in acl selector starting at '{quote(error.args[0])}'"
+        return
+    again = older and (name in users or name == "default")
+    user = users.setdefault(name, server.access.new_user(name))
+    told = False
+    for rule in [b"reset", *rules] if again else rules:
+        try:
+            user.apply(rule.strip(b"\t\r"), server.access.all_channels)
+        except RuleError as error:
+            if not older and str(error) == UNKNOWN:
+                yield f"{place}: Error in applying operation '{quote(rule)}': {error}"
+            elif older or not told:
+                told = True
+                yield f"{place}: {error}"

@@ -35,6 +35,7 @@ def test_family(family: str, same: Pair) -> None:
     """Random sequences of one family behave alike."""
     module = importlib.import_module(f"{package.__name__}.{family}")
     key_for: Callable[[list[bytes]], Any] = getattr(module, "key_for", lambda argv: None)
+    prepare: Callable[[Pair], None] = getattr(module, "prepare", lambda same: None)
     parameters: dict[str, str] = getattr(module, "PARAMETERS", {})
     watcher = EventWatcher(same)
 
@@ -50,6 +51,7 @@ def test_family(family: str, same: Pair) -> None:
         leave_modes(same)
         restore_parameters(same, parameters)
         same("FLUSHALL")
+        prepare(same)
         watcher.collect()
         for argv in sequence:
             note(repr(argv))
