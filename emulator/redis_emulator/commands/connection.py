@@ -21,6 +21,7 @@ _HELLO_NEEDS_AUTH = (
     "HELLO {}AUTH <user> <pass> option can be used to authenticate the client and select the "
     "RESP protocol version at the same time"
 )
+_NOT_INT32 = "ERR value is out of range, value must between -2147483648 and 2147483647"
 
 
 @command("ping")
@@ -40,6 +41,8 @@ def echo(ctx: Session, argv: list[bytes]) -> Reply:
 @command("select")
 def select(ctx: Session, argv: list[bytes]) -> Reply:
     index = parse_integer(argv[1])
+    if not -(1 << 31) <= index < 1 << 31:
+        raise RedisError(_NOT_INT32)
     databases = ctx.server.databases
     if not 0 <= index < len(databases):
         raise RedisError("ERR DB index is out of range")

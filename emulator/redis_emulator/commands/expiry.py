@@ -38,10 +38,7 @@ def pexpireat(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _expire(ctx: Session, argv: list[bytes], unit: int, base: int) -> Reply:
     options = _options(ctx, argv) if len(argv) > 3 else frozenset()
-    amount = parse_integer(argv[2])
-    at = amount * unit + base
-    if not INT64_MIN <= amount * unit <= INT64_MAX or at > INT64_MAX:
-        raise RedisError(_invalid_time(ctx, argv[0].decode().lower()))
+    at = _deadline(ctx, argv, unit, base)
     db, key = ctx.db, argv[1]
     if db.writable(key) is None or (options and not allowed(options, db.expires.get(key), at)):
         return 0
@@ -51,6 +48,26 @@ def _expire(ctx: Session, argv: list[bytes], unit: int, base: int) -> Reply:
     else:
         expire_now(db, key)
     return 1
+
+
+def _deadline(ctx: Session, argv: list[bytes], unit: int, base: int) -> int:
+    """When the key expires; 6.2 reckons in 64 bits, and refuses sums that change their sign."""
+    amount = parse_integer(argv[2])
+    milliseconds = amount * unit
+    at = milliseconds + base
+    if ctx.server.version.compatible >= (7, 0, 0):
+        valid = INT64_MIN <= milliseconds <= INT64_MAX and at <= INT64_MAX
+    else:
+        milliseconds = _wrapped(milliseconds)
+        at = _wrapped(milliseconds + base)
+        valid = milliseconds <= 0 if amount < 0 else at >= 0
+    if not valid:
+        raise RedisError(_invalid_time(ctx, argv[0].decode().lower()))
+    return at
+
+
+def _wrapped(number: int) -> int:
+    return (number - INT64_MIN) % (1 << 64) + INT64_MIN
 
 
 def expire_now(db: Database, key: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Generic keys, expiry and SCAN, over strings and hashes in two databases."""
+"""Generic keys, expiry, OBJECT and SCAN, over keys of every type in several databases."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from tests.emulator.pair import Wire, unordered
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"missing"])
 TIMES = st.sampled_from(
-    [b"100", b"1000000", b"4102444800", b"4102444800000", b"0", b"-1", b"x", b"", b"1.5"]
-    + [b"9223372036854775807", b"-9223372036854775808", b"9223372036854775"]
+    b"100 1000000 4102444800 4102444800000 0 -1 x  1.5 -100 +5 007 9223372036854775807 "
+    b"-9223372036854775808 9223372036854775 -9223372036854775 9223372036854775808".split(b" ")
 )
-INDEXES = st.sampled_from([b"0", b"1", b"1", b"2", b"16", b"-1", b"x"])
+INDEXES = st.sampled_from([b"0", b"1", b"1", b"2", b"15", b"16", b"-1", b"x", b"4294967296"])
+_PATTERNS = st.sampled_from([b"*", b"[ab]", b"?", b"a*", b"[^a]*", b"", b"[a-", b"\\a", b"**b"])
+_TEXTS = st.sampled_from([b"v", b"1", b"x" * 30, b"x" * 44, b"x" * 50, b"x" * 100])
 _ARGUMENTS = {
     "DEL": (KEYS, KEYS),
-    "UNLINK": (KEYS,),
+    "UNLINK": (KEYS, KEYS),
     "EXISTS": (KEYS, KEYS),
     "TOUCH": (KEYS, KEYS),
     "TYPE": (KEYS,),
@@ -29,18 +31,34 @@ _ARGUMENTS = {
     "SELECT": (INDEXES,),
     "SWAPDB": (INDEXES, INDEXES),
     "DBSIZE": (),
-    "KEYS": (st.sampled_from([b"*", b"[ab]", b"?", b"a*", b"[^a]*"]),),
-    "SET": (KEYS, st.sampled_from([b"v", b"1", b"x" * 50])),
-    "HSET": (KEYS, st.sampled_from([b"f", b"g"]), st.just(b"v")),
+    "KEYS": (_PATTERNS,),
+    "RANDOMKEY": (),
+    "SET": (KEYS, _TEXTS),
+    "APPEND": (KEYS, _TEXTS),
+    "HSET": (KEYS, st.sampled_from([b"f", b"g"]), _TEXTS),
+    "RPUSH": (KEYS, _TEXTS),
+    "SADD": (KEYS, _TEXTS),
+    "ZADD": (KEYS, st.sampled_from([b"1", b"2"]), _TEXTS),
+    "XADD": (KEYS, st.sampled_from([b"1-1", b"2-1", b"x"]), st.just(b"f"), _TEXTS),
     "OBJECT ENCODING": (KEYS,),
     "OBJECT REFCOUNT": (KEYS,),
+    "OBJECT IDLETIME": (KEYS,),
+    "OBJECT FREQ": (KEYS,),
+    "OBJECT": (st.sampled_from([b"HELP", b"NOSUCH", b"encoding"]),),
     "FLUSHDB": (),
+    "FLUSHALL": (st.sampled_from([b"SYNC", b"ASYNC", b"async", b"FOO"]),),
+    "WAIT": (st.sampled_from([b"0", b"-1", b"x"]), st.sampled_from([b"1", b"0", b"-1", b"x"])),
 }
 _EXPIRE = st.sampled_from([b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT"])
 _EXPIRE_OPTIONS = st.sampled_from([b"NX", b"XX", b"GT", b"lt", b"FOO"])
-_COPY_OPTIONS = st.sampled_from([(b"REPLACE",), (b"DB", b"1"), (b"DB",), (b"DB", b"x"), (b"FOO",)])
-_SCAN_OPTIONS = st.sampled_from(
-    [(b"MATCH", b"a*"), (b"TYPE", b"hash"), (b"TYPE", b"string"), (b"COUNT", b"0"), (b"COUNT",)]
+_COPY_OPTIONS = st.sampled_from(
+    [(b"REPLACE",), (b"replace",), (b"DB", b"1"), (b"DB", b"2"), (b"DB",), (b"DB", b"x"), (b"FOO",)]
+)
+_TYPES = st.sampled_from([b"hash", b"string", b"list", b"set", b"zset", b"stream", b"ZSET", b"x"])
+_SCAN_OPTIONS = st.one_of(
+    st.tuples(st.sampled_from([b"MATCH", b"match"]), _PATTERNS),
+    st.tuples(st.just(b"TYPE"), _TYPES),
+    st.sampled_from([(b"COUNT", b"0"), (b"COUNT", b"5000"), (b"COUNT",), (b"NOVALUES",), (b"x",)]),
 )
 
 
@@ -78,6 +96,8 @@ def key_for(argv: list[bytes]) -> Any:
         return unordered
     if argv[0] == b"SCAN":
         return _page
+    if argv[0] == b"RANDOMKEY":
+        return lambda reply: reply[1] is None
     return None
 
 
