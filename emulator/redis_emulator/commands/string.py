@@ -344,7 +344,8 @@ def parse_long_double(raw: bytes, error: str = NOT_A_FLOAT) -> Fraction | None:
         return Fraction(0)
     if not digits or abs(power) > _MOST_POWER:
         raise RedisError(error)
-    number = round_long_double(mantissa * Fraction(base) ** power)
+    exact = Fraction(mantissa * base**power) if power >= 0 else Fraction(mantissa, base**-power)
+    number = round_long_double(exact)
     if not _SMALLEST < number < _TOO_LARGE:
         raise RedisError(error)
     return -number if sign == b"-" else number
@@ -366,21 +367,33 @@ def add_long_doubles(one: Fraction | None, other: Fraction | None) -> bytes:
     total = round_long_double(one + other)
     if abs(total) >= _TOO_LARGE:
         raise RedisError("ERR increment would produce NaN or Infinity")
-    scaled = round(abs(total) * 10**17)
-    whole, part = divmod(scaled, 10**17)
+    whole, part = divmod(_nearest(abs(total.numerator) * 10**17, total.denominator), 10**17)
     text = f"{'-' if total < 0 else ''}{Decimal(whole)}.{part:017d}".rstrip("0").rstrip(".")
     return b"0" if text == "-0" else text.encode()
 
 
 def round_long_double(number: Fraction) -> Fraction:
     """The nearest number with a mantissa of 64 bits."""
-    if not number:
+    numerator, denominator = abs(number.numerator), number.denominator
+    if not numerator:
         return number
-    exponent = abs(number.numerator).bit_length() - number.denominator.bit_length()
-    if abs(number) < Fraction(2) ** exponent:
-        exponent -= 1
-    step = Fraction(2) ** (exponent - _MANTISSA_BITS + 1)
-    return round(number / step) * step
+    shift = _MANTISSA_BITS - numerator.bit_length() + denominator.bit_length()
+    if _scaled(numerator, shift) // _scaled(denominator, -shift) >> _MANTISSA_BITS:
+        shift -= 1
+    mantissa = _nearest(_scaled(numerator, shift), _scaled(denominator, -shift))
+    rounded = Fraction(_scaled(mantissa, -shift), _scaled(1, shift))
+    return -rounded if number < 0 else rounded
+
+
+def _scaled(number: int, bits: int) -> int:
+    """Shifted to the left if that is where ``bits`` shift it."""
+    return number << bits if bits > 0 else number
+
+
+def _nearest(numerator: int, denominator: int) -> int:
+    """The quotient rounded to an integer, a tie to the even one."""
+    quotient, rest = divmod(numerator, denominator)
+    return quotient + (2 * rest > denominator or (2 * rest == denominator and quotient & 1))
 
 
 def _check_length(ctx: Session, length: int) -> None:
