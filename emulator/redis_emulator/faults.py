@@ -33,6 +33,36 @@ _NO_REPLICAS: Final = "NOREPLICAS Not enough good replicas to write."
 _NO_SCRIPT: Final = "NOSCRIPT No matching script. Please use EVAL."
 
 
+_HANDSHAKE: Final = frozenset({b"hello", b"auth", b"client setinfo", b"client setname"})
+"""What clients send on their own when they connect; only its name hits it, no pattern."""
+_SINCE_7: Final = frozenset({"echo", "eval", "evalsha", "readonly", "readwrite"})
+"""What is answered while loading, or without a master, since Redis 7 only."""
+_VALKEY: Final = {
+    "allow_busy": frozenset(
+        {
+            *(
+                "client|caching",
+                "client|getname",
+                "client|getredir",
+                "client|id",
+                "client|no-evict",
+            ),
+            *("client|no-touch", "client|reply", "client|setinfo", "client|setname", "select"),
+        }
+    ),
+    "stale": frozenset({"script|exists", "script|flush"}),
+    "loading": frozenset(
+        {
+            *("cluster|info", "cluster|myid", "cluster|myshardid", "cluster|nodes"),
+            *("memory|malloc-stats", "memory|purge"),
+        }
+    ),
+}
+"""What Valkey answers in a state and Redis does not."""
+_IN_A_TRANSACTION: Final = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
+"""What is not queued."""
+
+
 class Fault:
     """One planted fault; as a context manager it is withdrawn at the end.
 
@@ -169,6 +199,7 @@ class Faults:
         self.random = random.Random(seed)
         self.planted: list[Fault] = []
         self.states: set[str] = set()
+        self.way_out = "SCRIPT KILL"
         self.loading = State(self, "loading")
         """Nothing but what a server answers while it loads its data."""
         self.busy = State(self, "busy")
@@ -206,7 +237,8 @@ class Faults:
 
         Args:
             command: A name (``"SET"``, ``"CONFIG GET"``), a pattern (``"Z*"``), or a predicate of
-                the argument list.
+                the argument list. Patterns leave alone what clients send when they connect
+                (HELLO, AUTH, CLIENT SETINFO and SETNAME).
             error: The error line, code first.
             times: How often; None for always.
             skip: How many matching commands to let pass first.
@@ -301,7 +333,9 @@ class Faults:
         writes = "write" in flags
         if "clusterdown" in states and keys(entry.spec, argv):
             return "CLUSTERDOWN The cluster is down"
-        if "oom" in states and "denyoom" in flags:
+        release = self._version.compatible
+        queues = session.queue is not None and entry.name not in _IN_A_TRANSACTION
+        if "oom" in states and ("denyoom" in flags or (queues and release < (7, 2))):
             return _OUT_OF_MEMORY
         if "misconf" in states and (writes or entry.name == "ping"):
             return _misconf(self._version)
@@ -309,11 +343,13 @@ class Faults:
             return _NO_REPLICAS
         if writes and ("readonly" in states or "masterdown" in states):
             return _READ_ONLY
-        if "masterdown" in states and "stale" not in flags:
+        if "masterdown" in states and (
+            not self._answers(entry, "stale") or _is_plain_script(entry, argv)
+        ):
             return _MASTER_DOWN
-        if "loading" in states and "loading" not in flags:
+        if "loading" in states and not self._answers(entry, "loading"):
             return f"LOADING {_product(self._version)} is loading the dataset in memory"
-        if "busy" in states and "allow_busy" not in flags:
+        if "busy" in states and not self._answers(entry, "allow_busy"):
             return (
                 f"BUSY {_product(self._version)} is busy running a script. "
                 "You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
@@ -321,6 +357,17 @@ class Faults:
         if "noscript" in states and entry.name in ("evalsha", "evalsha_ro"):
             return _NO_SCRIPT
         return None
+
+    def _answers(self, entry: Entry, flag: str) -> bool:
+        """Whether a command has a flag, also where this server differs from the table."""
+        if self._version.compatible < (7, 0):
+            if entry.name in _SINCE_7:
+                return False
+            if entry.name == "ping" and flag == "stale":
+                return True
+        if self._version.flavour == "valkey" and entry.name in _VALKEY.get(flag, ()):
+            return True
+        return flag in entry.flags
 
     def _plant(self, fault: Fault) -> Fault:
         self.planted.append(fault)
@@ -332,8 +379,16 @@ def _matcher(command: Which) -> Callable[[tuple[bytes, ...], list[bytes]], bool]
     if callable(command):
         predicate = command
         return lambda names, argv: predicate(argv)
-    matches = glob(command.lower().encode())
-    return lambda names, argv: any(map(matches, names))
+    wanted = command.lower().encode()
+    if not any(sign in wanted for sign in b"*?["):
+        return lambda names, argv: wanted in names
+    matches = glob(wanted)
+    return lambda names, argv: _HANDSHAKE.isdisjoint(names) and any(map(matches, names))
+
+
+def _is_plain_script(entry: Entry, argv: list[bytes]) -> bool:
+    """Whether this is EVAL of a script that does not say itself what it may be run in."""
+    return entry.name in ("eval", "eval_ro") and not argv[1].startswith(b"#!")
 
 
 def _product(version: Version) -> str:

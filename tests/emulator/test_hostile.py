@@ -155,11 +155,11 @@ def clients_possible(wanted: int) -> int:
 
 
 def test_a_thousand_idle_connections(server: TcpServer) -> None:
-    idle = [socket.create_connection(("127.0.0.1", server.port or 0)) for _ in range(1000)]
+    count = clients_possible(1000)
+    beginnings = (b"*3\r\n$3\r\nSE", b"", b"SUBSCRIBE a\r\n", b"BLPOP l 0\r\n")
+    idle = [socket.create_connection(("127.0.0.1", server.port or 0)) for _ in range(count)]
     for place, connection in enumerate(idle):
-        connection.sendall(
-            (b"*3\r\n$3\r\nSE", b"", b"SUBSCRIBE a\r\n", b"BLPOP l 0\r\n")[place % 4]
-        )
+        connection.sendall(beginnings[place % 4])
     with wire(server.port or 0) as client:
         while len(server.peers) < count + 2:
             time.sleep(0.001)

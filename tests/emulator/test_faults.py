@@ -1,0 +1,310 @@
+"""Faults: planted ones on every door, and states that refuse in the words of real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from redis_emulator import ManualClock, RedisEmulator
+from tests.emulator.doors import DOORS, Door
+from tests.emulator.pair import Pair
+
+EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+
+
+@pytest.fixture(params=DOORS)
+def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
+    door = Door(request.param, RedisEmulator(), tmp_path)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def client(door: Door) -> redis.Redis:
+    """A client that does not try again."""
+    return door.client(retry=Retry(NoBackoff(), 0))
+
+
+def test_an_error_so_many_times(door: Door, client: redis.Redis) -> None:
+    fault = door.emulator.faults.fail("SET", error="OOM no memory left", times=2)
+    for _ in range(2):
+        with pytest.raises(redis.ResponseError, match="no memory left"):
+            client.set("k", "v")
+        assert client.get("k") is None
+    assert client.set("k", "v")
+    assert fault.hits == 2
+    assert not door.emulator.faults.active
+
+
+def test_an_error_is_of_the_class_that_its_code_says(door: Door, client: redis.Redis) -> None:
+    door.emulator.faults.fail("GET", error="NOSCRIPT gone", times=1)
+    with pytest.raises(redis.exceptions.NoScriptError):
+        client.get("k")
+    door.emulator.faults.fail("GET", error="READONLY not here", times=1)
+    with pytest.raises(redis.exceptions.ReadOnlyError):
+        client.get("k")
+
+
+def test_which_commands_fail(door: Door, client: redis.Redis) -> None:
+    faults = door.emulator.faults
+
+    def failing(*command: str) -> bool:
+        try:
+            client.execute_command(*command)
+        except redis.ResponseError as error:
+            return "planted" in str(error)
+        return False
+
+    with faults.fail("h*", error="ERR planted"):
+        assert failing("HSET", "h", "f", "v")
+        assert failing("hget", "h", "f")
+        assert not failing("SET", "k", "v")
+    with faults.fail("config get", error="ERR planted"):
+        assert failing("CONFIG GET", "maxmemory")
+        assert not failing("CONFIG SET", "maxmemory", "0")
+    with faults.fail("CONFIG", error="ERR planted"):
+        assert failing("CONFIG SET", "maxmemory", "0")
+    with faults.fail(lambda argv: b"bad" in argv, error="ERR planted"):
+        assert failing("SET", "bad", "v")
+        assert not failing("SET", "good", "v")
+    assert not failing("HSET", "h", "f", "v")
+
+
+def test_skipping_and_chance() -> None:
+    def outcomes(seed: int) -> list[bool]:
+        with RedisEmulator(seed=seed) as emulator:
+            client = emulator.client()
+            emulator.faults.fail("INCR*", chance=0.5)
+            results = []
+            for _ in range(50):
+                try:
+                    client.incr("n")
+                    results.append(True)
+                except redis.ResponseError:
+                    results.append(False)
+            client.close()
+            return results
+
+    assert outcomes(1) == outcomes(1) != outcomes(2)
+    assert 10 < sum(outcomes(1)) < 40
+    with RedisEmulator() as emulator, emulator.client() as client:
+        emulator.faults.fail("INCR*", skip=2, times=1)
+        assert [client.incr("n"), client.incr("n")] == [1, 2]
+        with pytest.raises(redis.ResponseError, match="injected fault"):
+            client.incr("n")
+        assert client.incr("n") == 3
+
+
+def test_what_cannot_be_planted() -> None:
+    faults = RedisEmulator().faults
+    with pytest.raises(ValueError, match="times"):
+        faults.fail("GET", times=0)
+    with pytest.raises(ValueError, match="chance"):
+        faults.fail("GET", chance=0)
+    with pytest.raises(ValueError, match="when"):
+        faults.drop("GET", when="never")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="seconds"):
+        faults.delay("GET", seconds=0)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_dropping_the_connection(door: Door, client: redis.Redis, when: str) -> None:
+    door.emulator.faults.drop("INCR*", when=when, times=1)  # type: ignore[arg-type]
+    with pytest.raises(redis.ConnectionError):
+        client.incr("n")
+    assert client.get("n") == (None if when == "before" else b"1")
+
+
+def test_redis_py_tries_again(door: Door) -> None:
+    client = door.client(retry=Retry(NoBackoff(), 3))
+    fault = door.emulator.faults.drop("GET", times=2)
+    client.set("k", "v")
+    assert client.get("k") == b"v"
+    assert fault.hits == 2
+
+
+async def test_coroutines_meet_faults(door: Door) -> None:
+    client = door.async_client(retry=None)
+    door.emulator.faults.fail("GET", error="ERR planted", times=1)
+    with pytest.raises(redis.ResponseError, match="planted"):
+        await client.get("k")
+    door.emulator.faults.drop("GET", times=1)
+    with contextlib.suppress(redis.ConnectionError):
+        await client.get("k")
+    assert not door.emulator.faults.planted
+    door.emulator.faults.delay("GET", seconds=0.05, times=1)
+    started = time.monotonic()
+    assert await client.get("k") is None
+    assert time.monotonic() - started > 0.04
+    await client.aclose()
+
+
+def test_a_delay_holds_one_client_up(door: Door, client: redis.Redis) -> None:
+    other = door.client()
+    other.ping()
+    door.emulator.faults.delay("SET", seconds=0.15, times=1)
+    started = time.monotonic()
+    thread = threading.Thread(target=client.set, args=("k", "v"))
+    thread.start()
+    while door.emulator.faults.planted:
+        time.sleep(0.001)
+    assert other.get("k") is None
+    thread.join()
+    assert time.monotonic() - started > 0.14
+    assert other.get("k") == b"v"
+
+
+def test_a_delay_longer_than_the_client_waits(door: Door) -> None:
+    client = door.client(socket_timeout=0.05, retry=Retry(NoBackoff(), 0))
+    door.emulator.faults.delay("GET", seconds=5, times=1)
+    with pytest.raises(redis.TimeoutError):
+        client.get("k")
+    assert client.get("k") is None
+
+
+def test_a_delay_by_a_clock_that_stands_still() -> None:
+    clock = ManualClock()
+    with RedisEmulator(clock=clock) as emulator, emulator.client() as client:
+        connection = client.connection_pool.get_connection()
+        emulator.faults.delay("INCR", seconds=10, times=1)
+        connection.send_command("INCR", "n")
+        connection.send_command("GET", "n")
+        clock.advance(9.9)
+        assert not connection.can_read()
+        clock.advance(0.1)
+        assert [connection.read_response(), connection.read_response()] == [1, b"1"]
+
+
+def test_a_fault_in_a_transaction(door: Door, client: redis.Redis) -> None:
+    door.emulator.faults.fail("SET", error="OOM planted", times=1)
+    with pytest.raises(redis.ResponseError, match="planted"):
+        client.pipeline().set("k", "v").get("k").execute()
+    assert client.pipeline().set("k", "v").get("k").execute() == [True, b"v"]
+
+
+def test_reset_and_clear_take_everything_back(door: Door, client: redis.Redis) -> None:
+    faults = door.emulator.faults
+    for forget in (faults.clear, door.emulator.reset):
+        faults.fail("GET")
+        faults.readonly.on()
+        assert faults.readonly
+        forget()
+        assert client.get("k") is None
+        assert not faults.readonly
+        assert not faults.active
+
+
+def test_states_as_a_client_meets_them(door: Door, client: redis.Redis) -> None:
+    faults = door.emulator.faults
+    client.set("k", "v")
+    with faults.loading, pytest.raises(redis.exceptions.BusyLoadingError):
+        client.get("k")
+    with faults.readonly:
+        assert client.get("k") == b"v"
+        with pytest.raises(redis.exceptions.ReadOnlyError):
+            client.set("k", "w")
+    with faults.clusterdown, pytest.raises(redis.ResponseError, match="cluster is down"):
+        client.get("k")
+    sha = client.script_load("return 1")
+    with faults.noscript, pytest.raises(redis.exceptions.NoScriptError):
+        client.evalsha(sha, 0)
+    assert client.evalsha(sha, 0) == 1
+    assert client.get("k") == b"v"
+
+
+TRIED = (
+    "GET k",
+    "SET k v",
+    "PING",
+    "ECHO x",
+    "DEL k",
+    "INCR n",
+    "EXISTS k",
+    "WATCH a",
+    "UNWATCH",
+    "PUBLISH a b",
+    "NOSUCH",
+    "CONFIG GET hz",
+    "CLIENT GETNAME",
+    "EVALSHA abc 0",
+    "EVALSHA abc 1 k",
+    "LPOP l",
+    "EXPIRE k 1",
+    "FLUSHALL",
+    "SELECT 0",
+    "MULTI",
+    "GET k",
+    "EXEC",
+    "MULTI",
+    "PING",
+    "SET k v",
+    "EXEC",
+    "MULTI",
+    "EXEC",
+    "DBSIZE",
+)
+SCRIPTS = (
+    "return 1",
+    "return redis.call('set', KEYS[1], 'v')",
+    "return redis.pcall('set', KEYS[1], 'v')",
+    "return redis.pcall('get', KEYS[1])",
+)
+
+REAL_STATES = {
+    "readonly": (["REPLICAOF 127.0.0.1 1"], ["REPLICAOF NO ONE"]),
+    "masterdown": (
+        ["REPLICAOF 127.0.0.1 1", "CONFIG SET replica-serve-stale-data no"],
+        ["REPLICAOF NO ONE", "CONFIG SET replica-serve-stale-data yes"],
+    ),
+    "noreplicas": (["CONFIG SET min-replicas-to-write 1"], ["CONFIG SET min-replicas-to-write 0"]),
+    "oom": (["CONFIG SET maxmemory 1"], ["CONFIG SET maxmemory 0"]),
+}
+"""How a real server is brought into a state and out of it."""
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+@pytest.mark.parametrize("state", REAL_STATES)
+def test_states_refuse_as_real_servers_do(same: Pair, state: str) -> None:
+    there, back = REAL_STATES[state]
+    for line in there:
+        assert same.real(line) == ("+", b"OK")
+    switch = getattr(same.emulator.faults, state)
+    try:
+        with switch:
+            for line in TRIED:
+                same(line)
+            if same.emulator.engine.server.version.compatible >= (7, 0):
+                for script in SCRIPTS:
+                    same("EVAL", script, 1, "k")
+    finally:
+        _, other = same.connect()
+        for line in back:
+            other(line)
+    same("SET k v")
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+def test_a_busy_server_refuses_as_real_ones_do(same: Pair) -> None:
+    same.real("CONFIG SET lua-time-limit 1")
+    script = "local t = redis.call('time')[1] while redis.call('time')[1] - t < 9 do end"
+    _, runner = same.connect()
+    runner.send([b"EVAL", script.encode(), b"0"])
+    time.sleep(0.1)
+    try:
+        with same.emulator.faults.busy:
+            for line in TRIED:
+                same(line)
+    finally:
+        _, other = same.connect()
+        assert other("SCRIPT KILL") == ("+", b"OK")
+        other("CONFIG SET lua-time-limit 5000")
+    assert runner.read()[0] == "-"
+    same("PING")
