@@ -594,11 +594,15 @@ class Engine:
             self._work_off(session)
 
     def _attempt(self, blocked: Blocked, key: bytes) -> None:
+        server = self.server
+        outer, server.current = server.current, blocked.session
         try:
             reply = blocked.attempt(key)
         except RedisError as error:
             entry = blocked.session.last_command
             reply = error if entry is None else self._failed(entry, error)
+        finally:
+            server.current = outer
         if reply is not None:
             self.unblock(blocked.session, reply)
         elif self._retries:

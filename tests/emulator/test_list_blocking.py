@@ -77,6 +77,39 @@ ORDER: dict[str, list[Step]] = {
         ("A",),
         ("B",),
     ],
+    "moved and taken": [
+        ("A", "BLMOVE a b LEFT LEFT 0"),
+        ("B", "BLPOP b 0"),
+        ("C", "BLPOP a 0"),
+        ("x", "RPUSH a 1 2 3"),
+        ("A",),
+        ("B",),
+        ("C",),
+    ],
+    "moved twice": [
+        ("A", "BLMOVE a b LEFT LEFT 0"),
+        ("B", "BLMOVE a b LEFT LEFT 0"),
+        ("C", "BRPOP b 0"),
+        ("D", "BRPOP b 0"),
+        ("x", "RPUSH a 1 2 3"),
+        ("A",),
+        ("B",),
+        ("C",),
+        ("D",),
+    ],
+    "a transaction behind": [
+        ("A", "BLPOP a 0"),
+        ("A+", "MULTI"),
+        ("A+", "RPUSH b 1"),
+        ("A+", "EXEC"),
+        ("B", "BLPOP b 0"),
+        ("x", "RPUSH a 1"),
+        ("A",),
+        ("A",),
+        ("A",),
+        ("A",),
+        ("B",),
+    ],
     "behind": [
         ("A", "BLPOP a 0"),
         ("A+", "LPUSH r z"),
@@ -301,6 +334,14 @@ ARRIVALS: dict[str, list[Step]] = {
         ("x", "RPUSH a 2"),
         ("A",),
     ],
+    "a hash between": [
+        ("A", "BLPOP a 0"),
+        ("x", "HSET a f v"),
+        ("A",),
+        ("x", "RENAME a b"),
+        ("x", "LPUSH a 1"),
+        ("A",),
+    ],
     "LMOVE": [("A", "BLPOP a 0"), ("x", "RPUSH l 1"), ("x", "LMOVE l a LEFT LEFT"), ("A",)],
     "RPOPLPUSH": [("A", "BLPOP a 0"), ("x", "RPUSH l 1"), ("x", "RPOPLPUSH l a"), ("A",)],
     "LPUSHX": [("A", "BLPOP a 0"), ("x", "LPUSHX a 1"), ("A",), ("x", "LPUSH a 1"), ("A",)],
@@ -385,6 +426,23 @@ def test_transactions_and_scripts(same: Pair, story: str) -> None:
 @pytest.mark.parametrize("story", ARRIVALS)
 def test_every_way_to_make_a_list_wakes(same: Pair, story: str) -> None:
     play(same, ARRIVALS[story])
+
+
+@pytest.mark.servers(*ALL)
+def test_restore_wakes(same: Pair) -> None:
+    clients = Clients(same)
+    same("RPUSH l 1 2 3")
+    payload = same.real("DUMP", "l")[1]
+    for command in (("RESTORE", "a", 0, payload), ("RESTORE", "a", 0, payload, "REPLACE")):
+        clients.block("A", "BLPOP a 0")
+        if "REPLACE" in command:
+            clients("x", "SET a s")
+            clients.waits("A")
+        clients("x", *command)
+        clients.served("A")
+        clients("x", "LRANGE a 0 -1")
+        clients("x", "DEL a")
+    clients.events()
 
 
 @pytest.mark.servers(*ALL)
@@ -508,10 +566,10 @@ def test_timeouts_beyond_the_calendar_are_for_ever(same: Pair) -> None:
 @pytest.mark.servers(*ALL)
 def test_timeouts_pass(same: Pair) -> None:
     clients = Clients(same)
-    clients.block("A", "BLPOP a b 0.03")
-    clients.block("B", "BLMOVE a b LEFT RIGHT 0.03")
-    clients.block("C", "BRPOPLPUSH a b 0.03")
-    clients.block("D", "BRPOP a 0.03")
+    clients.block("A", "BLPOP a b 0.25")
+    clients.block("B", "BLMOVE a b LEFT RIGHT 0.25")
+    clients.block("C", "BRPOPLPUSH a b 0.25")
+    clients.block("D", "BRPOP a 0.25")
     for name in "ABCD":
         clients.times_out(name)
     same("RPUSH a 1")
