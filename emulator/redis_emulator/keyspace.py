@@ -123,6 +123,8 @@ class Database:
                 self.hash_deadlines.pop(key, None)
             if self.server.waiting:
                 self._went(key)
+        if type(value) is Hash and (deadline := value.next_deadline()) is not None:
+            self.schedule_fields(key, deadline)
         self.data[key] = value
         self.access[key] = self.server.now
 
