@@ -139,3 +139,16 @@ def test_expiry_moves_with_the_key() -> None:
     assert sorted(other.keys()) == [b"c", b"copied", b"r", b"swapped"]
     clock.advance(10)
     assert client.dbsize() == other.dbsize() == 0
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.parametrize("command", ["EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"])
+def test_times_near_the_limits_of_64_bits(same: Pair, command: str) -> None:
+    """Redis 6.2 lets products wrap around, later releases refuse them."""
+    limit = 2**63
+    for base in (limit - 1, limit // 1000, limit // 500, 2 * 10**16, 5 * 10**17, limit // 2):
+        for amount in (base - 1, base, base + 1, -base - 1, -base, -base + 1):
+            same("SET k v")
+            same(command, "k", amount)
+            same("EXISTS k")
+            same(command, "missing", amount)

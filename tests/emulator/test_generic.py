@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from redis_emulator import RedisEmulator
-from tests.emulator.fuzz.test_fuzz import EventWatcher
+from tests.emulator.fuzz.test_fuzz import EventWatcher, compare_keyspaces
 from tests.emulator.pair import Pair, unordered
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
@@ -63,6 +63,75 @@ def test_randomkey_is_seeded_and_reaches_every_key() -> None:
     first = draw()
     assert first == draw()
     assert set(first) == {b"k%d" % number for number in range(8)}
+
+
+def test_randomkey_is_fair() -> None:
+    client = RedisEmulator(seed=11).client()
+    for number in range(10):
+        client.set(f"k{number}", "v")
+    drawn = [client.randomkey() for _ in range(5_000)]
+    assert all(400 < drawn.count(b"k%d" % number) < 600 for number in range(10))
+
+
+@pytest.mark.servers(*ALL)
+def test_values_of_every_type_move(same: Pair) -> None:
+    run(
+        same,
+        """
+        RPUSH l a b
+        SADD s 1 2
+        ZADD z 1 a
+        XADD x 1-1 f v
+        XGROUP CREATE x g 0
+        APPEND t text
+        """,
+    )
+    for key in "lszxt":
+        for line in ("COPY {} copy", "RENAME copy new", "MOVE new 1", "COPY {} {} DB 2", "TYPE {}"):
+            same(line.format(key, key))
+        same("OBJECT", "ENCODING", key)
+        for index in (1, 2):
+            same("SELECT", index)
+            compare_keyspaces(same)
+            same("FLUSHDB")
+        same("SELECT 0")
+
+
+def test_a_copy_is_independent(same: Pair) -> None:
+    for line in (
+        "RPUSH l a",
+        "SADD s a",
+        "ZADD z 1 a",
+        "HSET h f v",
+        "XADD x 1-1 f v",
+        "XGROUP CREATE x g 0",
+        "APPEND t a",
+    ):
+        same(line)
+    for key in "lszhxt":
+        same("COPY", key, key + "2")
+    for line in (
+        "RPUSH l b",
+        "SADD s b",
+        "ZADD z 2 a 3 b",
+        "HSET h f w",
+        "XADD x 2-1 f v",
+        "XREADGROUP GROUP g c STREAMS x >",
+        "APPEND t b",
+        "XPENDING x2 g",
+        "XINFO GROUPS x2",
+    ):
+        same(line)
+    compare_keyspaces(same)
+
+
+@pytest.mark.servers(*ALL)
+def test_numbers_of_databases(same: Pair) -> None:
+    for number in ("0", "15", "16", "-1", "x", "", "01", str(2**31 - 1), str(2**31), str(2**64)):
+        same("SELECT", number)
+        same("MOVE", "no", number)
+        same("COPY", "no", "no", "DB", number)
+        same("SWAPDB", number, "0")
 
 
 @pytest.mark.servers(*ALL)

@@ -80,3 +80,33 @@ def test_frequency_grows_slowly_and_decays() -> None:
     client.flushall()
     client.set("k", "v")
     assert client.object("FREQ", "k") == 5
+
+
+@pytest.mark.servers(*ALL)
+def test_encoding_of_every_type(same: Pair) -> None:
+    long = "x" * 65
+    for number, line in enumerate(
+        (
+            "SET {} 1",
+            "APPEND {} v",
+            "RPUSH {} a",
+            f"RPUSH {{}} {long * 60} {long * 60} {long * 60}",
+            "SADD {} 1 2",
+            "SADD {} 1 a",
+            f"SADD {{}} {long}",
+            "SADD {} " + " ".join(map(str, range(513))),
+            "ZADD {} 1 a",
+            f"ZADD {{}} 1 {long}",
+            "ZADD {} " + " ".join(f"{each} {each}" for each in range(129)),
+            "HSET {} f v",
+            f"HSET {{}} f {long}",
+            "HSET {} " + " ".join(f"{each} {each}" for each in range(513)),
+            "XADD {} 1-1 f v",
+            "PFADD {} a",
+            "SETBIT {} 1 1",
+            "GEOADD {} 1 1 a",
+        )
+    ):
+        same(line.format(f"k{number}"))
+        same(f"OBJECT ENCODING k{number}")
+        same(f"OBJECT REFCOUNT k{number}")

@@ -96,6 +96,8 @@ def key_for(argv: list[bytes]) -> Any:
         return unordered
     if argv[0] == b"SCAN":
         return _page
+    if argv[:2] == [b"OBJECT", b"IDLETIME"]:
+        return lambda reply: reply if reply[0] != ":" else "seconds"
     if argv[0] == b"RANDOMKEY":
         return lambda reply: reply[1] is None
     return None

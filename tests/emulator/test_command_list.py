@@ -1,0 +1,77 @@
+"""Every command and subcommand that a real server lists is there, and none that it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from redis_emulator import RedisEmulator
+from redis_emulator.server import Entry
+from tests.emulator.pair import Pair, Wire
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+
+NOT_COMMANDS = {"host:", "post"}
+"""What Redis 6.2 lists to catch HTTP requests that reach it by mistake."""
+
+LACKING = {
+    *"asking clusterscan readonly readwrite".split(),
+    *"migrate psync replconf sync".split(),
+    *"module|list module|load module|loadex module|unload".split(),
+    *"client|capa client|import-source commandlog|get commandlog|len commandlog|reset".split(),
+    *"msetex stralgo cluster".split(),
+    *(
+        f"cluster|{name}"
+        for name in (
+            "addslots addslotsrange bumpepoch cancelslotmigrations count-failure-reports "
+            "countkeysinslot delslots delslotsrange failover flushslot flushslots forget "
+            "getkeysinslot getslotmigrations help info keyslot links meet migrateslots myid "
+            "myshardid nodes replicas replicate reset saveconfig set-config-epoch setslot shards "
+            "slaves slot-stats slots syncslots"
+        ).split()
+    ),
+}
+"""What is known to be missing, on whatever server."""
+
+
+def listed(reply: Wire) -> set[str]:
+    """The names in a reply of COMMAND, subcommands as ``container|sub``.
+
+    A server's commands have names in lower case; those of its built-in modules do not.
+    """
+    names = set()
+    for entry in reply[1]:
+        details = entry[1]
+        names.add(details[0][1].decode())
+        if len(details) > 9 and isinstance(details[9][1], list):
+            names |= listed(details[9])
+    return {name for name in names if name.islower()} - NOT_COMMANDS
+
+
+def emulated(commands: dict[bytes, Entry]) -> set[str]:
+    """The names of all commands that an emulator runs."""
+    names = set()
+    for entry in commands.values():
+        names.add(entry.name)
+        names.update(sub.name for sub in (entry.subcommands or {}).values())
+    return names
+
+
+@pytest.mark.servers(*ALL)
+def test_nothing_is_lacking(same: Pair) -> None:
+    lacking = listed(same.real("COMMAND")) - emulated(same.emulator.engine.server.commands)
+    assert lacking - LACKING == set()
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_nothing_is_there_that_the_server_lacks(same: Pair) -> None:
+    server = same.emulator.engine.server
+    assert emulated(server.commands) - listed(same.real("COMMAND")) == set()
+
+
+def test_what_is_said_to_be_lacking_is() -> None:
+    there: set[str] = set()
+    for name in ALL:
+        flavour, _, version = name.partition("-")
+        emulator = RedisEmulator(version=version, flavour=flavour)
+        there |= emulated(emulator.engine.server.commands)
+    assert LACKING & there == set()
