@@ -29,6 +29,8 @@ _NAN: Final = "ERR resulting score is not a number (NaN)"
 _NOT_SYMMETRIC: Final = (
     f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
 )
+_SURELY_FINITE: Final = 300
+_NO_WORDS: Final[frozenset[bytes]] = frozenset()
 _ZADD_WORDS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 
 
@@ -62,6 +64,8 @@ def parse_score(ctx: Session, raw: bytes, error: str = NOT_A_FLOAT) -> float:
     Raises:
         RedisError: ``error``, when it is no number, or too small for a double.
     """
+    if raw.isdigit() and len(raw) < _SURELY_FINITE:
+        return float(raw)
     score = parse_float(raw, error)
     if (b"x" in raw or b"X" in raw) and ctx.server.version.flavour == "valkey":
         raise RedisError(error)
@@ -125,6 +129,8 @@ def pairs_reply(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> Pairs:
 
 @command("zadd")
 def zadd(ctx: Session, argv: list[bytes]) -> Reply:
+    if len(argv) == 4 and argv[2].upper() not in _ZADD_WORDS:
+        return _add_one(ctx, argv[1], parse_score(ctx, argv[2]), argv[3])
     words, place = _zadd_options(argv)
     incr = b"INCR" in words
     count, odd = divmod(len(argv) - place, 2)
@@ -138,42 +144,92 @@ def zadd(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError(_ONE_PAIR)
     scores = [parse_score(ctx, raw) for raw in argv[place::2]]
     members = argv[place + 1 :: 2]
-    key = argv[1]
+    if incr:
+        return _increase(ctx, argv[1], scores[0], members[0], words)
+    return _add_all(ctx, argv[1], scores, members, words)
+
+
+def _add_one(ctx: Session, key: bytes, score: float, member: bytes) -> int:
+    """ZADD of one member without options, the usual case."""
+    value = ctx.db.writable(key)
+    if value is None:
+        value = _fresh(ctx, [member])
+        ctx.db.set(key, value)
+    elif type(value) is not SortedSet:
+        raise wrong_type()
+    elif value.compact and _are_many(ctx, 1):
+        value.compact = False
+    before = value.scores.get(member)
+    if score != before:
+        put_member(ctx, value, member, score)
+        ctx.db.changed(key, b"zadd", ZSET)
+    return 1 if before is None else 0
+
+
+def _add_all(
+    ctx: Session, key: bytes, scores: list[float], members: list[bytes], words: frozenset[bytes]
+) -> int:
+    value = _to_add_to(ctx, key, members, words)
+    if value is None:
+        return 0
+    added = updated = 0
+    for score, member in zip(scores, members, strict=True):
+        before = value.scores.get(member)
+        if words and not _is_wanted(words, score, before):
+            continue
+        if before is None:
+            added += 1
+        elif score != before:
+            updated += 1
+        else:
+            continue
+        put_member(ctx, value, member, score)
+    if added or updated:
+        ctx.db.changed(key, b"zadd", ZSET)
+    return added + updated if b"CH" in words else added
+
+
+def _increase(
+    ctx: Session, key: bytes, amount: float, member: bytes, words: frozenset[bytes]
+) -> Reply:
+    """ZINCRBY, and ZADD with INCR: the new score, or None where an option forbids it."""
+    value = _to_add_to(ctx, key, [member], words)
+    if value is None:
+        return None
+    before = value.scores.get(member)
+    score = amount if before is None else before + amount
+    if words and not _is_wanted(words, score, before):
+        return None
+    if score != score:
+        raise RedisError(_NAN)
+    if score != before:
+        put_member(ctx, value, member, score)
+        ctx.db.changed(key, b"zincr", ZSET)
+    return score_reply(ctx, score)
+
+
+def _to_add_to(
+    ctx: Session, key: bytes, members: list[bytes], words: frozenset[bytes]
+) -> SortedSet | None:
+    """The sorted set that ZADD changes, made when new; None when it must not be made."""
     value = writable_sorted_set(ctx, key)
     if value is None:
         if b"XX" in words:
-            return None if incr else 0
+            return None
         value = _fresh(ctx, members)
         ctx.db.set(key, value)
-    elif value.compact and _are_many(ctx, count):
+    elif value.compact and _are_many(ctx, len(members)):
         value.compact = False
-    added = updated = processed = 0
-    score = 0.0
-    for score, member in zip(scores, members, strict=True):
-        before = value.scores.get(member)
-        if before is None:
-            if b"XX" in words:
-                continue
-            put_member(ctx, value, member, score)
-            added += 1
-        else:
-            if words and b"NX" in words:
-                continue
-            if incr:
-                score += before
-                if score != score:
-                    raise RedisError(_NAN)
-            if words and _is_worse(words, score, before):
-                continue
-            if score != before:
-                put_member(ctx, value, member, score)
-                updated += 1
-        processed += 1
-    if added or updated:
-        ctx.db.changed(key, b"zincr" if incr else b"zadd", ZSET)
-    if incr:
-        return score_reply(ctx, score) if processed else None
-    return added + updated if b"CH" in words else added
+    return value
+
+
+def _is_wanted(words: frozenset[bytes], score: float, before: float | None) -> bool:
+    """Whether the options let ``score`` take the place of ``before``."""
+    if before is None:
+        return b"XX" not in words
+    if b"NX" in words:
+        return False
+    return not (b"GT" in words and score <= before) and not (b"LT" in words and score >= before)
 
 
 def _zadd_options(argv: list[bytes]) -> tuple[frozenset[bytes], int]:
@@ -181,10 +237,6 @@ def _zadd_options(argv: list[bytes]) -> tuple[frozenset[bytes], int]:
     while place < len(argv) and argv[place].upper() in _ZADD_WORDS:
         place += 1
     return frozenset(map(bytes.upper, argv[2:place])), place
-
-
-def _is_worse(words: frozenset[bytes], score: float, before: float) -> bool:
-    return (b"GT" in words and score <= before) or (b"LT" in words and score >= before)
 
 
 def _are_many(ctx: Session, count: int) -> bool:
@@ -203,7 +255,7 @@ def _fresh(ctx: Session, members: list[bytes]) -> SortedSet:
 
 @command("zincrby")
 def zincrby(ctx: Session, argv: list[bytes]) -> Reply:
-    return zadd(ctx, [argv[0], argv[1], b"INCR", argv[2], argv[3]])
+    return _increase(ctx, argv[1], parse_score(ctx, argv[2]), argv[3], _NO_WORDS)
 
 
 @command("zscore")

@@ -100,12 +100,12 @@ class _Request:
 
     def items(self, value: SortedSet) -> list[Item]:
         """What of ``value`` was asked for, in the order asked for."""
-        order = value.order()
         if self.by == b"RANK":
-            start, stop = rank_range(self._low, self._high, len(order))
+            length = len(value.scores)
+            start, stop = rank_range(self._low, self._high, length)
             if self.reverse:
-                start, stop = len(order) - stop, len(order) - start
-            return list(order.islice(start, stop, self.reverse))
+                start, stop = length - stop, length - start
+            return _slice(value, start, stop, reverse=self.reverse)
         if self.by == b"SCORE":
             start, stop = value.score_range(self._low, self._high)
         else:
@@ -121,7 +121,14 @@ class _Request:
         else:
             start += offset
             stop = stop if self._count < 0 else min(stop, start + self._count)
-        return list(order.islice(start, stop, self.reverse)) if start < stop else []
+        return _slice(value, start, stop, reverse=self.reverse)
+
+
+def _slice(value: SortedSet, start: int, stop: int, *, reverse: bool) -> list[Item]:
+    if start >= stop:
+        return []
+    items: list[Item] = value.order()[start:stop]
+    return items[::-1] if reverse else items
 
 
 def rank_range(start: int, end: int, length: int) -> tuple[int, int]:
@@ -175,6 +182,13 @@ def _lex_bound(raw: bytes) -> LexBound:
 
 @command("zrange")
 def zrange(ctx: Session, argv: list[bytes]) -> Reply:
+    if len(argv) == 4:
+        start, end = parse_integer(argv[2]), parse_integer(argv[3])
+        value = lookup_sorted_set(ctx, argv[1])
+        if value is None:
+            return []
+        start, stop = rank_range(start, end, len(value.scores))
+        return [member for _, member in value.order()[start:stop]]
     return _range(ctx, argv, _Request(ctx, argv, 2))
 
 

@@ -371,7 +371,8 @@ def search(places: SortedSet, shape: Shape, limit: int = 0, *, old: bool = False
     found: list[Found] = []
     order = places.order()
     for cell in search_cells(shape, old=old):
-        for score, member in order.islice(*places.score_range(*cell.scores())):
+        start, stop = places.score_range(*cell.scores())
+        for score, member in order[start:stop]:
             point = decode(score)
             metres = shape.distance(point)
             if metres is not None:

@@ -115,7 +115,7 @@ class SortedSet:
     def cut(self, start: int, stop: int) -> list[Item]:
         """Remove what stands from rank ``start`` up to, not including, ``stop``; return it."""
         order = self.order()
-        gone = list(order.islice(start, stop))
+        gone: list[Item] = order[start:stop]
         del order[start:stop]
         for _, member in gone:
             del self.scores[member]
