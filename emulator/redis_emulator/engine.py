@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 
 from redis_emulator.clock import Clock, ManualClock
 from redis_emulator.commands import registry
@@ -74,6 +75,7 @@ class Engine:
     def __init__(self, *, clock: Clock, version: Version, seed: int | None) -> None:
         self.lock = threading.RLock()
         self.server = server = Server(clock=clock, version=version, seed=seed)
+        self._gap = threading.Condition(self.lock)
         self._ms = clock.ms
         self._resumed: list[Session] = []
         self._retries = version.compatible >= (7, 2)
@@ -87,6 +89,7 @@ class Engine:
         server.unpause = self.unpause
         server.sleep = self.sleep
         server.shutdown = self.shutdown
+        server.let_others_in = self.let_others_in
         server.access.describe = describe
         server.faults = Faults(self._refresh, version, seed)
         server.on_restart.append(server.faults.clear)
@@ -257,6 +260,25 @@ class Engine:
             for session in tuple(self.server.sessions.values()):
                 session.close()
             self.reset()
+
+    def let_others_in(self, way_out: str) -> None:
+        """Open the lock for a moment in the middle of a script that runs for too long.
+
+        Other clients are told that the server is busy; nothing of the server moves on, neither
+        time nor those who wait for a key.
+        """
+        server = self.server
+        faults = server.faults
+        if "busy" in faults.states:
+            return
+        now, deadline, ready = server.now, server.next_deadline, server.ready
+        server.next_deadline, server.ready = 1 << 62, deque()
+        faults.way_out = way_out
+        with faults.busy:
+            self._gap.wait(0.001)
+        ready.extend(server.ready)
+        server.now, server.ready = now, ready
+        server.next_deadline = min(deadline, server.next_deadline)
 
     def publish(self, channel: bytes, message: bytes) -> int:
         """Send ``message`` to everybody who listens to ``channel``; returns how many did."""
@@ -505,8 +527,8 @@ class Engine:
         if server.monitors and "skip_monitor" in entry.flags and entry.name != "exec":
             self._show(session, argv)
         started = server.clock.us()
-        if server.tracker is not None and session.script is None:
-            server.tracker.running = (entry, argv)
+        if server.tracker is not None:
+            server.tracker.begin(session, entry, argv)
         try:
             return entry.handler(session, argv)
         except RedisError as error:
@@ -514,7 +536,7 @@ class Engine:
             raise
         finally:
             if server.tracker is not None:
-                server.tracker.remember(session, entry, argv)
+                server.tracker.end(session, entry, argv)
             took = server.clock.us() - started
             entry.usec += took
             if took >= 1000 or server.slowlog.eager:

@@ -352,7 +352,7 @@ class Faults:
         if "busy" in states and not self._answers(entry, "allow_busy"):
             return (
                 f"BUSY {_product(self._version)} is busy running a script. "
-                "You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+                f"You can only call {self.way_out} or SHUTDOWN NOSAVE."
             )
         if "noscript" in states and entry.name in ("evalsha", "evalsha_ro"):
             return _NO_SCRIPT

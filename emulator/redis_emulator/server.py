@@ -128,6 +128,7 @@ class Server:
         self.sleep: Callable[[Session, int], Reply] = _unbound
         self.unpause: Callable[[], None] = _unbound
         self.shutdown: Callable[[], None] = _unbound
+        self.let_others_in: Callable[[str], None] = _unbound
         self.on_restart: list[Callable[[], None]] = []
         self.on_shutdown: list[Callable[[], None]] = []
         self.on_touch: list[Callable[[Database, bytes], None]] = []
@@ -138,6 +139,7 @@ class Server:
         """
         self.config = Config(self.version)
         self.random.seed(self.seed)
+        self.run_id = b"%040x" % self.random.getrandbits(160)
         self.modes.clear()
         self.access.restart()
         self.ledger = None

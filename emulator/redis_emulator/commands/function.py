@@ -179,8 +179,8 @@ def _call(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
         raise RedisError("ERR Number of keys can't be greater than number of args")
     if count < 0:
         raise RedisError("ERR Number of keys can't be negative")
-    keys, rest = argv[3 : 3 + count], argv[3 + count :]
-    return scripting_of(ctx.server).run(ctx, function.script, keys, rest, read_only, state.lua)
+    scripts = scripting_of(ctx.server)
+    return scripts.run(ctx, function.script, argv, 3 + count, read_only, state.lua)
 
 
 @command("function|load")
@@ -259,12 +259,21 @@ def function_flush(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("function|stats")
 def function_stats(ctx: Session, argv: list[bytes]) -> Reply:
-    state = functions_of(ctx.server)
+    scripts, state = scripting_of(ctx.server), functions_of(ctx.server)
+    running: Reply = None
+    if scripts.running is not None:
+        if not scripts.running.script.takes_arguments:
+            raise scripts.busy()
+        running = {
+            b"name": scripts.running.script.sha,
+            b"command": scripts.running.argv,
+            b"duration_ms": scripts.running.milliseconds(),
+        }
     count: dict[bytes, Reply] = {
         b"libraries_count": len(state.libraries),
         b"functions_count": len(state.functions),
     }
-    return {b"running_script": None, b"engines": {b"LUA": count}}
+    return {b"running_script": running, b"engines": {b"LUA": count}}
 
 
 @command("function|dump")
@@ -316,4 +325,5 @@ def _read(payload: bytes, version: int) -> list[bytes]:
 
 @command("function|kill")
 def function_kill(ctx: Session, argv: list[bytes]) -> Reply:
-    raise RedisError("NOTBUSY No scripts in execution right now.")
+    scripting_of(ctx.server).kill(True)
+    return OK

@@ -9,6 +9,7 @@ in a script leaves the caller's alone.
 
 from __future__ import annotations
 
+from time import monotonic
 from weakref import WeakKeyDictionary
 
 from redis_emulator.commands.arguments import parse_integer
@@ -25,7 +26,36 @@ _BARRED: dict[tuple[int, ...], frozenset[str]] = {
 }
 """What scripts may not call on servers before a version, although the table, of a newer one, lets
 them."""
+_UNKILLABLE = (
+    "UNKILLABLE Sorry the script already executed write commands against the dataset. You can "
+    "either wait the script termination or kill the server in a hard way using the SHUTDOWN "
+    "NOSAVE command."
+)
 _NO_SUCH_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
+
+
+class Running:
+    """A script that runs.
+
+    Attributes:
+        script: Which.
+        argv: The client's command.
+        wrote: Whether it has called a command that writes.
+        killed: Whether it is to end.
+    """
+
+    __slots__ = ("_started", "argv", "killed", "script", "wrote")
+
+    def __init__(self, script: Script, argv: list[bytes]) -> None:
+        self.script = script
+        self.argv = argv
+        self.wrote = False
+        self.killed = False
+        self._started = monotonic()
+
+    def milliseconds(self) -> int:
+        """For how long it has been running."""
+        return int((monotonic() - self._started) * 1000)
 
 
 class Scripting:
@@ -49,6 +79,8 @@ class Scripting:
         )
         old = server.version.compatible < (7, 2)
         self._not_blocking = frozenset({"xread", "xreadgroup"} if old else ())
+        self.running: Running | None = None
+        self._threshold = "lua-time-limit" if self._legacy else "busy-reply-threshold"
         self._read_only = False
         self._guarded = False
         self._short_of_memory = False
@@ -75,11 +107,16 @@ class Scripting:
     def new_state(self) -> LuaScripts:
         """A Lua state whose scripts run here."""
         return LuaScripts(
-            self.server.version, setresp=self._set_protocol, acl_check=self._acl_check
+            self.server.version,
+            interrupt=self._interrupt,
+            setresp=self._set_protocol,
+            acl_check=self._acl_check,
         )
 
     def restart(self) -> None:
-        """Forget all scripts, as a server does that starts anew."""
+        """Forget all scripts, as a server does that starts anew. One that runs has to end."""
+        if self.running is not None:
+            self.running.killed = True
         self.flush()
         if self._legacy:
             self._lua = None
@@ -111,12 +148,20 @@ class Scripting:
         self,
         ctx: Session,
         script: Script,
-        keys: list[bytes],
         argv: list[bytes],
+        end: int,
         read_only: bool,
         lua: LuaScripts | None = None,
     ) -> Reply:
-        """Run a script for a client, in ``lua`` if that is not the state of EVAL.
+        """Run a script for a client.
+
+        Args:
+            ctx: The client.
+            script: What to run.
+            argv: The client's command; its keys are from 3 to ``end``.
+            end: Where the other arguments begin.
+            read_only: Whether nothing may be written.
+            lua: The Lua state of the script, if that is not the one of EVAL.
 
         Raises:
             RedisError: What the script failed with.
@@ -144,7 +189,53 @@ class Scripting:
                 and entry.name not in self._barred
                 and entry.name not in self._not_blocking
             }
-        return (lua or self.lua).run(script, keys, argv, self._call)
+        self.running = Running(script, argv)
+        try:
+            return (lua or self.lua).run(script, argv[3:end], argv[end:], self._call)
+        finally:
+            self.running = None
+
+    def kill(self, function: bool) -> None:
+        """End the script that runs, or the function.
+
+        Raises:
+            RedisError: None runs, the other kind does, or something has been written.
+        """
+        running = self.running
+        if running is None:
+            raise RedisError("NOTBUSY No scripts in execution right now.")
+        if running.wrote:
+            raise RedisError(_UNKILLABLE)
+        if function is not running.script.takes_arguments:
+            raise self.busy()
+        running.killed = True
+
+    def busy(self) -> RedisError:
+        """What others are told while a script runs for too long."""
+        product = "Valkey" if self._valkey else "Redis"
+        return RedisError(
+            f"BUSY {product} is busy running a script. "
+            f"You can only call {self._way_out()} or SHUTDOWN NOSAVE."
+        )
+
+    def _way_out(self) -> str:
+        running = self.running
+        function = running is not None and running.script.takes_arguments
+        return "FUNCTION KILL" if function else "SCRIPT KILL"
+
+    def _interrupt(self) -> bytes | None:
+        """Looked in at from time to time while a script runs; bytes are its end."""
+        running = self.running
+        if running is None:
+            return None
+        threshold = self.server.config.integer(self._threshold)
+        if not running.killed and 0 < threshold <= running.milliseconds():
+            self.server.let_others_in(self._way_out())
+        if not running.killed:
+            return None
+        if self._valkey:
+            return b"Script killed by user with %b." % self._way_out().encode()
+        return b"Script killed by user with SCRIPT KILL..."
 
     def _call(self, argv: list[bytes]) -> Reply:
         entry = self._direct.get(argv[0])
@@ -159,6 +250,8 @@ class Scripting:
                 return refusal
         if self._read_only and entry.write:
             return ScriptCallError("Write commands are not allowed from read-only scripts.")
+        if entry.write and self.running is not None:
+            self.running.wrote = True
         try:
             reply = self.server.call(self._session, entry, argv)
         except RedisError as error:
@@ -285,7 +378,7 @@ def _eval(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
     keys = _key_count(argv)
     state = scripting_of(ctx.server)
     script = state.load(argv[1])
-    return state.run(ctx, script, argv[3:keys], argv[keys:], read_only)
+    return state.run(ctx, script, argv, keys, read_only)
 
 
 def _evalsha(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
@@ -297,7 +390,7 @@ def _evalsha(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
     script = state.known.get(sha) or state.known.get(sha.lower())
     if script is None:
         raise _unknown_script(ctx)
-    return state.run(ctx, script, argv[3:keys], argv[keys:], read_only)
+    return state.run(ctx, script, argv, keys, read_only)
 
 
 def _key_count(argv: list[bytes]) -> int:
@@ -345,7 +438,8 @@ def script_show(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("script|kill")
 def script_kill(ctx: Session, argv: list[bytes]) -> Reply:
-    raise RedisError("NOTBUSY No scripts in execution right now.")
+    scripting_of(ctx.server).kill(False)
+    return OK
 
 
 @command("script|debug")

@@ -198,6 +198,8 @@ local function tame(e)
   return e
 end
 
+local killed
+
 local function caught(ok, ...)
   if ok then return true, ... end
   known_place = nil
@@ -221,7 +223,11 @@ function G.xpcall(...)
   local n = select("#", ...)
   if n < 2 then bad(2, "value expected", 2) end
   local f, handler = ...
-  return xpcall(f, function(e) return handler(tame(e)) end)
+  return xpcall(f, function(e)
+    -- No hook is called while the hook's own error is handled.
+    if killed then return e end
+    return handler(tame(e))
+  end)
 end
 
 -- Loading code: text only, never bytecode, and always into the scripts' globals. An error of the function that `load`
@@ -509,7 +515,6 @@ local function spare()
 end
 
 local interrupt = host.interrupt
-local killed
 
 watch = function()
   spare()
@@ -518,8 +523,9 @@ watch = function()
     killed = ok and reason or not ok and "Script killed by user with SCRIPT KILL." or nil
   end
   if killed then
+    -- From now on at every line, so that nothing in the script can catch it. Our own functions are let through.
     sethook(watch, "l")
-    error(killed, 0)
+    if getinfo(2, "S").source ~= "=[C]" then error(legacy and killed or { err = "ERR " .. killed }, 0) end
   end
 end
 sethook(watch, "", WATCH_EVERY)
@@ -532,8 +538,8 @@ return {
   start_random = function(x) state = x end,
   reset_watch = function()
     if killed then
-      killed = nil
       sethook(watch, "", WATCH_EVERY)
+      killed = nil
     end
   end,
   load_text = load_text, try = pcall, valkey = valkey,

@@ -1,0 +1,155 @@
+"""Scripts that run for too long: what others are told, and how such scripts are ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+from redis_emulator import RedisEmulator
+from tests.emulator.pair import Pair, Wire
+
+EVERY = pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+MODERN = pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+ENDLESS = ("EVAL", "while true do end", "0")
+LIBRARY = """#!lua name=endless
+redis.register_function('endless', function() while true do end end)
+"""
+Both = Callable[..., Wire]
+
+
+@contextmanager
+def running(same: Pair, command: Sequence[str]) -> Iterator[Both]:
+    """While ``command`` runs on both: other clients, whose replies are compared."""
+    others = same.connect()
+    for other in others:
+        other("CONFIG", "SET", "lua-time-limit", "5")
+    replies: dict[str, Any] = {}
+
+    def run(name: str, connection: Any) -> None:
+        replies[name] = connection(*command)
+
+    def both(*args: str, key: Callable[[Wire], Any] = lambda reply: reply) -> Wire:
+        emulated, real = (key(other(*args)) for other in others)
+        assert emulated == real, args
+        return real  # type: ignore[no-any-return]
+
+    threads = [
+        threading.Thread(target=run, args=("emulated", same.emulated), daemon=True),
+        threading.Thread(target=run, args=("real", same.real), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    yield both
+    for thread in threads:
+        thread.join(10)
+    assert replies["emulated"] == replies["real"]
+    for other in others:
+        other("CONFIG", "SET", "lua-time-limit", "5000")
+
+
+@EVERY
+def test_others_hear_that_the_server_is_busy(same: Pair) -> None:
+    with running(same, ENDLESS) as both:
+        for line in (
+            "GET a",
+            "PING",
+            "MULTI",
+            "GET x",
+            "EXEC",
+            "SCRIPT EXISTS x",
+            "EVAL return 0",
+            "NOSUCH",
+            "GET",
+            "SCRIPT KILL",
+        ):
+            both(*line.split())
+    same("PING")
+    same("EVAL", "return 1", "0")
+    same("SCRIPT", "KILL")
+
+
+@EVERY
+def test_a_script_cannot_catch_its_end(same: Pair) -> None:
+    for body in (
+        "while true do pcall(function() while true do end end) end",
+        "while true do pcall(redis.call, 'ping') end",
+        "local co = coroutine.wrap(function() while true do end end) while true do co() end",
+        "local function f() return f() end return f()",
+    ):
+        with running(same, ("EVAL", body, "0")) as both:
+            both("SCRIPT", "KILL")
+        same("EVAL", "return 1", "0")
+
+
+@EVERY
+def test_a_script_that_has_written_goes_on(same: Pair) -> None:
+    with running(same, ("EVAL", "redis.call('set', 'x', 1) for i = 1, 4e7 do end", "0")) as both:
+        both("SCRIPT", "KILL")
+        both("GET", "x")
+    same("GET", "x")
+
+
+@MODERN
+def test_functions_are_ended_by_function_kill(same: Pair) -> None:
+    def without_time(reply: Wire) -> str:
+        text = repr(reply)
+        return text[: text.index("duration_ms")] if "duration_ms" in text else text
+
+    same("FUNCTION", "FLUSH")
+    same("FUNCTION", "LOAD", LIBRARY)
+    with running(same, ("FCALL", "endless", "1", "k", "v")) as both:
+        both("GET", "a")
+        both("SCRIPT", "KILL")
+        both("FUNCTION", "STATS", key=without_time)
+        both("FUNCTION", "KILL")
+    with running(same, ENDLESS) as both:
+        both("FUNCTION", "STATS")
+        both("FUNCTION", "KILL")
+        both("SCRIPT", "KILL")
+    same("FUNCTION", "KILL")
+    same("FUNCTION", "FLUSH")
+
+
+def test_clients_in_other_threads_are_answered() -> None:
+    emulator = RedisEmulator()
+    client, other = emulator.client(), emulator.client()
+    other.config_set("busy-reply-threshold", 5)
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            client.eval("while true do end", 0)
+        except redis.ResponseError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    time.sleep(0.05)
+    with pytest.raises(redis.ResponseError, match="BUSY Redis is busy"):
+        other.get("key")
+    assert other.script_kill()
+    thread.join(5)
+    assert "Script killed by user" in str(failures[0])
+    assert client.eval("return 1", 0) == 1
+
+
+def test_keys_do_not_expire_during_a_long_script() -> None:
+    emulator = RedisEmulator()
+    client, other = emulator.client(), emulator.client()
+    other.config_set("busy-reply-threshold", 5)
+    client.set("key", "value", px=50)
+    results: list[Any] = []
+    body = "for i = 1, 1e7 do end return {redis.call('get', 'key'), redis.call('pttl', 'key') > 0}"
+    thread = threading.Thread(target=lambda: results.append(client.eval(body, 0)), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        emulator.engine.tick()
+    assert results == [[b"value", 1]]
+    assert other.get("key") is None
