@@ -9,6 +9,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
+from redis_emulator import inspect, transfer
 from redis_emulator.clock import Clock, SystemClock
 from redis_emulator.doors.aio import AsyncEmulatorConnection
 from redis_emulator.doors.sync import EmulatorConnection
@@ -166,6 +167,20 @@ class RedisEmulator:
         server = TcpServer(self._engine, host=host, port=port, unixsocket=unixsocket)
         self._servers = [each for each in self._servers if each.running] + [server]
         return server
+
+    def dump(self) -> str:
+        """All keys of all databases, for people: types, TTLs, values."""
+        return inspect.dump(self)
+
+    def load(self, client: redis.Redis) -> int:
+        """Copy every key of every database from the server of ``client``; returns how many.
+
+        Keys of the same names are overwritten, others stay.
+
+        Raises:
+            TransferError: A value cannot be taken over.
+        """
+        return transfer.load(self, client)
 
     def reset(self) -> None:
         """Back to a fresh server: no keys, scripts, or changed settings. Clients stay connected."""
