@@ -418,3 +418,17 @@ def test_snapshots_keep_deadlines() -> None:
     emulator.restore(snapshot)
     clock.advance(10)
     assert client.hkeys("h") == [b"b"]
+
+
+def test_many_fields_each_at_its_time() -> None:
+    clock, client = clocked()
+    start = clock.ms() // 1_000
+    client.hset("h", mapping={f"f{i}": i for i in range(1_000)})
+    for i in range(1_000):
+        client.hexpireat("h", start + 5_000, f"f{i}")
+        client.hexpireat("h", start + 1 + (i * 7) % 1_000, f"f{i}")
+    client.hpersist("h", *(f"f{i}" for i in range(0, 1_000, 3)))
+    for second in range(1, 1_000, 100):
+        clock.advance(100)
+        kept = {f"f{i}" for i in range(1_000) if i % 3 == 0 or (i * 7) % 1_000 + 1 > second + 99}
+        assert {name.decode() for name in client.hkeys("h")} == kept

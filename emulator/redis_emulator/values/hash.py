@@ -3,24 +3,29 @@
 It is a dict, so reading a field costs a dict lookup. Redis keeps a small hash as one flat listpack
 and turns it into a hash table for good once it outgrows the configured limits; `compact` remembers
 which one it is.
+
+Deadlines are a dict too. What expires first is told by a heap, made when it is first asked for; an
+entry that is no longer a field's deadline is dropped when it comes up.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 
 
 class Hash(dict[bytes, bytes]):
     """Field → value, with optional expiry (milliseconds since the epoch) for single fields."""
 
-    __slots__ = ("compact", "deadlines")
+    __slots__ = ("compact", "deadlines", "queue")
 
     kind = b"hash"
 
     def __init__(self) -> None:
         self.compact = True
         self.deadlines: dict[bytes, int] | None = None
+        self.queue: list[tuple[int, bytes]] | None = None
 
     def __copy__(self) -> Hash:
         twin = Hash()
@@ -54,6 +59,11 @@ class Hash(dict[bytes, bytes]):
             self.deadlines = {}
         deadlines = self.deadlines
         deadlines.update(dict.fromkeys(fields, at))
+        if self.queue is not None:
+            for field in fields:
+                heappush(self.queue, (at, field))
+            if len(self.queue) > 2 * len(deadlines) + 64:
+                self.queue = None
         if self.compact:
             items = [(field, self.pop(field)) for field in dict.fromkeys(reversed(fields))]
             items += self.items()
@@ -70,13 +80,23 @@ class Hash(dict[bytes, bytes]):
 
     def next_deadline(self) -> int | None:
         """When the first field expires, or None."""
-        return min(self.deadlines.values()) if self.deadlines else None
+        deadlines = self.deadlines
+        if not deadlines:
+            return None
+        queue = self.queue
+        if queue is None:
+            queue = self.queue = [(at, field) for field, at in deadlines.items()]
+            heapify(queue)
+        while deadlines.get(queue[0][1]) != queue[0][0]:
+            heappop(queue)
+        return queue[0][0]
 
     def drop_expired(self, now: int) -> list[bytes]:
         """Remove the fields whose time has come; which they were."""
-        if not self.deadlines:
-            return []
-        expired = [field for field, at in self.deadlines.items() if at <= now]
-        for field in expired:
+        expired = []
+        while (first := self.next_deadline()) is not None and first <= now:
+            assert self.queue is not None
+            field = heappop(self.queue)[1]
             self.discard(field)
+            expired.append(field)
         return expired
