@@ -54,8 +54,24 @@ _pop_count: st.SearchStrategy[list[bytes]] = st.one_of(
     st.sampled_from([[b"COUNT"], [b"COUNT", b"1", b"COUNT", b"1"]]),
 )
 _timeout = st.sampled_from(
-    [b"0", b"0.01", b"0.001", b"-1", b"x", b"", b"1e400", b"inf", b"1e30", b"0x1p-9"]
+    [
+        b"0",
+        b"0",
+        b"1",
+        b"0.01",
+        b"-0",
+        b"-1",
+        b"x",
+        b"",
+        b"1e400",
+        b"inf",
+        b"-inf",
+        b"1e30",
+        b"0x1p-9",
+    ]
 )
+"""Commands that may wait run in a script, where they never do."""
+_script = [b"EVAL", b"return redis.call(unpack(ARGV))", b"0"]
 
 
 def _call(*parts: Any) -> Commands:
@@ -96,6 +112,22 @@ def commands() -> Commands:
         _call(b"LMOVE", _key, _key, _end, _end),
         _call(b"RPOPLPUSH", _key, _key),
         _call(b"LMPOP", st.one_of(_keys, _wrong_keys), _end, _pop_count),
+        _call(
+            st.just(_script),
+            st.sampled_from([b"BLPOP", b"BRPOP"]),
+            st.lists(_key, min_size=1, max_size=3),
+            _timeout,
+        ),
+        _call(st.just(_script), b"BLMOVE", _key, _key, _end, _end, _timeout),
+        _call(st.just(_script), b"BRPOPLPUSH", _key, _key, _timeout),
+        _call(
+            st.just(_script),
+            b"BLMPOP",
+            _timeout,
+            st.one_of(_keys, _wrong_keys),
+            _end,
+            _pop_count,
+        ),
         _call(b"CONFIG", b"SET", b"list-max-listpack-size", _limit),
         _call(b"OBJECT", b"ENCODING", b"l"),
         _call(b"COPY", b"l", b"m", b"REPLACE"),
