@@ -99,17 +99,17 @@ class Tracker:
     Attributes:
         keys: Who read a key since it last changed, by client id.
         prefixes: What broadcasting clients listen to.
-        running: The client's own command, around those of a script.
     """
 
-    __slots__ = ("_recent", "_server", "keys", "prefixes", "running")
+    __slots__ = ("_actor", "_recent", "_running", "_server", "keys", "prefixes")
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._recent = server.version.compatible >= (7, 2)
         self.keys: dict[bytes, dict[int, None]] = {}
         self.prefixes: dict[bytes, Prefix] = {}
-        self.running: tuple[Entry, list[bytes]] | None = None
+        self._actor: Session | None = None
+        self._running: tuple[Entry, list[bytes]] | None = None
 
     def enter(self, session: Session, mode: Mode, prefixes: Iterable[bytes]) -> None:
         """Let a client track as ``mode`` says, with more prefixes than it has."""
@@ -151,9 +151,16 @@ class Tracker:
                 if self.invalidate not in self._server.on_touch:
                     self._server.on_touch.append(self.invalidate)
 
-    def remember(self, session: Session, entry: Entry, argv: list[bytes]) -> None:
+    def begin(self, session: Session, entry: Entry, argv: list[bytes]) -> None:
+        """A command is about to run; a script's own calls run on the session of the scripts."""
+        self._actor = session
+        if session.script is None:
+            self._running = (entry, argv)
+
+    def end(self, session: Session, entry: Entry, argv: list[bytes]) -> None:
         """A command has run: note the keys it read for the client behind it."""
         caller = self._server.current
+        self._actor = None if session is caller else caller
         if caller is None or "readonly" not in entry.flags:
             return
         mode = caller.modes.get("tracking")
@@ -162,8 +169,8 @@ class Tracker:
         if self._recent:
             if entry.name in _OF_SCRIPTS:
                 return
-        elif session.script is not None and self.running is not None:
-            entry, argv = self.running
+        elif session.script is not None and self._running is not None:
+            entry, argv = self._running
         for key in keys_of(entry.spec, argv):
             self.keys.setdefault(argv[key.position], {})[caller.id] = None
 
@@ -171,7 +178,7 @@ class Tracker:
         """A key has changed, or is gone."""
         for name, prefix in self.prefixes.items():
             if key.startswith(name):
-                prefix.changed.setdefault(key, self._server.current)
+                prefix.changed.setdefault(key, self._actor)
         readers = self.keys.pop(key, None)
         if readers is not None:
             self._tell_readers(key, readers)

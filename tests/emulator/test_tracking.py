@@ -234,6 +234,8 @@ def test_noloop(play: Play) -> None:
         a: SET g 1 ;; PING
         b: MSET g 2 h 3
         a:
+        a: EVAL "redis.call('set', KEYS[1], 'x') return 1" 1 g
+        a: MULTI ;; SET g 1 ;; EXEC
         """
     )
 

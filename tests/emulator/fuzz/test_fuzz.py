@@ -48,14 +48,15 @@ def test_family(family: str, same: Pair) -> None:
     )
     @given(st.lists(module.commands(), min_size=1, max_size=30))
     def run(sequence: list[list[bytes]]) -> None:
+        prepare(same)
         leave_modes(same)
         restore_parameters(same, parameters)
         same("FLUSHALL")
-        prepare(same)
         watcher.collect()
         for argv in sequence:
             note(repr(argv))
             same(*argv, key=key_for(argv))
+        prepare(same)
         leave_modes(same)
         compare_keyspaces(same)
         real, emulated = watcher.collect()
