@@ -18,7 +18,7 @@ LACKING = {
     *"migrate psync replconf sync".split(),
     *"module|list module|load module|loadex module|unload".split(),
     *"client|capa client|import-source commandlog|get commandlog|len commandlog|reset".split(),
-    *"msetex stralgo cluster".split(),
+    *"stralgo cluster".split(),
     *(
         f"cluster|{name}"
         for name in (

@@ -285,3 +285,42 @@ def test_events(same: Pair) -> None:
     )
     real, emulated = watcher.collect()
     assert emulated == real
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_msetex(same: Pair) -> None:
+    watcher = EventWatcher(same)
+    run(
+        same,
+        """
+        MSETEX
+        MSETEX 1 a
+        MSETEX 0 a b
+        MSETEX x a 1
+        MSETEX 2147483648 a 1
+        MSETEX 2147483647 a 1
+        MSETEX 2 a 1 b
+        MSETEX 2 a 1 b 2 c
+        MSETEX 2 a 1 b 2 EX 100
+        MSETEX 2 a 3 b 4 KEEPTTL
+        TTL a
+        MSETEX 2 a 1 c 2 NX
+        MSETEX 2 a 1 c 2 XX
+        MSETEX 2 a 1 b 2 XX XX
+        TTL a
+        MSETEX 2 q 1 q 2 NX
+        GET q
+        MSETEX 1 a 2 NX XX
+        MSETEX 1 a 2 EX
+        MSETEX 1 a 2 EX 0
+        MSETEX 1 a 2 EX x
+        MSETEX 1 a 2 EX x EX 10
+        MSETEX 1 a 2 EX 9223372036854775807
+        MSETEX 1 a 2 EX 10 PX 10
+        MSETEX 1 a 2 EX 10 KEEPTTL
+        MSETEX 1 a 2 GET
+        MSETEX 1 a 2 PXAT 4102444800000
+        """,
+    )
+    real, emulated = watcher.collect()
+    assert emulated == real
