@@ -21,12 +21,13 @@ endif
 SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
 	$$($(BIN)/python -c 'import sys; print("--stateful-backend valkey-9.1" * (sys.version_info >= (3, 11)))')
 
-.PHONY: help demo test lint bench conformance fuzz wheel clean
+.PHONY: help demo test lint bench conformance topologies fuzz wheel clean
 
 help:
 	@echo 'make demo         watch users being linked to pods'
 	@echo 'make test         the test suite, on the emulator and on real servers'
 	@echo 'make conformance  the state machine, 2,000 examples on every server'
+	@echo 'make topologies   clusters, Sentinels, TLS, and everything that can fail'
 	@echo 'make fuzz         random commands of a family, emulator beside servers, in lock-step'
 	@echo 'make bench        speed beside other ways to the same end'
 	@echo 'make lint         ruff and mypy'
@@ -36,11 +37,14 @@ demo: $(READY)
 	$(BIN)/podlink demo $(ARGS)
 
 test: $(READY)
-	$(BIN)/pytest -n auto --dist loadgroup --ignore=tests/benchmarks -p no:benchmark $(SERVERS) $(ARGS)
+	$(BIN)/pytest -n auto --dist loadgroup --ignore=tests/benchmarks --ignore=tests/topologies -p no:benchmark $(SERVERS) $(ARGS)
 
 conformance: $(READY)
 	$(BIN)/pytest -n auto -p no:benchmark --timeout=0 --hypothesis-profile=conformance \
 		--pyargs pytest_podlink.conformance $(SERVERS) $(ARGS)
+
+topologies: $(READY)
+	$(BIN)/pytest -p no:benchmark --timeout=0 tests/topologies $(ARGS)
 
 fuzz: $(READY)
 	FUZZ_EXAMPLES=$(EXAMPLES) FUZZ_SERVERS=$(SERVERS_TO_FUZZ) $(BIN)/pytest -n auto -p no:benchmark \

@@ -212,6 +212,8 @@ def again(call: Call[Any], error: BaseException, attempt: int, policy: RetryPoli
     """What to do after a failed attempt (counted from 0); ``None`` means that the error stands."""
     if isinstance(error, redis_errors.NoScriptError) and call.script is not None:
         return Again(call.wire_with_source, 0.0) if attempt <= policy.retries else None
+    if isinstance(error, redis_errors.AskError) and attempt < 2:
+        return Again(call.wire, 0.0)  # MOVED and ASK: the client knows the way now
     if attempt < policy.retries and _may_repeat(call, error):
         return Again(call.wire, policy.delay(attempt))
     return None
@@ -231,6 +233,7 @@ _NOT_READY: Final = (
     redis_errors.ClusterDownError,
     redis_errors.MasterDownError,
     redis_errors.TryAgainError,
+    redis_errors.SlotNotCoveredError,
 )
 
 

@@ -10,6 +10,7 @@ No operation and no retry is decided here.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
@@ -167,6 +168,67 @@ def connect_cluster(config: RedisConfig) -> redis.RedisCluster:
         **without_maintenance(redis.RedisCluster),
         **kwargs,
     )
+
+
+def send_to_cluster(
+    client: Any, keys: Sequence[bytes], wires: Sequence[tuple[Any, ...]], options: Mapping[str, Any]
+) -> list[Any]:
+    """Send each command to the node of its key, to all nodes at once; replies or exceptions.
+
+    redis-py's pipeline of a cluster is not used, because it repeats commands whose outcome is
+    unknown.
+    """
+    replies: list[Any] = [None] * len(wires)
+    places: dict[str, list[int]] = {}
+    for place, key in enumerate(keys):
+        try:
+            places.setdefault(client.get_node_from_key(key).name, []).append(place)
+        except Exception as error:
+            replies[place] = error
+    sent = []
+    try:
+        for name, theirs in places.items():
+            try:
+                node = client.get_node(node_name=name).redis_connection
+                connection = node.connection_pool.get_connection(*_GET_CONNECTION)
+                sent.append((node, connection, theirs))
+                packed = connection.pack_commands([wires[place] for place in theirs])
+                connection.send_packed_command(packed)
+            except Exception as error:
+                for place in theirs:
+                    replies[place] = error
+        for node, connection, theirs in sent:
+            if replies[theirs[0]] is None:
+                _read_replies(node, connection, theirs, wires, options, replies)
+    finally:
+        for node, connection, theirs in sent:
+            if any(isinstance(replies[place], _BROKEN) for place in theirs):
+                connection.disconnect()
+            node.connection_pool.release(connection)
+    return replies
+
+
+def _read_replies(
+    node: Any,
+    connection: Any,
+    places: Sequence[int],
+    wires: Sequence[tuple[Any, ...]],
+    options: Mapping[str, Any],
+    replies: list[Any],
+) -> None:
+    for at, place in enumerate(places):
+        try:
+            replies[place] = node.parse_response(connection, wires[place][0], **options)
+        except redis.ResponseError as error:
+            replies[place] = error
+        except Exception as error:
+            for unread in places[at:]:
+                replies[unread] = error
+            return
+
+
+_BROKEN = (redis.ConnectionError, redis.TimeoutError, OSError)
+_GET_CONNECTION = () if int(redis.__version__.partition(".")[0]) >= 6 else ("_",)
 
 
 def cluster_policy(cls: type) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from datetime import datetime, timezone
 from enum import Enum
 
 import redis.exceptions as redis_errors
-from redis.sentinel import MasterNotFoundError
 
 from podlink.deadline import TimeUp
 
@@ -224,15 +223,19 @@ def is_connect_failure(error: BaseException) -> bool:
 
     redis-py has no class of its own for this; its texts are "Error 111 connecting to host:port. …"
     and "Timeout connecting to server". A master that turned into a replica has refused the command,
-    and a pool without a free connection has sent nothing.
+    and a pool without a free connection, or one whose Sentinels name no master, has sent nothing.
     """
     if isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
-        text = str(error)
-        return isinstance(error, MasterNotFoundError) or any(part in text for part in _NOT_SENT)
+        return any(part in str(error) for part in _NOT_SENT)
     return isinstance(error, ConnectionRefusedError)
 
 
-_NOT_SENT = ("connecting to", "previous master is now a slave", "No connection available")
+_NOT_SENT = (
+    "connecting to",
+    "No connection available",
+    "No master found",
+    "previous master is now a slave",
+)
 
 
 def _is_timeout(error: BaseException) -> bool:

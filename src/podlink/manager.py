@@ -291,11 +291,13 @@ class RedisManager:
     ) -> list[Reply]:
         replies: list[Reply] = []
         for chunk in chunks(calls):
-            replies += self._send_chunk(client, [call.wire for call in chunk], options)
+            replies += self._send_chunk(client, chunk, [call.wire for call in chunk], options)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         for places in chunks(unknown):
-            wires = [calls[place].wire_with_source for place in places]
-            for place, reply in zip(places, self._send_chunk(client, wires, options), strict=True):
+            unknown_calls = [calls[place] for place in places]
+            wires = [call.wire_with_source for call in unknown_calls]
+            sent_again = self._send_chunk(client, unknown_calls, wires, options)
+            for place, reply in zip(places, sent_again, strict=True):
                 replies[place] = reply
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception):
@@ -306,11 +308,18 @@ class RedisManager:
         return replies
 
     def _send_chunk(
-        self, client: Any, wires: Sequence[tuple[Any, ...]], options: Mapping[str, Any]
+        self,
+        client: Any,
+        calls: Sequence[Call[Any]],
+        wires: Sequence[tuple[Any, ...]],
+        options: Mapping[str, Any],
     ) -> list[Reply]:
         try:
             if len(wires) == 1:
                 return [client.execute_command(*wires[0], **options)]
+            if self.is_cluster:
+                keys = [call.keys[0] for call in calls]
+                return connections.send_to_cluster(client, keys, wires, options)
             pipeline = client.pipeline(transaction=False)
             for wire in wires:
                 pipeline.execute_command(*wire, **options)

@@ -31,6 +31,7 @@ NOSCRIPT = redis_errors.NoScriptError("No matching script. Please use EVAL.")
         (redis_errors.ClusterDownError("The cluster is down"), True, True),
         (redis_errors.TryAgainError("Multiple keys request during rehashing"), True, True),
         (redis_errors.MasterDownError("Link with MASTER is down"), True, True),
+        (redis_errors.MovedError("54 127.0.0.1:7001"), True, True),
         (redis_errors.OutOfMemoryError("command not allowed"), False, False),
         (redis_errors.ResponseError("BUSY Redis is busy running a script."), False, False),
         (MasterNotFoundError("No master found for 'm'"), True, True),

@@ -1,7 +1,7 @@
 """Topologies, each started once for the tests of a run that need it.
 
-`make topologies` and `.ci/run` set ``TOPOLOGY_EXAMPLES``, the number of histories that the state
-machine tries on each.
+``TOPOLOGY_EXAMPLES`` is the number of histories that the state machine tries on each; `.ci/run` sets
+a smaller one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from podlink import AsyncStatefulExecutor, StatefulExecutor
 from pytest_podlink import servers
 from tests.topologies.processes import Cluster, Sentinels
 
-EXAMPLES = int(os.environ.get("TOPOLOGY_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("TOPOLOGY_EXAMPLES", "50"))
 PRODUCTS = sorted({executable.product for executable in servers.installed()})
 QUICK: dict[str, Any] = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "retries": 8}
 

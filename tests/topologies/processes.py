@@ -101,6 +101,15 @@ class Cluster:
                     return master
         raise LookupError(f"nobody serves slot {slot}")
 
+    def slots_of(self, master: servers.Server) -> list[int]:
+        """The slots that a master serves."""
+        return [
+            slot
+            for first, last, (_, port, *_), *_ in _slots(master.client())
+            for slot in range(first, last + 1)
+            if port == master.port
+        ]
+
     def move_slot(self, slot: int, source: servers.Server, target: servers.Server) -> None:
         """Move a slot with its keys, as redis-cli does."""
         giver, taker = source.client(), target.client()

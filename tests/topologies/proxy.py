@@ -61,6 +61,8 @@ class Proxy:
 
     def refuse(self) -> None:
         """Break every connection, and accept no new one until `accept_again`."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept()
         self._listener.close()
         self.cut()
 

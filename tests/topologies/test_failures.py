@@ -1,0 +1,374 @@
+"""Bad days, with real processes: what is raised, how soon it works again, what is lost.
+
+Recovery is promised within `SOON` seconds of the topology's own (node and Sentinel timeouts are a
+second here).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import podlink
+from podlink import AsyncStatefulExecutor, ErrorCode, StatefulError, StatefulExecutor
+from pytest_podlink import servers
+from tests.topologies.conftest import QUICK, Caller
+from tests.topologies.processes import Cluster, Sentinels, until
+from tests.topologies.proxy import Proxy
+
+pytestmark = pytest.mark.xdist_group("topologies")
+
+SOON = 30.0
+ON_A_BAD_DAY = {
+    ErrorCode.TIMEOUT,
+    ErrorCode.REDIS_CONNECTION_ERROR,
+    ErrorCode.REDIS_OPERATION_ERROR,
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Server]:
+    with servers.start("redis-8.2") as started:
+        yield started
+
+
+@pytest.fixture
+def proxy(server: servers.Server) -> Iterator[Proxy]:
+    with server.client() as admin:
+        admin.flushall()
+    with Proxy(server.port) as between:
+        yield between
+
+
+class Linker(threading.Thread):
+    """Links one uid after the other until it is told to stop, and notes what was acknowledged."""
+
+    def __init__(self, executor: Any, name: str = "") -> None:
+        super().__init__(daemon=True)
+        self.executor = executor
+        self.prefix = name
+        self.acknowledged: dict[str, int] = {}
+        self.codes: set[ErrorCode] = set()
+        self._stop_now = threading.Event()
+
+    def run(self) -> None:
+        number = 0
+        while not self._stop_now.is_set():
+            number += 1
+            uid, pod = f"{self.prefix}u{number}", number % 1000
+            try:
+                self.executor.set_linked_pod("n", uid, "s", pod)
+                self.acknowledged[uid] = pod
+            except StatefulError as error:
+                self.codes.add(error.code)
+
+    def end(self) -> None:
+        self._stop_now.set()
+        self.join(SOON)
+        assert not self.is_alive()
+
+    def lost(self) -> list[str]:
+        """Acknowledged links that are not there."""
+        found = self.executor.batch_get_linked_pod("n", list(self.acknowledged), "s")
+        there = {uid: pod for pod, uids in found.items() for uid in uids}
+        return [uid for uid, pod in self.acknowledged.items() if there.get(uid) != pod]
+
+
+# A cluster
+
+
+def test_slots_move_while_links_are_set(cluster: Cluster) -> None:
+    for master in cluster.masters():
+        master.client().flushall()
+    with StatefulExecutor(podlink.RedisConfig.from_url(cluster.url, **QUICK)) as executor:
+        linkers = [Linker(executor, f"{i}-") for i in range(3)]
+        for linker in linkers:
+            linker.start()
+        source, target, *_ = cluster.masters()
+        for slot in cluster.slots_of(source)[:60]:
+            cluster.move_slot(slot, source, target)
+        for linker in linkers:
+            linker.end()
+        assert all(linker.codes <= {ErrorCode.REDIS_OPERATION_ERROR} for linker in linkers)
+        assert sum(len(linker.acknowledged) for linker in linkers) > 300
+        assert [uid for linker in linkers for uid in linker.lost()] == []
+
+
+def test_a_master_hands_over(cluster: Cluster, caller: Caller) -> None:
+    """An ordered failover loses nothing that was acknowledged."""
+    cluster.wait()
+    caller.connect(cluster.url)
+    for number in range(300):
+        caller.set_linked_pod("n", f"u{number}", "s", number)
+    cluster.fail_over(cluster.masters()[0])
+    for number in range(300, 600):
+        caller.set_linked_pod("n", f"u{number}", "s", number)
+    found = caller.batch_get_linked_pod("n", [f"u{number}" for number in range(600)], "s")
+    assert found == {number: [f"u{number}"] for number in range(600)}
+
+
+def test_a_master_dies(cluster: Cluster, caller: Caller) -> None:
+    cluster.wait()
+    key = b"sf:{n:lk:u}s"
+    caller.connect(cluster.url, retries=1)
+    caller.set_linked_pod("n", "u", "s", 1)
+    victim = cluster.master_of(key)
+    victim.kill()
+    codes: set[ErrorCode] = set()
+    started = time.monotonic()
+    while True:
+        try:
+            caller.set_linked_pod("n", "u", "s", 2)
+            break
+        except StatefulError as error:
+            codes.add(error.code)
+        assert time.monotonic() - started < SOON, codes
+    assert codes <= ON_A_BAD_DAY
+    assert caller.get_linked_pod("n", "u", "s") == 2
+    victim.restart()
+    cluster.wait()
+    assert caller.get_linked_pod("n", "u", "s") == 2
+
+
+def test_a_batch_says_which_uids_are_undone(cluster: Cluster, caller: Caller) -> None:
+    cluster.wait()
+    for master in cluster.masters():
+        master.client().flushall()
+    caller.connect(cluster.url, retries=0)
+    uids = [f"u{number}" for number in range(60)]
+    caller.get_linked_pod("n", "u1", "s")
+    victim = cluster.master_of(b"sf:{n:lk:u1}s")
+    theirs = {uid for uid in uids if cluster.master_of(f"sf:{{n:lk:{uid}}}s".encode()) is victim}
+    victim.pause()
+    try:
+        with pytest.raises(StatefulError) as caught:
+            caller.batch_set_linked_pod_if_absent("n", uids, "s", 7, timeout=3)
+    finally:
+        victim.resume()
+    assert caught.value.code in ON_A_BAD_DAY
+    cluster.wait()
+    until("the cluster serves all", lambda: cluster.client().get("x") is None)
+    done = set(caller.batch_get_linked_pod("n", uids, "s").get(7, []))
+    if caught.value.undone:
+        assert theirs <= set(caught.value.undone)
+        assert set(uids) - set(caught.value.undone) <= done
+
+
+# Sentinel
+
+
+def test_the_master_behind_sentinels_dies(sentinels: Sentinels, caller: Caller) -> None:
+    caller.connect(sentinels.url)
+    caller.set_linked_pod("n", "u", "s", 1)
+    victim = sentinels.current()
+    until("replicas have it", lambda: victim.client().wait(1, 100) >= 1)
+    victim.kill()
+    codes: set[ErrorCode] = set()
+    started = time.monotonic()
+    while True:
+        try:
+            caller.set_linked_pod("n", "v", "s", 2)
+            break
+        except StatefulError as error:
+            codes.add(error.code)
+        assert time.monotonic() - started < SOON, codes
+    assert codes <= ON_A_BAD_DAY
+    assert sentinels.current() is not victim
+    assert caller.get_linked_pod("n", "u", "s") == 1
+    victim.restart()
+    until(
+        "the old master follows",
+        lambda: victim.client().info("replication").get("master_link_status") == "up",
+    )
+
+
+# A network that is slow, silent or gone
+
+
+def test_a_slow_network_keeps_the_deadline(proxy: Proxy, caller: Caller) -> None:
+    caller.connect(proxy.url, socket_timeout=10.0)
+    caller.set_linked_pod("n", "u", "s", 1)
+    proxy.delay = 0.4
+    started = time.monotonic()
+    with pytest.raises(podlink.OperationTimeoutError) as caught:
+        caller.set_linked_pod("n", "u", "s", 2, timeout=0.1)
+    assert time.monotonic() - started < 0.35
+    assert caught.value.outcome_unknown
+    with pytest.raises(podlink.OperationTimeoutError) as caught:
+        caller.get_linked_pod("n", "u", "s", timeout=0.1)
+    assert not caught.value.outcome_unknown
+    assert caller.get_linked_pod("n", "u", "s", timeout=5) == 2
+    proxy.delay = 0.0
+    assert caller.get_linked_pod("n", "u", "s") == 2
+
+
+def test_the_managers_own_deadline(proxy: Proxy, caller: Caller) -> None:
+    caller.connect(proxy.url, socket_timeout=10.0, timeout=0.1)
+    caller.set_linked_pod("n", "u", "s", 1)
+    proxy.freeze()
+    with pytest.raises(podlink.OperationTimeoutError):
+        caller.get_linked_pod("n", "u", "s")
+    proxy.thaw()
+    assert caller.get_linked_pod("n", "u", "s", timeout=5) == 1
+
+
+def test_a_full_pool_keeps_the_deadline(proxy: Proxy) -> None:
+    config = podlink.RedisConfig.from_url(proxy.url, max_connections=1, pool_timeout=10)
+    with StatefulExecutor(config) as executor, executor.manager.connection():
+        started = time.monotonic()
+        with pytest.raises(podlink.OperationTimeoutError) as caught:
+            executor.set_linked_pod("n", "u", "s", 1, timeout=0.1)
+        assert time.monotonic() - started < 1
+        assert not caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize("timeout", [0, -1, True, "1", float("nan"), float("inf")])
+def test_a_bad_timeout_is_refused(proxy: Proxy, caller: Caller, timeout: Any) -> None:
+    caller.connect(proxy.url)
+    with pytest.raises(podlink.InvalidParameterError, match="timeout"):
+        caller.get_linked_pod("n", "u", "s", timeout=timeout)
+
+
+def test_cut_off_and_back(proxy: Proxy, caller: Caller) -> None:
+    caller.connect(proxy.url, retries=0)
+    caller.set_linked_pod("n", "u", "s", 1)
+    proxy.refuse()
+    with pytest.raises(podlink.RedisConnectionError):
+        caller.get_linked_pod("n", "u", "s")
+    proxy.accept_again()
+    assert caller.get_linked_pod("n", "u", "s") == 1
+
+
+def test_no_acknowledged_link_is_lost(proxy: Proxy) -> None:
+    """Connections are cut all the time, in the middle of replies too."""
+    config = podlink.RedisConfig.from_url(proxy.url, **{**QUICK, "retries": 20})
+    with StatefulExecutor(config) as executor:
+        linkers = [Linker(executor, f"{i}-") for i in range(4)]
+        for linker in linkers:
+            linker.start()
+        for round_ in range(40):
+            time.sleep(0.02)
+            if round_ % 2:
+                proxy.cut_after = 7
+            else:
+                proxy.cut_after = None
+                proxy.cut()
+        proxy.cut_after = None
+        for linker in linkers:
+            linker.end()
+        assert all(linker.codes <= ON_A_BAD_DAY for linker in linkers)
+        assert sum(len(linker.acknowledged) for linker in linkers) > 50
+        assert [uid for linker in linkers for uid in linker.lost()] == []
+
+
+# Nobody reads somebody else's answer
+
+
+async def answers_are_ones_own(url: str, attempts: int, **options: Any) -> tuple[int, int]:
+    """Cancel at one await point after the other; how many were cancelled, how many answered."""
+    cancelled = answered = 0
+    config = podlink.RedisConfig.from_url(url, max_connections=2, **options)
+    async with AsyncStatefulExecutor(config) as executor:
+        for pod in range(50):
+            await executor.set_linked_pod("n", f"u{pod}", "s", pod)
+        for attempt in range(attempts):
+            pods = [(attempt * 3 + i) % 50 for i in range(3)]
+            tasks = [
+                asyncio.ensure_future(executor.get_linked_pod("n", f"u{pod}", "s")) for pod in pods
+            ]
+            for _ in range(attempt % 23):
+                await asyncio.sleep(0)
+            tasks[attempt % 3].cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            for pod, result in zip(pods, results, strict=True):
+                if isinstance(result, asyncio.CancelledError):
+                    cancelled += 1
+                else:
+                    assert result == pod, f"u{pod} got {result!r}"
+                    answered += 1
+    return cancelled, answered
+
+
+def test_cancellation_leaves_no_reply_behind(server: servers.Server) -> None:
+    cancelled, answered = asyncio.run(answers_are_ones_own(server.url, 2_000))
+    assert cancelled > 500
+    assert answered > 2_000
+
+
+def test_cancellation_leaves_no_reply_behind_on_a_slow_network(proxy: Proxy) -> None:
+    proxy.delay = 0.001
+    cancelled, answered = asyncio.run(answers_are_ones_own(proxy.url, 150))
+    assert cancelled > 50
+    assert answered > 150
+
+
+def test_deadlines_leave_no_reply_behind(proxy: Proxy) -> None:
+    """Synchronous callers whose time is up, again and again, on few connections."""
+    config = podlink.RedisConfig.from_url(proxy.url, max_connections=2)
+    with StatefulExecutor(config) as executor:
+        for pod in range(20):
+            executor.set_linked_pod("n", f"u{pod}", "s", pod)
+        proxy.delay = 0.004
+        late = 0
+        for attempt in range(120):
+            pod = attempt % 20
+            try:
+                timeout = 0.001 + (attempt % 7) * 0.001
+                assert executor.get_linked_pod("n", f"u{pod}", "s", timeout=timeout) == pod
+            except podlink.OperationTimeoutError:
+                late += 1
+        proxy.delay = 0.0
+        for pod in range(20):
+            assert executor.get_linked_pod("n", f"u{pod}", "s") == pod
+    assert late > 20
+
+
+# The server itself
+
+
+def test_the_password_is_changed(server: servers.Server, caller: Caller) -> None:
+    caller.connect(server.url)
+    assert caller.get_linked_pod("n", "rotated", "s") is None
+    with server.client() as admin:
+        admin.config_set("requirepass", "new")
+        try:
+            admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            with pytest.raises(podlink.RedisConnectionError, match="credentials"):
+                caller.get_linked_pod("n", "rotated", "s")
+            changed = caller.executor.manager.update_config(password="new")
+            if asyncio.iscoroutine(changed):
+                caller.loop.run_until_complete(changed)
+            assert caller.get_linked_pod("n", "rotated", "s") is None
+        finally:
+            admin.config_set("requirepass", "")
+
+
+def test_memory_is_full(server: servers.Server, caller: Caller) -> None:
+    caller.connect(server.url)
+    with server.client() as admin:
+        admin.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(podlink.RedisOperationError, match="maxmemory") as caught:
+                caller.set_linked_pod("n", f"full-{caller.kind}", "s", 1)
+            assert not caught.value.outcome_unknown
+        finally:
+            admin.config_set("maxmemory", "0")
+    assert caller.set_linked_pod("n", f"full-{caller.kind}", "s", 1) is None
+
+
+def test_a_stopped_server_goes_on(server: servers.Server, caller: Caller) -> None:
+    caller.connect(server.url, socket_timeout=0.2)
+    caller.set_linked_pod("n", "stopped", "s", 1)
+    server.pause()
+    try:
+        with pytest.raises(podlink.OperationTimeoutError) as caught:
+            caller.set_linked_pod("n", "stopped", "s", 2)
+        assert caught.value.outcome_unknown
+    finally:
+        server.resume()
+    assert caller.get_linked_pod("n", "stopped", "s") in (1, 2)

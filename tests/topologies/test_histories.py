@@ -1,0 +1,162 @@
+"""Concurrent histories of threads, coroutines and processes are linearizable.
+
+``HISTORY_OPERATIONS`` sets how many operations each history has; `.ci/run` sets a smaller number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from podlink import AsyncStatefulExecutor, StatefulExecutor
+from pytest_podlink import servers
+from pytest_podlink.conformance.linearizability import Event, Recorder, Subject, check
+from redis_emulator import RedisEmulator
+from tests.topologies.processes import Cluster
+
+pytestmark = pytest.mark.xdist_group("topologies")
+
+OPERATIONS = int(os.environ.get("HISTORY_OPERATIONS", "40000"))
+THREADS, COROUTINES, PROCESSES = 8, 50, 2
+NAMES = ["set_linked_pod", "try_set_linked_pod", "set_linked_pod_if_absent", "get_linked_pod",
+         "get_linked_pod", "create_linked_pod", "get_linked_pod_if_persist", "remove_linked_pod",
+         "remove_linked_pod_with_id", "replace_linked_pod", "refresh_linked_pod"]  # fmt: skip
+
+
+def choose(chance: random.Random) -> tuple[str, Subject, tuple[int, ...]]:
+    """An operation on one of few links, so that callers meet."""
+    operation = chance.choice(NAMES)
+    pods = chance.randrange(4), chance.randrange(4)
+    seconds = chance.choice([-1, 3600])
+    arguments: tuple[int, ...] = {
+        "get_linked_pod": (),
+        "get_linked_pod_if_persist": (),
+        "remove_linked_pod": (seconds,),
+        "replace_linked_pod": (*pods, seconds),
+        "refresh_linked_pod": (pods[0], 3600),
+    }.get(operation, (pods[0], seconds))
+    return operation, ("n", f"u{chance.randrange(max(4, OPERATIONS // 200))}", "s"), arguments
+
+
+def by_threads(executor: StatefulExecutor, operations: int) -> list[Event]:
+    recorders = [Recorder(executor) for _ in range(THREADS)]
+
+    def work(recorder: Recorder, seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(operations // THREADS):
+            operation, subject, arguments = choose(chance)
+            recorder.call(operation, subject, *arguments)
+
+    threads = [
+        threading.Thread(target=work, args=(recorder, seed))
+        for seed, recorder in enumerate(recorders)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [event for recorder in recorders for event in recorder.events]
+
+
+async def by_coroutines(executor: AsyncStatefulExecutor, operations: int) -> list[Event]:
+    recorders = [Recorder(executor) for _ in range(COROUTINES)]
+
+    async def work(recorder: Recorder, seed: int) -> None:
+        chance = random.Random(1000 + seed)
+        for _ in range(operations // COROUTINES):
+            operation, subject, arguments = choose(chance)
+            await recorder.acall(operation, subject, *arguments)
+
+    await asyncio.gather(*(work(recorder, seed) for seed, recorder in enumerate(recorders)))
+    return [event for recorder in recorders for event in recorder.events]
+
+
+async def open_and_work(url: str, operations: int) -> list[Event]:
+    async with AsyncStatefulExecutor(url) as executor:
+        return await by_coroutines(executor, operations)
+
+
+def another_process(url: str, seed: int, operations: int) -> list[Event]:
+    """All that one process did; clocks are the machine's."""
+    with StatefulExecutor(url) as executor:
+        recorder, chance = Recorder(executor), random.Random(2000 + seed)
+        for _ in range(operations):
+            operation, subject, arguments = choose(chance)
+            recorder.call(operation, subject, *arguments)
+    return recorder.events
+
+
+def everybody(url: str) -> list[Event]:
+    """Threads, coroutines and processes at the same time."""
+    share = OPERATIONS // 4
+    events: list[Event] = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+        others = [pool.submit(another_process, url, seed, share) for seed in range(PROCESSES)]
+        with StatefulExecutor(url) as executor:
+            threads = threading.Thread(target=lambda: events.extend(by_threads(executor, share)))
+            threads.start()
+            events_of_coroutines = asyncio.run(open_and_work(url, share))
+            threads.join()
+        for other in others:
+            events += other.result()
+    return events + events_of_coroutines
+
+
+@pytest.fixture(scope="module", params=["redis-8.2"])
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with servers.start(request.param) as started:
+        yield started
+
+
+def test_on_a_server(server: servers.Server) -> None:
+    with server.client() as admin:
+        admin.flushall()
+    assert check(everybody(server.url)) >= OPERATIONS - 200
+
+
+def test_on_a_cluster(cluster: Cluster) -> None:
+    for master in cluster.masters():
+        master.client().flushall()
+    assert check(everybody(cluster.url)) >= OPERATIONS - 200
+
+
+def test_on_the_emulator() -> None:
+    emulator = RedisEmulator()
+    events: list[Event] = []
+    with StatefulExecutor(emulator.client()) as executor:
+        threads = threading.Thread(
+            target=lambda: events.extend(by_threads(executor, OPERATIONS // 2))
+        )
+        threads.start()
+        with_loop = asyncio.run(
+            by_coroutines(AsyncStatefulExecutor(emulator.async_client()), OPERATIONS // 2)
+        )
+        threads.join()
+    assert check(events + with_loop) >= OPERATIONS - 200
+
+
+def test_what_is_lost_on_the_way_is_found(server: servers.Server) -> None:
+    """A real history with one answer changed afterwards."""
+    with server.client() as admin:
+        admin.flushall()
+    with StatefulExecutor(server.url) as executor:
+        events = by_threads(executor, 800)
+    assert check(events) == 800
+    place = max(
+        (i for i, event in enumerate(events) if event.operation == "get_linked_pod"),
+        key=lambda i: events[i].called,
+    )
+    real = events[place]
+    events[place] = Event(
+        real.subject, real.operation, real.arguments, real.called, real.returned, 99
+    )
+    with pytest.raises(AssertionError, match="have no order"):
+        check(events)
