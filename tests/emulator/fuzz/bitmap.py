@@ -22,8 +22,16 @@ _value = st.sampled_from(
 _bit = st.sampled_from([b"0", b"1", b"1", b"2", b"-1", b"x", b""])
 _small = st.integers(min_value=0, max_value=130).map(lambda n: b"%d" % n)
 _odd = st.sampled_from(
-    [b"-1", b"x", b"", b"4294967296", b"9223372036854775807", b"9223372036854775808", b"1.0"]
-    + [b"-9223372036854775808"]
+    [
+        b"-1",
+        b"x",
+        b"",
+        b"4294967296",
+        b"9223372036854775807",
+        b"9223372036854775808",
+        b"1.0",
+        b"-9223372036854775808",
+    ]
 )
 _offset = st.one_of(_small, _small, _small, _small, _odd)
 _place = st.one_of(
@@ -49,8 +57,17 @@ _amount = st.one_of(
     st.integers(min_value=-300, max_value=300).map(lambda n: b"%d" % n),
     st.integers(min_value=-(1 << 63), max_value=(1 << 63) - 1).map(lambda n: b"%d" % n),
     st.sampled_from(
-        [b"1", b"-1", b"9223372036854775807", b"-9223372036854775808", b"x", b""]
-        + [b"9223372036854775808", b"4611686018427387904", b"-4611686018427387905"]
+        [
+            b"1",
+            b"-1",
+            b"9223372036854775807",
+            b"-9223372036854775808",
+            b"x",
+            b"",
+            b"9223372036854775808",
+            b"4611686018427387904",
+            b"-4611686018427387905",
+        ]
     ),
 )
 _operation = st.one_of(

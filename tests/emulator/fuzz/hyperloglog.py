@@ -24,8 +24,20 @@ _many = st.integers(min_value=0, max_value=1000).flatmap(
 )
 _header = b"HYLL\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80"
 _run = st.sampled_from(
-    [b"\x00", b"\x3f", b"\x7f\xff", b"\x40\x00", b"\x80", b"\x83", b"\xff", b"\x84", b"\x60\x10"]
-    + [b"\x7f\x00", b"\xfc", b"\x01"]
+    [
+        b"\x00",
+        b"?",
+        b"\x7f\xff",
+        b"@\x00",
+        b"\x80",
+        b"\x83",
+        b"\xff",
+        b"\x84",
+        b"`\x10",
+        b"\x7f\x00",
+        b"\xfc",
+        b"\x01",
+    ]
 )
 _runs = st.lists(_run, max_size=8).map(b"".join)
 

@@ -21,8 +21,21 @@ _integer = st.sampled_from(
     [b"1", b"2", b"3", b"-5", b"10", b"9223372036854775807", b"-9223372036854775808", b"70000"]
 )
 _word = st.sampled_from(
-    [b"a", b"b", b"c", b"", b"\x00\xff", b"long" * 20, b"01", b"-0", b"1.0", b" 1", b"abc"]
-    + [b"9223372036854775808", b"99999999999999999999"]
+    [
+        b"a",
+        b"b",
+        b"c",
+        b"",
+        b"\x00\xff",
+        b"long" * 20,
+        b"01",
+        b"-0",
+        b"1.0",
+        b" 1",
+        b"abc",
+        b"9223372036854775808",
+        b"99999999999999999999",
+    ]
 )
 _member = st.one_of(_integer, _integer, _word)
 _members = st.one_of(
@@ -43,8 +56,17 @@ _limit = st.one_of(
 )
 _scan = st.lists(
     st.sampled_from(
-        [[b"COUNT", b"100"], [b"COUNT", b"x"], [b"MATCH", b"*"], [b"match", b"[1-3]"], [b"COUNT"]]
-        + [[b"TYPE", b"set"], [b"NOVALUES"], [b"COUNT", b"0"], [b"FOO"]]
+        [
+            [b"COUNT", b"100"],
+            [b"COUNT", b"x"],
+            [b"MATCH", b"*"],
+            [b"match", b"[1-3]"],
+            [b"COUNT"],
+            [b"TYPE", b"set"],
+            [b"NOVALUES"],
+            [b"COUNT", b"0"],
+            [b"FOO"],
+        ]
     ),
     max_size=2,
 ).map(lambda parts: [word for part in parts for word in part])
