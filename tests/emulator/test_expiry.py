@@ -152,3 +152,29 @@ def test_times_near_the_limits_of_64_bits(same: Pair, command: str) -> None:
             same(command, "k", amount)
             same("EXISTS k")
             same(command, "missing", amount)
+
+
+@pytest.mark.servers(*ALL)
+def test_expiry_options_of_set_and_getex(same: Pair) -> None:
+    """The last of several times counts, in one unit; when a time is looked at differs."""
+    same("SET k v")
+    for options in (
+        "EX 1 EX 200",
+        "EX x EX 200",
+        "EX 200 EX x",
+        "PX 100000 EX 200",
+        "EX 0",
+        "EX 9223372036854775807",
+        "EXAT 9223372036854775807",
+        "EX x NX GET",
+        "EX 0 GET XX",
+        "EX",
+        "PERSIST",
+        "KEEPTTL KEEPTTL",
+        "KEEPTTL EX 10",
+    ):
+        for command in ("SET k v", "GETEX k", "GETEX missing"):
+            same(*command.split(), *options.split())
+            same("TTL k")
+    for command in ("SETEX k 0 v", "PSETEX k -1 v", "SETEX k 9223372036854775807 v"):
+        same(command)

@@ -60,9 +60,10 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
 
 @dataclass
 class _Options:
-    """What SET and GETEX are told beside key and value."""
+    """What SET and GETEX are told beside key and value; `at` is made of `time` when it is due."""
 
     at: int | None = None
+    time: tuple[bytes, bytes] | None = None
     condition: bytes = b""
     equal_to: bytes = b""
     get: bool = False
@@ -73,7 +74,7 @@ class _Options:
 _UNITS: Final = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
 
 
-def _options(ctx: Session, argv: list[bytes], place: int, allowed: frozenset[bytes]) -> _Options:
+def _options(argv: list[bytes], place: int, allowed: frozenset[bytes]) -> _Options:
     options = _Options()
     time: tuple[bytes, bytes] | None = None
     while place < len(argv):
@@ -93,8 +94,10 @@ def _options(ctx: Session, argv: list[bytes], place: int, allowed: frozenset[byt
             options.get = True
         else:
             if time is not None or options.keep or options.persist:
-                same = (options.keep and word == b"KEEPTTL") or (
-                    options.persist and word == b"PERSIST"
+                same = (
+                    (options.keep and word == b"KEEPTTL")
+                    or (options.persist and word == b"PERSIST")
+                    or (time is not None and time[0] == word)
                 )
                 if not same:
                     raise syntax_error()
@@ -108,8 +111,7 @@ def _options(ctx: Session, argv: list[bytes], place: int, allowed: frozenset[byt
                 place += 1
                 time = (word, argv[place])
         place += 1
-    if time is not None:
-        options.at = _time(ctx, argv[0], *time)
+    options.time = time
     return options
 
 
@@ -120,7 +122,10 @@ def _time(ctx: Session, name: bytes, unit: bytes, raw: bytes) -> int:
     if unit in (b"EX", b"PX"):
         at += ctx.server.now
     if amount <= 0 or at > INT64_MAX:
-        raise RedisError(f"ERR invalid expire time in '{name.decode().lower()}' command")
+        command_name = name.decode().lower()
+        if ctx.server.version.compatible >= (7, 0, 0):
+            command_name = f"'{command_name}' command"
+        raise RedisError(f"ERR invalid expire time in {command_name}")
     return at
 
 
@@ -137,9 +142,11 @@ def set_(ctx: Session, argv: list[bytes]) -> Reply:
         return OK
     version = ctx.server.version
     valkey = version.flavour == "valkey" and version.number >= (8, 1, 0)
-    options = _options(ctx, argv, 3, _SET | {b"IFEQ"} if valkey else _SET)
+    options = _options(argv, 3, _SET | {b"IFEQ"} if valkey else _SET)
     if options.get and options.condition == b"NX" and version.compatible < (7, 0, 0):
         raise syntax_error()
+    if options.time is not None:
+        options.at = _time(ctx, argv[0], *options.time)
     before: bytes | bytearray | None = None
     if options.get or options.condition == b"IFEQ":
         before = lookup_string(ctx, key)
@@ -215,11 +222,16 @@ def delifeq(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("getex")
 def getex(ctx: Session, argv: list[bytes]) -> Reply:
-    options = _options(ctx, argv, 2, _GETEX)
+    options = _options(argv, 2, _GETEX)
     db, key = ctx.db, argv[1]
+    valkey = ctx.server.version.flavour == "valkey"
+    if valkey and options.time is not None:
+        options.at = _time(ctx, argv[0], *options.time)
     value = lookup_string(ctx, key)
     if value is None:
         return None
+    if not valkey and options.time is not None:
+        options.at = _time(ctx, argv[0], *options.time)
     if options.at is not None and options.at <= ctx.server.now:
         expire_now(db, key)
     elif options.at is not None:
