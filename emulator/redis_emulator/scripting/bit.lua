@@ -10,9 +10,7 @@ local MODULUS = 2 ^ 32
 local function unsigned(x)
   if x ~= x or x >= 2 ^ 51 or x <= -2 ^ 51 then
     -- LuaBitOp adds 1.5 * 2^52 and takes the low half of the double.
-    if x ~= x or x - x ~= 0 then return 0 end
-    x = (x + 6755399441055744) - 6755399441055744
-    return x % MODULUS
+    return host.low_word(x + 6755399441055744)
   end
   local whole = floor(x)
   local rest = x - whole

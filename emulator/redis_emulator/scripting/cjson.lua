@@ -5,6 +5,8 @@ local select, type, next, error, tonumber, tostring, rawget, pcall = select, typ
 local byte, char, find, format, gsub, match, sub, lower = string.byte, string.char, string.find, string.format, string.gsub, string.match, string.sub, string.lower
 local concat, floor, huge = table.concat, math.floor, math.huge
 local null = box.null
+local MINUS_NAN = -(huge - huge)
+if sub(format("%f", MINUS_NAN), 1, 1) ~= "-" then MINUS_NAN = -MINUS_NAN end
 
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["/"] = "\\/", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n",
   ["\r"] = "\\r", ["\t"] = "\\t", ["\127"] = "\\u007f" }
@@ -27,7 +29,8 @@ local function array_length(t, config)
   local highest, count = 0, 0
   for k in next, t do
     if type(k) ~= "number" or k < 1 or k ~= floor(k) then return nil end
-    if k > highest then highest = k end
+    -- A C integer takes no more, and becomes the lowest.
+    if k > highest then highest = k > 2147483647 and -2147483648 or k end
     count = count + 1
   end
   if config.sparse_ratio > 0 and highest > count * config.sparse_ratio and highest > config.sparse_safe then
@@ -51,7 +54,7 @@ local encode
 
 local function encode_table(t, out, depth, config)
   depth = depth + 1
-  if depth > config.encode_depth then error("Cannot serialise, excessive depth (" .. depth .. ")", 0) end
+  if depth > config.encode_depth then error("Cannot serialise, excessive nesting (" .. depth .. ")", 0) end
   local size = array_length(t, config)
   if size and size > 0 then
     out[#out + 1] = "["
@@ -165,7 +168,7 @@ local function lex_number(s, at)
   local signed = find(word, "^[+-]") and 1 or 0
   for _, known in next, { "infinity", "inf", "nan" } do
     if sub(name, 1, #known) == known then
-      local value = known == "nan" and 0 / 0 or sign * huge
+      local value = known == "nan" and (sign < 0 and MINUS_NAN or -MINUS_NAN) or sign * huge
       return "T_NUMBER", value, at, at + signed + #known
     end
   end
@@ -212,7 +215,7 @@ local value_of
 local function deeper(depth, config, at)
   depth = depth + 1
   if depth > config.decode_depth then
-    error("Found too many nested data structures (" .. depth .. ")", 0)
+    error("Found too many nested data structures (" .. depth .. ") at character " .. at - 1, 0)
   end
   return depth
 end
@@ -283,7 +286,7 @@ local function integer_option(i, low, high, current, ...)
   if select("#", ...) < i or (select(i, ...)) == nil then return current end
   local value = box.int32(box.number(i, 3, ...))
   if value < low or value > high then
-    box.bad(i, "expected integer between " .. low .. " and " .. high, 3)
+    box.bad(1, "expected integer between " .. low .. " and " .. high, 3)
   end
   return value
 end

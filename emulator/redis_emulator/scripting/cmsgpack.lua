@@ -180,7 +180,7 @@ local function several(s, limit, offset, decode_all)
   nesting = 0
   while at <= size and n < limit do
     local ok, value, after = box.try(decode, s, at)
-    if not ok then error(value, 3) end
+    if not ok then error(value, (value == MISSING or value == BAD) and 3 or 0) end
     if n >= 7900 then error("too many results to unpack", 3) end
     n, at = n + 1, after
     out[n] = value
@@ -225,6 +225,7 @@ function cmsgpack.unpack_limit(...)
   local limit = box.int32(box.number(2, 2, ...))
   local offset = select("#", ...) >= 3 and (select(3, ...)) ~= nil and box.int32(box.number(3, 2, ...)) or 0
   local out, n, at = several(s, limit, offset, limit == 0 and offset == 0)
+  if limit == 0 and offset == 0 then return unpack(out, 1, n) end
   return offset_of(#s, at), unpack(out, 1, n)
 end
 

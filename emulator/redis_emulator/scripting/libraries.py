@@ -21,6 +21,7 @@ def make(state: Any, box: Any, load: Callable[..., Any], legacy: bool) -> dict[b
             b"bor": lambda a, b: a | b,
             b"bxor": lambda a, b: a ^ b,
             b"pack_float": _pack_float,
+            b"low_word": _low_word,
             b"unpack_float": _unpack_float,
             b"pack_int": _pack_int,
             b"unpack_int": _unpack_int,
@@ -46,6 +47,10 @@ def _unpack_float(form: bytes, raw: bytes) -> float:
 def _pack_int(value: float, size: int, little: bool) -> bytes:
     whole = int(value) if abs(value) < 2.0**64 else 0
     return (whole & ((1 << 8 * size) - 1)).to_bytes(size, "little" if little else "big")
+
+
+def _low_word(value: float) -> int:
+    return int.from_bytes(struct.pack("<d", value)[:4], "little")
 
 
 def _unpack_int(raw: bytes, little: bool, signed: bool) -> float:

@@ -45,10 +45,10 @@ local function control(state, letter, level)
     value, state.at = digits(state.format, state.at, ALIGNMENT)
     local power = value
     while power > 1 and power % 2 == 0 do power = power / 2 end
-    if value == 0 or power ~= 1 then error("alignment is not a power of 2", level + 1) end
+    if value == 0 or power ~= 1 then error("alignment " .. value .. " is not a power of 2", level + 1) end
     state.align = value
   else
-    error("invalid format option '" .. letter .. "'", level + 1)
+    box.bad(1, "invalid format option '" .. letter .. "'", level + 1)
   end
 end
 
@@ -73,7 +73,10 @@ local struct = {}
 
 function struct.pack(...)
   local state = start(text(1, 2, ...))
-  local out, size, arg = {}, 0, 2
+  local out, size, arg, n = {}, 0, 2, select("#", ...)
+  local function present(kind)
+    if arg > n then box.bad(arg, kind .. " expected, got nil", 3) end
+  end
   local function put(s)
     out[#out + 1] = s
     size = size + #s
@@ -84,18 +87,21 @@ function struct.pack(...)
     if letter == "x" then
       put("\0")
     elseif find(letter, "[bBhHlLTiI]") then
+      present("number")
       put(pack_int(box.number(arg, 2, ...), width, state.little))
       arg = arg + 1
     elseif letter == "f" or letter == "d" then
+      present("number")
       put(pack_float((state.little and "<" or ">") .. letter, box.number(arg, 2, ...)))
       arg = arg + 1
     elseif letter == "c" or letter == "s" then
+      present("string")
       local s = text(arg, 2, ...)
       if letter == "s" then
         put(s .. "\0")
       else
         if width == 0 then width = #s end
-        if #s < width then box.bad(arg, "string too short", 2) end
+        if #s < width then box.bad(arg + 1, "string too short", 2) end
         put(sub(s, 1, width))
       end
       arg = arg + 1
@@ -165,13 +171,12 @@ function struct.size(...)
     local letter, width = option(state, 2)
     size = size + padding(state, letter, width, size)
     if letter == "s" then
-      box.bad(1, "variable-size format in 'size'", 2)
+      box.bad(1, "option 's' has no fixed size", 2)
     elseif letter == "c" and width == 0 then
-      box.bad(1, "variable-length format in 'size'", 2)
+      box.bad(1, "option 'c0' has no fixed size", 2)
     end
-    if SIZES[letter] == nil and letter ~= "i" and letter ~= "I" and letter ~= "c" then control(state, letter, 2) end
+    if not find(letter, "%w") then control(state, letter, 2) end
     size = size + width
-    if size > LARGEST_SIZE then box.bad(1, "format result too large", 2) end
   end
   return size
 end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.emulator.pair import Pair, arguments
-from tests.emulator.scripting import cases
+from tests.emulator.scripting import cases, library_cases
 
 EVERY = pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
@@ -43,6 +43,14 @@ def compare(same: Pair, scripts: tuple[str, ...]) -> None:
 )
 def test_answers_like_the_server(same: Pair, theme: str) -> None:
     compare(same, getattr(cases, theme))
+
+
+@EVERY
+@pytest.mark.parametrize(
+    "theme", ["CJSON_ENCODE", "CJSON_DECODE", "CJSON_OPTIONS", "CMSGPACK", "STRUCT", "BIT"]
+)
+def test_libraries_answer_like_the_servers(same: Pair, theme: str) -> None:
+    compare(same, getattr(library_cases, theme))
 
 
 @MODERN
