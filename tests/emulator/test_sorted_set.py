@@ -118,6 +118,8 @@ def test_encodings(same: Pair) -> None:
         ("ZADD", "z", 1, short),
         ("ZADD", "z", 1, long),
         ("ZADD", "z", 1, short, 1, long),
+        ("ZADD", "z", "-0", "a", 1, long),
+        ("ZADD", "z", 1, long, "-0", "a"),
         ("ZADD", "z", "NX", 1, "a", 1, long),
         ("ZINCRBY", "z", 1, long),
     ):
@@ -125,6 +127,8 @@ def test_encodings(same: Pair) -> None:
         same(*words)
         same("OBJECT ENCODING z")
         same("ZADD z XX 0 a")
+        same("OBJECT ENCODING z")
+        same("ZADD", "z", "XX", 0, long)
         same("OBJECT ENCODING z")
         same("ZADD z XX 0 n 0 n 0 n 0 n")
         same("OBJECT ENCODING z")
@@ -224,6 +228,40 @@ def test_random_members_too_many(same: Pair) -> None:
             same("ZRANDMEMBER", key, count, "WITHSCORES")
         same("ZRANDMEMBER", key, -(1 << 63))
         same("ZRANDMEMBER", key, (1 << 63) - 1)
+
+
+@pytest.mark.servers(*ALL)
+def test_changes_are_counted(same: Pair) -> None:
+    for line in (
+        "ZADD z 1 a 2 b 3 c",
+        "ZADD z 1 a 5 b 7 d",
+        "ZADD z 1 a",
+        "ZINCRBY z 1 a",
+        "ZREM z a x",
+        "ZADD z 1 a 2 b 3 c 4 d 5 e 6 f 7 g 8 h",
+        "ZREMRANGEBYRANK z 0 1",
+        "ZREMRANGEBYSCORE z 3 4",
+        "ZPOPMIN z 2",
+        "ZPOPMAX z",
+        "ZRANGESTORE to z 0 -1",
+        "ZRANGESTORE to none 0 -1",
+        "ZUNIONSTORE to 2 z z",
+        "ZINTERSTORE to 1 none",
+        "ZREM z h g f",
+        "GEOADD g 1 1 a 2 2 b",
+        "GEOSEARCHSTORE to g FROMLONLAT 1 1 BYRADIUS 1000 km",
+        "GEOSEARCHSTORE to none FROMLONLAT 1 1 BYRADIUS 1 km",
+        "ZREMRANGEBYRANK g 0 -1",
+    ):
+        before = [_changes(connection) for connection in (same.real, same.emulated)]
+        same(line)
+        after = [_changes(connection) for connection in (same.real, same.emulated)]
+        assert after[0] - before[0] == after[1] - before[1], line
+
+
+def _changes(connection: Any) -> int:
+    info = connection("INFO", "persistence")[1]
+    return int(info.partition(b"rdb_changes_since_last_save:")[2].split()[0])
 
 
 def test_random_members_come_from_the_seed() -> None:

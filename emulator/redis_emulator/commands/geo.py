@@ -393,4 +393,5 @@ def _store(ctx: Session, request: _Request, found: list[Found], event: bytes) ->
     ]
     db.set(target, sorted_set_of(ctx, pairs))
     db.changed(target, event, ZSET)
+    ctx.server.dirty += len(found) - 1
     return len(found)

@@ -112,7 +112,7 @@ def remove_if_empty(ctx: Session, key: bytes, value: SortedSet) -> None:
     """Delete a key whose last member has gone."""
     if not value.scores:
         ctx.db.remove(key)
-        ctx.db.changed(key, b"del", GENERIC)
+        ctx.db.notify(key, b"del", GENERIC)
 
 
 def score_reply(ctx: Session, score: float) -> float:
@@ -157,7 +157,7 @@ def _add_one(ctx: Session, key: bytes, score: float, member: bytes) -> int:
         ctx.db.set(key, value)
     elif type(value) is not SortedSet:
         raise wrong_type()
-    elif value.compact and _are_many(ctx, 1):
+    elif value.compact and _outgrown(ctx, [member]):
         value.compact = False
     before = value.scores.get(member)
     if score != before:
@@ -186,6 +186,7 @@ def _add_all(
         put_member(ctx, value, member, score)
     if added or updated:
         ctx.db.changed(key, b"zadd", ZSET)
+        ctx.server.dirty += added + updated - 1
     return added + updated if b"CH" in words else added
 
 
@@ -218,7 +219,7 @@ def _to_add_to(
             return None
         value = _fresh(ctx, members)
         ctx.db.set(key, value)
-    elif value.compact and _are_many(ctx, len(members)):
+    elif value.compact and _outgrown(ctx, members):
         value.compact = False
     return value
 
@@ -239,18 +240,30 @@ def _zadd_options(argv: list[bytes]) -> tuple[frozenset[bytes], int]:
     return frozenset(map(bytes.upper, argv[2:place])), place
 
 
-def _are_many(ctx: Session, count: int) -> bool:
-    """Whether so many arguments alone turn a listpack into a skiplist, be they new or not."""
-    most = ctx.server.config.numbers["zset-max-listpack-entries"]
-    return count > most and ctx.server.version.compatible >= (7, 2, 0)
+def _outgrown(ctx: Session, members: list[bytes]) -> bool:
+    """Whether the arguments alone turn a listpack into a skiplist, be the members new or not.
+
+    Since 7.2 their number does it, in Valkey the length of each of them as well.
+    """
+    version = ctx.server.version
+    if version.compatible < (7, 2, 0):
+        return False
+    numbers = ctx.server.config.numbers
+    if len(members) > numbers["zset-max-listpack-entries"]:
+        return True
+    longest = numbers["zset-max-listpack-value"]
+    return version.flavour == "valkey" and any(len(member) > longest for member in members)
 
 
 def _fresh(ctx: Session, members: list[bytes]) -> SortedSet:
-    """The sorted set that ZADD starts with: lately its size is guessed from the arguments."""
-    if ctx.server.version.compatible >= (7, 2, 0):
-        return new_sorted_set(ctx, len(members), max(map(len, members)))
+    """The sorted set that ZADD starts with."""
+    version = ctx.server.version
+    first = len(members[0])
+    if version.compatible >= (7, 2, 0):
+        longest = max(map(len, members)) if version.flavour == "valkey" else first
+        return new_sorted_set(ctx, len(members), longest)
     few = min(1, ctx.server.config.numbers["zset-max-listpack-entries"])
-    return new_sorted_set(ctx, 1 - few, len(members[0]))
+    return new_sorted_set(ctx, 1 - few, first)
 
 
 @command("zincrby")
@@ -349,5 +362,6 @@ def zrem(ctx: Session, argv: list[bytes]) -> Reply:
             break
     if count:
         ctx.db.changed(key, b"zrem", ZSET)
+        ctx.server.dirty += count - 1
         remove_if_empty(ctx, key, value)
     return count

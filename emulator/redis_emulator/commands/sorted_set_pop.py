@@ -67,6 +67,7 @@ def _take(ctx: Session, key: bytes, value: SortedSet, count: int, *, lowest: boo
     else:
         taken = value.cut(max(0, length - count), length)[::-1]
     ctx.db.changed(key, b"zpopmin" if lowest else b"zpopmax", ZSET)
+    ctx.server.dirty += len(taken) - 1
     remove_if_empty(ctx, key, value)
     return taken
 

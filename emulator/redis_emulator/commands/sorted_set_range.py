@@ -321,5 +321,6 @@ def _cut(ctx: Session, argv: list[bytes], value: SortedSet, ranks: tuple[int, in
     gone = value.cut(*ranks)
     if gone:
         ctx.db.changed(argv[1], argv[0].lower(), ZSET)
+        ctx.server.dirty += len(gone) - 1
         remove_if_empty(ctx, argv[1], value)
     return len(gone)
