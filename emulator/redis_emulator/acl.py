@@ -85,6 +85,7 @@ class Catalogue:
                 before = self.categories.get(container, frozenset())
                 self.categories[container] = before | frozenset(spec.categories)
         if not self.has_subcommands:
+            del self.categories["quit"]
             self.categories.update(_CATEGORIES_BEFORE_7)
         elif self.describes_anew:
             self.categories["wait"] -= {"blocking"}

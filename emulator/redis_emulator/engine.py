@@ -305,6 +305,9 @@ class Engine:
             self.server.log.answered(session, reply)
         if reply is not NO_REPLY and session.reply_mode == "on":
             session.deliver(reply)
+        late, session.late = session.late, []
+        for message in late:
+            session.deliver(message)
         self._resumed.append(session)
         return True
 
@@ -441,6 +444,7 @@ class Engine:
         except RedisError as error:
             reply = error
         if type(reply) is Blocked:
+            reply.argv = argv
             reply = self._block(session, reply)
         if server.ready or self._resumed:
             self._serve()
@@ -615,11 +619,20 @@ class Engine:
         for session in resumed:
             self._work_off(session)
 
+    def _no_longer_allowed(self, blocked: Blocked) -> RedisError | None:
+        """Since Redis 7.2 a blocked client is asked anew whether it may do what it waits for."""
+        session, server = blocked.session, self.server
+        entry = session.last_command
+        if not session.limited or entry is None or server.version.compatible < (7, 2):
+            return None
+        refusal = server.access.refuse(session, entry, blocked.argv)
+        return None if refusal is None else self._reject(entry, refusal)
+
     def _attempt(self, blocked: Blocked, key: bytes) -> None:
         server = self.server
         outer, server.current = server.current, blocked.session
         try:
-            reply = blocked.attempt(key)
+            reply = self._no_longer_allowed(blocked) or blocked.attempt(key)
         except RedisError as error:
             entry = blocked.session.last_command
             reply = error if entry is None else self._failed(entry, error)

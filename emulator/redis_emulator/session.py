@@ -183,9 +183,13 @@ class Blocked:
         on_timeout: The reply when the deadline passes.
         kind: What a key must hold for an attempt, as TYPE says it; None for whatever.
         without_key: An attempt is made as well when a stream that was waited for is gone.
+
+    Attributes:
+        argv: The command, noted by the engine.
     """
 
     __slots__ = (
+        "argv",
         "attempt",
         "db",
         "deadline",
@@ -213,6 +217,7 @@ class Blocked:
         self.deadline = deadline
         self.attempt = attempt
         self.on_timeout = on_timeout
+        self.argv: list[bytes] = []
         self.kind = kind
         self.without_key = without_key
 

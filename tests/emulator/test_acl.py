@@ -350,6 +350,48 @@ def test_selectors(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
+def test_rules_change_while_blocked(same: Pair) -> None:
+    for rules, key in (("-blpop", "l"), ("+blpop resetkeys ~k*", "kk"), ("resetkeys", "k")):
+        same("ACL SETUSER u on nopass +@all allkeys")
+        mine = same.connect()
+        both(mine, "AUTH u x")
+        for connection in mine:
+            connection.send([b"BLPOP", key.encode(), b"0"])
+        for connection in same.connect():
+            while b"blocked_clients:1" not in connection("INFO", "clients")[1]:
+                continue
+        same(f"ACL SETUSER u {rules}")
+        same("RPUSH", key, 1)
+        assert mine[0].read() == mine[1].read()
+        same("LRANGE", key, 0, -1)
+        same("DEL", key)
+
+
+@pytest.mark.servers(*ALL)
+def test_channels_by_default(same: Pair) -> None:
+    key = rules_of(same)
+    for value in ("allchannels", "resetchannels"):
+        same("CONFIG", "SET", "acl-pubsub-default", value)
+        for rules in ("()", "reset", "resetchannels reset"):
+            same("ACL DELUSER w")
+            same("ACL", "SETUSER", "w", *rules.split())
+            same("ACL LIST", key=key)
+    default = "resetchannels" if same.emulator._version.compatible >= (7, 0) else "allchannels"
+    same("CONFIG", "SET", "acl-pubsub-default", default)
+
+
+@pytest.mark.servers(*ALL)
+def test_another_user_inside_a_transaction(same: Pair) -> None:
+    same("ACL SETUSER u on nopass +@all ~* allchannels")
+    same("ACL SETUSER u3 on nopass +@all ~*")
+    mine = same.connect()
+    for line in ("AUTH u x", "MULTI", "AUTH u3 x", "GET k", "ACL WHOAMI"):
+        both(mine, line)
+    same("ACL SETUSER u3 -get")
+    both(mine, "EXEC")
+
+
+@pytest.mark.servers(*ALL)
 def test_order_of_checks(same: Pair) -> None:
     same("ACL SETUSER m on nopass +@all allkeys resetchannels &c -get")
     mine = same.connect_raw()

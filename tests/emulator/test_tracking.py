@@ -178,6 +178,19 @@ def test_own_changes_come_after_the_reply(play: Play) -> None:
     )
 
 
+@pytest.mark.servers(*RECENT)
+def test_a_blocked_client_changes_what_it_has_read(play: Play) -> None:
+    play(
+        """
+        a: CLIENT TRACKING on
+        a: LRANGE to 0 -1 ;; BLMOVE from to LEFT LEFT 0
+        b: RPUSH from 1
+        a:
+        a: PING
+        """
+    )
+
+
 @pytest.mark.servers("redis-6.2")
 def test_own_changes_came_before_the_reply(play: Play) -> None:
     play(
