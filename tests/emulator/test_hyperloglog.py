@@ -114,6 +114,7 @@ VALUES = {
     "all registers at most": b"HYLL\x00" + EMPTY[5:] + b"\xff" * 12288,
     "too few registers": EMPTY + b"\x7f\xfe",
     "too many registers": EMPTY + b"\x7f\xff\x00",
+    "values beyond the last register": EMPTY + b"\x7f\xff\x80",
     "too many values": EMPTY + b"\x7f\xfe\x83",
     "remembers a count": b"HYLL\x01abc\x05" + bytes(7) + b"\x7f\xff",
     "remembers a count, damaged": b"HYLL\x01abc\x05" + bytes(7) + b"\x80",

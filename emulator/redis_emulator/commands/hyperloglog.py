@@ -40,6 +40,10 @@ def _writable(ctx: Session, key: bytes) -> bytearray | None:
     return value
 
 
+def _lenient(ctx: Session) -> bool:
+    return ctx.server.version.compatible < (7, 0, 0)
+
+
 def _longest(ctx: Session) -> int:
     return ctx.server.config.numbers["hll-sparse-max-bytes"]
 
@@ -90,9 +94,9 @@ def _signed(count: int) -> int:
     return count if count < 1 << 63 else count - (1 << 64)
 
 
-def _registers(value: bytes | bytearray) -> bytes:
+def _registers(value: bytes | bytearray, *, lenient: bool = False) -> bytes:
     try:
-        return hll.registers(value)
+        return hll.registers(value, lenient=lenient)
     except hll.CorruptError:
         raise RedisError(_CORRUPT) from None
 
@@ -100,11 +104,12 @@ def _registers(value: bytes | bytearray) -> bytes:
 def _merge_all(ctx: Session, keys: list[bytes]) -> tuple[bytes, bool]:
     """The registers of all together, and whether one of them is dense."""
     merged, dense = bytes(hll.REGISTERS), False
+    lenient = _lenient(ctx)
     for key in keys:
         value = _lookup(ctx, key)
         if value is not None:
             dense = dense or hll.is_dense(value)
-            merged = hll.merge(merged, _registers(value))
+            merged = hll.merge(merged, _registers(value, lenient=lenient))
     return merged, dense
 
 
@@ -117,7 +122,7 @@ def pfmerge(ctx: Session, argv: list[bytes]) -> Reply:
         value = hll.new()
         db.set(key, value)
     if dense:
-        hll.make_dense(value)
+        hll.make_dense(value, lenient=_lenient(ctx))
     hll.write_registers(value, merged, _longest(ctx))
     db.changed(key, b"pfadd", STRING)
     return OK
@@ -143,8 +148,8 @@ def pfdebug(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError("ERR HLL encoding is not sparse")
         return hll.describe(value).encode()
     was_sparse = not hll.is_dense(value)
-    values = _registers(value)
-    hll.make_dense(value)
+    values = _registers(value, lenient=not modern)
+    hll.make_dense(value, lenient=not modern)
     ctx.server.dirty += was_sparse
     return int(was_sparse) if name == b"TODENSE" else list(values)
 

@@ -214,19 +214,23 @@ def _promote(data: bytearray, index: int, value: int) -> bool:
     return _raise_dense(data, index, value)
 
 
-def make_dense(data: bytearray) -> None:
-    """Turn a sparse HyperLogLog into a dense one.
+def make_dense(data: bytearray, *, lenient: bool = False) -> None:
+    """Turn a sparse HyperLogLog into a dense one; ``lenient`` as in `registers`.
 
     Raises:
         CorruptError: The runs do not make up all registers.
     """
     if data[4] != _DENSE:
-        data[HEADER:] = pack(registers(data))
+        data[HEADER:] = pack(registers(data, lenient=lenient))
         data[4] = _DENSE
 
 
-def registers(data: bytes | bytearray) -> bytes:
+def registers(data: bytes | bytearray, *, lenient: bool = False) -> bytes:
     """All registers, a byte each.
+
+    Args:
+        data: The HyperLogLog.
+        lenient: Stop in front of a run of values that goes too far, as releases before 7.0 do.
 
     Raises:
         CorruptError: The runs of a sparse one do not make up all registers.
@@ -237,6 +241,8 @@ def registers(data: bytes | bytearray) -> bytes:
     place, end, total = HEADER, len(data), 0
     while place < end:
         span, value, size = _run(data, place)
+        if lenient and value and total + span > REGISTERS:
+            break
         parts.append(bytes((value,)) * span if value else bytes(span))
         total += span
         place += size
