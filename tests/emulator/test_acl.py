@@ -412,6 +412,33 @@ def test_order_of_checks(same: Pair) -> None:
         both(mine, line)
 
 
+@pytest.mark.servers(*MODERN)
+def test_sorting_by_other_keys(same: Pair) -> None:
+    same("SET ks v")
+    mine = same.connect()
+    same("ACL SETUSER s on nopass +@all")
+    both(mine, "AUTH s x")
+    for rules in (
+        "~k* %R~r*",
+        "resetkeys ~k* %R~*",
+        "resetkeys ~k* (+sort ~*)",
+        "clearselectors (+get ~*)",
+        "clearselectors resetkeys ~*",
+    ):
+        same("ACL", "SETUSER", "s", *rules.split())
+        for words in (
+            "k1 BY r*",
+            "k1 GET #",
+            "k1 BY k",
+            "ks BY r*",
+            "k1 BY r* FOO",
+            "k1 FOO BY r*",
+        ):
+            both(mine, f"SORT {words}")
+        both(mine, "SORT_RO k1 GET r* BY r*")
+        both(mine, "", "EVAL", "return redis.pcall('sort',KEYS[1],'get','r*')", 1, "k1")
+
+
 @pytest.mark.servers(*ALL)
 def test_scripts(same: Pair) -> None:
     same("ACL", "SETUSER", "u", *LIMITED.split())

@@ -44,7 +44,7 @@ class _Options:
 
     __slots__ = ("alpha", "by", "count", "descending", "get", "start", "store", "unsorted")
 
-    def __init__(self, argv: list[bytes], *, read_only: bool) -> None:
+    def __init__(self, ctx: Session, argv: list[bytes], *, read_only: bool) -> None:
         self.by: bytes | None = None
         self.get: list[bytes] = []
         self.store: bytes | None = None
@@ -70,9 +70,13 @@ class _Options:
             elif option == b"BY" and left:
                 place += 1
                 self.by = argv[place]
-                self.unsorted = self.unsorted or b"*" not in _text(self.by)
+                if b"*" in _text(self.by):
+                    _check_reach(ctx, argv, "BY")
+                else:
+                    self.unsorted = True
             elif option == b"GET" and left:
                 place += 1
+                _check_reach(ctx, argv, "GET")
                 self.get.append(argv[place])
             else:
                 raise syntax_error()
@@ -84,9 +88,19 @@ class _Options:
         return elements[start:] if self.count < 0 else elements[start : start + self.count]
 
 
+def _check_reach(ctx: Session, argv: list[bytes], option: str) -> None:
+    """Patterns reach keys that no argument names, which a limited user may not."""
+    if ctx.limited:
+        entry = ctx.server.commands[argv[0].lower()]
+        if not ctx.server.access.may_read_every_key(ctx, entry, argv):
+            raise RedisError(
+                f"ERR {option} option of SORT denied due to insufficient ACL permissions."
+            )
+
+
 @command("sort")
 def sort(ctx: Session, argv: list[bytes]) -> Reply:
-    options = _Options(argv, read_only=False)
+    options = _Options(ctx, argv, read_only=False)
     found = _sorted(ctx, argv[1], options)
     if options.store is None:
         return found
@@ -95,7 +109,7 @@ def sort(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("sort_ro")
 def sort_ro(ctx: Session, argv: list[bytes]) -> Reply:
-    return _sorted(ctx, argv[1], _Options(argv, read_only=True))
+    return _sorted(ctx, argv[1], _Options(ctx, argv, read_only=True))
 
 
 def _store(ctx: Session, key: bytes, elements: list[bytes]) -> int:
