@@ -19,6 +19,7 @@ from redis_emulator.rdb.lzf import compress, decompress
 from redis_emulator.rdb.packed import pack, pack_ziplist, unpack, unpack_ziplist
 from redis_emulator.rdb.wire import Writer
 from redis_emulator.transfer import TransferError, load
+from redis_emulator.values.stream import Stream
 from tests.emulator.fuzz.dump import FAR, comparable, contents, payloads
 from tests.emulator.fuzz.test_fuzz import EventWatcher, compare_keyspaces
 from tests.emulator.pair import EmulatorConnection, Pair
@@ -250,6 +251,21 @@ def test_fields_that_have_expired_meanwhile(same: Pair) -> None:
     assert sorted(emulated) == sorted(real)
 
 
+Change = tuple[str, float, int]
+_changes = st.lists(
+    st.tuples(st.sampled_from("=+-"), st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=3
+)
+
+
+def damaged(body: bytes, changes: list[Change]) -> bytes:
+    """``body`` with bytes overwritten, inserted and dropped."""
+    changed = bytearray(body)
+    for change, where, byte in changes:
+        place = int(where * len(changed))
+        changed[place : place + (change != "+")] = b"" if change == "-" else bytes([byte])
+    return bytes(changed)
+
+
 def signed(body: bytes, version: int) -> bytes:
     """A payload with this body, right in version and checksum."""
     data = body + struct.pack("<H", version)
@@ -257,28 +273,58 @@ def signed(body: bytes, version: int) -> bytes:
 
 
 @settings(max_examples=150, deadline=None, database=None)
-@given(
-    contents(),
-    st.booleans(),
-    st.lists(
-        st.tuples(st.sampled_from("=+-"), st.floats(0, 1), st.integers(0, 255)),
-        min_size=1,
-        max_size=3,
-    ),
-)
+@given(contents(), st.booleans(), _changes)
 def test_damaged_values_are_refused_or_read(
     content: tuple[bytes, object, bytes, int],
     compressing: bool,
-    changes: list[tuple[str, float, int]],
+    changes: list[Change],
 ) -> None:
     """Whatever the bytes, RESTORE replies, and what it stores can be read and dumped again."""
     kind, value, form, version = content
     whole = payload.dump(Writer(version, compressing=compressing), kind, value, form)
-    body = bytearray(whole[:-10])
-    for change, where, byte in changes:
-        place = int(where * len(body))
-        body[place : place + (change != "+")] = b"" if change == "-" else bytes([byte])
-    try_restore(signed(bytes(body), version), version)
+    try_restore(signed(damaged(whole[:-10], changes), version), version)
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(_changes)
+def test_damaged_streams_are_refused_or_work(changes: list[Change]) -> None:
+    emulator = RedisEmulator()
+    session = EmulatorConnection(emulator)
+    for line in (
+        "CONFIG SET rdbcompression no",
+        "XADD k 1-1 a 1 b 2",
+        "XADD k 1-2 a 1 b 3",
+        "XADD k 2-1 c x",
+        "XDEL k 1-2",
+        "XGROUP CREATE k g 0",
+        "XREADGROUP GROUP g c COUNT 1 STREAMS k >",
+        "XREADGROUP GROUP g d STREAMS k >",
+    ):
+        assert session(line)[0] != "-"
+    whole = session("DUMP k")[1]
+    session = try_restore(signed(damaged(whole[:-10], changes), 12), 12)
+    for line in (
+        "XRANGE k - +",
+        "XINFO STREAM k FULL",
+        "MEMORY USAGE k",
+        "XADD k * a b",
+        "XREADGROUP GROUP g c STREAMS k >",
+        "XREADGROUP GROUP g c STREAMS k 0",
+        "XAUTOCLAIM k g c 0 0",
+        "XDEL k 1-1",
+        "XTRIM k MAXLEN 1",
+        "DUMP k",
+    ):
+        session(line)
+
+
+def test_streams_out_of_order_are_refused() -> None:
+    for ids in (((1, 1), (1, 1)), ((1, 2), (1, 1))):
+        stream = Stream()
+        for entry_id in ids:
+            stream.append(entry_id, (b"f", b"v"), 4096, 1)
+        session = try_restore(payload.dump(Writer(12), b"stream", stream, b"stream"), 12)
+        assert session("EXISTS k") == (":", b"0")
 
 
 @settings(max_examples=150, deadline=None, database=None)
@@ -287,17 +333,19 @@ def test_noise_is_refused_or_read(code: int, noise: bytes, version: int) -> None
     try_restore(signed(bytes([code]) + noise, version), version)
 
 
-def try_restore(data: bytes, version: int) -> None:
+def try_restore(data: bytes, version: int) -> EmulatorConnection:
+    """Restore into a new emulator, which refuses the data or can read what it stored."""
     emulator = RedisEmulator(flavour="valkey", version="9.1") if version == 80 else RedisEmulator()
     session = EmulatorConnection(emulator)
     reply = session("RESTORE", "k", 0, data)
     if reply[0] == "-":
         assert reply[1] == b"ERR Bad data format"
-        return
+        return session
     assert reply == ("+", b"OK")
     assert dump(emulator).startswith("0 k ")
     _, again = session("DUMP", "k")
     assert again is None or session("RESTORE", "again", 0, again) == ("+", b"OK")
+    return session
 
 
 @given(st.binary(max_size=2000) | st.text("ab", max_size=3000).map(str.encode))

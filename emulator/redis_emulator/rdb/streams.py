@@ -42,13 +42,13 @@ def write_stream(out: Writer, stream: Stream) -> None:
 
 
 def _pack_node(node: Node) -> bytes:
-    items: list[bytes | int] = [len(node.ids), len(node.deleted), len(node.fields)]
-    items += [*node.fields, 0]
-    for entry_id, fields in sorted((node.entries | node.deleted).items()):
+    deleted = {each: node.deleted[each] for each in node.deleted if each not in node.entries}
+    items: list[bytes | int] = [len(node.ids), len(deleted), len(node.fields), *node.fields, 0]
+    for entry_id, fields in sorted((node.entries | deleted).items()):
         same = fields[::2] == node.fields
         body: list[bytes | int] = list(fields[1::2]) if same else [len(fields) // 2, *fields]
         body[:0] = [
-            (_SAME_FIELDS if same else 0) | (_DELETED if entry_id in node.deleted else 0),
+            (_SAME_FIELDS if same else 0) | (_DELETED if entry_id in deleted else 0),
             _signed(entry_id[0] - node.first[0]),
             _signed(entry_id[1] - node.first[1]),
         ]
@@ -88,15 +88,22 @@ def read_stream(source: Reader, revision: int) -> Stream:
         ValueError: It makes no sense.
     """
     stream = Stream()
+    latest = (-1, 0)
     for _ in range(source.length()):
         first = _read_raw_id(source.string())
         node = _unpack_node(first, unpack(source.string()))
+        for entry_id in node.ids:
+            if entry_id <= latest:
+                raise ValueError("stream entries are out of order")
+            latest = entry_id
         if node.ids:
             stream.nodes.append(node)
     stream.length = source.length()
     if stream.length != sum(len(node.ids) for node in stream.nodes):
         raise ValueError("a stream has a wrong length")
     stream.last_id = _read_id(source)
+    if stream.last_id < latest:
+        raise ValueError("a stream entry comes after the last one")
     stream.added = stream.length
     if revision >= 2:
         _read_id(source)
@@ -125,6 +132,8 @@ def _unpack_node(first: _Id, items: list[bytes]) -> Node:
             else:
                 fields = tuple(next(walk) for _ in range(2 * int(next(walk))))
             next(walk)
+            if entry_id in node.entries:
+                raise ValueError("a stream entry stands twice")
             node.append(entry_id, fields)
             if flags & _DELETED:
                 node.ids.pop()
@@ -151,6 +160,8 @@ def _read_group(source: Reader, stream: Stream, revision: int) -> Group:
     for _ in range(source.length()):
         consumer = Consumer(source.string(), source.milliseconds())
         consumer.active_at = source.milliseconds() if revision >= 3 else consumer.seen_at
+        if consumer.name in group.consumers:
+            raise ValueError("a consumer stands twice")
         group.consumers[consumer.name] = consumer
         for _ in range(source.length()):
             entry_id = _read_raw_id(source.take(16))

@@ -259,6 +259,10 @@ class Stream:
         self.length -= 1
         return True
 
+    def items(self) -> Iterator[tuple[Id, Fields]]:
+        """All entries, oldest first."""
+        return self.range(MIN_ID, MAX_ID)
+
     def range(self, low: Id, high: Id) -> Iterator[tuple[Id, Fields]]:
         """Entries from ``low`` to ``high``, both included."""
         place = max(0, self._node_of(low))
