@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 import redis.asyncio
 
 from redis_emulator import RedisEmulator
 from redis_emulator.doors.tcp import TcpServer
 
+REDIS_PY = tuple(map(int, redis.__version__.split(".")[:2]))
 DOORS = ("in-process", "tcp", "unix")
 
 
@@ -49,6 +51,10 @@ class Door:
         if self.server is None:
             return in_process(**kwargs)
         if self.server.port is None:
+            if (7, 0) <= REDIS_PY < (8, 0) and kwargs.get("protocol") == 3:
+                pytest.skip("redis-py 7 cannot speak RESP3 on a unix socket")
+            if REDIS_PY < (5, 1) and "socket_timeout" in kwargs:
+                pytest.skip("redis-py 5.0 ignores timeouts on unix sockets")
             return factory(unix_socket_path=self.server.unixsocket, **kwargs)
         return factory(port=self.server.port, **kwargs)
 
@@ -58,6 +64,12 @@ class Door:
         if self.server is not None:
             self.server.stop()
         self.emulator.close()
+
+
+def connection_of(client: redis.Redis) -> Any:
+    """A connection of the client's pool, for commands without their replies."""
+    pool = client.connection_pool
+    return pool.get_connection("_") if REDIS_PY < (5, 3) else pool.get_connection()
 
 
 class Wire:

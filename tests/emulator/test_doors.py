@@ -17,11 +17,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_emulator import RedisEmulator
-from tests.emulator.doors import DOORS, Door
+from tests.emulator.doors import DOORS, REDIS_PY, Door
 
 pytestmark = pytest.mark.timeout(60)
-
-REDIS_PY = tuple(map(int, redis.__version__.split(".")[:2]))
 
 
 @pytest.fixture(params=DOORS)
@@ -58,6 +56,11 @@ def soon(fact: Callable[[], object]) -> None:
 
 def never_again() -> Retry:
     return Retry(NoBackoff(), 0)
+
+
+def again() -> dict[str, Any]:
+    """Arguments of a client that tries again; the later ones do so anyway."""
+    return {"retry": Retry(NoBackoff(), 3), "retry_on_error": [redis.ConnectionError]}
 
 
 def test_replies_of_every_kind(client: redis.Redis) -> None:
@@ -177,7 +180,7 @@ def test_monitor(client: redis.Redis) -> None:
 
 
 def test_killed_clients_come_back(door: Door, client: redis.Redis) -> None:
-    victim = door.client(client_name="victim")
+    victim = door.client(client_name="victim", **again())
     assert victim.ping()
     number = victim.client_id()
     assert client.client_kill_filter(_id=number) == 1
@@ -212,7 +215,7 @@ def test_who_is_killed_while_waiting(door: Door, client: redis.Redis) -> None:
 
 
 def test_a_subscriber_that_was_killed_listens_again(door: Door, client: redis.Redis) -> None:
-    pubsub = door.client().pubsub(ignore_subscribe_messages=True)
+    pubsub = door.client(**again()).pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("a")
     pubsub.get_message(timeout=1)
     client.client_kill_filter(_type="pubsub")
@@ -286,7 +289,7 @@ def test_replies_that_are_switched_off(door: Door) -> None:
 
 
 def test_quit(door: Door) -> None:
-    client = door.client(single_connection_client=True)
+    client = door.client(single_connection_client=True, **again())
     assert client.quit()
     assert client.ping()
 

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from redis_emulator import Entries, ManualClock, RedisEmulator, Scores
+from tests.emulator.doors import connection_of
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_expiry(emulator: RedisEmulator) -> None:
 
 def test_writes_are_seen_by_clients(emulator: RedisEmulator) -> None:
     with emulator.client() as client, emulator.client() as watching:
-        connection = client.connection_pool.get_connection()
+        connection = connection_of(client)
         connection.send_command("BLPOP", "queue", 0)
         emulator[0]["queue"] = ["job"]
         assert connection.read_response() == [b"queue", b"job"]
@@ -210,7 +211,7 @@ def test_a_seed_makes_chance_repeat_itself() -> None:
 
 def test_timeouts_fire_with_the_clock(emulator: RedisEmulator) -> None:
     with emulator.client() as client:
-        connection = client.connection_pool.get_connection()
+        connection = connection_of(client)
         connection.send_command("BLPOP", "list", 60)
         emulator.clock.advance(59.9)
         assert not connection.can_read()
@@ -235,7 +236,7 @@ def test_snapshots_and_direct_writes(emulator: RedisEmulator) -> None:
 
 def test_close_disconnects(emulator: RedisEmulator) -> None:
     client = emulator.client()
-    connection = client.connection_pool.get_connection()
+    connection = connection_of(client)
     emulator.close()
     connection.send_command("PING")
     with pytest.raises(redis.ConnectionError):

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_emulator import ManualClock, RedisEmulator
-from tests.emulator.doors import DOORS, Door
+from tests.emulator.doors import DOORS, Door, connection_of
 from tests.emulator.pair import Pair
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
@@ -124,7 +124,7 @@ def test_dropping_the_connection(door: Door, client: redis.Redis, when: str) -> 
 
 
 def test_redis_py_tries_again(door: Door) -> None:
-    client = door.client(retry=Retry(NoBackoff(), 3))
+    client = door.client(retry=Retry(NoBackoff(), 3), retry_on_error=[redis.ConnectionError])
     fault = door.emulator.faults.drop("GET", times=2)
     client.set("k", "v")
     assert client.get("k") == b"v"
@@ -173,7 +173,7 @@ def test_a_delay_longer_than_the_client_waits(door: Door) -> None:
 def test_a_delay_by_a_clock_that_stands_still() -> None:
     clock = ManualClock()
     with RedisEmulator(clock=clock) as emulator, emulator.client() as client:
-        connection = client.connection_pool.get_connection()
+        connection = connection_of(client)
         emulator.faults.delay("INCR", seconds=10, times=1)
         connection.send_command("INCR", "n")
         connection.send_command("GET", "n")

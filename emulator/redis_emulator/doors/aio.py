@@ -58,7 +58,10 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
     port = 0
 
     def __del__(self, _warnings: Any = None) -> None:
-        self._close()
+        link = getattr(self, "_writer", None)
+        self._reader = self._writer = None
+        if link is not None:
+            link.close()
 
     def repr_pieces(self) -> list[tuple[str, Any]]:
         return [("emulator", hex(id(self._engine))), ("db", self.db)]
