@@ -473,6 +473,35 @@ def test_scripts(same: Pair) -> None:
     same("ACL DELUSER u")
 
 
+LIBRARY = """#!lua name=x
+redis.register_function("w", function(k, a) return redis.call("set", k[1], "v") end)
+redis.register_function("d", function(k, a) return redis.call("del", a[1]) end)
+redis.register_function{function_name="n", flags={"no-writes"},
+    callback=function(k, a) return redis.call("get", k[1]) end}
+redis.register_function{function_name="o", flags={"allow-oom"},
+    callback=function(k, a) return redis.call("set", k[1], "v") end}
+"""
+
+
+@pytest.mark.servers(*MODERN)
+def test_functions(same: Pair) -> None:
+    same("FUNCTION FLUSH")
+    same("FUNCTION", "LOAD", LIBRARY)
+    same("ACL SETUSER f on nopass +@all ~k* -del")
+    mine = same.connect()
+    for line in (
+        "AUTH f x",
+        "FCALL w 1 k",
+        "FCALL w 1 z",
+        "FCALL d 0 k",
+        "FCALL n 1 k",
+        "FCALL_RO n 1 z",
+        "FCALL_RO n 1 k",
+    ):
+        both(mine, line)
+    same("FUNCTION FLUSH")
+
+
 FIELDS = ("id=", "addr=", "laddr=", "fd=", "qbuf", "argv-mem=", "multi-mem=", "tot-", "rb")
 
 

@@ -11,6 +11,7 @@ from redis_emulator import ManualClock, RedisEmulator
 from redis_emulator.memory import used_memory
 from tests.emulator.fuzz.test_fuzz import EventWatcher
 from tests.emulator.pair import Pair, unordered
+from tests.emulator.test_acl import LIBRARY
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
@@ -111,6 +112,18 @@ def test_scripts(full: Pair) -> None:
         ):
             full("EVAL", script, 0)
         full("EVAL_RO", "return redis.call('get','k')", 0)
+
+
+@pytest.mark.servers(*MODERN)
+def test_functions(full: Pair) -> None:
+    full("CONFIG SET maxmemory 0")
+    full("FUNCTION FLUSH")
+    full("FUNCTION", "LOAD", LIBRARY)
+    full("CONFIG SET maxmemory 1")
+    full("FUNCTION", "LOAD", "REPLACE", LIBRARY)
+    for line in ("FCALL w 1 k", "FCALL o 1 k", "FCALL n 1 k", "FCALL_RO n 1 k", "FCALL d 0 k"):
+        full(line)
+    full("FUNCTION FLUSH")
 
 
 @pytest.mark.servers(*ALL)

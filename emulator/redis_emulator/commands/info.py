@@ -24,6 +24,7 @@ from redis_emulator.session import Session
 from redis_emulator.table.documents import read, server_like
 
 _NOT_BY_DEFAULT: Final = frozenset({"commandstats", "latencystats", "cluster info"})
+_DENIED: Final = {b"command": "cmd", b"database": "db"}
 Fields = dict[str, object]
 
 
@@ -150,8 +151,8 @@ def _stats(server: Server) -> Fields:
         "total_error_replies": sum(server.errors.values()),
         "unexpected_error_replies": 0,
         **{
-            f"acl_access_denied_{what.decode().removeprefix('command') or 'cmd'}": count
-            for what, count in zip(REASONS.values(), server.access.denied.values(), strict=True)
+            f"acl_access_denied_{_DENIED.get(word, word.decode())}": server.access.denied[reason]
+            for reason, word in REASONS.items()
         },
         "tracking_total_keys": 0 if tracker is None else len(tracker.keys),
         "tracking_total_items": 0 if tracker is None else sum(map(len, tracker.keys.values())),
