@@ -59,7 +59,6 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
 
     def __del__(self, _warnings: Any = None) -> None:
         link = getattr(self, "_writer", None)
-        self._reader = self._writer = None
         if link is not None:
             link.close()
 
