@@ -433,3 +433,11 @@ def test_all_keys_as_text() -> None:
             "2 q string - x",
         )
     )
+
+
+@pytest.mark.servers(*ALL)
+def test_partly_given_stream_ids(same: Pair) -> None:
+    """Redis 6.2 does not know them; a payload has the ids that came of them."""
+    for line in ("XADD s 1-* f v", "XADD s 1-* f v", "XADD s -* f v", "XADD s 0-* f v", "XADD s"):
+        same(line)
+    same("DUMP s")

@@ -221,10 +221,12 @@ def _max_entries(ctx: Session) -> int:
 @command("xadd")
 def xadd(ctx: Session, argv: list[bytes]) -> Reply:
     trim, place = _parse_trim(argv, 2, adding=True)
+    wanted = argv[place] if place < len(argv) else b"*"
+    if wanted.endswith(b"-*") and ctx.server.version.compatible < (7, 0, 0):
+        parse_id(wanted, strict=True)
     fields = argv[place + 1 :]
     if len(fields) < 2 or len(fields) % 2:
         raise RedisError("ERR wrong number of arguments for 'xadd' command")
-    wanted = argv[place]
     if wanted != b"*" and not wanted.endswith(b"-*") and parse_id(wanted) == MIN_ID:
         raise RedisError("ERR The ID specified in XADD must be greater than 0-0")
     key = argv[1]
