@@ -244,8 +244,8 @@ class RedisConfig:
         for name in ("username", "password", "protocol", "client_name"):
             if getattr(self, name) is not None:
                 kwargs[name] = getattr(self, name)
-        if self.max_connections is not None:
-            kwargs["max_connections"] = self.max_connections
+        # redis-py has a limit of its own, which differs from release to release.
+        kwargs["max_connections"] = self.max_connections or 2**31 - 1
         if self.emulator is not None:
             return kwargs
         kwargs["socket_timeout"] = self.socket_timeout

@@ -190,7 +190,7 @@ def send_to_cluster(
         for name, theirs in places.items():
             try:
                 node = client.get_node(node_name=name).redis_connection
-                connection = node.connection_pool.get_connection(*_GET_CONNECTION)
+                connection = node.connection_pool.get_connection(*GET_CONNECTION)
                 sent.append((node, connection, theirs))
                 packed = connection.pack_commands([wires[place] for place in theirs])
                 connection.send_packed_command(packed)
@@ -228,7 +228,8 @@ def _read_replies(
 
 
 _BROKEN = (redis.ConnectionError, redis.TimeoutError, OSError)
-_GET_CONNECTION = () if int(redis.__version__.partition(".")[0]) >= 6 else ("_",)
+GET_CONNECTION = () if int(redis.__version__.partition(".")[0]) >= 6 else ("_",)
+"""What a pool's `get_connection` has to be given, which older redis-py calls the command."""
 
 
 def cluster_policy(cls: type) -> dict[str, Any]:

@@ -235,6 +235,7 @@ _NOT_SENT = (
     "No connection available",
     "No master found",
     "previous master is now a slave",
+    "Too many connections",
 )
 
 

@@ -50,7 +50,6 @@ async def disconnect(client: Any) -> None:
 def _of_cluster(config: RedisConfig) -> redis.asyncio.RedisCluster:
     kwargs = connection_kwargs(config)
     kwargs.pop("db")
-    kwargs.setdefault("max_connections", 2**31)
     if config.ssl:
         kwargs["ssl"] = True
     nodes = [ClusterNode(*address) for address in config.addresses(config.cluster_nodes)]

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from podlink import operations, telemetry
+from podlink.aio.batching import Batcher
 from podlink.aio.manager import AsyncRedisManager
 from podlink.calls import RAW, BatchCall, Call
 from podlink.config import RedisConfig
@@ -39,6 +40,8 @@ class AsyncStatefulExecutor:
             a `AsyncRedisManager`, or a client (``redis.asyncio.Redis``,
             ``redis.asyncio.RedisCluster``).
         track_link_times: keep the creation time of links, in one more key per link.
+        batching: send what concurrent tasks ask for in one turn of the event loop together; see
+            `podlink.aio.batching`. Such an executor belongs to one event loop.
         metrics: where errors are counted; by default a new `ErrorMetrics`.
 
     Attributes:
@@ -51,6 +54,7 @@ class AsyncStatefulExecutor:
         source: str | RedisConfig | AsyncRedisManager | Any = "emulator://",
         *,
         track_link_times: bool = False,
+        batching: bool = False,
         metrics: ErrorMetrics | None = None,
     ) -> None:
         self._owned = not isinstance(source, AsyncRedisManager)
@@ -59,6 +63,7 @@ class AsyncStatefulExecutor:
         )
         self.metrics = ErrorMetrics() if metrics is None else metrics
         self._track = bool(track_link_times)
+        self._batcher = Batcher(self.manager) if batching else None
 
     async def set_service_state(
         self,
@@ -452,6 +457,8 @@ class AsyncStatefulExecutor:
 
     async def close(self) -> None:
         """Close the connections that were made here; further calls are refused."""
+        if self._batcher is not None:
+            await self._batcher.close()
         if self._owned:
             await self.manager.close()
 
@@ -476,7 +483,11 @@ class AsyncStatefulExecutor:
         started = perf_counter()
         try:
             call = build(*args, **kwargs)
-            result = call.parse(call, await self.manager.send(call, RAW, timeout))
+            if self._batcher is None:
+                reply = await self.manager.send(call, RAW, timeout)
+            else:
+                reply = await self._batcher.send(call, timeout)
+            result = call.parse(call, reply)
         except Exception as raised:
             error = telemetry.failure(build.__name__, call, started, raised, self.metrics)
             if error is raised:

@@ -345,6 +345,12 @@ class AsyncRedisManager:
                     replies[place] = error
         return replies
 
+    async def send_once(
+        self, client: Any, calls: Sequence[Call[Any]], options: Mapping[str, Any]
+    ) -> list[Reply]:
+        """Send calls together and nothing again; a call that failed has its exception for one."""
+        return await self._send_chunk(client, [call.wire for call in calls], options)
+
     async def _send_chunk(
         self, client: Any, wires: Sequence[tuple[Any, ...]], options: Mapping[str, Any]
     ) -> list[Reply]:

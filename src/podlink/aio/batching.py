@@ -1,0 +1,131 @@
+"""Batching: what concurrent tasks ask for in one turn of the event loop travels together.
+
+A `Batcher` collects the calls of a turn and sends them as one pipeline on one connection. While a
+pipeline is under way, what comes is collected for the next one, so that the more there is to do,
+the larger the pipelines get. There is one pipeline at a time, so calls reach the server in the
+order in which they were made.
+
+Each call has its own outcome: an error, a deadline or a cancellation concerns no other call. A task
+that gives up leaves its call in the pipeline; the reply is read and dropped. What may be sent again
+is sent again by itself, as without batching.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import redis.exceptions as redis_errors
+from redis.asyncio.connection import AbstractConnection
+
+from podlink.aio.manager import AsyncRedisManager, Lease
+from podlink.calls import RAW, Call, Reply, packed
+from podlink.connections import GET_CONNECTION
+from podlink.manager import PIPELINE, check_timeout
+
+_Waiting = tuple[Call[Any], "asyncio.Future[Reply]"]
+
+
+class Batcher:
+    """Sends calls of many tasks in few pipelines. Belongs to the event loop that first uses it.
+
+    Args:
+        manager: whose client the calls go to.
+    """
+
+    def __init__(self, manager: AsyncRedisManager) -> None:
+        self._manager = manager
+        self._waiting: deque[_Waiting] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def send(self, call: Call[Any], timeout: float | None = None) -> Reply:
+        """Send a call with others of this turn; as `AsyncRedisManager.send`."""
+        manager = self._manager
+        seconds = manager.timeout if timeout is None else check_timeout(timeout)
+        if seconds is None:
+            return await self._send(call)
+        return await asyncio.wait_for(self._send(call), seconds)
+
+    async def _send(self, call: Call[Any]) -> Reply:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+        self._waiting.append((call, future))
+        if self._worker is None or self._worker.done():
+            self._worker = loop.create_task(self._work())
+        try:
+            return await future
+        except Exception as error:
+            lease = self._manager.lease
+            lease.users += 1
+            try:
+                return await self._manager.recover(call, error, lease.client, RAW)
+            finally:
+                await lease.release()
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._worker is not None and not self._worker.done():
+            await asyncio.wait([self._worker])
+
+    async def _work(self) -> None:
+        waiting = self._waiting
+        while waiting:
+            batch = [waiting.popleft() for _ in range(min(PIPELINE, len(waiting)))]
+            lease = self._manager.lease
+            lease.users += 1
+            try:
+                await self._run(lease, batch)
+            except BaseException as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(_as_exception(error))
+                if not isinstance(error, Exception):
+                    raise
+            finally:
+                await lease.release()
+
+    async def _run(self, lease: Lease, batch: Sequence[_Waiting]) -> None:
+        if self._manager.is_cluster or len(batch) == 1:
+            calls = [call for call, _ in batch]
+            replies = await self._manager.send_once(lease.client, calls, RAW)
+            for (_, future), reply in zip(batch, replies, strict=True):
+                _give(future, reply)
+            return
+        pool = lease.client.connection_pool
+        connection = await pool.get_connection(*GET_CONNECTION)
+        unread = True
+        try:
+            wires = [call.wire for call, _ in batch]
+            if type(connection).pack_commands is AbstractConnection.pack_commands:
+                await connection.send_packed_command(list(map(packed, wires)))
+            else:  # no bytes travel on the emulator's
+                await connection.send_packed_command(connection.pack_commands(wires))
+            for _, future in batch:
+                try:
+                    reply = await connection.read_response(disable_decoding=True)
+                except redis_errors.ResponseError as error:
+                    reply = error
+                _give(future, reply)
+            unread = False
+        finally:
+            if unread:
+                await connection.disconnect(nowait=True)
+            await pool.release(connection)
+
+
+def _give(future: asyncio.Future[Reply], reply: Reply) -> None:
+    if future.done():
+        return  # cancelled, or its time was up
+    if isinstance(reply, Exception):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """What those who wait are told when the worker ends, by cancellation of the loop's tasks."""
+    if isinstance(error, Exception):
+        return error
+    return redis_errors.ConnectionError(f"the batch was interrupted: {error!r}")
