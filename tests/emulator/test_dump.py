@@ -154,6 +154,7 @@ def test_restore_takes_over_idle_time_and_frequency() -> None:
     client = RedisEmulator(clock=ManualClock()).client()
     client.set("k", "v")
     data = client.dump("k")
+    assert data is not None
     client.restore("i", 0, data, idletime=90)
     assert client.object("IDLETIME", "i") == 90
     client.config_set("maxmemory-policy", "allkeys-lfu")
@@ -381,7 +382,10 @@ def test_loading_a_running_server(name: str) -> None:
         assert client.dbsize() == len(VALUES) + 2
         binary = redis.Redis(port=server.port)
         for key in binary.keys():
-            assert client.dump(key)[:-10] == binary.dump(key)[:-10] or name != "redis-8.2"
+            here, there = client.dump(key), binary.dump(key)
+            assert here is not None
+            assert there is not None
+            assert here[:-10] == there[:-10] or name != "redis-8.2"
 
 
 def test_loading_another_emulator() -> None:
