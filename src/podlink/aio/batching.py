@@ -97,22 +97,39 @@ class Batcher:
         connection = await pool.get_connection(*GET_CONNECTION)
         unread = True
         try:
-            wires = [call.wire for call, _ in batch]
-            if type(connection).pack_commands is AbstractConnection.pack_commands:
-                await connection.send_packed_command(list(map(packed, wires)))
-            else:  # no bytes travel on the emulator's
-                await connection.send_packed_command(connection.pack_commands(wires))
-            for _, future in batch:
-                try:
-                    reply = await connection.read_response(disable_decoding=True)
-                except redis_errors.ResponseError as error:
-                    reply = error
-                _give(future, reply)
+            unknown = await _exchange(connection, batch, [call.wire for call, _ in batch])
+            if unknown:  # scripts: here, so that the calls keep their order
+                sources = [call.wire_with_source for call, _ in unknown]
+                await _exchange(connection, unknown, sources)
             unread = False
         finally:
             if unread:
                 await connection.disconnect(nowait=True)
             await pool.release(connection)
+
+
+async def _exchange(
+    connection: Any, batch: Sequence[_Waiting], wires: Sequence[tuple[Any, ...]]
+) -> list[_Waiting]:
+    """Send commands, give their replies to those who wait, and return whose script is unknown."""
+    if type(connection).pack_commands is AbstractConnection.pack_commands:
+        await connection.send_packed_command(list(map(packed, wires)))
+    else:  # no bytes travel on the emulator's
+        await connection.send_packed_command(connection.pack_commands(wires))
+    unknown: list[_Waiting] = []
+    for call, future in batch:
+        try:
+            reply = await connection.read_response(disable_decoding=True)
+        except redis_errors.NoScriptError as error:
+            if wires[0][0] == "EVAL" or call.script is None:
+                _give(future, error)
+            else:
+                unknown.append((call, future))
+            continue
+        except redis_errors.ResponseError as error:
+            reply = error
+        _give(future, reply)
+    return unknown
 
 
 def _give(future: asyncio.Future[Reply], reply: Reply) -> None:
