@@ -421,7 +421,7 @@ class Engine:
                 self.disconnect(session)
                 return NO_REPLY
             session.fail_transaction(argv[0])
-            if not session.authenticated and self._login_comes_first(argv):
+            if self._must_log_in(session) and self._login_comes_first(argv):
                 return RedisError(_NO_LOGIN)
             return self._forbidden(session, argv) or error
         session.last_command = entry
@@ -473,11 +473,7 @@ class Engine:
 
     def _refusal(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
         server = self.server
-        if (
-            not session.authenticated
-            and ("no_auth" not in entry.flags or self._login_for_reset(entry))
-            and server.needs_password()
-        ):
+        if self._must_log_in(session) and not self._without_login(entry):
             return _NO_LOGIN
         if session.queue is not None and "no_multi" in entry.flags:
             return "ERR Command not allowed inside a transaction"
@@ -501,8 +497,13 @@ class Engine:
             return "ERR Replica can't interact with the keyspace"
         return None
 
-    def _login_for_reset(self, entry: Entry) -> bool:
-        return entry.name == "reset" and self.server.version.compatible < (7, 0)
+    def _must_log_in(self, session: Session) -> bool:
+        return not session.authenticated and self.server.needs_password()
+
+    def _without_login(self, entry: Entry) -> bool:
+        if entry.name == "reset" and self.server.version.compatible < (7, 0):
+            return False
+        return "no_auth" in entry.flags
 
     def _held_up(self, session: Session, entry: Entry, argv: list[bytes], now: int) -> bool:
         """Keep a command for the end of the pause, if it is one that has to wait."""
