@@ -210,6 +210,20 @@ def test_replies_that_nobody_reads_are_bounded_altogether(
             connection.close()
 
 
+def test_strangers_may_leave_little_unread(server: TcpServer) -> None:
+    with wire(server.port or 0) as client:
+        assert client.ask(b"CONFIG SET requirepass x\r\n") == b"+OK\r\n"
+        stranger = Wire(server.port or 0)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(2000):
+                stranger.send(b"PING\r\n" * 500)
+        deadline = time.monotonic() + 10
+        while len(server.peers) > 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(server.peers) == 2
+        stranger.close()
+
+
 def test_a_slow_reader_that_reads_gets_everything(server: TcpServer) -> None:
     with wire(server.port or 0) as connection:
         assert connection.ask(frame(b"SET", b"big", b"x" * 100_000)) == b"+OK\r\n"
@@ -218,6 +232,19 @@ def test_a_slow_reader_that_reads_gets_everything(server: TcpServer) -> None:
         reply = b"$100000\r\n" + b"x" * 100_000 + b"\r\n"
         for _ in range(100):
             assert connection.read(len(reply)) == reply
+
+
+def test_a_command_that_fails_inside_takes_nobody_down(
+    server: TcpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> object:
+        raise KeyError("lost")
+
+    server.engine.server.commands[b"PING"].handler = broken
+    with wire(server.port or 0) as client:
+        reply = client.ask(b"PING\r\nECHO still here\r\nECHO here\r\n", b"here\r\n")
+        assert reply.startswith(b"-ERR the emulator failed: KeyError('lost')\r\n-ERR wrong number")
+    assert "KeyError" in caplog.text
 
 
 def test_clients_that_vanish(server: TcpServer) -> None:

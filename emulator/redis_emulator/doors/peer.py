@@ -141,6 +141,8 @@ class Peer:
             except Exception as error:
                 _log.exception("a command failed in a way that no server does")
                 append(encode(RedisError(f"ERR the emulator failed: {error!r}"), 2))
+                if parser.size:
+                    self._server.held.add(self)
             data = b"".join(out)
             out.clear()
             self._woken = False
