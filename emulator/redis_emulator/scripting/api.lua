@@ -244,7 +244,7 @@ end
 -- Results. A table is sent as a list in prefix order: strings and numbers as they are, everything else as
 -- `true`, the name of its kind, and what belongs to it.
 
-local DEEPEST = 500
+local DEEPEST = 200
 local get = legacy and function(t, k) return t[k] end or rawget
 
 local emit

@@ -26,8 +26,8 @@ from redis_emulator.version import Version
 
 Call = Callable[[list[bytes]], Reply]
 
-SOFT_MEMORY = 512 << 10
-HARD_MEMORY = 2 << 30
+SOFT_MEMORY = 384 << 10
+HARD_MEMORY = 1 << 30
 _CHUNK = 4000
 _DIRECT = 100
 _FIRST_RANDOM = 0x1234ABCD330E

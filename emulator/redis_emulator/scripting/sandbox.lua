@@ -253,6 +253,7 @@ function G.loadstring(...)
   return load_text(text, name and tostring(name) or text)
 end
 
+local LONGEST_CHUNK = 2 ^ 22
 local NO_STRING = "reader function must return a string"
 
 local function unprotected(level)
@@ -268,7 +269,7 @@ end
 function G.load(...)
   local reader = need("function", 1, 2, ...)
   local _, name = ...
-  local parts = {}
+  local parts, size = {}, 0
   while true do
     local place
     local ok, part = xpcall(reader, function(e)
@@ -286,6 +287,8 @@ function G.load(...)
     end
     if part == nil or part == "" then break end
     parts[#parts + 1] = part
+    size = size + #part
+    if size > LONGEST_CHUNK then error("not enough memory", 0) end
   end
   return load_text(concat(parts), name and tostring(name) or "=(load)")
 end
