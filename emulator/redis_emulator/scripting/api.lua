@@ -289,6 +289,8 @@ function emit(v, out, n, depth)
   end
   special = get(v, "double")
   if type(special) == "number" then
+    -- The host makes integers of whole numbers, and so loses the sign of zero.
+    if special == 0 and 1 / special < 0 then special = "-0" end
     out[n + 1], out[n + 2], out[n + 3] = true, "double", special
     return n + 3
   end

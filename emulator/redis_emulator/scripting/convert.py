@@ -122,7 +122,8 @@ def from_stream(tokens: Iterator[Any], resp3: bool, double: type[float]) -> Repl
     if kind == b"error":
         return error(next(tokens))
     if kind == b"status":
-        return SimpleString(next(tokens).replace(b"\r", b" ").replace(b"\n", b" "))
+        text = ended(next(tokens))
+        return SimpleString(text.replace(b"\r", b" ").replace(b"\n", b" "))
     if kind == b"double":
         return double(next(tokens))
     if kind == b"map":
@@ -131,15 +132,20 @@ def from_stream(tokens: Iterator[Any], resp3: bool, double: type[float]) -> Repl
     if kind == b"set":
         return SetReply(from_stream(tokens, resp3, double) for _ in range(next(tokens)))
     if kind == b"verbatim":
-        text = Verbatim(next(tokens))
-        text.format = next(tokens)[:3].ljust(3)
-        return text
+        verbatim = Verbatim(next(tokens))
+        verbatim.format = next(tokens)[:3].ljust(3)
+        return verbatim
     return BigNumber(next(tokens).replace(b"\r", b" ").replace(b"\n", b" "))
 
 
 def error(line: bytes) -> RedisError:
     """An error reply with a script's own bytes as its line."""
-    return RedisError(line.decode("utf-8", "surrogateescape"))
+    return RedisError(ended(line).decode("utf-8", "surrogateescape"))
+
+
+def ended(text: bytes) -> bytes:
+    """Text up to where C's strings end."""
+    return text.partition(b"\0")[0]
 
 
 class RawError(RedisError):

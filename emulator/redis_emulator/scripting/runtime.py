@@ -225,7 +225,7 @@ class LuaScripts:
     def _script_error(
         self, sha: bytes, text: Any, source: bytes | None = None, line: int = 0
     ) -> RedisError:
-        message = text if type(text) is bytes else b"%d" % text
+        message = convert.ended(text) if type(text) is bytes else b"%d" % text
         if self._legacy:
             return convert.error(b"ERR Error running script (call to f_%b): %b" % (sha, message))
         if source is not None:
