@@ -97,7 +97,6 @@ _command = st.one_of(
                 "set",
                 "append",
                 "incrby",
-                "incrbyfloat",
                 "rpush",
                 "hget",
                 "sismember",
