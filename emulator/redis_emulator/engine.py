@@ -72,8 +72,15 @@ class _Late(list[bytes]):
 class Engine:
     """Runs commands for sessions on one `Server`."""
 
-    def __init__(self, *, clock: Clock, version: Version, seed: int | None) -> None:
-        self.lock = threading.RLock()
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        version: Version,
+        seed: int | None,
+        lock: threading.RLock | None = None,
+    ) -> None:
+        self.lock = threading.RLock() if lock is None else lock
         self.server = server = Server(clock=clock, version=version, seed=seed)
         self._gap = threading.Condition(self.lock)
         self._ms = clock.ms
@@ -368,6 +375,8 @@ class Engine:
             reply = run(session, argv, now)
             if server.tracker is not None:
                 server.tracker.after_command(session)
+            if server.cluster is not None:
+                server.cluster.after(session)
         finally:
             server.current = outer
         if server.log is not None and not (session.backlog and session.backlog[-1] == argv):
@@ -428,7 +437,7 @@ class Engine:
         refusal = self._refusal(session, entry, argv)
         if refusal is not None:
             session.fail_transaction(argv[0])
-            if entry.name == "exec":
+            if entry.name == "exec" and type(refusal) is str:
                 refusal = f"{_EXEC_ABORTED}{refusal.removeprefix('ERR ')}"
             return self._reject(entry, refusal)
         if server.paused is not None and self._held_up(session, entry, argv, now):
@@ -478,6 +487,8 @@ class Engine:
         if session.queue is not None and "no_multi" in entry.flags:
             return "ERR Command not allowed inside a transaction"
         if session.limited and (refusal := server.access.refuse(session, entry, argv)):
+            return refusal
+        if server.cluster is not None and (refusal := server.cluster.refuse(session, entry, argv)):
             return refusal
         if server.faults.states and (refusal := server.faults.refusal(session, entry, argv)):
             return refusal

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import copy
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from redis_emulator.keyspace import Database
-    from redis_emulator.server import Server
 
 _Noted = tuple[object, "int | None"]
+
+
+class Holder(Protocol):
+    """What holds the databases of a journal."""
+
+    databases: list[Database]
 
 
 class Snapshot:
@@ -37,7 +42,7 @@ class Journal:
 
     __slots__ = ("_here", "_server")
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Holder) -> None:
         self._server = server
         self._here: weakref.ref[Snapshot] | None = None
 

@@ -23,6 +23,7 @@ from redis_emulator.table import Spec
 from redis_emulator.version import Version
 
 if TYPE_CHECKING:
+    from redis_emulator.cluster import Node
     from redis_emulator.eviction import Ledger
     from redis_emulator.faults import Faults
     from redis_emulator.log import Log
@@ -106,6 +107,7 @@ class Server:
         self.access = Access(self)
         self.tracker: Tracker | None = None
         self.ledger: Ledger | None = None
+        self.cluster: Node | None = None
         self.faults: Faults
         self.log: Log | None = None
         self.slowlog = SlowLog()
@@ -248,6 +250,7 @@ class Server:
             or self.paused
             or self.slowlog.eager
             or self.ledger
+            or self.cluster is not None
             or self.log is not None
             or self.faults.active
         )

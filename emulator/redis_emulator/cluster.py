@@ -1,0 +1,538 @@
+"""A Redis Cluster: who serves which slot, who replicates whom, and where a client is sent.
+
+All nodes of an emulated cluster live in one process, under one lock and one clock, so there is one
+truth about slots and masters and no gossip: what one node is told, all that know it see at once.
+What is a node's own: whom it knows (CLUSTER MEET, FORGET, RESET), which of its slots move, its
+clients. A replica serves the databases of its master, the same objects, and is in step at every
+moment. `Node.refuse` is asked before every command and holds the rules of redirection.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from redis_emulator.journal import Journal
+from redis_emulator.keyspace import GENERIC, Database, Deadlines
+from redis_emulator.keyspec import channels, keys
+
+if TYPE_CHECKING:
+    from redis_emulator.server import Entry, Server
+    from redis_emulator.session import Session
+
+SLOTS: Final = 16384
+BUS: Final = 10_000
+"""What is added to a node's port for its port on the cluster bus."""
+_SHARD_CHANNELS: Final = frozenset({"ssubscribe", "spublish"})
+_COVERAGE: Final = "cluster-require-full-coverage"
+_NO_KEYS, _FIRST, _SOME = range(3)
+_READ_ONLY: Final = "READONLY You can't write against a read only replica."
+
+
+def slot_of(key: bytes) -> int:
+    """The slot of a key: of the part in the first braces, where there is one."""
+    start = key.find(b"{")
+    if start >= 0:
+        end = key.find(b"}", start + 1)
+        if end > start + 1:
+            key = key[start + 1 : end]
+    return crc_hqx(key, 0) & (SLOTS - 1)
+
+
+class Redirection(str):
+    """Why a node does not serve a command, as the error line.
+
+    Attributes:
+        reason: ``moved``, ``ask``, ``crossslot``, ``unstable``, ``unbound``, ``down`` or
+            ``read-only``.
+    """
+
+    __slots__ = ("reason",)
+    reason: str
+
+    @classmethod
+    def make(cls, reason: str, text: str) -> Redirection:
+        """The redirection for this reason."""
+        made = cls(text)
+        made.reason = reason
+        return made
+
+
+CROSS_SLOT: Final = Redirection.make(
+    "crossslot", "CROSSSLOT Keys in request don't hash to the same slot"
+)
+_UNSTABLE: Final = Redirection.make(
+    "unstable", "TRYAGAIN Multiple keys request during rehashing of slot"
+)
+_UNBOUND: Final = Redirection.make("unbound", "CLUSTERDOWN Hash slot not served")
+_DOWN: Final = Redirection.make("down", "CLUSTERDOWN The cluster is down")
+_DOWN_READ_ONLY: Final = Redirection.make(
+    "read-only", "CLUSTERDOWN The cluster is down and only accepts read commands"
+)
+
+
+class Store:
+    """The keys of a master, which its replicas serve as well.
+
+    Attributes:
+        databases: As a server holds them.
+        journal: For snapshots.
+        offset: How many changes there have been: the replication offset.
+    """
+
+    __slots__ = ("databases", "journal", "offset")
+
+    def __init__(self, databases: list[Database]) -> None:
+        self.databases = databases
+        self.journal = Journal(self)
+        self.offset = 0
+
+
+@dataclass(slots=True)
+class _Asked:
+    """The keys of a command, or of all commands of a transaction.
+
+    Attributes:
+        slot: Their slot, None as long as there is no key.
+        several: Whether there are different ones.
+        there: How many exist here, counted while the slot moves.
+        missing: How many do not.
+    """
+
+    slot: int | None = None
+    first: bytes = b""
+    several: bool = False
+    there: int = 0
+    missing: int = 0
+
+
+class Node:
+    """One node of a cluster.
+
+    Attributes:
+        id: Forty hexadecimal digits.
+        shard: The same for a master and its replicas.
+        master: Whom it replicates, None for a master.
+        epoch: Its configuration epoch.
+        migrating: To whom its slots are moving.
+        importing: From whom slots are coming.
+        known: The nodes it knows, itself included.
+        down: Whether it is dead; the others know it at once.
+        tick: Lets its blocked clients go on.
+        script_writes: Whether a command runs a script that says it may write.
+        answer: Runs a command of one of its clients.
+    """
+
+    def __init__(self, cluster: Cluster, server: Server, host: str, port: int) -> None:
+        self.cluster = cluster
+        self.server = server
+        self.host = host
+        self.port = port
+        self.id = cluster.new_id()
+        self.shard = cluster.new_id()
+        self.master: Node | None = None
+        self.epoch = 0
+        self.migrating: dict[int, Node] = {}
+        self.importing: dict[int, Node] = {}
+        self.known: list[Node] = [self]
+        self.down = False
+        self.store = Store(server.databases)
+        self.created_at = server.clock.ms()
+        self.tick: Callable[[], None] = _nothing
+        self.script_writes: Callable[[Server, Entry, list[bytes]], bool] = _never
+        self.answer: Callable[[Session, list[bytes]], object] = _never
+        self._kinds: dict[str, int] = {}
+        self._judged: tuple[int, str] | None = None
+        self._well = False
+
+    @property
+    def top(self) -> Node:
+        """The master of this shard."""
+        return self.master or self
+
+    def replicas(self) -> list[Node]:
+        """The nodes that replicate this one."""
+        return [node for node in self.cluster.nodes if node.master is self]
+
+    def owner(self, slot: int) -> Node | None:
+        """Who serves a slot, as far as this node knows."""
+        owner = self.cluster.owners[slot]
+        return owner if owner in self.known else None
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """The slots this node serves, as first and last of each run."""
+        found: list[tuple[int, int]] = []
+        for slot, owner in enumerate(self.cluster.owners):
+            if owner is self:
+                if found and found[-1][1] == slot - 1:
+                    found[-1] = (found[-1][0], slot)
+                else:
+                    found.append((slot, slot))
+        return found
+
+    def is_well(self) -> bool:
+        """Whether this node takes the cluster for able to serve."""
+        judged = (self.cluster.changes, self.server.config[_COVERAGE])
+        if self._judged != judged:
+            self._judged, self._well = judged, self._judge()
+        return self._well
+
+    def _judge(self) -> bool:
+        owners = {self.owner(slot) for slot in range(SLOTS)}
+        covered = None not in owners
+        masters = owners - {None}
+        dead = sum(master is not None and master.down for master in masters)
+        if masters and 2 * dead >= len(masters):
+            return False
+        return self.server.config[_COVERAGE] == "no" or (covered and not dead)
+
+    def use(self, store: Store) -> None:
+        """Serve these keys from now on."""
+        if store is self.store:
+            return
+        server = self.server
+        for session in server.sessions.values():
+            session.unwatch()
+            session.db = store.databases[session.db.index]
+        self.store = store
+        server.databases = store.databases
+        server.journal = store.journal
+
+    def lead(self) -> None:
+        """Have changes of the keys told to this node's clients, and time its keys."""
+        server, before = self.server, self.store.databases[0].server
+        if before is server:
+            return
+        server.deadlines, before.deadlines = before.deadlines, Deadlines()
+        server.next_deadline, before.next_deadline = before.next_deadline, 1 << 62
+        for db in self.store.databases:
+            db.server = server
+
+    def keys_in(self, slot: int) -> Iterator[tuple[Database, bytes]]:
+        """The keys of a slot."""
+        for db in self.store.databases:
+            for key in tuple(db.data):
+                if slot_of(key) == slot:
+                    yield db, key
+
+    def touched(self, db: Database, key: bytes) -> None:
+        """A key of this master has changed: wake the clients of its replicas that wait for it."""
+        self.store.offset += 1
+        for replica in self.replicas():
+            if replica.server.waiting:
+                replica.server.key_came(db, key, db.data.get(key))
+
+    def broadcast(self, channel: bytes, message: bytes) -> None:
+        """Publish on all other nodes that this one knows."""
+        for node in self.known:
+            if node is not self and not node.down:
+                node.server.publish(channel, message)
+
+    def shard_mates(self) -> list[Node]:
+        """The other nodes of this shard."""
+        top = self.top
+        return [node for node in (top, *top.replicas()) if node is not self]
+
+    def after(self, session: Session) -> None:
+        """A command is over: ASKING has had its effect, clients of other nodes may go on."""
+        if "asking" in session.flags and session.queue is None:
+            entry = session.last_command
+            if entry is None or entry.name != "asking":
+                session.flags.discard("asking")
+                session.refresh()
+        for node in self.cluster.nodes:
+            if node.server.ready and node is not self:
+                node.tick()
+
+    def refuse(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+        """The error with which this node refuses a command, None when it serves it."""
+        self._move_on()
+        redirection = self.redirect(session, entry, argv, session.flags)
+        if redirection is not None:
+            return redirection
+        if self.master is not None and self._writes(session, entry, argv):
+            return _READ_ONLY
+        return None
+
+    def _move_on(self) -> None:
+        """Let what is due in the keys served here expire."""
+        master = self.top.server
+        if master is not self.server:
+            master.now = self.server.now
+        if master.now >= master.next_deadline:
+            master.expire_due(master.now)
+
+    def _writes(self, session: Session, entry: Entry, argv: list[bytes]) -> bool:
+        if entry.name == "exec":
+            return any(queued.write for queued, _ in session.queue or ())
+        return entry.write or self.script_writes(self.server, entry, argv)
+
+    def redirect(
+        self, session: Session, entry: Entry, argv: list[bytes], flags: set[str]
+    ) -> Redirection | None:
+        """Where a command on keys belongs, or why nobody serves it; None to run it here.
+
+        Args:
+            session: The client, or the script's session.
+            entry: The command.
+            argv: Its arguments.
+            flags: Of the client: ``asking``, ``readonly``.
+        """
+        asked = self._asked(session, entry, argv)
+        if not isinstance(asked, _Asked):
+            return asked
+        if (slot := asked.slot) is None:
+            return None
+        owner = self.owner(slot)
+        assert owner is not None
+        on_channel = entry.name in _SHARD_CHANNELS
+        if not self.is_well():
+            config = self.server.config
+            if on_channel:
+                if config["cluster-allow-pubsubshard-when-down"] == "no":
+                    return _DOWN
+            elif config["cluster-allow-reads-when-down"] == "no":
+                return _DOWN
+            elif self._writes(session, entry, argv):
+                return _DOWN_READ_ONLY
+        migrating = owner is self and slot in self.migrating
+        importing = owner is not self and slot in self.importing
+        if (migrating or importing) and entry.name == "migrate":
+            return None
+        if migrating and asked.missing:
+            if asked.there:
+                return _UNSTABLE
+            return self._lead_to("ask", slot, self.migrating[slot])
+        if importing and ("asking" in flags or "asking" in entry.flags):
+            return _UNSTABLE if asked.several and asked.missing else None
+        if owner is self:
+            return None
+        if (
+            owner is self.master
+            and ("readonly" in flags or on_channel)
+            and not self._writes(session, entry, argv)
+        ):
+            return None
+        return self._lead_to("moved", slot, owner)
+
+    @staticmethod
+    def _lead_to(reason: str, slot: int, node: Node) -> Redirection:
+        return Redirection.make(reason, f"{reason.upper()} {slot} {node.host}:{node.port}")
+
+    def _asked(self, session: Session, entry: Entry, argv: list[bytes]) -> _Asked | Redirection:
+        asked = _Asked()
+        if entry.name == "exec":
+            for queued, words in session.queue or ():
+                if (wrong := self._ask(asked, session, queued, words)) is not None:
+                    return wrong
+        elif (wrong := self._ask(asked, session, entry, argv)) is not None:
+            return wrong
+        return asked
+
+    def _ask(
+        self, asked: _Asked, session: Session, entry: Entry, argv: list[bytes]
+    ) -> Redirection | None:
+        """Take the keys of one more command into account."""
+        for key in self._keys(entry, argv):
+            slot = slot_of(key)
+            if asked.slot is None:
+                if self.owner(slot) is None:
+                    return _UNBOUND
+                asked.slot, asked.first = slot, key
+            elif slot != asked.slot:
+                return CROSS_SLOT
+            elif key != asked.first:
+                asked.several = True
+            moves = slot in self.importing or slot in self.migrating
+            if moves and entry.name not in _SHARD_CHANNELS:
+                if key in session.db.data:
+                    asked.there += 1
+                else:
+                    asked.missing += 1
+        return None
+
+    def _keys(self, entry: Entry, argv: list[bytes]) -> Sequence[bytes]:
+        """The keys and shard channels of a command."""
+        kind = self._kinds.get(entry.name)
+        if kind is None:
+            kind = self._kinds[entry.name] = _kind(entry)
+        if kind == _NO_KEYS:
+            return ()
+        if kind == _FIRST:
+            return argv[1:2]
+        found = [argv[key.position] for key in keys(entry.spec, argv)]
+        return found or [argv[each] for each in channels(entry.spec, argv)]
+
+
+def _kind(entry: Entry) -> int:
+    specs = entry.spec.key_specs
+    if not specs:
+        return _NO_KEYS
+    begin, find = specs[0]["begin_search"], specs[0]["find_keys"]
+    if (
+        len(specs) == 1
+        and begin == {"type": "index", "spec": {"index": 1}}
+        and find["type"] == "range"
+        and find["spec"]["lastkey"] == 0
+        and entry.name != "migrate"
+    ):
+        return _FIRST
+    return _SOME
+
+
+class Cluster:
+    """What is true for the whole cluster.
+
+    Attributes:
+        nodes: All nodes, in the order of their addresses.
+        owners: The master that serves each slot.
+        epoch: The current epoch.
+        changes: Grows with every change of slots, nodes and roles.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self.nodes: list[Node] = []
+        self.owners: list[Node | None] = [None] * SLOTS
+        self.epoch = 0
+        self.changes = 0
+
+    def new_id(self) -> bytes:
+        """A name for a node or shard."""
+        return b"%040x" % self._random.getrandbits(160)
+
+    def node_at(self, port: int) -> Node | None:
+        """The node that listens on a port."""
+        return next((node for node in self.nodes if node.port == port), None)
+
+    def bump(self, node: Node) -> bool:
+        """Give a node the greatest epoch of all; whether it did not have it yet."""
+        greatest = max(each.epoch for each in self.nodes)
+        if node.epoch and node.epoch == greatest:
+            return False
+        self.epoch = max(self.epoch, greatest) + 1
+        node.epoch = self.epoch
+        return True
+
+    def assign(self, slot: int, node: Node | None) -> None:
+        """Have a slot served by ``node``. Keys that the master before it still has are lost."""
+        before = self.owners[slot]
+        if before is node:
+            return
+        self.owners[slot] = node
+        self.changes += 1
+        if before is not None:
+            before.migrating.pop(slot, None)
+            if node is not None:
+                for db, key in before.keys_in(slot):
+                    db.remove(key)
+                    db.changed(key, b"del", GENERIC)
+        if node is not None:
+            node.importing.pop(slot, None)
+
+    def replicate(self, node: Node, master: Node) -> None:
+        """Make ``node`` a replica of ``master``."""
+        node.master = master
+        node.shard = master.shard
+        node.migrating.clear()
+        node.importing.clear()
+        node.use(master.store)
+        self.changes += 1
+
+    def fail_over(self, replica: Node) -> None:
+        """Have a replica take the place of its master, which becomes its replica."""
+        master = replica.master
+        if master is None:
+            raise ValueError("only a replica can take over")
+        self.epoch = max(self.epoch, *(node.epoch for node in self.nodes)) + 1
+        replica.epoch = self.epoch
+        others = [node for node in master.replicas() if node is not replica]
+        replica.master = None
+        for node in (master, *others):
+            node.master = replica
+        for slot, owner in enumerate(self.owners):
+            if owner is master:
+                self.owners[slot] = replica
+        for node in self.nodes:
+            for moving in (node.migrating, node.importing):
+                for slot, other in tuple(moving.items()):
+                    if other is master:
+                        moving[slot] = replica
+        master.migrating.clear()
+        master.importing.clear()
+        replica.lead()
+        self.changes += 1
+
+    def meet(self, node: Node, other: Node) -> None:
+        """Have two nodes, and all whom they know, know one another."""
+        everybody = list(dict.fromkeys((*node.known, *other.known)))
+        for each in everybody:
+            each.known = [one for one in self.nodes if one in everybody]
+        self.changes += 1
+
+    def forget(self, node: Node, gone: Node, *, everywhere: bool) -> None:
+        """Have ``node``, or all whom it knows, know ``gone`` no more."""
+        for each in tuple(node.known) if everywhere else (node,):
+            if each is not gone and gone in each.known and each.master is not gone:
+                each.known.remove(gone)
+        self.changes += 1
+
+    def leave(self, node: Node, *, hard: bool) -> None:
+        """Reset a node: alone, a master without slots or keys."""
+        for slot, owner in enumerate(self.owners):
+            if owner is node:
+                self.owners[slot] = None
+        if node.master is not None:
+            node.master = None
+            node.use(Store([Database(node.server, db.index) for db in node.store.databases]))
+        node.known = [node]
+        node.migrating.clear()
+        node.importing.clear()
+        if hard:
+            node.id, node.shard = self.new_id(), self.new_id()
+            node.epoch = 0
+        self.changes += 1
+
+    def state(self) -> object:
+        """Who serves and replicates what, to be put back."""
+        return (
+            list(self.owners),
+            self.epoch,
+            [tuple(_copied(getattr(node, name)) for name in _TOPOLOGY) for node in self.nodes],
+        )
+
+    def put_back(self, state: Any) -> None:
+        """Make the topology what it was."""
+        owners, self.epoch, nodes = state
+        self.owners = list(owners)
+        for node, values in zip(self.nodes, nodes, strict=True):
+            for name, value in zip(_TOPOLOGY, values, strict=True):
+                if name == "store":
+                    node.use(value)
+                else:
+                    setattr(node, name, _copied(value))
+        for node in self.nodes:
+            if node.master is None:
+                node.lead()
+        self.changes += 1
+
+
+_TOPOLOGY: Final = (
+    *("id", "shard", "master", "epoch", "migrating", "importing", "known"),
+    "store",
+)
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, (dict, list)) else value
+
+
+def _nothing() -> None:
+    """What a node does before it has an engine."""
+
+
+def _never(*_: object) -> bool:
+    return False
