@@ -53,6 +53,7 @@ class RedisConfig:
             before use; 0 never.
         protocol: 2 or 3; ``None`` is the default of redis-py.
         client_name: name of the connections, as ``CLIENT LIST`` shows it.
+        slow_operation: an operation that took so many seconds is logged as slow.
         retries: how often a call is sent again when that is safe (see `podlink.calls`).
         retry_backoff: seconds before the first retry, doubled for each further one.
         retry_backoff_cap: the longest pause between retries, in seconds.
@@ -88,6 +89,7 @@ class RedisConfig:
     health_check_interval: float = 0.0
     protocol: int | None = None
     client_name: str | None = None
+    slow_operation: float = 1.0
     retries: int = 3
     retry_backoff: float = 0.02
     retry_backoff_cap: float = 0.5
@@ -116,7 +118,13 @@ class RedisConfig:
         for name in ("timeout", "socket_timeout", "socket_connect_timeout"):
             if getattr(self, name) is not None:
                 _seconds(name, getattr(self, name), may_be_zero=False)
-        for name in ("pool_timeout", "health_check_interval", "retry_backoff", "retry_backoff_cap"):
+        for name in (
+            "pool_timeout",
+            "slow_operation",
+            "health_check_interval",
+            "retry_backoff",
+            "retry_backoff_cap",
+        ):
             _seconds(name, getattr(self, name), may_be_zero=True)
         self._check_topology()
         if self.client_name is not None and not _is_client_name(self.client_name):

@@ -436,12 +436,14 @@ class StatefulExecutor:
                 namespace, service_name, pod_id, to, self.manager.nodes(), self._track,
                 on_progress, resume,
             )  # fmt: skip
-            return self._follow(plan, timeout)
+            result = self._follow(plan, timeout)
         except Exception as raised:
             error = telemetry.failure("drain_pod", None, started, raised, self.metrics)
             if error is raised:
                 raise
             raise error from raised
+        telemetry.drained(result)
+        return result
 
     def get_link_service(
         self, namespace: str, uid: str, *, timeout: float | None = None
@@ -481,8 +483,7 @@ class StatefulExecutor:
             if error is raised:
                 raise
             raise error from raised
-        if telemetry.LOGGER.isEnabledFor(telemetry.DEBUG):
-            telemetry.log_success(call, started)
+        telemetry.done(call, started, self.manager.slow)
         return result
 
     def _follow(
@@ -518,6 +519,5 @@ class StatefulExecutor:
             if error is raised:
                 raise
             raise error from raised
-        if telemetry.LOGGER.isEnabledFor(telemetry.DEBUG):
-            telemetry.log_success(batch, started)
+        telemetry.done(batch, started, self.manager.slow)
         return result

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import NoScriptError
 
-from podlink import connections, deadline
+from podlink import connections, deadline, telemetry
 from podlink.calls import Call, Reply, RetryPolicy, again, as_text, run_script, script_load
 from podlink.config import RedisConfig
 from podlink.errors import (
@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 NO_RETRIES = RetryPolicy(0, 0.0, 0.0)
 PIPELINE = 1_000
+SLOW = 1.0
 
 
 class RedisManager:
@@ -50,6 +51,7 @@ class RedisManager:
 
     Attributes:
         timeout: seconds that an operation may take, unless it is told otherwise.
+        slow: seconds that make an operation slow.
         is_cluster: whether it is one of a cluster, so that keys are in several slots.
         retry_policy: how often the executors send a call again.
     """
@@ -60,6 +62,8 @@ class RedisManager:
         self._config = as_config(source)
         self.retry_policy = NO_RETRIES
         self.timeout: float | None = None
+        self.slow = SLOW
+        telemetry.watch(self)
         self._client: Any = None
         if self._config is not None:
             self._use(self._config)
@@ -76,6 +80,7 @@ class RedisManager:
         self._config = config
         self.retry_policy = config.retry_policy
         self.timeout = config.timeout
+        self.slow = config.slow_operation
         self.is_cluster = bool(config.cluster_nodes)
         self._client = None if self.is_cluster else _connect(config)
 
@@ -154,6 +159,11 @@ class RedisManager:
     def get_pool_stats(self) -> PoolStats:
         """How many connections there are."""
         return pool_stats(self.client)
+
+    def count_connections(self) -> PoolStats | None:
+        """As `get_pool_stats`; ``None`` when there is no client yet, or no longer."""
+        client = self._client
+        return None if client is None or isinstance(client, Closed) else pool_stats(client)
 
     def load_script(self, name: str, source: str | None = None) -> str:
         """Load a script into the server (all primaries of a cluster), and return its SHA1.
@@ -291,12 +301,14 @@ class RedisManager:
     ) -> list[Reply]:
         replies: list[Reply] = []
         for chunk in chunks(calls):
-            replies += self._send_chunk(client, chunk, [call.wire for call in chunk], options)
+            replies += self.send_once(client, chunk, [call.wire for call in chunk], options)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            telemetry.reloaded(calls[unknown[0]], len(unknown))
         for places in chunks(unknown):
             unknown_calls = [calls[place] for place in places]
             wires = [call.wire_with_source for call in unknown_calls]
-            sent_again = self._send_chunk(client, unknown_calls, wires, options)
+            sent_again = self.send_once(client, unknown_calls, wires, options)
             for place, reply in zip(places, sent_again, strict=True):
                 replies[place] = reply
         for place, reply in enumerate(replies):
@@ -307,13 +319,14 @@ class RedisManager:
                     replies[place] = error
         return replies
 
-    def _send_chunk(
+    def send_once(
         self,
         client: Any,
         calls: Sequence[Call[Any]],
         wires: Sequence[tuple[Any, ...]],
         options: Mapping[str, Any],
     ) -> list[Reply]:
+        """Send calls as these commands, together and nothing again; replies or exceptions."""
         try:
             if len(wires) == 1:
                 return [client.execute_command(*wires[0], **options)]
@@ -333,6 +346,10 @@ class RedisManager:
         """Send a call again after ``error`` as often as that is right, or raise what came last."""
         attempt = 0
         while (next_try := again(call, error, attempt, self.retry_policy)) is not None:
+            if isinstance(error, NoScriptError):
+                telemetry.reloaded(call)
+            else:
+                telemetry.sent_again(call, error)
             if next_try.delay:
                 sleep(deadline.wait_at_most(next_try.delay) or 0.0)
             try:

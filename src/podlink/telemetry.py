@@ -1,10 +1,10 @@
-"""Logs and counts of operations. What is logged is decided here; when, by the executors.
+"""Logs, counts and OpenTelemetry of operations. What is told is decided here; when, by executors.
 
 The logger is ``podlink``, silent until the application configures logging. A finished operation is
-one ``DEBUG`` record; a failed one is a ``WARNING``, or ``DEBUG`` when the failure is an answer (no
-link, link exists, bad argument). Each record has the attributes ``operation``, ``namespace``,
-``service``, ``uid``, ``pod``, ``duration`` (seconds) and ``code`` (an error code, ``None`` for
-success).
+one ``DEBUG`` record, or a ``WARNING`` if it was slow; a failed one is a ``WARNING``, or ``DEBUG``
+when the failure is an answer (no link, link exists, bad argument). Each record has the attributes
+``operation``, ``namespace``, ``service``, ``uid``, ``pod``, ``duration`` (seconds) and ``code`` (an
+error code, ``None`` for success).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from podlink.calls import BatchCall, BatchFailure, Call
+from podlink.drain import DrainProgress
 from podlink.errors import ErrorCode, ErrorMetrics, StatefulError, translate
 from podlink.keys import shown_key
 
@@ -32,9 +33,58 @@ _ANSWERS: Final = frozenset(
 )
 
 
-def log_success(call: Call[Any] | BatchCall[Any], started: float) -> None:
-    """One record of a finished operation that began at ``started`` (`time.perf_counter`)."""
-    LOGGER.debug("%s done", call.operation, extra=_fields(call.operation, call, started, None))
+_instruments: Any = None
+
+
+def watch(manager: Any) -> None:
+    """Have a new manager's connections counted, if OpenTelemetry has been set up by now."""
+    global _instruments
+    try:
+        from podlink import otel
+    except ModuleNotFoundError:
+        return  # the extra is not installed
+    if otel.is_set_up():
+        if _instruments is None:
+            _instruments = otel.Instruments()
+        otel.watch(manager)
+
+
+def done(call: Call[Any] | BatchCall[Any], started: float, slow: float) -> None:
+    """Tell of a finished operation that began at ``started`` (`time.perf_counter`).
+
+    Args:
+        slow: how many seconds make it slow.
+    """
+    ended = perf_counter()
+    seconds = ended - started
+    if _instruments is not None:
+        _instruments.operation(call.operation, seconds, None, call, ended)
+    if seconds >= slow:
+        fields = _fields(call.operation, call, started, None)
+        LOGGER.warning("%s was slow: %.3f s", call.operation, seconds, extra=fields)
+    elif LOGGER.isEnabledFor(DEBUG):
+        fields = _fields(call.operation, call, started, None)
+        LOGGER.debug("%s done", call.operation, extra=fields)
+
+
+def sent_again(call: Call[Any], error: BaseException) -> None:
+    """Count a retry."""
+    if _instruments is not None:
+        _instruments.retry(call.operation, type(error).__name__)
+
+
+def reloaded(call: Call[Any], count: int = 1) -> None:
+    """Count calls whose script a server did not know."""
+    if _instruments is not None and count:
+        _instruments.reload(call.operation, count)
+
+
+def drained(result: DrainProgress) -> None:
+    """Count what a drain did."""
+    if _instruments is not None:
+        _instruments.drained("done", result.done)
+        _instruments.drained("changed", result.changed)
+        _instruments.drained("failed", result.failed)
 
 
 def failure(
@@ -61,6 +111,9 @@ def failure(
     else:
         error = translate(raised, doing, script=script, write=write)
     metrics.record(error)
+    if _instruments is not None:
+        ended = perf_counter()
+        _instruments.operation(operation, ended - started, error.code.value, call, ended)
     level = DEBUG if error.code in _ANSWERS else logging.WARNING
     if LOGGER.isEnabledFor(level):
         fields = _fields(operation, call, started, error.code.value)

@@ -20,6 +20,7 @@ from typing import Any
 import redis.exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection
 
+from podlink import telemetry
 from podlink.aio.manager import AsyncRedisManager, Lease
 from podlink.calls import RAW, Call, Reply, packed
 from podlink.connections import GET_CONNECTION
@@ -89,7 +90,9 @@ class Batcher:
     async def _run(self, lease: Lease, batch: Sequence[_Waiting]) -> None:
         if self._manager.is_cluster or len(batch) == 1:
             calls = [call for call, _ in batch]
-            replies = await self._manager.send_once(lease.client, calls, RAW)
+            replies = await self._manager.send_once(
+                lease.client, calls, [call.wire for call in calls], RAW
+            )
             for (_, future), reply in zip(batch, replies, strict=True):
                 _give(future, reply)
             return
@@ -99,6 +102,7 @@ class Batcher:
         try:
             unknown = await _exchange(connection, batch, [call.wire for call, _ in batch])
             if unknown:  # scripts: here, so that the calls keep their order
+                telemetry.reloaded(unknown[0][0], len(unknown))
                 sources = [call.wire_with_source for call, _ in unknown]
                 await _exchange(connection, unknown, sources)
             unread = False

@@ -442,12 +442,14 @@ class AsyncStatefulExecutor:
                 namespace, service_name, pod_id, to, await self.manager.nodes(), self._track,
                 on_progress, resume,
             )  # fmt: skip
-            return await self._follow(plan, timeout)
+            result = await self._follow(plan, timeout)
         except Exception as raised:
             error = telemetry.failure("drain_pod", None, started, raised, self.metrics)
             if error is raised:
                 raise
             raise error from raised
+        telemetry.drained(result)
+        return result
 
     async def get_link_service(
         self, namespace: str, uid: str, *, timeout: float | None = None
@@ -493,8 +495,7 @@ class AsyncStatefulExecutor:
             if error is raised:
                 raise
             raise error from raised
-        if telemetry.LOGGER.isEnabledFor(telemetry.DEBUG):
-            telemetry.log_success(call, started)
+        telemetry.done(call, started, self.manager.slow)
         return result
 
     async def _follow(
@@ -530,6 +531,5 @@ class AsyncStatefulExecutor:
             if error is raised:
                 raise
             raise error from raised
-        if telemetry.LOGGER.isEnabledFor(telemetry.DEBUG):
-            telemetry.log_success(batch, started)
+        telemetry.done(batch, started, self.manager.slow)
         return result

@@ -16,6 +16,7 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import NoScriptError
 
+from podlink import telemetry
 from podlink.aio import connections
 from podlink.calls import Call, Reply, again, as_text, script_load
 from podlink.config import RedisConfig
@@ -27,6 +28,7 @@ from podlink.errors import (
 )
 from podlink.manager import (
     NO_RETRIES,
+    SLOW,
     Closed,
     as_config,
     changed,
@@ -86,6 +88,7 @@ class AsyncRedisManager:
     Attributes:
         lease: the client in use and its users; `update_config` replaces it.
         timeout: seconds that an operation may take, unless it is told otherwise.
+        slow: seconds that make an operation slow.
         is_cluster: whether it is one of a cluster, so that keys are in several slots.
         retry_policy: how often the executors send a call again.
     """
@@ -96,6 +99,8 @@ class AsyncRedisManager:
         self._connections: dict[int, Lease] = {}
         self.retry_policy = NO_RETRIES
         self.timeout: float | None = None
+        self.slow = SLOW
+        telemetry.watch(self)
         if self._config is not None:
             self._use(self._config)
         elif isinstance(source, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
@@ -112,6 +117,7 @@ class AsyncRedisManager:
         self._config = config
         self.retry_policy = config.retry_policy
         self.timeout = config.timeout
+        self.slow = config.slow_operation
         self.is_cluster = bool(config.cluster_nodes)
         self.lease = Lease(_connect(config), owned=True)
 
@@ -185,6 +191,10 @@ class AsyncRedisManager:
     async def get_pool_stats(self) -> PoolStats:
         """How many connections there are."""
         return pool_stats(self.client)
+
+    def count_connections(self) -> PoolStats | None:
+        """As `get_pool_stats`; ``None`` when the manager is closed."""
+        return None if isinstance(self.client, Closed) else pool_stats(self.client)
 
     async def load_script(self, name: str, source: str | None = None) -> str:
         """Load a script into the server (all primaries of a cluster), and return its SHA1.
@@ -330,11 +340,14 @@ class AsyncRedisManager:
     ) -> list[Reply]:
         replies: list[Reply] = []
         for chunk in chunks(calls):
-            replies += await self._send_chunk(client, [call.wire for call in chunk], options)
+            replies += await self.send_once(client, chunk, [call.wire for call in chunk], options)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            telemetry.reloaded(calls[unknown[0]], len(unknown))
         for places in chunks(unknown):
-            wires = [calls[place].wire_with_source for place in places]
-            sent_again = await self._send_chunk(client, wires, options)
+            unknown_calls = [calls[place] for place in places]
+            wires = [call.wire_with_source for call in unknown_calls]
+            sent_again = await self.send_once(client, unknown_calls, wires, options)
             for place, reply in zip(places, sent_again, strict=True):
                 replies[place] = reply
         for place, reply in enumerate(replies):
@@ -346,14 +359,13 @@ class AsyncRedisManager:
         return replies
 
     async def send_once(
-        self, client: Any, calls: Sequence[Call[Any]], options: Mapping[str, Any]
+        self,
+        client: Any,
+        calls: Sequence[Call[Any]],
+        wires: Sequence[tuple[Any, ...]],
+        options: Mapping[str, Any],
     ) -> list[Reply]:
-        """Send calls together and nothing again; a call that failed has its exception for one."""
-        return await self._send_chunk(client, [call.wire for call in calls], options)
-
-    async def _send_chunk(
-        self, client: Any, wires: Sequence[tuple[Any, ...]], options: Mapping[str, Any]
-    ) -> list[Reply]:
+        """Send calls as these commands, together and nothing again; replies or exceptions."""
         try:
             if len(wires) == 1:
                 return [await client.execute_command(*wires[0], **options)]
@@ -370,6 +382,10 @@ class AsyncRedisManager:
         """Send a call again after ``error`` as often as that is right, or raise what came last."""
         attempt = 0
         while (next_try := again(call, error, attempt, self.retry_policy)) is not None:
+            if isinstance(error, NoScriptError):
+                telemetry.reloaded(call)
+            else:
+                telemetry.sent_again(call, error)
             if next_try.delay:
                 await asyncio.sleep(next_try.delay)
             try:
