@@ -13,6 +13,7 @@ True
 from __future__ import annotations
 
 from redis_emulator.clock import Clock, ManualClock, SystemClock
+from redis_emulator.cluster_emulator import ClusterEmulator, ClusterSnapshot, NodeEmulator
 from redis_emulator.emulator import RedisEmulator
 from redis_emulator.faults import Fault, Faults
 from redis_emulator.journal import Snapshot
@@ -21,6 +22,8 @@ from redis_emulator.view import Database, Entries, Scores
 
 __all__ = [
     "Clock",
+    "ClusterEmulator",
+    "ClusterSnapshot",
     "Database",
     "Entries",
     "Fault",
@@ -28,6 +31,7 @@ __all__ = [
     "Log",
     "Logged",
     "ManualClock",
+    "NodeEmulator",
     "RedisEmulator",
     "Scores",
     "Snapshot",

@@ -29,7 +29,7 @@ BUS: Final = 10_000
 _SHARD_CHANNELS: Final = frozenset({"ssubscribe", "spublish"})
 _COVERAGE: Final = "cluster-require-full-coverage"
 _NO_KEYS, _FIRST, _SOME = range(3)
-_READ_ONLY: Final = "READONLY You can't write against a read only replica."
+READ_ONLY: Final = "READONLY You can't write against a read only replica."
 
 
 def slot_of(key: bytes) -> int:
@@ -254,7 +254,7 @@ class Node:
         if redirection is not None:
             return redirection
         if self.master is not None and self._writes(session, entry, argv):
-            return _READ_ONLY
+            return READ_ONLY
         return None
 
     def _move_on(self) -> None:
@@ -317,6 +317,11 @@ class Node:
         ):
             return None
         return self._lead_to("moved", slot, owner)
+
+    def slot_of_command(self, session: Session, entry: Entry, argv: list[bytes]) -> int | None:
+        """The slot of a command's first key."""
+        found = self._keys(entry, argv)
+        return slot_of(found[0]) if found else None
 
     @staticmethod
     def _lead_to(reason: str, slot: int, node: Node) -> Redirection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
@@ -21,6 +21,9 @@ from redis_emulator.log import Log
 from redis_emulator.resp.types import RedisError
 from redis_emulator.version import Version
 from redis_emulator.view import Database, encoded, own_session, plain
+
+if TYPE_CHECKING:
+    from redis_emulator.cluster_emulator import ClusterEmulator
 
 _named: dict[str, RedisEmulator] = {}
 _named_lock = threading.Lock()
@@ -68,6 +71,18 @@ class RedisEmulator:
             if name not in _named:
                 _named[name] = cls()
             return _named[name]
+
+    @staticmethod
+    def cluster(**settings: Any) -> ClusterEmulator:
+        """A Redis Cluster in this process.
+
+        Args:
+            settings: What `ClusterEmulator` takes: ``nodes``, ``replicas``, ``version``,
+                ``flavour``, ``clock``, ``seed``.
+        """
+        from redis_emulator.cluster_emulator import ClusterEmulator
+
+        return ClusterEmulator(**settings)
 
     @property
     def clock(self) -> Any:

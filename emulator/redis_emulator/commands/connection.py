@@ -43,6 +43,8 @@ def select(ctx: Session, argv: list[bytes]) -> Reply:
     index = parse_integer(argv[1])
     if not -(1 << 31) <= index < 1 << 31:
         raise RedisError(_NOT_INT32)
+    if index and ctx.server.cluster is not None and ctx.server.version.flavour == "redis":
+        raise RedisError("ERR SELECT is not allowed in cluster mode")
     databases = ctx.server.databases
     if not 0 <= index < len(databases):
         raise RedisError("ERR DB index is out of range")
@@ -110,7 +112,7 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _greeting(ctx: Session) -> Reply:
-    version = ctx.server.version
+    version, node = ctx.server.version, ctx.server.cluster
     modules: list[Reply] = []
     if version.flavour == "valkey" and version.number >= (9, 1):
         modules = [{b"name": b"lua", b"ver": 1, b"path": b"lua", b"args": []}]
@@ -119,8 +121,8 @@ def _greeting(ctx: Session) -> Reply:
         b"version": version.text.encode(),
         b"proto": ctx.protocol,
         b"id": ctx.id,
-        b"mode": b"standalone",
-        b"role": b"master",
+        b"mode": b"standalone" if node is None else b"cluster",
+        b"role": b"master" if node is None or node.master is None else b"replica",
         b"modules": modules,
     }
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from redis_emulator.commands.arguments import parse_integer
 from redis_emulator.commands.registry import command
-from redis_emulator.commands.scripting import scripting_of
+from redis_emulator.commands.scripting import script_writes, scripting_of
 from redis_emulator.glob import glob
 from redis_emulator.rdb.crc64 import crc64
 from redis_emulator.rdb.payload import rdb_version
@@ -21,7 +21,7 @@ from redis_emulator.rdb.wire import Reader, Writer
 from redis_emulator.resp.decode import ProtocolError, split_inline
 from redis_emulator.resp.types import OK, RedisError, Reply, SetReply, SimpleString, quote
 from redis_emulator.scripting.runtime import NAME_RULE, LibraryFunction, LuaScripts, valid_name
-from redis_emulator.server import Server
+from redis_emulator.server import Entry, Server
 from redis_emulator.session import Session
 
 _LIBRARY, _OLD_LIBRARY = 0xF5, 0xF6
@@ -157,6 +157,14 @@ def functions_of(server: Server) -> Functions:
     if state is None:
         state = _states[server] = Functions(server)
     return state
+
+
+def function_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
+    """Whether a command calls a function that may write, or runs a script that says so."""
+    if entry.name in ("fcall", "fcall_ro"):
+        function = functions_of(server).functions.get(argv[1].lower())
+        return function is not None and "no-writes" not in (function.script.flags or ())
+    return script_writes(server, entry, argv)
 
 
 @command("fcall")

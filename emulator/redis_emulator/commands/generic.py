@@ -113,6 +113,8 @@ def copy(ctx: Session, argv: list[bytes]) -> Reply:
             replace = True
         elif option == b"DB" and place + 1 < len(argv):
             place += 1
+            if _is_forbidden_copy(ctx, argv[place]):
+                raise RedisError("ERR Copying to another database is not allowed in cluster mode")
             db = _database(ctx, argv[place])
         else:
             raise syntax_error()
@@ -129,6 +131,8 @@ def copy(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("move")
 def move(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.cluster is not None and ctx.server.version.flavour == "redis":
+        raise RedisError("ERR MOVE is not allowed in cluster mode")
     key = argv[1]
     source, target = ctx.db, _database(ctx, argv[2])
     if source is target:
@@ -145,6 +149,8 @@ def move(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("swapdb")
 def swapdb(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.cluster is not None:
+        raise RedisError("ERR SWAPDB is not allowed in cluster mode")
     first = _int32(argv[1], "ERR invalid first DB index", "ERR invalid first DB index")
     second = _int32(argv[2], "ERR invalid second DB index", "ERR invalid second DB index")
     databases = ctx.server.databases
@@ -184,6 +190,14 @@ def _check_flush_mode(argv: list[bytes]) -> None:
 @command("dbsize")
 def dbsize(ctx: Session, argv: list[bytes]) -> Reply:
     return len(ctx.db.data)
+
+
+def _is_forbidden_copy(ctx: Session, raw: bytes) -> bool:
+    """Whether COPY names a database that nodes of a cluster before Redis 8 have but do not use."""
+    version = ctx.server.version
+    if ctx.server.cluster is None or version.flavour != "redis" or version.number >= (8, 0):
+        return False
+    return 0 < _int32(raw) < ctx.server.config.integer("databases")
 
 
 def _database(ctx: Session, raw: bytes) -> Database:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from redis_emulator.access import REASONS
+from redis_emulator.cluster import Node
 from redis_emulator.commands.arguments import syntax_error
 from redis_emulator.commands.client_filters import class_of
 from redis_emulator.commands.registry import command
@@ -48,6 +49,7 @@ def _server(server: Server) -> Fields:
         "multiplexing_api": "in-process",
         "process_id": os.getpid(),
         "run_id": server.run_id.decode(),
+        **({} if server.cluster is None else {"redis_mode": "cluster", "server_mode": "cluster"}),
         "tcp_port": server.config["port"],
         "server_time_usec": server.clock.us(),
         "uptime_in_seconds": seconds,
@@ -163,9 +165,57 @@ def _stats(server: Server) -> Fields:
 
 
 def _replication(server: Server) -> Fields:
-    return {
-        "master_replid": server.run_id.decode()[::-1],
+    node = server.cluster
+    fields: Fields = {
+        "master_replid": (server if node is None else node.top.server).run_id.decode()[::-1],
         "repl_backlog_size": server.config["repl-backlog-size"],
+    }
+    if node is not None and (node.master is not None or node.replicas()):
+        offset = node.store.offset
+        fields |= {
+            "master_repl_offset": offset,
+            "repl_backlog_active": 1,
+            "repl_backlog_first_byte_offset": 1,
+            "repl_backlog_histlen": offset,
+        }
+    return fields
+
+
+def _links(server: Server, node: Node) -> Fields:
+    """What INFO of a node of a cluster tells of its master, or of its replicas."""
+    valkey = server.version.flavour == "valkey"
+    master, offset = node.master, node.store.offset
+    if master is None:
+        up = [replica for replica in node.replicas() if not replica.down]
+        kind = ",type=replica" if valkey else ""
+        return {"role": "master", "connected_slaves": len(up)} | {
+            f"slave{place}": f"ip={each.host},port={each.port},state=online,offset={offset},"
+            f"lag=0{kind}"
+            for place, each in enumerate(up)
+        }
+    fields: Fields = {
+        "role": "slave",
+        "master_host": master.host,
+        "master_port": master.port,
+        "master_link_status": "down" if master.down else "up",
+        "master_last_io_seconds_ago": 0,
+        "master_sync_in_progress": 0,
+    }
+    if server.version.compatible >= (7, 0):
+        fields["slave_read_repl_offset"] = offset
+    fields["slave_repl_offset"] = offset
+    if valkey or server.version.number >= (8, 0):
+        buffers = "replicas_repl_buffer" if valkey else "replica_full_sync_buffer"
+        fields |= {f"{buffers}_size": 0, f"{buffers}_peak": 0}
+    if not valkey and server.version.number >= (8, 2):
+        fields |= {"master_current_sync_attempts": 1, "master_total_sync_attempts": 1}
+        fields["master_link_up_since_seconds"] = (server.now - server.started_at) // 1000
+        fields["total_disconnect_time_sec"] = 0
+    return fields | {
+        "slave_priority": 100,
+        "slave_read_only": 1,
+        "replica_announced": 1,
+        "connected_slaves": 0,
     }
 
 
@@ -251,10 +301,18 @@ def _section(server: Server, name: str, layout: dict[str, str]) -> str:
     elif name in _LIVE:
         live = _LIVE[name](server)
         fields = {field: live.get(field, value) for field, value in layout.items()}
+        if name == "Replication" and server.cluster is not None:
+            fields = _links(server, server.cluster) | {
+                field: value
+                for field, value in fields.items()
+                if field not in ("role", "connected_slaves")
+            }
     elif name in ("Modules", "Keysizes", "Threads", "TLS"):
         fields = {}
     else:
         fields = dict(layout)
+        if name == "Cluster" and server.cluster is not None:
+            fields["cluster_enabled"] = 1
     return f"# {name}\r\n" + "".join(f"{field}:{value}\r\n" for field, value in fields.items())
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import Push, RedisError, Reply
+from redis_emulator.server import Server
 from redis_emulator.session import Session
 
 Listeners = dict[bytes, dict[Session, None]]
@@ -92,12 +93,21 @@ def sunsubscribe(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("publish")
 def publish(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.cluster is not None:
+        ctx.server.cluster.broadcast(argv[1], argv[2])
     return ctx.server.publish(argv[1], argv[2])
 
 
 @command("spublish")
 def spublish(ctx: Session, argv: list[bytes]) -> Reply:
-    listeners = tuple(ctx.server.shard_channels.get(argv[1], ()))
+    if ctx.server.cluster is not None:
+        for node in ctx.server.cluster.shard_mates():
+            _publish_in_shard(node.server, argv)
+    return _publish_in_shard(ctx.server, argv)
+
+
+def _publish_in_shard(server: Server, argv: list[bytes]) -> int:
+    listeners = tuple(server.shard_channels.get(argv[1], ()))
     for listener in listeners:
         listener.deliver(Push((b"smessage", argv[1], argv[2])))
     return len(listeners)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from time import monotonic
 from weakref import WeakKeyDictionary
 
+from redis_emulator.cluster import READ_ONLY, Node, slot_of
 from redis_emulator.commands.arguments import parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.eviction import OUT_OF_MEMORY
@@ -82,6 +83,7 @@ class Scripting:
         self.running: Running | None = None
         self._threshold = "lua-time-limit" if self._legacy else "busy-reply-threshold"
         self._read_only = False
+        self._slot: int | None = None
         self._guarded = False
         self._short_of_memory = False
         self._lua: LuaScripts | None = None
@@ -172,6 +174,8 @@ class Scripting:
         session.db, session.user, session.protocol = ctx.db, ctx.user, 2
         session.authenticated = True
         session.limited = ctx.limited
+        if self.server.cluster is not None:
+            self._enter_cluster(self.server.cluster, ctx, script, argv[3:end])
         ledger = self.server.ledger
         self._guarded = ctx.limited or ledger is not None
         self._short_of_memory = ledger is not None and ledger.full
@@ -250,6 +254,10 @@ class Scripting:
                 return refusal
         if self._read_only and entry.write:
             return ScriptCallError("Write commands are not allowed from read-only scripts.")
+        if self.server.cluster is not None:
+            refusal = self._misplaced(self.server.cluster, entry, argv)
+            if refusal is not None:
+                return refusal
         if entry.write and self.running is not None:
             self.running.wrote = True
         try:
@@ -274,6 +282,54 @@ class Scripting:
                 )
             self._short_of_memory = False
         return None
+
+    def _enter_cluster(self, node: Node, ctx: Session, script: Script, keys: list[bytes]) -> None:
+        if script.flags is not None and "no-cluster" in script.flags:
+            raise RedisError("ERR Can not run script on cluster, 'no-cluster' flag is set.")
+        self._session.flags = ctx.flags & {"asking", "readonly"}
+        self._slot = slot_of(keys[0]) if keys else None
+
+    def _misplaced(self, node: Node, entry: Entry, argv: list[bytes]) -> RedisError | None:
+        """Why a node of a cluster does not run a script's command."""
+        session = self._session
+        if entry.write and node.master is not None:
+            return ScriptCallError(f"-{READ_ONLY}") if self._legacy else RedisError(READ_ONLY)
+        wrong = node.redirect(session, entry, argv, session.flags)
+        if wrong is not None:
+            return ScriptCallError(self._misplacement(wrong.reason, entry.name))
+        running = self.running
+        flags = None if running is None else running.script.flags
+        if flags is None or "allow-cross-slot-keys" in flags:
+            return None
+        slot = node.slot_of_command(session, entry, argv)
+        if self._slot is None:
+            self._slot = slot
+        elif slot is not None and slot != self._slot:
+            return ScriptCallError(
+                "Script attempted to access keys that do not hash to the same slot"
+            )
+        return None
+
+    def _misplacement(self, reason: str, name: str) -> str:
+        if self._legacy:
+            return "Lua script attempted to access a non local key in a cluster node"
+        modern = self.server.version.compatible >= (7, 2) and not self._valkey
+        if modern and reason == "crossslot":
+            return (
+                f"Command '{name}' in script attempted to access keys that don't hash to the same "
+                "slot"
+            )
+        if modern and reason == "unstable":
+            return (
+                f"Unable to execute command '{name}' in script because undeclared keys were "
+                "accessed during rehashing of the slot"
+            )
+        found = _MISPLACEMENTS.get(reason)
+        if found is not None and (modern or reason != "unbound"):
+            return found
+        return (
+            "Attempted to access a non local key in a cluster node" if self._valkey else _ELSEWHERE
+        )
 
     def _find(self, argv: list[bytes]) -> Entry | RedisError:
         commands = self.server.commands
@@ -343,6 +399,15 @@ _REFUSALS = {
     ),
 }
 
+_ELSEWHERE = "Script attempted to access a non local key in a cluster node"
+_MISPLACEMENTS = {
+    "down": "Script attempted to execute a command while the cluster is down",
+    "read-only": (
+        "Script attempted to execute a write command while the cluster is down and readonly"
+    ),
+    "unbound": "Script attempted to access a slot not served",
+}
+
 _states: WeakKeyDictionary[Server, Scripting] = WeakKeyDictionary()
 
 
@@ -352,6 +417,20 @@ def scripting_of(server: Server) -> Scripting:
     if state is None:
         state = _states[server] = Scripting(server)
     return state
+
+
+def script_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
+    """Whether a command runs a script whose first line lets it write."""
+    if entry.name in ("eval", "eval_ro"):
+        if server.version.compatible < (7, 0) or not argv[1].startswith(b"#!"):
+            return False
+        line = argv[1].partition(b"\n")[0]
+        return b"no-writes" not in line.partition(b"flags=")[2].split(b",")
+    if entry.name in ("evalsha", "evalsha_ro"):
+        known = scripting_of(server).known
+        script = known.get(argv[1]) or known.get(argv[1].lower())
+        return script is not None and script.flags is not None and "no-writes" not in script.flags
+    return False
 
 
 @command("eval")

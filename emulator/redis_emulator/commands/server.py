@@ -20,7 +20,22 @@ def time(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("role")
 def role(ctx: Session, argv: list[bytes]) -> Reply:
-    return [b"master", 0, []]
+    node = ctx.server.cluster
+    if node is None:
+        return [b"master", 0, []]
+    offset = node.store.offset
+    if node.master is not None:
+        link = b"connect" if node.master.down else b"connected"
+        return [b"slave", node.master.host.encode(), node.master.port, link, offset]
+    return [
+        b"master",
+        offset,
+        [
+            [replica.host.encode(), b"%d" % replica.port, b"%d" % offset]
+            for replica in node.replicas()
+            if not replica.down
+        ],
+    ]
 
 
 @command("lastsave")
@@ -60,6 +75,8 @@ def bgrewriteaof(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("replicaof", "slaveof")
 def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.cluster is not None:
+        raise RedisError("ERR REPLICAOF not allowed in cluster mode.")
     if argv[1].lower() == b"no" and argv[2].lower() == b"one":
         return OK
     port = parse_integer(argv[2], "ERR Invalid master port")
@@ -72,6 +89,10 @@ def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("failover")
 def failover(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.cluster is not None:
+        raise RedisError(
+            "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead."
+        )
     options = [word.lower() for word in argv[1:]]
     if options == [b"abort"]:
         raise RedisError("ERR No failover in progress.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from redis_emulator.cluster import slot_of
 from redis_emulator.commands.arguments import parse_integer, syntax_error, wrong_type
 from redis_emulator.commands.quicksort import sort_range
 from redis_emulator.commands.registry import command
@@ -71,11 +72,13 @@ class _Options:
                 place += 1
                 self.by = argv[place]
                 if b"*" in _text(self.by):
+                    _check_slot(ctx, argv, self.by, "BY")
                     _check_reach(ctx, argv, "BY")
                 else:
                     self.unsorted = True
             elif option == b"GET" and left:
                 place += 1
+                _check_slot(ctx, argv, argv[place], "GET")
                 _check_reach(ctx, argv, "GET")
                 self.get.append(argv[place])
             else:
@@ -86,6 +89,23 @@ class _Options:
         """What LIMIT leaves."""
         start = max(self.start, 0)
         return elements[start:] if self.count < 0 else elements[start : start + self.count]
+
+
+def _check_slot(ctx: Session, argv: list[bytes], pattern: bytes, option: str) -> None:
+    """On a cluster patterns reach keys of the sorted key's slot alone; before 7.4 none at all."""
+    version = ctx.server.version
+    if ctx.server.cluster is None:
+        return
+    if version.flavour == "redis" and version.number < (7, 4):
+        raise RedisError(f"ERR {option} option of SORT denied in Cluster mode.")
+    head, star, _ = pattern.partition(b"*")
+    start = head.find(b"{")
+    known = not star or (start >= 0 and head.find(b"}", start + 2) >= 0)
+    if pattern != b"#" and not (known and slot_of(head) == slot_of(argv[1])):
+        raise RedisError(
+            f"ERR {option} option of SORT denied in Cluster mode when keys formed by the pattern "
+            "may be in different slots."
+        )
 
 
 def _check_reach(ctx: Session, argv: list[bytes], option: str) -> None:

@@ -1,6 +1,7 @@
-"""WAIT and WAITAOF on a server that has no replicas and no append-only file.
+"""WAIT and WAITAOF where replicas are always in step, and nobody has an append-only file.
 
-Nobody will ever acknowledge a write, so who asks for acknowledgement waits until the timeout.
+Only masters of a cluster have replicas, which acknowledge at once. Who asks for more of them waits
+until the timeout.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from redis_emulator.session import Blocked, Session
 
 @command("wait")
 def wait(ctx: Session, argv: list[bytes]) -> Reply:
+    _refuse_on_replica(ctx, "WAIT")
     replicas = parse_integer(argv[1])
-    return _wait(ctx, replicas, argv[2], 0)
+    node = ctx.server.cluster
+    there = 0 if node is None else sum(not replica.down for replica in node.replicas())
+    return _wait(ctx, replicas - there, argv[2], there)
 
 
 @command("waitaof")
 def waitaof(ctx: Session, argv: list[bytes]) -> Reply:
+    _refuse_on_replica(ctx, "WAITAOF")
     local = parse_integer(argv[1])
     if local not in (0, 1):
         raise RedisError("ERR value is out of range, value must between 0 and 1")
@@ -29,6 +34,20 @@ def waitaof(ctx: Session, argv: list[bytes]) -> Reply:
             "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
         )
     return reply
+
+
+def _refuse_on_replica(ctx: Session, name: str) -> None:
+    node = ctx.server.cluster
+    if node is None or node.master is None:
+        return
+    writable = ""
+    if name == "WAIT":
+        since = "since Redis 4.0 " if ctx.server.version.flavour == "redis" else ""
+        writable = f"{since}if a replica is configured to be writable (which is not the default) "
+    raise RedisError(
+        f"ERR {name} cannot be used with replica instances. Please also note that {writable}"
+        "writes to replicas are just local and are not propagated."
+    )
 
 
 def _wait(ctx: Session, replicas: int, timeout: bytes, reply: Reply) -> Reply:

@@ -1,0 +1,472 @@
+"""`ClusterEmulator`: a Redis Cluster in this process, for tests of clients of clusters."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from random import Random
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import redis
+import redis.asyncio
+from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
+
+from redis_emulator.clock import Clock, SystemClock
+from redis_emulator.cluster import SLOTS, Cluster, Node, slot_of
+from redis_emulator.commands.function import function_writes
+from redis_emulator.doors.cluster import async_connection_to, connection_to
+from redis_emulator.doors.tcp import TcpServer
+from redis_emulator.emulator import RedisEmulator
+from redis_emulator.engine import Engine
+from redis_emulator.journal import Snapshot
+from redis_emulator.log import Log
+from redis_emulator.version import Version, latest
+from redis_emulator.view import encoded, own_session
+
+FIRST_PORT = 7000
+_HOST = "127.0.0.1"
+_named: dict[str, ClusterEmulator] = {}
+_named_lock = threading.Lock()
+
+
+class NodeEmulator(RedisEmulator):
+    """One node: an emulator like any other, reached as a node of its cluster.
+
+    Its `execute` and ``node[0]`` act on the node's own keys and are never redirected.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        version: Version,
+        clock: Clock,
+        seed: int | None,
+        lock: threading.RLock,
+        port: int,
+    ) -> None:
+        self._clock = clock
+        self._version = version
+        self._engine = Engine(clock=clock, version=version, seed=seed, lock=lock)
+        self._log = Log(0)
+        self._servers: list[TcpServer] = []
+        server = self._engine.server
+        del server.databases[1:]
+        self.node = node = Node(cluster, server, _HOST, port)
+        node.tick = self._engine.tick
+        node.answer = self._engine.execute
+        node.script_writes = function_writes
+        server.cluster = node
+        server.on_restart.append(self._configure)
+        self._configure()
+        self._session = own_session(self._engine)
+        cluster.nodes.append(node)
+
+    def _configure(self) -> None:
+        server = self._engine.server
+        server.on_touch.append(self.node.touched)
+        server.config["cluster-enabled"] = "yes"
+        server.config["port"] = str(self.node.port)
+        if self._version.flavour == "redis" and self._version.number >= (8, 0):
+            server.config["databases"] = "1"
+        server.refresh()
+
+    @property
+    def id(self) -> str:
+        """The node's name in the cluster."""
+        return self.node.id.decode()
+
+    @property
+    def port(self) -> int:
+        """Where the cluster says that the node listens."""
+        return self.node.port
+
+    @property
+    def is_master(self) -> bool:
+        """Whether it is a master now."""
+        return self.node.master is None
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it was killed."""
+        return self.node.down
+
+    @property
+    def slots(self) -> list[int]:
+        """The slots it serves."""
+        return [s for first, last in self.node.ranges() for s in range(first, last + 1)]
+
+    def __repr__(self) -> str:
+        role = "master" if self.is_master else "replica"
+        return f"<{role} {_HOST}:{self.port}{' (down)' if self.is_down else ''}>"
+
+
+Which: TypeAlias = "NodeEmulator | int | str"
+
+
+class ClusterEmulator:
+    """A Redis Cluster without servers. Threads and event loops may share it.
+
+    Args:
+        nodes: How many masters.
+        replicas: How many replicas each of them has.
+        version: The release to be like; the newest of the flavour when left out.
+        flavour: ``"redis"`` or ``"valkey"``.
+        clock: Where time comes from; the machine's clock when left out.
+        seed: Makes everything random repeat itself, names of nodes included.
+
+    Attributes:
+        nodes: All nodes, masters first; whoever is master later, the list stays.
+
+    Raises:
+        ValueError: The version or flavour is not emulated, or there is no node.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 3,
+        replicas: int = 1,
+        version: str | None = None,
+        flavour: str = "redis",
+        clock: Clock | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if not 1 <= nodes <= 1000 or not 0 <= replicas <= 100:
+            raise ValueError(f"there is no cluster of {nodes} masters with {replicas} replicas")
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._version = Version.parse(version or latest(flavour), flavour)
+        self._lock = threading.RLock()
+        self._cluster = cluster = Cluster(Random(seed))
+        self.nodes = [
+            NodeEmulator(
+                cluster,
+                self._version,
+                self._clock,
+                None if seed is None else seed + place,
+                self._lock,
+                FIRST_PORT + place,
+            )
+            for place in range(nodes * (1 + replicas))
+        ]
+        self._form(nodes)
+        self._first_state = cluster.state()
+        self._ports: dict[int, NodeEmulator] = {each.port: each for each in self.nodes}
+        self._servers: dict[NodeEmulator, TcpServer] = {}
+        self._connection = connection_to(self._engine_at)
+        self._async_connection = async_connection_to(self._engine_at)
+        for emulator in self.nodes:
+            emulator.engine.server.shutdown = _Killing(self, emulator)
+
+    def _form(self, masters: int) -> None:
+        cluster = self._cluster
+        for place, node in enumerate(cluster.nodes):
+            node.known = list(cluster.nodes)
+            node.epoch = place + 1
+            if place < masters:
+                for slot in range(SLOTS * place // masters, SLOTS * (place + 1) // masters):
+                    cluster.assign(slot, node)
+            else:
+                cluster.replicate(node, cluster.nodes[place % masters])
+        cluster.epoch = len(cluster.nodes)
+
+    @classmethod
+    def named(cls, name: str = "") -> ClusterEmulator:
+        """The cluster that everybody in this process shares under ``name``, made when first asked
+        for: three masters, each with a replica.
+        """
+        with _named_lock:
+            if name not in _named:
+                _named[name] = cls()
+            return _named[name]
+
+    @property
+    def clock(self) -> Any:
+        """The clock of all nodes; advance it when it is a `ManualClock`."""
+        return self._clock
+
+    @property
+    def masters(self) -> list[NodeEmulator]:
+        """The nodes that are masters now."""
+        return [node for node in self.nodes if node.is_master]
+
+    def node_of(self, key: str | bytes) -> NodeEmulator:
+        """The master that serves a key.
+
+        Raises:
+            LookupError: Nobody does.
+        """
+        owner = self._cluster.owners[slot_of(encoded(key))]
+        for node in self.nodes:
+            if node.node is owner:
+                return node
+        raise LookupError(f"nobody serves the slot of {key!r}")
+
+    def slot_of(self, key: str | bytes) -> int:
+        """The slot of a key."""
+        return slot_of(encoded(key))
+
+    def move_slot(self, slot: int, to: Which) -> None:
+        """Give a slot with all its keys to another master, at once.
+
+        For a slot that is on its way, send CLUSTER SETSLOT and MIGRATE as redis-cli does.
+
+        Raises:
+            ValueError: The target is no master.
+        """
+        with self._lock:
+            target = self._find(to).node
+            if target.master is not None:
+                raise ValueError(f"{to!r} is a replica; slots belong to masters")
+            owner = self._cluster.owners[slot]
+            if owner is not None and owner is not target:
+                for db, key in tuple(owner.keys_in(slot)):
+                    self._carry(target, db.index, key, db.data[key], db.expires.get(key))
+            target.importing[slot] = target
+            self._cluster.bump(target)
+            self._cluster.assign(slot, target)
+            self._tick()
+
+    def _carry(self, target: Node, index: int, key: bytes, value: object, at: int | None) -> None:
+        db = target.store.databases[index]
+        db.server.now = self._clock.ms()
+        db.set(key, value)
+        if at is not None:
+            db.set_expiry(key, at)
+        db.touched(key)
+
+    def fail_over(self, node: Which) -> NodeEmulator:
+        """Have a replica take over: ``node`` itself, or the first one that runs of a master.
+
+        Returns:
+            The new master.
+
+        Raises:
+            ValueError: The master has no replica that runs.
+        """
+        with self._lock:
+            found = self._find(node)
+            if found.is_master:
+                running = [r for r in found.node.replicas() if not r.down]
+                if not running:
+                    raise ValueError(f"{found!r} has no replica that runs")
+                found = next(each for each in self.nodes if each.node is running[0])
+            self._cluster.fail_over(found.node)
+            self._tick()
+            return found
+
+    def kill(self, node: Which, *, fail_over: bool = True) -> None:
+        """End a node: its clients are cut off, nobody can connect, the others know it at once.
+
+        Args:
+            node: The node, its index in `nodes`, or its name.
+            fail_over: Whether a replica takes the place of a master, as it does in a real cluster
+                after the node timeout. Without it, or without a replica, the cluster is down, or
+                just the slots of the master are when ``cluster-require-full-coverage`` is off.
+        """
+        with self._lock:
+            found = self._find(node)
+            if found.is_down:
+                return
+            found.node.down = True
+            self._cluster.changes += 1
+            for session in tuple(found.engine.server.sessions.values()):
+                session.close()
+            if fail_over and found.is_master and found.slots:
+                with contextlib.suppress(ValueError):
+                    self.fail_over(found)
+        server = self._servers.get(found)
+        if server is not None:
+            server.stop()
+
+    def revive(self, node: Which) -> None:
+        """Start a killed node again. It comes back as what it is now: when a replica has taken
+        over, as that one's replica.
+
+        Raises:
+            OSError: The cluster is served, and the port of the node is taken.
+        """
+        found = self._find(node)
+        with self._lock:
+            found.node.down = False
+            self._cluster.changes += 1
+        if found in self._servers:
+            self._servers[found] = found.serve(port=found.port)
+
+    def execute(self, *args: Any) -> Any:
+        """Run a command without a client on the master that serves the first argument.
+
+        Raises:
+            redis.ResponseError: The server answers with an error.
+            LookupError: Nobody serves the slot.
+        """
+        node = self.node_of(args[1]) if len(args) > 1 else self.masters[0]
+        return node.execute(*args)
+
+    def client(self, **kwargs: Any) -> redis.RedisCluster:
+        """A redis-py client of this cluster.
+
+        Args:
+            kwargs: What `redis.RedisCluster` takes; what concerns sockets is ignored.
+        """
+        host, port = self._entry()
+        return redis.RedisCluster(
+            url=f"redis://{host}:{port}", connection_class=self._connection, **kwargs
+        )
+
+    def async_client(self, **kwargs: Any) -> redis.asyncio.RedisCluster:
+        """A redis-py asyncio client of this cluster.
+
+        Args:
+            kwargs: What `redis.asyncio.RedisCluster` takes; what concerns sockets is ignored.
+        """
+        host, port = self._entry()
+        client = redis.asyncio.RedisCluster(startup_nodes=[AsyncClusterNode(host, port)], **kwargs)
+        manager = client.nodes_manager
+        for settings in (client.connection_kwargs, manager.connection_kwargs):
+            settings["connection_class"] = self._async_connection
+        for node in manager.startup_nodes.values():
+            node.connection_class = self._async_connection
+        return client
+
+    def _entry(self) -> tuple[str, int]:
+        for node in self.nodes:
+            if not node.is_down:
+                return _HOST, node.port
+        return _HOST, self.nodes[0].port
+
+    def _engine_at(self, port: int) -> Engine:
+        node = self._ports.get(port)
+        if node is None or node.is_down:
+            raise ConnectionRefusedError(f"no node of the cluster listens on port {port}")
+        return node.engine
+
+    @contextlib.contextmanager
+    def serve(self, *, host: str = _HOST, port: int = 0) -> Iterator[ClusterEmulator]:
+        """Listen for clients of any kind, each node on a port of its own.
+
+        CLUSTER SLOTS and all redirections give these ports then; clients inside the process go on
+        as before.
+
+        Args:
+            host: The address to listen on, and to be told to clients.
+            port: The first of the ports; 0 takes free ones.
+
+        Raises:
+            OSError: An address cannot be listened on.
+        """
+        before = [(node.node.host, node.node.port) for node in self.nodes]
+        try:
+            for place, node in enumerate(self.nodes):
+                server = node.serve(host=host, port=port + place if port else 0)
+                self._servers[node] = server
+                assert server.port is not None
+                self._move(node, host, server.port)
+            yield self
+        finally:
+            for server in self._servers.values():
+                server.stop()
+            self._servers.clear()
+            for node, (old_host, old_port) in zip(self.nodes, before, strict=True):
+                self._move(node, old_host, old_port)
+
+    def _move(self, node: NodeEmulator, host: str, port: int) -> None:
+        with self._lock:
+            node.node.host, node.node.port = host, port
+            node.engine.server.config["port"] = str(port)
+            self._ports[port] = node
+
+    def reset(self) -> None:
+        """Back to a fresh cluster: no keys, roles and slots as at first, every node up. Clients
+        stay connected.
+        """
+        for node in self.nodes:
+            if node.is_down:
+                self.revive(node)
+        with self._lock:
+            self._cluster.put_back(self._first_state)
+            for node in self.nodes:
+                node.reset()
+
+    def snapshot(self) -> ClusterSnapshot:
+        """All keys, slots and roles as they are now. Costs what changes afterwards."""
+        with self._lock:
+            masters = [node for node in self.nodes if node.is_master]
+            stores = [node.node.store for node in masters]
+            return ClusterSnapshot(
+                self, self._cluster.state(), [(store, store.journal.snapshot()) for store in stores]
+            )
+
+    def restore(self, snapshot: ClusterSnapshot) -> None:
+        """Bring keys, slots and roles back to ``snapshot``; killed nodes stay dead.
+
+        Raises:
+            ValueError: The snapshot was taken of another cluster.
+        """
+        if snapshot.owner is not self:
+            raise ValueError("the snapshot belongs to another cluster; restore it there")
+        with self._lock:
+            self._cluster.put_back(snapshot.state)
+            for store, kept in snapshot.stores:
+                store.journal.restore(kept)
+            self._tick()
+
+    def close(self) -> None:
+        """Disconnect every client, stop every server and let go of everything stored."""
+        for node in self.nodes:
+            node.close()
+
+    def _tick(self) -> None:
+        for node in self.nodes:
+            node.engine.tick()
+
+    def _find(self, which: Which) -> NodeEmulator:
+        if isinstance(which, NodeEmulator):
+            return which
+        if isinstance(which, int):
+            return self.nodes[which]
+        for node in self.nodes:
+            if node.id == which:
+                return node
+        raise ValueError(f"the cluster has no node {which!r}")
+
+    def __enter__(self) -> ClusterEmulator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        masters = len(self.masters)
+        version = f"{self._version.flavour} {self._version.text}"
+        return f"<ClusterEmulator {version}, {masters} masters of {len(self.nodes)} nodes>"
+
+
+class ClusterSnapshot:
+    """A state of a cluster to which `ClusterEmulator.restore` can go back, any number of times."""
+
+    __slots__ = ("owner", "state", "stores")
+
+    def __init__(
+        self, owner: ClusterEmulator, state: object, stores: list[tuple[Any, Snapshot]]
+    ) -> None:
+        self.owner = owner
+        self.state = state
+        self.stores = stores
+
+
+class _Killing:
+    """SHUTDOWN of a node: the others go on."""
+
+    def __init__(self, cluster: ClusterEmulator, node: NodeEmulator) -> None:
+        self._cluster = cluster
+        self._node = node
+
+    def __call__(self) -> None:
+        self._cluster.kill(self._node)

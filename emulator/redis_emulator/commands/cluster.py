@@ -1,0 +1,335 @@
+"""CLUSTER: what a node tells of the cluster, and the modes of a connection to one.
+
+Changing slots and roles is in `cluster_changes`. A server that is no node of a cluster refuses all
+of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from redis_emulator.cluster import BUS, SLOTS, Node, slot_of
+from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.registry import command
+from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, Verbatim, quote
+from redis_emulator.session import Session
+from redis_emulator.table.documents import read, server_like
+
+DISABLED: Final = "ERR This instance has cluster support disabled"
+_BAD_SLOT: Final = "ERR Invalid or out of range slot"
+_MEASURED: Final = ("cpu-usec", "network-bytes-in", "network-bytes-out")
+
+
+def node_of(ctx: Session) -> Node:
+    """The node that the client is connected to.
+
+    Raises:
+        RedisError: The server is none.
+    """
+    node = ctx.server.cluster
+    if node is None:
+        raise RedisError(DISABLED)
+    return node
+
+
+def named(node: Node, name: bytes, unknown: str = "Unknown node") -> Node:
+    """The node of that name, if ``node`` knows it.
+
+    Raises:
+        RedisError: It does not.
+    """
+    for each in node.known:
+        if each.id == name:
+            return each
+    raise RedisError(f"ERR {unknown} {quote(name)}")
+
+
+def parse_slot(raw: bytes) -> int:
+    """A slot's number.
+
+    Raises:
+        RedisError: There is no such slot.
+    """
+    slot = parse_integer(raw, _BAD_SLOT)
+    if not 0 <= slot < SLOTS:
+        raise RedisError(_BAD_SLOT)
+    return slot
+
+
+@command("asking")
+def asking(ctx: Session, argv: list[bytes]) -> Reply:
+    node_of(ctx)
+    ctx.flags.add("asking")
+    ctx.refresh()
+    return OK
+
+
+@command("readonly")
+def readonly(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.version.flavour != "valkey":
+        node_of(ctx)
+    ctx.flags.add("readonly")
+    ctx.refresh()
+    return OK
+
+
+@command("readwrite")
+def readwrite(ctx: Session, argv: list[bytes]) -> Reply:
+    version = ctx.server.version
+    if version.flavour != "valkey" and version.compatible >= (7, 0):
+        node_of(ctx)
+    ctx.flags.discard("readonly")
+    ctx.refresh()
+    return OK
+
+
+@command("cluster|help")
+def cluster_help(ctx: Session, argv: list[bytes]) -> Reply:
+    node_of(ctx)
+    lines = read("help", server_like(ctx.server.version))["cluster"]
+    return [SimpleString(line.encode()) for line in lines]
+
+
+@command("cluster|myid")
+def cluster_myid(ctx: Session, argv: list[bytes]) -> Reply:
+    return node_of(ctx).id
+
+
+@command("cluster|myshardid")
+def cluster_myshardid(ctx: Session, argv: list[bytes]) -> Reply:
+    return node_of(ctx).shard
+
+
+@command("cluster|keyslot")
+def cluster_keyslot(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.version.flavour != "valkey":
+        node_of(ctx)
+    return slot_of(argv[2])
+
+
+@command("cluster|countkeysinslot")
+def cluster_countkeysinslot(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    slot = parse_integer(argv[2])
+    if not 0 <= slot < SLOTS:
+        raise RedisError("ERR Invalid slot")
+    return sum(1 for _ in node.keys_in(slot))
+
+
+@command("cluster|getkeysinslot")
+def cluster_getkeysinslot(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    slot, count = parse_integer(argv[2]), parse_integer(argv[3])
+    if not 0 <= slot < SLOTS or count < 0:
+        raise RedisError("ERR Invalid slot or number of keys")
+    return [key for _, key in node.keys_in(slot)][:count]
+
+
+@command("cluster|info")
+def cluster_info(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    owners = [owner for owner in map(node.owner, range(SLOTS)) if owner is not None]
+    failed = sum(owner.down for owner in owners)
+    dead = [each for each in node.known if each.down]
+    fields: dict[str, object] = {
+        "cluster_state": "ok" if node.is_well() else "fail",
+        "cluster_slots_assigned": len(owners),
+        "cluster_slots_ok": len(owners) - failed,
+        "cluster_slots_pfail": 0,
+        "cluster_slots_fail": failed,
+    }
+    if ctx.server.version.flavour == "valkey":
+        fields |= {
+            "cluster_nodes_pfail": 0,
+            "cluster_nodes_fail": len(dead),
+            "cluster_voting_nodes_pfail": 0,
+            "cluster_voting_nodes_fail": sum(each.master is None for each in dead),
+        }
+    fields |= {
+        "cluster_known_nodes": len(node.known),
+        "cluster_size": len(set(owners)),
+        "cluster_current_epoch": node.cluster.epoch,
+        "cluster_my_epoch": node.top.epoch,
+        "cluster_stats_messages_sent": 0,
+        "cluster_stats_messages_received": 0,
+    }
+    if ctx.server.version.compatible >= (7, 0):
+        fields["total_cluster_links_buffer_limit_exceeded"] = 0
+    return Verbatim("".join(f"{name}:{value}\r\n" for name, value in fields.items()).encode())
+
+
+@command("cluster|nodes")
+def cluster_nodes(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    return Verbatim(b"".join(_line(node, each) + b"\n" for each in node.known))
+
+
+def _line(node: Node, each: Node) -> bytes:
+    """What NODES tells of one node that ``node`` knows."""
+    flags = ["myself"] if each is node else []
+    flags.append("master" if each.master is None else "slave")
+    if each.down:
+        flags.append("fail")
+    words = [
+        each.id.decode(),
+        f"{each.host}:{each.port}@{each.port + BUS}",
+        ",".join(flags),
+        "-" if each.master is None else each.master.id.decode(),
+        "0",
+        "0" if each is node else str(node.server.clock.ms()),
+        str(each.top.epoch),
+        "disconnected" if each.down else "connected",
+    ]
+    words += [str(a) if a == b else f"{a}-{b}" for a, b in each.ranges()]
+    if each is node:
+        words += [f"[{slot}->-{to.id.decode()}]" for slot, to in sorted(each.migrating.items())]
+        words += [f"[{slot}-<-{of.id.decode()}]" for slot, of in sorted(each.importing.items())]
+    return " ".join(words).encode()
+
+
+@command("cluster|replicas", "cluster|slaves")
+def cluster_replicas(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    master = named(node, argv[2])
+    if master.master is not None:
+        raise RedisError("ERR The specified node is not a master")
+    return [_line(node, replica) for replica in master.replicas() if replica in node.known]
+
+
+@command("cluster|slots")
+def cluster_slots(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    found: list[tuple[int, int, Node]] = []
+    for master in node.known:
+        found += [(first, last, master) for first, last in master.ranges()]
+    modern = ctx.server.version.compatible >= (7, 0)
+    return [
+        [
+            first,
+            last,
+            *(
+                [each.host.encode(), each.port, each.id, *([{}] if modern else [])]
+                for each in (master, *(r for r in master.replicas() if not r.down))
+                if each in node.known
+            ),
+        ]
+        for first, last, master in sorted(found, key=lambda each: each[0])
+    ]
+
+
+@command("cluster|shards")
+def cluster_shards(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    shards: dict[bytes, list[Node]] = {}
+    for each in node.known:
+        shards.setdefault(each.shard, []).append(each)
+    replies: list[Reply] = []
+    for name, members in shards.items():
+        reply: dict[bytes, Reply] = {
+            b"slots": [end for each in members for run in each.ranges() for end in run],
+            b"nodes": [_member(each) for each in members],
+        }
+        if ctx.server.version.flavour == "valkey":
+            reply[b"id"] = name
+        replies.append(reply)
+    return replies
+
+
+def _member(node: Node) -> Reply:
+    host = node.host.encode()
+    return {
+        b"id": node.id,
+        b"port": node.port,
+        b"ip": host,
+        b"endpoint": host,
+        b"role": b"master" if node.master is None else b"replica",
+        b"replication-offset": node.store.offset,
+        b"health": b"fail" if node.down else b"online",
+    }
+
+
+@command("cluster|links")
+def cluster_links(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    return [
+        {
+            b"direction": direction,
+            b"node": each.id,
+            b"create-time": each.created_at,
+            b"events": b"r",
+            b"send-buffer-allocated": 0,
+            b"send-buffer-used": 0,
+        }
+        for each in node.known
+        if each is not node and not each.down
+        for direction in (b"to", b"from")
+    ]
+
+
+@command("cluster|count-failure-reports")
+def cluster_count_failure_reports(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    if not named(node, argv[2]).down:
+        return 0
+    return sum(bool(e.ranges()) and not e.down and e is not node for e in node.known)
+
+
+@command("cluster|slot-stats")
+def cluster_slot_stats(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    word = argv[2].lower()
+    if word == b"slotsrange" and len(argv) == 5:
+        first, last = parse_slot(argv[3]), parse_slot(argv[4])
+        if first > last:
+            raise RedisError(
+                f"ERR Start slot number {first} is greater than end slot number {last}"
+            )
+        return _statistics(node, range(first, last + 1), "", SLOTS)
+    if word == b"orderby":
+        metric, limit, descending = _order(ctx, argv)
+        return _statistics(node, range(SLOTS), metric, limit, descending)
+    raise ctx.server.wrong_words(argv)
+
+
+def _order(ctx: Session, argv: list[bytes]) -> tuple[str, int, bool]:
+    metric = quote(argv[3]).lower()
+    measures = ctx.server.config["cluster-slot-stats-enabled"] == "yes"
+    if metric != "key-count" and not (measures and metric in _MEASURED):
+        raise RedisError("ERR Unrecognized sort metric for ORDERBY.")
+    limit, descending = SLOTS, True
+    seen: set[str] = set()
+    place = 4
+    while place < len(argv):
+        word = argv[place].lower()
+        if word == b"limit" and place + 1 < len(argv):
+            kind, wrong = "limit", "Limit has to lie in between 1 and 16384"
+            wrong = f"ERR {wrong} (maximum number of slots)."
+            place += 1
+            limit = parse_integer(argv[place], wrong)
+            if not 1 <= limit <= SLOTS:
+                raise RedisError(wrong)
+        elif word in (b"asc", b"desc"):
+            kind, descending = "order", word == b"desc"
+        else:
+            raise syntax_error()
+        if kind in seen:
+            raise RedisError("ERR Multiple filters of the same type are disallowed.")
+        seen.add(kind)
+        place += 1
+    return metric, limit, descending
+
+
+def _statistics(
+    node: Node, slots: range, metric: str, limit: int, descending: bool = False
+) -> Reply:
+    counts = Counter(slot_of(key) for db in node.store.databases for key in db.data)
+    served = [slot for slot in slots if node.owner(slot) is node.top]
+    if metric:
+        sign = -1 if descending else 1
+        measure = counts if metric == "key-count" else Counter[int]()
+        served.sort(key=lambda slot: (sign * measure[slot], slot))
+    measured: dict[bytes, Reply] = {}
+    if node.server.config["cluster-slot-stats-enabled"] == "yes":
+        measured = {name.encode(): 0 for name in _MEASURED}
+    return [[slot, {b"key-count": counts[slot], **measured}] for slot in served[:limit]]

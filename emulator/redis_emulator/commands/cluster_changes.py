@@ -1,0 +1,266 @@
+"""CLUSTER, what changes it: slots given and taken, moving slots, who replicates whom, who knows
+whom.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from redis_emulator.cluster import BUS, Node
+from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.cluster import named, node_of, parse_slot
+from redis_emulator.commands.registry import command
+from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, quote
+from redis_emulator.session import Session
+
+_BAD_SETSLOT: Final = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP"
+
+
+@command("cluster|addslots")
+def cluster_addslots(ctx: Session, argv: list[bytes]) -> Reply:
+    return _add(node_of(ctx), list(map(parse_slot, argv[2:])))
+
+
+@command("cluster|addslotsrange")
+def cluster_addslotsrange(ctx: Session, argv: list[bytes]) -> Reply:
+    return _add(node_of(ctx), _ranges(argv))
+
+
+@command("cluster|delslots")
+def cluster_delslots(ctx: Session, argv: list[bytes]) -> Reply:
+    return _delete(node_of(ctx), list(map(parse_slot, argv[2:])))
+
+
+@command("cluster|delslotsrange")
+def cluster_delslotsrange(ctx: Session, argv: list[bytes]) -> Reply:
+    return _delete(node_of(ctx), _ranges(argv))
+
+
+def _ranges(argv: list[bytes]) -> list[int]:
+    if len(argv) % 2:
+        name = argv[1].decode().lower()
+        raise RedisError(f"ERR wrong number of arguments for 'cluster|{name}' command")
+    slots: list[int] = []
+    for place in range(2, len(argv), 2):
+        first, last = parse_slot(argv[place]), parse_slot(argv[place + 1])
+        if first > last:
+            raise RedisError(
+                f"ERR start slot number {first} is greater than end slot number {last}"
+            )
+        slots += range(first, last + 1)
+    return slots
+
+
+def _add(node: Node, slots: list[int]) -> Reply:
+    seen: set[int] = set()
+    for slot in slots:
+        if node.owner(slot) is not None:
+            raise RedisError(f"ERR Slot {slot} is already busy")
+        _once(slot, seen)
+    for slot in slots:
+        node.cluster.assign(slot, node)
+    return OK
+
+
+def _delete(node: Node, slots: list[int]) -> Reply:
+    seen: set[int] = set()
+    for slot in slots:
+        if node.owner(slot) is None:
+            raise RedisError(f"ERR Slot {slot} is already unassigned")
+        _once(slot, seen)
+    for slot in slots:
+        # What another node serves is told to this one again by that node's next message.
+        if node.owner(slot) is node:
+            node.cluster.assign(slot, None)
+    return OK
+
+
+def _once(slot: int, seen: set[int]) -> None:
+    if slot in seen:
+        raise RedisError(f"ERR Slot {slot} specified multiple times")
+    seen.add(slot)
+
+
+@command("cluster|flushslots")
+def cluster_flushslots(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    if any(db.data for db in node.store.databases):
+        raise RedisError("ERR DB must be empty to perform CLUSTER FLUSHSLOTS.")
+    for first, last in node.ranges():
+        for slot in range(first, last + 1):
+            node.cluster.assign(slot, None)
+    return OK
+
+
+@command("cluster|setslot")
+def cluster_setslot(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    if node.master is not None:
+        raise RedisError("ERR Please use SETSLOT only with masters.")
+    slot = parse_slot(argv[2])
+    word = argv[3].lower()
+    valkey = ctx.server.version.flavour == "valkey"
+    if word == b"stable" and (len(argv) == 4 or valkey):
+        node.importing.pop(slot, None)
+        node.migrating.pop(slot, None)
+        return OK
+    if word not in (b"migrating", b"importing", b"node") or len(argv) != 5:
+        raise RedisError(_BAD_SETSLOT)
+    if word == b"node":
+        return _settle(node, slot, _a_master(ctx, named(node, argv[4])))
+    if word == b"migrating" and node.owner(slot) is not node:
+        raise RedisError(f"ERR I'm not the owner of hash slot {slot}")
+    if word == b"importing" and node.owner(slot) is node:
+        raise RedisError(f"ERR I'm already the owner of hash slot {slot}")
+    other = _a_master(ctx, named(node, argv[4], "I don't know about node"))
+    if valkey and other is node:
+        raise RedisError("ERR Target node is myself")
+    (node.migrating if word == b"migrating" else node.importing)[slot] = other
+    return OK
+
+
+def _a_master(ctx: Session, node: Node) -> Node:
+    if node.master is not None and ctx.server.version.compatible >= (7, 0):
+        raise RedisError("ERR Target node is not a master")
+    return node.top
+
+
+def _settle(node: Node, slot: int, owner: Node) -> Reply:
+    """SETSLOT NODE: the slot is ``owner``'s from now on."""
+    before = node.owner(slot)
+    if before is node and owner is not node and any(node.keys_in(slot)):
+        raise RedisError(
+            f"ERR Can't assign hashslot {slot} to a different node while I still hold keys for "
+            "this hash slot."
+        )
+    if node.migrating.get(slot) is not None and not any(node.keys_in(slot)):
+        del node.migrating[slot]
+    if owner is node and slot in node.importing:
+        node.cluster.bump(node)
+        del node.importing[slot]
+    # A node that gives what is not its own is overruled by the one that serves the slot.
+    if before is None or before is node or owner is node:
+        node.cluster.assign(slot, owner)
+    return OK
+
+
+@command("cluster|bumpepoch")
+def cluster_bumpepoch(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    bumped = node.cluster.bump(node)
+    return SimpleString(b"%b %d" % (b"BUMPED" if bumped else b"STILL", node.epoch))
+
+
+@command("cluster|set-config-epoch")
+def cluster_set_config_epoch(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    epoch = parse_integer(argv[2])
+    if epoch < 0:
+        raise RedisError(f"ERR Invalid config epoch specified: {epoch}")
+    if len(node.known) > 1:
+        raise RedisError(
+            "ERR The user can assign a config epoch only when the node does not know any other "
+            "node."
+        )
+    if node.epoch:
+        raise RedisError("ERR Node config epoch is already non-zero")
+    node.epoch = epoch
+    node.cluster.epoch = max(node.cluster.epoch, epoch)
+    return OK
+
+
+@command("cluster|saveconfig")
+def cluster_saveconfig(ctx: Session, argv: list[bytes]) -> Reply:
+    node_of(ctx)
+    return OK
+
+
+@command("cluster|replicate")
+def cluster_replicate(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    master = named(node, argv[2])
+    if master is node:
+        raise RedisError("ERR Can't replicate myself")
+    if master.master is not None:
+        raise RedisError("ERR I can only replicate a master, not a replica.")
+    if node.master is None and (node.ranges() or any(db.data for db in node.store.databases)):
+        raise RedisError("ERR To set a master the node must be empty and without assigned slots.")
+    node.cluster.replicate(node, master)
+    return OK
+
+
+@command("cluster|failover")
+def cluster_failover(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    valkey = ctx.server.version.flavour == "valkey"
+    if len(argv) > 3 and not valkey:
+        raise ctx.server.wrong_words(argv)
+    if len(argv) > 3 or (len(argv) == 3 and argv[2].lower() not in (b"force", b"takeover")):
+        raise syntax_error()
+    master = node.master
+    if master is None:
+        raise RedisError("ERR You should send CLUSTER FAILOVER to a replica")
+    if master.down and len(argv) == 2:
+        raise RedisError("ERR Master is down or failed, please use CLUSTER FAILOVER FORCE")
+    node.cluster.fail_over(node)
+    return OK
+
+
+@command("cluster|forget")
+def cluster_forget(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    if argv[2] == node.id:
+        raise RedisError("ERR I tried hard but I can't forget myself...")
+    gone = named(node, argv[2])
+    if node.master is gone:
+        raise RedisError("ERR Can't forget my master!")
+    everywhere = ctx.server.version.compatible >= (7, 2)
+    node.cluster.forget(node, gone, everywhere=everywhere)
+    return OK
+
+
+@command("cluster|meet")
+def cluster_meet(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    if len(argv) > 5:
+        raise ctx.server.wrong_words(argv)
+    tcp = "TCP " if ctx.server.version.flavour == "redis" else ""
+    tcp = tcp if ctx.server.version.compatible < (7, 2) else ""
+    port = parse_integer(argv[3], f"ERR Invalid {tcp}base port specified: {quote(argv[3])}")
+    bus = port + BUS
+    if len(argv) == 5:
+        bus = parse_integer(argv[4], f"ERR Invalid {tcp}bus port specified: {quote(argv[4])}")
+    if ctx.server.version.flavour == "valkey":
+        if not 0 < port <= 65535:
+            raise RedisError("ERR Port number is out of range")
+        if not 0 < bus <= 65535:
+            raise RedisError("ERR Cluster bus port number is out of range")
+    if not _is_address(argv[2]) or not 0 < port <= 65535 or not 0 < bus <= 65535:
+        raise RedisError(f"ERR Invalid node address specified: {quote(argv[2])}:{quote(argv[3])}")
+    other = node.cluster.node_at(port)
+    if other is not None and not other.down:
+        node.cluster.meet(node, other)
+    return OK
+
+
+def _is_address(raw: bytes) -> bool:
+    try:
+        ipaddress.ip_address(quote(raw))
+    except ValueError:
+        return False
+    return True
+
+
+@command("cluster|reset")
+def cluster_reset(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    if len(argv) > 3:
+        raise ctx.server.wrong_words(argv)
+    word = argv[2].lower() if len(argv) == 3 else b"soft"
+    if word not in (b"hard", b"soft"):
+        raise syntax_error()
+    if node.master is None and any(db.data for db in node.store.databases):
+        raise RedisError("ERR CLUSTER RESET can't be called with master nodes containing keys")
+    node.cluster.leave(node, hard=word == b"hard")
+    return OK
