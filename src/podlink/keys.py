@@ -60,6 +60,27 @@ def link_keys(namespace: str, uid: str, service_name: str) -> tuple[bytes, bytes
     return link, index, link + b"@"
 
 
+def link_prefix(namespace: str) -> bytes:
+    """What the key of every link in a namespace begins with, and every index of links."""
+    check_name("namespace", namespace)
+    return ("sf:{" + namespace + ":lk:").encode()
+
+
+def link_keys_of_many(namespace: str, uids: list[str], service_name: str) -> list[bytes]:
+    """Check all names and build the keys of the links alone, as `link_keys` does for one.
+
+    Raises:
+        InvalidParameterError: a name is outside the limits.
+    """
+    check_name("namespace", namespace)
+    check_name("service_name", service_name)
+    for uid in uids:
+        if not _uid(uid) or len(uid) * 4 > MAX_UID_BYTES:
+            check_uid(uid)
+    before, after = "sf:{" + namespace + ":lk:", "}" + service_name
+    return [(before + uid + after).encode() for uid in uids]
+
+
 def index_key(namespace: str, uid: str) -> bytes:
     """The hash of the persistent links of a uid."""
     check_name("namespace", namespace)
@@ -162,12 +183,11 @@ def check_names(what: str, values: Iterable[str]) -> list[str]:
     """The distinct values in the order given; the caller checks each of them."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise InvalidParameterError(f"{what} must be a list of strings; got {shown(values)}")
-    distinct: dict[str, None] = {}
-    for value in values:
+    given = list(values)
+    for value in given:
         if not isinstance(value, str):
             raise InvalidParameterError(f"{what} must be a list of strings; it has {shown(value)}")
-        distinct[value] = None
-    return list(distinct)
+    return list(dict.fromkeys(given))
 
 
 def shown(value: object) -> str:

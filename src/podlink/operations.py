@@ -29,6 +29,7 @@ from podlink.keys import (
     check_state,
     index_key,
     link_keys,
+    link_keys_of_many,
     read_pod_id,
     read_text,
     shown,
@@ -315,10 +316,8 @@ def batch_get_linked_pod(
     namespace: str, uids: Iterable[str], service_name: str, one_slot_each: bool
 ) -> BatchCall[dict[int, list[str]]]:
     """The pods of many uids; ``one_slot_each`` when the keys live on a cluster."""
-    check_name("namespace", namespace)
-    check_name("service_name", service_name)
     distinct = check_names("uids", uids)
-    keys = [link_keys(namespace, uid, service_name)[0] for uid in distinct]
+    keys = link_keys_of_many(namespace, distinct, service_name)
     size = 1 if one_slot_each else KEYS_PER_CALL
     return BatchCall(
         "batch_get_linked_pod",
@@ -552,9 +551,12 @@ def _uids_by_stored_pod(
     uids: Sequence[str], keys: Sequence[bytes], values: list[Reply]
 ) -> dict[int, list[str]]:
     linked: dict[int, list[str]] = {}
+    lists: dict[bytes, list[str]] = {}  # by the stored form, read when it is first met
     for uid, key, value in zip(uids, keys, values, strict=True):
         if value is not None:
-            linked.setdefault(read_pod_id(value, key), []).append(uid)
+            if value not in lists:
+                lists[value] = linked.setdefault(read_pod_id(value, key), [])
+            lists[value].append(uid)
     return linked
 
 

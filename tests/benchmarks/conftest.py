@@ -1,7 +1,8 @@
 """Contenders, and the table of ratios that ``make bench`` ends with.
 
-Every benchmark belongs to a group (one operation) and has one contender; a ratio compares two contenders of
-one group within one run, by the time of their fastest round. Nothing here asserts a time.
+Every benchmark belongs to a group (one operation) and has one contender; a ratio compares two
+contenders of one group within one run, by the time of their fastest round. Nothing here asserts a
+time.
 """
 
 from __future__ import annotations

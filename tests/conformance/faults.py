@@ -124,7 +124,7 @@ SCRIPT_FAULTS = [
     WrongScript("claims another's link", REMOVE_WITH_ID, "then\n  return 0", "then\n  return 1"),
     WrongScript("does not heal the index", REMOVE_WITH_ID, HDEL, f"if current then {HDEL} end"),
     WrongScript("takes transient for persistent", "get_linked_pod_if_persist", "== -1", "~= -2"),
-    WrongScript("loses one of a batch", "get_each", "= value\nend", "= i ~= 2 and value\nend"),
+    WrongScript("loses one of a batch", "get_each", "] = value", "] = i ~= 2 and value"),
     WrongScript("skips what is no string", "get_each", 'type(value) == "table"', "false"),
     WrongScript("tells seconds for milliseconds", "read_pod_link", '"PTTL"', '"TTL"'),
     WrongScript("tells no times", "read_pod_link", 'redis.call("GET", KEYS[2])', "false"),

@@ -120,7 +120,7 @@ def test_tls(
 
 
 COMMANDS = (
-    "del expire get hdel hexists hget hgetall hset mset persist pexpire pttl set time "
+    "del expire get hdel hexists hget hgetall hset mget mset persist pexpire pttl set time "
     "evalsha eval scan hello client|setinfo client|setname"
 )
 
