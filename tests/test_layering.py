@@ -26,13 +26,14 @@ MAY_IMPORT = {
 
 # From the top. A module may import its own layer and those below; one that is named nowhere fails.
 EMULATOR_LAYERS = [
-    {"", "__main__", "cli", "emulator", "inspect", "transfer", "view"},
+    {"", "__main__", "cli", "cluster_emulator", "emulator", "inspect", "transfer", "view"},
     {"doors"},
     {"engine"},
     {"commands", "scripting"},
     {
         "session",
         "server",
+        "cluster",
         "access",
         "acl",
         "tracking",
@@ -52,8 +53,18 @@ EMULATOR_LAYERS = [
     {"values", "resp", "rdb", "glob", "version"},
 ]
 # What podlink's sans-IO core may not know.
-PODLINK_CORE = {"keys", "models", "errors", "scripts", "operations", "calls", "drain"}
-PODLINK_SHELL = {"executor", "manager", "aio", "cli", "demo", "draining"}
+PODLINK_CORE = {
+    "keys",
+    "models",
+    "errors",
+    "scripts",
+    "operations",
+    "calls",
+    "drain",
+    "cache",
+    "routing",
+}
+PODLINK_SHELL = {"executor", "manager", "router", "tracking", "aio", "cli", "demo", "draining"}
 
 
 class Imports(ast.NodeVisitor):

@@ -6,6 +6,8 @@ from here; the modules behind are described in their own first paragraphs.
 
 from podlink.aio.executor import AsyncStatefulExecutor
 from podlink.aio.manager import AsyncRedisManager
+from podlink.aio.router import AsyncLinkRouter
+from podlink.cache import RouterStats
 from podlink.config import RedisConfig
 from podlink.drain import DrainProgress
 from podlink.errors import (
@@ -36,12 +38,15 @@ from podlink.models import (
     TrySetResult,
     WorkloadState,
 )
+from podlink.router import LinkRouter
+from podlink.routing import LeastLoaded, PodState, Policy
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DELETE_NOW",
     "PERSIST_FOREVER",
+    "AsyncLinkRouter",
     "AsyncRedisManager",
     "AsyncStatefulExecutor",
     "DrainProgress",
@@ -51,18 +56,23 @@ __all__ = [
     "HealthStatus",
     "InternalError",
     "InvalidParameterError",
+    "LeastLoaded",
     "LinkExistsError",
+    "LinkRouter",
     "LuaScriptError",
     "NotFoundError",
     "OperationTimeoutError",
     "PodLink",
     "PodNotFoundError",
+    "PodState",
+    "Policy",
     "PoolStats",
     "RedisConfig",
     "RedisConnectionError",
     "RedisManager",
     "RedisOperationError",
     "ReplaceResult",
+    "RouterStats",
     "ServiceNotFoundError",
     "ServiceState",
     "StatefulError",

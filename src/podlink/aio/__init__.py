@@ -1,4 +1,4 @@
-"""The asyncio shells of podlink: the executor and the manager.
+"""The asyncio shells of podlink: the executor, the manager and the router.
 
 Nothing is decided here that is not decided in the synchronous ones; what is sent and how replies
 are read is in `podlink.operations`, for both.
@@ -6,5 +6,6 @@ are read is in `podlink.operations`, for both.
 
 from podlink.aio.executor import AsyncStatefulExecutor
 from podlink.aio.manager import AsyncRedisManager
+from podlink.aio.router import AsyncLinkRouter
 
-__all__ = ["AsyncRedisManager", "AsyncStatefulExecutor"]
+__all__ = ["AsyncLinkRouter", "AsyncRedisManager", "AsyncStatefulExecutor"]
