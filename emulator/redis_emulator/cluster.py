@@ -153,6 +153,11 @@ class Node:
         """The master of this shard."""
         return self.master or self
 
+    @property
+    def told(self) -> Node:
+        """The node whose moving slots this one heeds: replicas of Valkey go by their master."""
+        return self.top if self.server.version.flavour == "valkey" else self
+
     def replicas(self) -> list[Node]:
         """The nodes that replicate this one."""
         return [node for node in self.cluster.nodes if node.master is self]
@@ -298,14 +303,15 @@ class Node:
                 return _DOWN
             elif self._writes(session, entry, argv):
                 return _DOWN_READ_ONLY
-        migrating = owner is self and slot in self.migrating
+        mine = owner is self or (owner is self.told and "readonly" in flags)
+        migrating = mine and slot in self.told.migrating
         importing = owner is not self and slot in self.importing
         if (migrating or importing) and entry.name == "migrate":
             return None
         if migrating and asked.missing:
-            if asked.there:
+            if asked.there and self.server.version.compatible >= (7, 0):
                 return _UNSTABLE
-            return self._lead_to("ask", slot, self.migrating[slot])
+            return self._lead_to("ask", slot, self.told.migrating[slot])
         if importing and ("asking" in flags or "asking" in entry.flags):
             return _UNSTABLE if asked.several and asked.missing else None
         if owner is self:
@@ -341,6 +347,12 @@ class Node:
         self, asked: _Asked, session: Session, entry: Entry, argv: list[bytes]
     ) -> Redirection | None:
         """Take the keys of one more command into account."""
+        # Valkey looks only at EXEC which keys of a moving slot are there.
+        later = (
+            self.server.version.flavour == "valkey"
+            and session.queue is not None
+            and session.last_command is entry
+        )
         for key in self._keys(entry, argv):
             slot = slot_of(key)
             if asked.slot is None:
@@ -351,8 +363,8 @@ class Node:
                 return CROSS_SLOT
             elif key != asked.first:
                 asked.several = True
-            moves = slot in self.importing or slot in self.migrating
-            if moves and entry.name not in _SHARD_CHANNELS:
+            moves = slot in self.told.importing or slot in self.told.migrating
+            if moves and entry.name not in _SHARD_CHANNELS and not later:
                 if key in session.db.data:
                     asked.there += 1
                 else:
@@ -466,6 +478,9 @@ class Cluster:
                 for slot, other in tuple(moving.items()):
                     if other is master:
                         moving[slot] = replica
+        if replica.server.version.flavour == "valkey":
+            replica.migrating.update(master.migrating)
+            replica.importing.update(master.importing)
         master.migrating.clear()
         master.importing.clear()
         replica.lead()

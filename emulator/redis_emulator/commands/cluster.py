@@ -183,8 +183,10 @@ def _line(node: Node, each: Node) -> bytes:
     ]
     words += [str(a) if a == b else f"{a}-{b}" for a, b in each.ranges()]
     if each is node:
-        words += [f"[{slot}->-{to.id.decode()}]" for slot, to in sorted(each.migrating.items())]
-        words += [f"[{slot}-<-{of.id.decode()}]" for slot, of in sorted(each.importing.items())]
+        moving = each.told.migrating
+        coming = each.told.importing
+        words += [f"[{slot}->-{moving[slot].id.decode()}]" for slot in sorted(moving)]
+        words += [f"[{slot}-<-{coming[slot].id.decode()}]" for slot in sorted(coming)]
     return " ".join(words).encode()
 
 

@@ -82,6 +82,7 @@ class Scripting:
         self._not_blocking = frozenset({"xread", "xreadgroup"} if old else ())
         self.running: Running | None = None
         self._threshold = "lua-time-limit" if self._legacy else "busy-reply-threshold"
+        self._plain = False
         self._read_only = False
         self._slot: int | None = None
         self._guarded = False
@@ -91,8 +92,16 @@ class Scripting:
         self._session = session = Session(server, _nowhere, "lua")
         server.last_client_id = last
         session.deny_blocking = True
+        session.authenticated = True
         session.script = self
-        self._direct: dict[bytes, Entry] = {}
+        self._direct = {
+            name: entry
+            for name, entry in server.commands.items()
+            if entry.subcommands is None
+            and "noscript" not in entry.flags
+            and entry.name not in self._barred
+            and entry.name not in self._not_blocking
+        }
         server.on_restart.append(self.restart)
         exists = (server.commands[b"script"].subcommands or {}).get(b"exists")
         if self._legacy and exists is not None:
@@ -110,6 +119,7 @@ class Scripting:
         """A Lua state whose scripts run here."""
         return LuaScripts(
             self.server.version,
+            self._call,
             interrupt=self._interrupt,
             setresp=self._set_protocol,
             acl_check=self._acl_check,
@@ -172,10 +182,28 @@ class Scripting:
             raise RedisError("ERR Can not execute a script with write flag using *_ro command.")
         session = self._session
         session.db, session.user, session.protocol = ctx.db, ctx.user, 2
-        session.authenticated = True
         session.limited = ctx.limited
+        self._plain = not (read_only or ctx.limited or script.flags or self.server.special)
+        if self._plain:
+            self._guarded = self._read_only = False
+        else:
+            self._restrict(ctx, script, argv[3:end], read_only)
+        self.running = Running(script, argv)
+        try:
+            return (lua or self._lua or self.lua).run(script, argv[3:], end - 3)
+        finally:
+            self.running = None
+
+    def _restrict(
+        self, ctx: Session, script: Script, keys: list[bytes], read_only: bool
+    ) -> None:
+        """Find out what the script that is to run may not do.
+
+        Raises:
+            RedisError: It may not run at all.
+        """
         if self.server.cluster is not None:
-            self._enter_cluster(self.server.cluster, ctx, script, argv[3:end])
+            self._enter_cluster(self.server.cluster, ctx, script, keys)
         ledger = self.server.ledger
         self._guarded = ctx.limited or ledger is not None
         self._short_of_memory = ledger is not None and ledger.full
@@ -184,20 +212,6 @@ class Scripting:
                 raise RedisError(OUT_OF_MEMORY)
             self._short_of_memory = "allow-oom" not in script.flags
         self._read_only = read_only or (script.flags is not None and "no-writes" in script.flags)
-        if not self._direct:
-            self._direct = {
-                name: entry
-                for name, entry in self.server.commands.items()
-                if entry.subcommands is None
-                and "noscript" not in entry.flags
-                and entry.name not in self._barred
-                and entry.name not in self._not_blocking
-            }
-        self.running = Running(script, argv)
-        try:
-            return (lua or self.lua).run(script, argv[3:end], argv[end:], self._call)
-        finally:
-            self.running = None
 
     def kill(self, function: bool) -> None:
         """End the script that runs, or the function.
@@ -242,6 +256,25 @@ class Scripting:
         return b"Script killed by user with SCRIPT KILL..."
 
     def _call(self, argv: list[bytes]) -> Reply:
+        """Run a script's command; the short way, as the engine's, unless something is special."""
+        entry = self._direct.get(argv[0])
+        if (
+            entry is None
+            or entry.careful
+            or not self._plain
+            or self.server.special
+            or not entry.min_argc <= len(argv) <= entry.max_argc
+        ):
+            return self._call_carefully(argv)
+        if entry.write and self.running is not None:
+            self.running.wrote = True
+        entry.calls += 1
+        try:
+            return entry.handler(self._session, argv)
+        except RedisError as error:
+            return self.server.failed(entry, error)
+
+    def _call_carefully(self, argv: list[bytes]) -> Reply:
         entry = self._direct.get(argv[0])
         if entry is None or not entry.min_argc <= len(argv) <= entry.max_argc:
             found = self._find(argv)
@@ -292,11 +325,14 @@ class Scripting:
     def _misplaced(self, node: Node, entry: Entry, argv: list[bytes]) -> RedisError | None:
         """Why a node of a cluster does not run a script's command."""
         session = self._session
-        if entry.write and node.master is not None:
+        forbidden = entry.write and node.master is not None
+        if forbidden and not self._valkey:
             return ScriptCallError(f"-{READ_ONLY}") if self._legacy else RedisError(READ_ONLY)
         wrong = node.redirect(session, entry, argv, session.flags)
         if wrong is not None:
             return ScriptCallError(self._misplacement(wrong.reason, entry.name))
+        if forbidden:
+            return RedisError(READ_ONLY)
         running = self.running
         flags = None if running is None else running.script.flags
         if flags is None or "allow-cross-slot-keys" in flags:

@@ -1,0 +1,99 @@
+"""An emulated cluster beside a real one, node by node: what `tests.emulator.pair` is for servers.
+
+The emulated nodes take the names and ports of the real ones, so that redirections and whatever
+names a node are compared to the letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from redis_emulator import ClusterEmulator
+from tests.emulator.pair import (
+    EmulatorConnection,
+    ServerConnection,
+    Wire,
+    arguments,
+    unordered,
+)
+from tests.topologies.processes import Cluster, until
+
+__all__ = ["Twin", "unordered"]
+
+
+class Twin:
+    """Both clusters, with one client of each node.
+
+    Args:
+        cluster: The real one.
+        name: The server it is made of, as ``redis-8.2``.
+        protocol: What the clients speak.
+    """
+
+    def __init__(self, cluster: Cluster, name: str, protocol: int) -> None:
+        flavour, _, version = name.partition("-")
+        self.emulator = ClusterEmulator(version=version, flavour=flavour)
+        self.protocol = protocol
+        self.cluster = cluster
+        self.ports = [node.port for node in cluster.nodes]
+        self.clients = [self.connect(place) for place in range(len(self.ports))]
+        self.ids = [real("CLUSTER MYID")[1].decode() for _, real in self.clients]
+        for place, emulated in enumerate(self.emulator.nodes):
+            emulated.node.id = self.ids[place].encode()
+            self.emulator._move(emulated, "127.0.0.1", self.ports[place])
+        epochs = [_epoch(real) for _, real in self.clients[:3]]
+        for node, epoch in zip(self.emulator.nodes, epochs, strict=False):
+            node.node.epoch = epoch
+        self.emulator._cluster.epoch = _epoch(self.clients[0][1], "current")
+        for master in range(3):
+            self.clients[master][1]("FLUSHALL")
+        self.in_step()
+
+    def connect(self, place: int) -> tuple[EmulatorConnection, ServerConnection]:
+        """One more client of a node on each side."""
+        pair = EmulatorConnection(self.emulator.nodes[place]), ServerConnection(self.ports[place])
+        if self.protocol == 3:
+            for connection in pair:
+                connection("HELLO", "3")
+        return pair
+
+    def __call__(self, place: int, *args: Any, key: Callable[[Wire], Any] | None = None) -> Wire:
+        """Run one command on a node of both and compare; returns the reply."""
+        emulated, real = self.clients[place]
+        left, right = real(*args), emulated(*args)
+        seen = (left, right) if key is None else (key(left), key(right))
+        assert seen[1] == seen[0], (
+            f"{place} {arguments(args)}: emulator {seen[1]}, server {seen[0]}"
+        )
+        return left
+
+    def all(self, place: int, *commands: str) -> None:
+        """Run several commands on one node of both."""
+        for command in commands:
+            self(place, command)
+
+    def in_step(self) -> None:
+        """Wait until the real replicas have what their masters have."""
+        for master in range(3):
+            assert self.clients[master][1]("WAIT 1 2000")[1] == b"1"
+
+    def agree(self) -> None:
+        """Wait until all real nodes say the same about slots."""
+
+        def same() -> bool:
+            return (
+                len({repr(sorted(map(repr, r("CLUSTER SLOTS")[1]))) for _, r in self.clients}) == 1
+            )
+
+        until("the nodes agree", same)
+
+    def close(self) -> None:
+        for emulated, real in self.clients:
+            emulated.close()
+            real.close()
+
+
+def _epoch(real: ServerConnection, whose: str = "my") -> int:
+    text = real("CLUSTER INFO")[1].decode()
+    return int(text.partition(f"cluster_{whose}_epoch:")[2].split()[0])
