@@ -21,7 +21,8 @@ from podlink.keys import shown
 ENV_PREFIX: Final = "PODLINK_REDIS_"
 _SERVERS: Final = ("redis", "rediss")
 _MANY: Final = tuple(f"{scheme}+{way}" for scheme in _SERVERS for way in ("cluster", "sentinel"))
-_SCHEMES: Final = (*_SERVERS, "unix", "emulator", *_MANY)
+_EMULATORS: Final = ("emulator", "emulator+cluster")
+_SCHEMES: Final = (*_SERVERS, "unix", *_EMULATORS, *_MANY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class RedisConfig:
         host, port: where the server listens.
         unix_socket_path: a unix socket instead of host and port.
         emulator: the name of an in-process emulator instead of a server; ``""`` is the default one.
+        emulator_cluster: whether that is an emulated cluster instead of a single emulated server.
         cluster_nodes: of a Redis Cluster, some nodes as ``host:port``; the others are asked for.
         sentinel_nodes: the Sentinels as ``host:port``, who know where the master is.
         sentinel_service: the name of the master there.
@@ -66,6 +68,7 @@ class RedisConfig:
     port: int = 6379
     unix_socket_path: str | None = None
     emulator: str | None = None
+    emulator_cluster: bool = False
     cluster_nodes: tuple[str, ...] = ()
     sentinel_nodes: tuple[str, ...] = ()
     sentinel_service: str | None = None
@@ -153,7 +156,9 @@ class RedisConfig:
             _require(isinstance(nodes, tuple), name, "a tuple of host:port", nodes)
             for node in nodes:
                 _address(name, node)
-        if self.cluster_nodes:
+        if self.emulator_cluster and self.emulator is None:
+            raise InvalidParameterError("emulator_cluster needs the name of an emulator")
+        if self.is_cluster:
             _require(self.db == 0, "db", "0 on a cluster", self.db)
         if bool(self.sentinel_nodes) != (self.sentinel_service is not None):
             raise InvalidParameterError(
@@ -167,8 +172,9 @@ class RedisConfig:
         ``redis://user:password@host:port/db``, ``rediss://…`` (TLS),
         ``unix:///path/to/socket?db=0``, ``redis+cluster://host:port,host:port``,
         ``redis+sentinel://host:port,host:port/service?db=0`` (both also with ``rediss+``),
-        ``emulator://`` or ``emulator://name`` (inside this process). Any other field goes in the
-        query: ``?socket_timeout=0.5&protocol=3``. What is special in a URL is percent-encoded.
+        ``emulator://`` or ``emulator://name`` (inside this process; ``emulator+cluster://`` is a
+        cluster there). Any other field goes in the query: ``?socket_timeout=0.5&protocol=3``. What
+        is special in a URL is percent-encoded.
 
         Raises:
             InvalidParameterError: the URL is not one of these, or a value is outside its limits.
@@ -209,7 +215,8 @@ class RedisConfig:
     def url(self) -> str:
         """Where this leads, as a URL without the password: for logs and messages."""
         if self.emulator is not None:
-            return f"emulator://{quote(self.emulator, safe='')}"
+            way = "+cluster" if self.emulator_cluster else ""
+            return f"emulator{way}://{quote(self.emulator, safe='')}"
         if self.unix_socket_path is not None:
             return f"unix://{quote(self.unix_socket_path)}?db={self.db}"
         user = "" if self.username is None else f"{quote(self.username, safe='')}@"
@@ -222,6 +229,11 @@ class RedisConfig:
             return f"redis{tls}+sentinel://{user}{nodes}/{service}?db={self.db}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'rediss' if self.ssl else 'redis'}://{user}{host}:{self.port}/{self.db}"
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether this leads to a cluster, so that keys are in several slots."""
+        return bool(self.cluster_nodes) or self.emulator_cluster
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -286,7 +298,7 @@ def _parse_url(url: str) -> dict[str, Any]:
     if "://" not in url or scheme not in _SCHEMES:
         raise InvalidParameterError(
             "a URL must begin with redis://, rediss://, unix://, redis+cluster://, "
-            "redis+sentinel:// or emulator://"
+            "redis+sentinel://, emulator:// or emulator+cluster://"
         )
     try:
         parts = urlsplit(url)
@@ -305,9 +317,11 @@ def _parse_url(url: str) -> dict[str, Any]:
         values["username"] = unquote(username)
     if password:
         values["password"] = unquote(password)
-    if scheme == "emulator":
+    if scheme in _EMULATORS:
         if parts.path.strip("/") or port is not None:
-            raise InvalidParameterError("an emulator URL is emulator:// or emulator://name")
+            raise InvalidParameterError(f"an emulator URL is {scheme}:// or {scheme}://name")
+        if scheme == "emulator+cluster":
+            values["emulator_cluster"] = True
         return {**values, "emulator": unquote(hosts)}
     if scheme == "unix":
         if hosts or not parts.path:

@@ -81,7 +81,7 @@ class RedisManager:
         self.retry_policy = config.retry_policy
         self.timeout = config.timeout
         self.slow = config.slow_operation
-        self.is_cluster = bool(config.cluster_nodes)
+        self.is_cluster = config.is_cluster
         self._client = None if self.is_cluster else _connect(config)
 
     @property
@@ -99,7 +99,7 @@ class RedisManager:
             if self._client is None:
                 assert self._config is not None
                 with errors_as_ours("connecting to the cluster"):
-                    self._client = connections.connect_cluster(self._config)
+                    self._client = _connect_cluster(self._config)
             return self._client
 
     def get_connection(self) -> Any:
@@ -448,6 +448,19 @@ def emulator_named(name: str) -> Any:
     return emulator_package().RedisEmulator.named(name)
 
 
+def emulated_cluster(config: RedisConfig, client_class: type) -> tuple[Any, dict[str, Any]]:
+    """The emulated cluster that is meant, and the arguments of its clients.
+
+    Raises:
+        NotFoundError: the emulator is not installed; the message says how to install it.
+    """
+    kwargs = config.client_kwargs()
+    del kwargs["db"]
+    kwargs |= connections.cluster_policy(client_class)
+    kwargs |= connections.without_maintenance(client_class)
+    return emulator_package().ClusterEmulator.named(config.emulator), kwargs
+
+
 def emulator_package() -> Any:
     """The package `redis_emulator`, imported when it is asked for.
 
@@ -506,6 +519,13 @@ def _pool_counts(pool: Any) -> tuple[int, int]:
     queued = getattr(getattr(pool, "pool", None), "queue", ())
     idle = sum(connection is not None for connection in queued)
     return len(connections) - idle, idle
+
+
+def _connect_cluster(config: RedisConfig) -> Any:
+    if config.emulator is None:
+        return connections.connect_cluster(config)
+    cluster, kwargs = emulated_cluster(config, redis.RedisCluster)
+    return cluster.client(**kwargs)
 
 
 def _connect(config: RedisConfig) -> Any:

@@ -36,6 +36,9 @@ def test_defaults() -> None:
         ("unix://me:pw@/tmp/s", {"unix_socket_path": "/tmp/s", "username": "me", "password": "pw"}),
         ("emulator://", {"emulator": ""}),
         ("emulator://blue?protocol=3", {"emulator": "blue", "protocol": 3}),
+        ("emulator+cluster://", {"emulator": "", "emulator_cluster": True}),
+        ("emulator+cluster://c?protocol=3",
+         {"emulator": "c", "emulator_cluster": True, "protocol": 3}),
         ("redis://h?socket_timeout=0.5&socket_keepalive=no&max_connections=none&client_name=web",
          {"host": "h", "socket_timeout": 0.5, "socket_keepalive": False, "client_name": "web"}),
         ("redis://h?socket_timeout=none", {"host": "h", "socket_timeout": None}),
@@ -61,6 +64,7 @@ def test_any_password_in_a_url(password: str) -> None:
         RedisConfig(host="h", ssl=True),
         RedisConfig(unix_socket_path="/tmp/s"),
         RedisConfig(emulator="blue"),
+        RedisConfig(emulator="blue", emulator_cluster=True),
     ],
     ids=lambda config: config.url,
 )
@@ -73,6 +77,7 @@ def test_url_leads_back(config: RedisConfig) -> None:
     [
         "h:6379", "http://h", "", "redis:/h", "redis://h:port", "redis://h:99999", "redis://h/x",
         "redis://h?nonsense=1", "redis://h?db=x", "redis://h?ssl=perhaps", "unix://tmp/s", "unix://",
+        "emulator+cluster://a/b", "emulator+cluster://a:1", "emulator+cluster://a?db=1",
         "emulator://a/b", "redis://h?protocol=4", "redis://h?socket_timeout=0",
     ],
 )  # fmt: skip
@@ -90,7 +95,8 @@ def test_bad_url(url: str) -> None:
         {"socket_connect_timeout": -1}, {"max_connections": 0}, {"protocol": 1}, {"retries": -1},
         {"health_check_interval": -1}, {"retry_backoff": -0.1}, {"client_name": "a b"},
         {"client_name": ""}, {"ssl": "yes"}, {"ssl_cert_reqs": "maybe"}, {"unix_socket_path": ""},
-        {"password": 5}, {"socket_keepalive": 1},
+        {"password": 5}, {"socket_keepalive": 1}, {"emulator_cluster": True},
+        {"emulator_cluster": 1},
     ],
     ids=str,
 )  # fmt: skip

@@ -35,6 +35,7 @@ from podlink.manager import (
     check_timeout,
     chunks,
     described,
+    emulated_cluster,
     emulator_named,
     errors_as_ours,
     known,
@@ -118,7 +119,7 @@ class AsyncRedisManager:
         self.retry_policy = config.retry_policy
         self.timeout = config.timeout
         self.slow = config.slow_operation
-        self.is_cluster = bool(config.cluster_nodes)
+        self.is_cluster = config.is_cluster
         self.lease = Lease(_connect(config), owned=True)
 
     @property
@@ -413,4 +414,7 @@ class AsyncRedisManager:
 def _connect(config: RedisConfig) -> Any:
     if config.emulator is None:
         return connections.connect(config)
+    if config.emulator_cluster:
+        cluster, kwargs = emulated_cluster(config, redis.asyncio.RedisCluster)
+        return cluster.async_client(**kwargs)
     return emulator_named(config.emulator).async_client(**config.client_kwargs())
