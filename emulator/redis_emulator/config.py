@@ -69,6 +69,20 @@ _OVERFLOW: Final = {
 _CLASSES: Final = {"normal": 0, "slave": 1, "replica": 1, "pubsub": 2}
 
 
+def read_memory(text: str) -> int | None:
+    """Bytes from ``10mb`` and the like, wrapped into 64 bits once the unit has been applied; None
+    when it is no such text. A number beyond 64 bits is returned as it is.
+    """
+    memory = _MEMORY(text)
+    if memory is None:
+        return None
+    size = int(memory[1] or 0)
+    if size >= _UINT64:
+        return size
+    size = size * _UNITS[memory[2].lower()] % _UINT64
+    return size - _UINT64 if size > _INT64_MAX else size
+
+
 def effect(*names: str) -> Callable[[Callable[[Server], None]], Callable[[Server], None]]:
     """Have a function called with the server after one of the parameters was set."""
 
@@ -139,15 +153,13 @@ class Parameter:
             if not _INTEGER(text) or not -_INT64_MAX - 1 <= int(text) <= _INT64_MAX:
                 raise ValueError("argument couldn't be parsed into an integer")
             return int(text)
-        memory = _MEMORY(text)
-        if memory:
-            size = int(memory[1] or 0)
-            if size >= _UINT64:
-                if self.overflow is None:
-                    raise ValueError(self._not_memory())
-                return self.overflow
-            bytes_ = size * _UNITS[memory[2].lower()] % _UINT64
-            return bytes_ - _UINT64 if bytes_ > _INT64_MAX else bytes_
+        size = read_memory(text)
+        if size is not None and size >= _UINT64:
+            if self.overflow is None:
+                raise ValueError(self._not_memory())
+            return self.overflow
+        if size is not None:
+            return size
         if self.type == "percent":
             if text.endswith("%") and _INTEGER(text[:-1]) and int(text[:-1]) >= 0:
                 return -int(text[:-1])

@@ -25,6 +25,7 @@ from redis_emulator.faults import Faults
 from redis_emulator.glob import glob
 from redis_emulator.log import Log
 from redis_emulator.observe import monitor_line, without_secrets
+from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import (
     NO_REPLY,
     OK,
@@ -36,7 +37,7 @@ from redis_emulator.resp.types import (
     SimpleString,
     quote,
 )
-from redis_emulator.server import Entry, Server
+from redis_emulator.server import LARGE, Entry, Server
 from redis_emulator.session import Blocked, Pause, Session
 from redis_emulator.version import Version
 
@@ -88,6 +89,7 @@ class Engine:
         self._retries = version.compatible >= (7, 2)
         server.commands = registry.entries(version)
         server.call = self._call
+        server.failed = self._failed
         server.find = self.find
         server.publish = self.publish
         server.unblock = self.unblock
@@ -186,6 +188,8 @@ class Engine:
     def _unknown_subcommand(self, entry: Entry, argv: list[bytes]) -> str:
         word, help_ = quote(argv[1][:128]), entry.name.split("|")[0].upper()
         if self.server.version.compatible < (7, 0):
+            if help_ == "CLUSTER" and self.server.cluster is None:
+                return "ERR This instance has cluster support disabled"
             wrong = f"ERR Unknown subcommand or wrong number of arguments for '{word}'."
             return f"{wrong} Try {help_} HELP."
         return f"ERR unknown subcommand '{word}'. Try {help_} HELP."
@@ -305,9 +309,12 @@ class Engine:
         """Give a blocked client ``reply`` and let it go on after the command that is running;
         whether it was blocked.
         """
-        if session.blocked is None:
+        blocked = session.blocked
+        if blocked is None:
             return False
         self._forget(session)
+        if self._retries and blocked.argv and session.last_command is not None:
+            session.last_command.calls += 1
         if self.server.log is not None:
             self.server.log.answered(session, reply)
         if reply is not NO_REPLY and session.reply_mode == "on":
@@ -340,6 +347,8 @@ class Engine:
             blocked = session.blocked
             if blocked is not None:
                 self._forget(session)
+                if self._retries and blocked.argv and session.last_command is not None:
+                    session.last_command.calls += 1
                 if blocked.on_timeout is not None:
                     session.deliver(blocked.on_timeout)
                 self._work_off(session)
@@ -429,6 +438,9 @@ class Engine:
                 session.closing = True
                 self.disconnect(session)
                 return NO_REPLY
+            if session.queue is not None and (late := self._fails_late(argv, error)):
+                session.queue.append((late, argv))
+                return QUEUED
             session.fail_transaction(argv[0])
             if self._must_log_in(session) and self._login_comes_first(argv):
                 return RedisError(_NO_LOGIN)
@@ -455,9 +467,27 @@ class Engine:
         if type(reply) is Blocked:
             reply.argv = argv
             reply = self._block(session, reply)
+        elif server.weighs():
+            self._weigh(session, entry, argv, reply)
         if server.ready or self._resumed:
             self._serve()
         return reply
+
+    def _fails_late(self, argv: list[bytes], error: RedisError) -> Entry | None:
+        """Before Redis 7, MULTI takes a container with whatever word after it; EXEC refuses it."""
+        entry = self.server.commands.get(argv[0].lower())
+        if (
+            entry is None
+            or entry.subcommands is None
+            or self.server.version.compatible >= (7, 0)
+            or not entry.min_argc <= len(argv) <= entry.max_argc
+        ):
+            return None
+
+        def refuse(*_: object) -> Reply:
+            raise error
+
+        return Entry(entry.spec, refuse)
 
     def _forbidden(self, session: Session, argv: list[bytes]) -> RedisError | None:
         """Before Redis 7, who may not call a container hears of that before a bad subcommand."""
@@ -528,10 +558,13 @@ class Engine:
             if not any(each.flags & _CHANGES for each, _ in queued):
                 return False
         session.backlog.append(argv)
+        self._wait_for_the_end_of(paused, session)
+        return True
+
+    def _wait_for_the_end_of(self, paused: Pause, session: Session) -> None:
         session.blocked = Blocked(session, [], None, lambda key: None, None)
         session.special = True
         paused.waiting.append(session)
-        return True
 
     def _call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
         server = self.server
@@ -582,6 +615,28 @@ class Engine:
             event = "fast-command" if "fast" in entry.flags else "command"
             server.latency.add(event, seconds, took // 1000)
 
+    def _weigh(self, session: Session, entry: Entry, argv: list[bytes], reply: Reply) -> None:
+        """Note a request or a reply that is larger than configured, as it is on the wire."""
+        server = self.server
+        if "skip_commandlog" in entry.flags or reply is NO_REPLY:
+            return
+        numbers = server.config.numbers
+        shown = without_secrets(argv)
+        for log, threshold, longest, content in (
+            (server.large_requests, LARGE[0], "commandlog-large-request-max-len", argv),
+            (server.large_replies, LARGE[1], "commandlog-large-reply-max-len", reply),
+        ):
+            size = len(encode(content, session.protocol))
+            if 0 <= numbers[threshold] <= size:
+                log.add(
+                    server.clock.ms() // 1000,
+                    size,
+                    shown,
+                    session.addr,
+                    session.name,
+                    numbers[longest],
+                )
+
     def _failed(self, entry: Entry, error: RedisError) -> RedisError:
         entry.failed += 1
         self._count(error)
@@ -601,6 +656,8 @@ class Engine:
         if session.deny_blocking:
             return blocked.on_timeout
         session.blocked = blocked
+        if self._retries and session.last_command is not None:
+            session.last_command.calls -= 1
         for key in dict.fromkeys(blocked.keys):
             self.server.waiting.setdefault((blocked.db.index, key), []).append(blocked)
         session.special = True
@@ -642,6 +699,8 @@ class Engine:
 
     def _attempt(self, blocked: Blocked, key: bytes) -> None:
         server = self.server
+        if self._retries and server.paused is not None and self._tries_later(blocked):
+            return
         outer, server.current = server.current, blocked.session
         try:
             reply = self._no_longer_allowed(blocked) or blocked.attempt(key)
@@ -654,6 +713,18 @@ class Engine:
             self.unblock(blocked.session, reply)
         elif self._retries:
             self._queue_again(blocked)
+
+    def _tries_later(self, blocked: Blocked) -> bool:
+        """Since Redis 7.2 a client that could be served now is kept for the end of a pause."""
+        session, paused = blocked.session, self.server.paused
+        entry = session.last_command
+        assert paused is not None
+        if entry is None or (paused.writes_only and not entry.flags & _CHANGES):
+            return False
+        self._forget(session)
+        session.backlog.insert(0, blocked.argv)
+        self._wait_for_the_end_of(paused, session)
+        return True
 
     def _queue_again(self, blocked: Blocked) -> None:
         """A client that tried in vain comes behind all others who wait for its keys."""

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from redis_emulator.session import Blocked, Pause, Session
     from redis_emulator.tracking import Tracker
 
+LARGE = ("commandlog-request-larger-than", "commandlog-reply-larger-than")
+"""The parameters that say from which size on Valkey notes requests and replies."""
+
 Handler = Callable[["Session", list[bytes]], Reply]
 
 
@@ -111,6 +114,8 @@ class Server:
         self.faults: Faults
         self.log: Log | None = None
         self.slowlog = SlowLog()
+        self.large_requests = SlowLog()
+        self.large_replies = SlowLog()
         self.latency = Latency()
         self.last_client_id = 0
         self.notify = 0
@@ -121,7 +126,9 @@ class Server:
         self.saved_at = self.started_at
         self.saves = 0
         self.peak_memory = 0
+        self.scripting: Any = None
         self.call: Callable[[Session, Entry, list[bytes]], Reply] = _unbound
+        self.failed: Callable[[Entry, RedisError], RedisError] = _unbound
         self.find: Callable[[list[bytes]], Entry] = _unbound
         self.publish: Callable[[bytes, bytes], int] = _unbound
         self.unblock: Callable[[Session, Reply], bool] = _unbound
@@ -151,6 +158,8 @@ class Server:
         self.notify = 0
         self.dirty = 0
         self.slowlog = SlowLog()
+        self.large_requests = SlowLog()
+        self.large_replies = SlowLog()
         self.latency = Latency()
         for forget in self.on_restart:
             forget()
@@ -249,11 +258,17 @@ class Server:
             or self.monitors
             or self.paused
             or self.slowlog.eager
+            or self.weighs()
             or self.ledger
             or self.cluster is not None
             or self.log is not None
             or self.faults.active
         )
+
+    def weighs(self) -> bool:
+        """Whether requests or replies below the usual megabyte are to be noted as large."""
+        numbers, valkey = self.config.numbers, self.version.flavour == "valkey"
+        return valkey and any(0 <= numbers[name] < 1 << 20 for name in LARGE)
 
     def key_touched(self, db: Database, key: bytes) -> None:
         """A key changed while somebody observes."""

@@ -41,6 +41,7 @@ class Session:
         "blocked",
         "bytes_in",
         "bytes_out",
+        "capabilities",
         "channels",
         "closing",
         "commands",
@@ -49,6 +50,7 @@ class Session:
         "deliver",
         "deny_blocking",
         "dirty",
+        "executing",
         "flags",
         "id",
         "kind",
@@ -95,9 +97,11 @@ class Session:
         self.last_command: Entry | None = None
         self.commands = 0
         self.bytes_in = 0
+        self.capabilities = ""
         self.bytes_out = 0
         self.queue: list[tuple[Entry, list[bytes]]] | None = None
         self.queue_failed = False
+        self.executing: list[tuple[Entry, list[bytes]]] | None = None
         self.watched: set[tuple[Database, bytes]] = set()
         self.dirty = False
         self.blocked: Blocked | None = None

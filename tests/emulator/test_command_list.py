@@ -14,10 +14,8 @@ NOT_COMMANDS = {"host:", "post"}
 """What Redis 6.2 lists to catch HTTP requests that reach it by mistake."""
 
 LACKING = {
-    *"clusterscan psync replconf sync".split(),
-    *"module|list module|load module|loadex module|unload".split(),
-    *"client|capa client|import-source commandlog|get commandlog|len commandlog|reset".split(),
-    *"stralgo cluster|cancelslotmigrations cluster|flushslot cluster|getslotmigrations".split(),
+    *"clusterscan".split(),
+    *"cluster|cancelslotmigrations cluster|flushslot cluster|getslotmigrations".split(),
     *"cluster|migrateslots cluster|syncslots".split(),
 }
 """What is known to be missing, on whatever server."""

@@ -58,7 +58,7 @@ def describe(session: Session, asking: list[bytes] | None = None) -> str:
         ("flags", flags_of(session)),
     ]
     if valkey:
-        fields.append(("capa", ""))
+        fields.append(("capa", session.capabilities))
     fields += [
         ("db", session.db.index),
         ("sub", len(session.channels)),
@@ -67,7 +67,8 @@ def describe(session: Session, asking: list[bytes] | None = None) -> str:
     if like >= (7, 0):
         fields.append(("ssub", len(session.shard_channels)))
     idle = 0 if valkey and session.watched else -1
-    fields.append(("multi", idle if session.queue is None else len(session.queue)))
+    transaction = session.executing if session.queue is None else session.queue
+    fields.append(("multi", idle if transaction is None else len(transaction)))
     if like >= (7, 4) or valkey:
         fields.append(("watch", len(session.watched)))
     fields += [
@@ -76,7 +77,7 @@ def describe(session: Session, asking: list[bytes] | None = None) -> str:
         ("argv-mem", sum(map(len, asking or ()))),
     ]
     if like >= (7, 0):
-        queued = sum(len(a) for _, argv in session.queue or () for a in argv)
+        queued = sum(len(a) for _, argv in transaction or () for a in argv)
         fields += [("multi-mem", queued), ("rbs", 16384), ("rbp", 16384)]
     fields += [
         ("obl", 0),
@@ -227,6 +228,21 @@ def client_no_touch(ctx: Session, argv: list[bytes]) -> Reply:
     return _switch(ctx, argv[2], "no-touch")
 
 
+@command("client|capa")
+def client_capa(ctx: Session, argv: list[bytes]) -> Reply:
+    if any(word.lower() == b"redirect" for word in argv[2:]):
+        ctx.capabilities = "r"
+    return OK
+
+
+@command("client|import-source")
+def client_import_source(ctx: Session, argv: list[bytes]) -> Reply:
+    word = argv[2].lower()
+    if word != b"off" and ctx.server.config["import-mode"] == "no":
+        raise RedisError("ERR Server is not in import mode")
+    return _switch(ctx, word, "import-source")
+
+
 @command("client|unblock")
 def client_unblock(ctx: Session, argv: list[bytes]) -> Reply:
     fail = False
@@ -238,8 +254,17 @@ def client_unblock(ctx: Session, argv: list[bytes]) -> Reply:
     session = ctx.server.sessions.get(parse_integer(argv[2]))
     if session is None or session.blocked is None or not session.blocked.keys:
         return 0
+    if not fail:
+        return int(ctx.server.unblock(session, session.blocked.on_timeout))
     error = RedisError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
-    return int(ctx.server.unblock(session, error if fail else session.blocked.on_timeout))
+    if (waiting := session.last_command) is not None:
+        if ctx.server.version.flavour == "valkey":
+            waiting.rejected += 1
+        else:
+            waiting.failed += 1
+    errors = ctx.server.errors
+    errors[error.code] = errors.get(error.code, 0) + 1
+    return int(ctx.server.unblock(session, error))
 
 
 @command("client|pause")

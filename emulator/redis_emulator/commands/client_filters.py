@@ -39,7 +39,7 @@ def flags_of(session: Session) -> str:
     signs = (
         ("O", "monitor" in session.modes),
         ("P", session.subscribed()),
-        ("x", session.queue is not None),
+        ("x", session.queue is not None or session.executing is not None),
         ("b", session.blocked is not None),
         ("t", tracking is not None),
         ("R", tracking is not None and tracking.broken),
@@ -49,6 +49,7 @@ def flags_of(session: Session) -> str:
         ("r", "readonly" in session.flags),
         ("e", "no-evict" in session.flags),
         ("T", "no-touch" in session.flags),
+        ("I", "import-source" in session.flags),
     )
     return "".join(sign for sign, on in signs if on) or "N"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from redis_emulator.access import OF_LOGIN
 from redis_emulator.commands import client
 from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.module import built_in
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, PONG, RedisError, Reply, SimpleString, quote
 from redis_emulator.session import Session
@@ -113,9 +114,6 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _greeting(ctx: Session) -> Reply:
     version, node = ctx.server.version, ctx.server.cluster
-    modules: list[Reply] = []
-    if version.flavour == "valkey" and version.number >= (9, 1):
-        modules = [{b"name": b"lua", b"ver": 1, b"path": b"lua", b"args": []}]
     return {
         b"server": version.flavour.encode(),
         b"version": version.text.encode(),
@@ -123,7 +121,7 @@ def _greeting(ctx: Session) -> Reply:
         b"id": ctx.id,
         b"mode": b"standalone" if node is None else b"cluster",
         b"role": b"master" if node is None or node.master is None else b"replica",
-        b"modules": modules,
+        b"modules": built_in(version),
     }
 
 

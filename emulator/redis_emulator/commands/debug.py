@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
-from redis_emulator.commands.arguments import NO_SUCH_KEY, parse_integer
+from redis_emulator import digest
+from redis_emulator.commands.arguments import (
+    INT64_MAX,
+    NO_SUCH_KEY,
+    parse_integer,
+    parse_range,
+)
 from redis_emulator.commands.registry import command
-from redis_emulator.glob import glob
-from redis_emulator.keyspace import Database
+from redis_emulator.config import read_memory
+from redis_emulator.resp.double import Double17
 from redis_emulator.resp.types import (
+    NO_REPLY,
     OK,
     BigNumber,
     Push,
@@ -23,15 +30,36 @@ from redis_emulator.resp.types import (
 )
 from redis_emulator.session import Session
 from redis_emulator.table.documents import read, server_like
+from redis_emulator.version import Version
 
 Subcommand = Callable[[Session, list[bytes]], Reply]
 
-_subcommands: dict[bytes, tuple[int, int, Subcommand]] = {}
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """One subcommand: how many words it takes, and which servers have it."""
+
+    function: Subcommand
+    least: int
+    most: int
+    since: tuple[int, int]
+    flavours: tuple[str, ...]
+
+    def takes(self, version: Version, argc: int) -> bool:
+        """Whether a server of ``version`` understands it with so many words."""
+        return (
+            self.least <= argc <= self.most
+            and version.flavour in self.flavours
+            and version.compatible >= self.since
+        )
+
+
+_subcommands: dict[bytes, _Word] = {}
 _PROTOCOL: Final[dict[bytes, Callable[[], Reply]]] = {
     b"string": lambda: b"Hello World",
     b"integer": lambda: 12345,
     b"double": lambda: 3.141,
-    b"bignum": lambda: BigNumber(1234567999999999999999999999999999999),
+    b"bignum": lambda: BigNumber(b"1234567999999999999999999999999999999"),
     b"null": lambda: None,
     b"array": lambda: [0, 1, 2],
     b"set": lambda: SetReply([0, 1, 2]),
@@ -42,15 +70,24 @@ _PROTOCOL: Final[dict[bytes, Callable[[], Reply]]] = {
     b"false": lambda: False,
     b"attrib": lambda: b"Some real reply following the attribute",
 }
+_NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
 _PROTOCOL_NAMES: Final = (
     "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
 )
 
 
-def _word(*names: str, least: int = 2, most: int = 1 << 30) -> Callable[[Subcommand], Subcommand]:
+def _word(
+    *names: str,
+    least: int = 2,
+    most: int = 1 << 30,
+    since: tuple[int, int] = (0, 0),
+    flavours: tuple[str, ...] = ("redis", "valkey"),
+) -> Callable[[Subcommand], Subcommand]:
+    """Bind a function to words; ``since`` is the Redis release that brought them."""
+
     def bind(function: Subcommand) -> Subcommand:
         for name in names:
-            _subcommands[name.encode()] = (least, most, function)
+            _subcommands[name.encode()] = _Word(function, least, most, since, flavours)
         return function
 
     return bind
@@ -59,9 +96,9 @@ def _word(*names: str, least: int = 2, most: int = 1 << 30) -> Callable[[Subcomm
 @command("debug")
 def debug(ctx: Session, argv: list[bytes]) -> Reply:
     found = _subcommands.get(argv[1].lower())
-    if found is None or not found[0] <= len(argv) <= found[1]:
+    if found is None or not found.takes(ctx.server.version, len(argv)):
         raise ctx.server.wrong_words(argv)
-    return found[2](ctx, argv)
+    return found.function(ctx, argv)
 
 
 @_word("help", most=2)
@@ -86,7 +123,10 @@ def _error(ctx: Session, argv: list[bytes]) -> Reply:
 
 @_word("protocol", least=3, most=3)
 def _protocol(ctx: Session, argv: list[bytes]) -> Reply:
-    reply = _PROTOCOL.get(argv[2].lower())
+    kind = argv[2].lower()
+    if kind == b"double" and ctx.server.version.compatible < (7, 0):
+        return Double17(3.14159265359)
+    reply = _PROTOCOL.get(kind)
     if reply is None:
         raise RedisError(
             f"ERR Wrong protocol type name. Please use one of the following: {_PROTOCOL_NAMES}"
@@ -111,20 +151,16 @@ def _object(ctx: Session, argv: list[bytes]) -> Reply:
     return SimpleString(text.encode())
 
 
-def _ask(ctx: Session, *argv: bytes) -> bytes:
+def _ask(ctx: Session, *argv: bytes) -> Any:
     words = list(argv)
-    reply = ctx.server.find(words).handler(ctx, words)
-    assert isinstance(reply, bytes)
-    return reply
+    return ctx.server.find(words).handler(ctx, words)
 
 
 @_word("populate", least=3, most=5)
 def _populate(ctx: Session, argv: list[bytes]) -> Reply:
-    count = parse_integer(argv[2], "ERR value is out of range, must be positive")
-    if count < 0:
-        raise RedisError("ERR value is out of range, must be positive")
+    count = parse_range(argv[2], 0, INT64_MAX, _NOT_POSITIVE)
     prefix = argv[3] if len(argv) > 3 else b"key"
-    size = parse_integer(argv[4]) if len(argv) > 4 else 0
+    size = parse_range(argv[4], 0, INT64_MAX, _NOT_POSITIVE) if len(argv) > 4 else 0
     for number in range(count):
         key = b"%b:%d" % (prefix, number)
         if key not in ctx.db.data:
@@ -134,12 +170,14 @@ def _populate(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
-@_word("stringmatch-len", least=4, most=4)
-def _stringmatch(ctx: Session, argv: list[bytes]) -> Reply:
-    return int(glob(argv[3])(b"a" * parse_integer(argv[2])) is not None)
+@_word("loadaof")
+def _loadaof(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.config["appendonly"] == "no":
+        raise RedisError("ERR Error trying to load the AOF files, check server logs.")
+    return OK
 
 
-@_word("reload", "loadaof")
+@_word("reload")
 def _reload(ctx: Session, argv: list[bytes]) -> Reply:
     options = {word.lower() for word in argv[2:]}
     if options - {b"merge", b"noflush", b"nosave"}:
@@ -149,92 +187,160 @@ def _reload(ctx: Session, argv: list[bytes]) -> Reply:
 
 @_word("digest", most=2)
 def _digest(ctx: Session, argv: list[bytes]) -> Reply:
-    total = 0
-    for db in ctx.server.databases:
-        for key in db.data:
-            total ^= _key_digest(db, key, b"%d" % db.index)
-    return SimpleString(b"%040x" % total)
+    return SimpleString(digest.everything(ctx.server.databases).hex().encode())
 
 
 @_word("digest-value")
 def _digest_value(ctx: Session, argv: list[bytes]) -> Reply:
-    return [
-        SimpleString(b"%040x" % (_key_digest(ctx.db, key, b"") if key in ctx.db.data else 0))
-        for key in argv[2:]
-    ]
+    return [SimpleString(digest.value_at(ctx.db, key).hex().encode()) for key in argv[2:]]
 
 
-def _key_digest(db: Database, key: bytes, place: bytes) -> int:
-    """A number that depends on a key, its value and whether it expires, not on inner order."""
-    expires = b"!" if key in db.expires else b""
-    name = place + b"/" + key if place else b""
-    return _hash(name + _content(db.data[key]) + expires)
-
-
-def _content(value: Any) -> bytes:
-    if isinstance(value, (bytes, bytearray)):
-        return bytes(value)
-    if isinstance(value, dict) or hasattr(value, "items"):
-        pairs = ((_content(key), _content(part)) for key, part in value.items())
-        return b"%040x" % _combined(key + b"=" + part for key, part in pairs)
-    if isinstance(value, (set, frozenset)):
-        return b"%040x" % _combined(map(_content, value))
-    if isinstance(value, (int, float, str)) or value is None:
-        return repr(value).encode()
-    return b"".join(b"%d:%b" % (len(part), part) for part in map(_content, value))
-
-
-def _combined(parts: Any) -> int:
-    total = 0
-    for part in parts:
-        total ^= _hash(part)
-    return total
-
-
-def _hash(raw: bytes) -> int:
-    return int.from_bytes(hashlib.sha1(raw).digest(), "big")
-
-
-@_word("listpack", "sdslen", "htstats-key", least=3)
-def _inner(ctx: Session, argv: list[bytes]) -> Reply:
+def _value(ctx: Session, argv: list[bytes]) -> Any:
     if argv[2] not in ctx.db.data:
         raise RedisError(NO_SUCH_KEY)
+    return ctx.db.data[argv[2]]
+
+
+@_word("listpack", least=3, most=3, since=(7, 0))
+@_word("quicklist", least=3, most=4, since=(7, 0))
+@_word("ziplist", least=3, most=3)
+def _inner(ctx: Session, argv: list[bytes]) -> Reply:
     word = argv[1].lower()
-    value = ctx.db.data[argv[2]]
-    if word == b"listpack":
-        if _ask(ctx, b"OBJECT", b"ENCODING", argv[2]) != b"listpack":
-            raise RedisError("ERR Not a listpack encoded object.")
-        return SimpleString(b"Listpack structure printed on stdout")
-    if word == b"htstats-key":
-        return Verbatim(b"[Dictionary HT]\n")
+    if word == b"ziplist" and ctx.server.version.compatible >= (7, 0):
+        raise ctx.server.wrong_words(argv)
+    _value(ctx, argv)
+    if _ask(ctx, b"OBJECT", b"ENCODING", argv[2]) != word:
+        raise RedisError(f"ERR Not a {word.decode()} encoded object.")
+    return SimpleString(b"%b structure printed on stdout" % word.capitalize())
+
+
+@_word("sdslen", least=3, most=3)
+def _sdslen(ctx: Session, argv: list[bytes]) -> Reply:
+    value = _value(ctx, argv)
     if not isinstance(value, (bytes, bytearray)):
         raise RedisError("ERR Not an sds encoded string.")
     sizes = (len(argv[2]), len(value))
+    if ctx.server.version.flavour == "valkey":
+        text = "key_sds_len:%d key_sds_avail:0 obj_alloc:0 val_sds_len:%d val_sds_avail:0"
+        return SimpleString((text % sizes + " val_alloc:0").encode())
     text = "key_sds_len:%d, key_sds_avail:0, key_zmalloc: 0, val_sds_len:%d, val_sds_avail:0, "
     return SimpleString((text % sizes + "val_zmalloc: 0").encode())
 
 
-@_word("htstats", least=3)
+@_word("htstats-key", least=3, most=4)
+def _htstats_key(ctx: Session, argv: list[bytes]) -> Reply:
+    value = _value(ctx, argv)
+    tables = (b"hashtable", b"skiplist")
+    if isinstance(value, (bytes, bytearray)) or (
+        _ask(ctx, b"OBJECT", b"ENCODING", argv[2]) not in tables
+    ):
+        raise RedisError(
+            "ERR The value stored at the specified key is not represented using an hash table"
+        )
+    return Verbatim(_table(len(value)).encode())
+
+
+@_word("htstats", least=3, most=4)
 def _htstats(ctx: Session, argv: list[bytes]) -> Reply:
+    if len(argv) > 3 and ctx.server.version.compatible < (7, 2):
+        raise ctx.server.wrong_words(argv)
     index = parse_integer(argv[2])
     databases = ctx.server.databases
     if not 0 <= index < len(databases):
         raise RedisError("ERR Out of range database")
     db = databases[index]
+    tables = (("Dictionary", db.data), ("Expires", db.expires))
+    version = ctx.server.version.compatible
+    nothing = "" if version >= (7, 2) else "No stats available for empty dictionaries\n"
+    if (7, 0) <= version < (7, 2):
+        nothing = f"Hash table 0 stats (main hash table):\n{nothing}"
     text = "".join(
-        f"[{name} HT]\nHash table 0 stats (main hash table):\n number of elements: {len(table)}\n"
-        for name, table in (("Dictionary", db.data), ("Expires", db.expires))
+        f"[{name} HT]\n{_table(len(table)) if table else nothing}" for name, table in tables
     )
     return Verbatim(text.encode())
 
 
+def _table(count: int) -> str:
+    size = max(4, 1 << (count - 1).bit_length())
+    return (
+        "Hash table 0 stats (main hash table):\n"
+        f" table size: {size}\n number of elements: {count}\n"
+    )
+
+
 @_word("structsize", most=2)
 def _structsize(ctx: Session, argv: list[bytes]) -> Reply:
-    return SimpleString(b"bits:64 robj:16 dictentry:24")
+    return b"bits:64 robj:16 dictentry:24 sdshdr5:1 sdshdr8:3 sdshdr16:5 sdshdr32:9 sdshdr64:17 "
 
 
-@_word("change-repl-id", "dict-resizing", "leak", "log", "pause-cron", "quicklist-packed-threshold")
-@_word("replicate", "replybuffer", "script", "set-active-expire", "set-disable-deny-scripts")
+@_word("quicklist-packed-threshold", least=3, most=3, since=(7, 0))
+def _packed_threshold(ctx: Session, argv: list[bytes]) -> Reply:
+    size = read_memory(quote(argv[2]))
+    if size is None or not 0 <= size < 4 << 30:
+        raise RedisError("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
+    return OK
+
+
+@_word("replybuffer", least=4, most=4, since=(7, 0))
+def _replybuffer(ctx: Session, argv: list[bytes]) -> Reply:
+    if argv[2].lower() == b"peak-reset-time":
+        if argv[3].lower() not in (b"never", b"reset"):
+            parse_integer(argv[3])
+    elif argv[2].lower() != b"resizing":
+        raise ctx.server.wrong_words(argv)
+    return OK
+
+
+@_word("script", least=3, most=3, since=(8, 0), flavours=("redis",))
+def _script(ctx: Session, argv: list[bytes]) -> Reply:
+    if argv[2].lower() == b"list":
+        return OK
+    if len(argv[2]) != 40:
+        raise ctx.server.wrong_words(argv)
+    if _ask(ctx, b"SCRIPT", b"EXISTS", argv[2]) != [1]:
+        raise RedisError("NOSCRIPT No matching script. Please use EVAL.")
+    return OK
+
+
+@_word("client-eviction", most=2, since=(7, 0))
+def _client_eviction(ctx: Session, argv: list[bytes]) -> Reply:
+    raise RedisError("ERR maxmemory-clients is disabled.")
+
+
+@_word("config-rewrite-force-all", most=2)
+def _rewrite(ctx: Session, argv: list[bytes]) -> Reply:
+    reason = ": Bad address" if ctx.server.version.compatible >= (7, 0) else ""
+    raise RedisError(f"ERR CONFIG-REWRITE-FORCE-ALL failed{reason}")
+
+
+@_word("clusterlink", least=5, most=5, since=(7, 0))
+def _clusterlink(ctx: Session, argv: list[bytes]) -> Reply:
+    raise RedisError("ERR Debug option only available for cluster mode enabled setup!")
+
+
+@_word("internal_secret", most=2, since=(8, 0), flavours=("redis",))
+def _internal_secret(ctx: Session, argv: list[bytes]) -> Reply:
+    raise RedisError("ERR Internal secret is missing")
+
+
+@_word("aof-flush-sleep", "leak", "log", least=3, most=3)
+@_word("set-active-expire", "set-skip-checksum-validation", least=3, most=3)
+@_word("change-repl-id", most=2)
+@_word("replicate", least=4, since=(7, 0))
+@_word("drop-cluster-packet-filter", "pause-cron", least=3, most=3, since=(7, 0))
+@_word("set-disable-deny-scripts", least=3, most=3, since=(7, 0))
+@_word("dict-resizing", least=3, most=3, since=(7, 2))
+@_word("keysizes-hist-assert", least=3, most=3, since=(8, 2), flavours=("redis",))
+@_word("client-enforce-reply-list", least=3, most=3, flavours=("valkey",))
+@_word("close-cluster-link-on-packet-drop", least=3, most=3, flavours=("valkey",))
+@_word("disable-cluster-random-ping", least=3, most=3, flavours=("valkey",))
+@_word("disable-cluster-reconnection", least=3, most=3, flavours=("valkey",))
 def _without_effect(ctx: Session, argv: list[bytes]) -> Reply:
     """What concerns parts that an emulator does not have."""
     return OK
+
+
+@_word("assert", "oom", "panic", "segfault", most=2)
+def _crash(ctx: Session, argv: list[bytes]) -> Reply:
+    ctx.server.shutdown()
+    return NO_REPLY

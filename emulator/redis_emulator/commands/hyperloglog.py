@@ -29,7 +29,7 @@ def _writable(ctx: Session, key: bytes) -> bytearray | None:
     value = ctx.db.writable(key)
     if value is None:
         return None
-    if type(value) is not bytes and type(value) is not bytearray:
+    if type(value) is not bytes and not isinstance(value, bytearray):
         raise wrong_type()
     if not hll.is_valid(value):
         raise RedisError(_NO_HLL)
@@ -132,6 +132,8 @@ def pfmerge(ctx: Session, argv: list[bytes]) -> Reply:
 def pfdebug(ctx: Session, argv: list[bytes]) -> Reply:
     name = argv[1].upper()
     modern = ctx.server.version.compatible >= (7, 0, 0)
+    if modern and len(argv) != 3:
+        _wrong_arity(argv, modern)
     if name == b"SIMD" and ctx.server.version.number >= (8, 0, 0):
         return _simd(argv)
     value = _writable(ctx, argv[2])

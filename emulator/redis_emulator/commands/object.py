@@ -19,6 +19,7 @@ from redis_emulator.server import Server
 from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
+from redis_emulator.values.string import Printed
 
 _INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
 _SHARED = 10_000
@@ -106,9 +107,11 @@ def is_integer(value: bytes) -> bool:
 def encoding(db: Database, key: bytes, value: object) -> bytes:
     """What OBJECT ENCODING says of ``value`` stored at ``key``."""
     if type(value) is bytes:
-        return _string_encoding(db, key, value)
+        return b"int" if is_integer(value) else _text_encoding(db, key, value)
     if type(value) is bytearray:
         return b"raw"
+    if type(value) is Printed:
+        return _text_encoding(db, key, value)
     if type(value) is Hash:
         name = _hash_encoding(value)
     else:
@@ -132,10 +135,8 @@ def _hash_encoding(value: Hash) -> bytes:
     return b"listpack" if value.deadlines is None else b"listpackex"
 
 
-def _string_encoding(db: Database, key: bytes, value: bytes) -> bytes:
+def _text_encoding(db: Database, key: bytes, value: bytes | bytearray) -> bytes:
     """A short string shares an allocation with its header; lately with its key and expiry too."""
-    if is_integer(value):
-        return b"int"
     version = db.server.version
     length = len(key) + len(value)
     expires = key in db.expires

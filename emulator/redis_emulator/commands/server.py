@@ -3,9 +3,9 @@ the rest."""
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.arguments import parse_integer, parse_range, syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, SimpleString, Verbatim
+from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, SimpleString
 from redis_emulator.session import Session
 
 _SAVING = SimpleString(b"Background saving started")
@@ -79,9 +79,10 @@ def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR REPLICAOF not allowed in cluster mode.")
     if argv[1].lower() == b"no" and argv[2].lower() == b"one":
         return OK
-    port = parse_integer(argv[2], "ERR Invalid master port")
-    if not 0 <= port <= 65535:
-        raise RedisError("ERR Invalid master port")
+    if ctx.server.version.compatible < (7, 0):
+        parse_integer(argv[2])
+    else:
+        parse_range(argv[2], 0, 65535, "ERR Invalid master port")
     raise RedisError(
         "ERR REPLICAOF to another server is not possible: an emulator has no replication"
     )
@@ -125,19 +126,13 @@ def failover(ctx: Session, argv: list[bytes]) -> Reply:
 def shutdown(ctx: Session, argv: list[bytes]) -> Reply:
     words = [word.lower() for word in argv[1:]]
     known = {b"save", b"nosave", b"now", b"force", b"abort"}
+    if ctx.server.version.compatible < (7, 0):
+        known = {b"save", b"nosave"}
     if set(words) - known or {b"save", b"nosave"} <= set(words):
         raise syntax_error()
     if b"abort" in words:
-        if len(set(words)) > 1:
+        if len(set(words)) > 1 or ctx.server.version.compatible < (7, 0):
             raise syntax_error()
         raise RedisError("ERR No shutdown in progress.")
     ctx.server.shutdown()
     return NO_REPLY
-
-
-@command("lolwut")
-def lolwut(ctx: Session, argv: list[bytes]) -> Reply:
-    if len(argv) > 2 and argv[1].lower() == b"version":
-        parse_integer(argv[2])
-    version = ctx.server.version
-    return Verbatim(f"{version.flavour.capitalize()} ver. {version.text}\n".encode())

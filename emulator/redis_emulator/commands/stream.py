@@ -109,9 +109,11 @@ class Trim:
     options: set[bytes] = field(default_factory=set)
 
 
-def _parse_trim(argv: list[bytes], place: int, *, adding: bool) -> tuple[Trim, int]:
+def _parse_trim(ctx: Session, argv: list[bytes], place: int, *, adding: bool) -> tuple[Trim, int]:
     """Read options from ``place`` on; returns them and where they end."""
     trim = Trim()
+    version = ctx.server.version
+    strategies = version.flavour == "redis" and version.number >= (8, 2)
     while place < len(argv):
         word = argv[place].upper()
         left = len(argv) - place - 1
@@ -135,7 +137,7 @@ def _parse_trim(argv: list[bytes], place: int, *, adding: bool) -> tuple[Trim, i
                 raise RedisError("ERR The LIMIT argument must be >= 0.")
         elif adding and word == b"NOMKSTREAM":
             trim.options.add(word)
-        elif word in STRATEGIES:
+        elif word in STRATEGIES and strategies:
             if trim.strategy:
                 raise syntax_error()
             trim.strategy = word
@@ -220,13 +222,14 @@ def _max_entries(ctx: Session) -> int:
 
 @command("xadd")
 def xadd(ctx: Session, argv: list[bytes]) -> Reply:
-    trim, place = _parse_trim(argv, 2, adding=True)
+    trim, place = _parse_trim(ctx, argv, 2, adding=True)
     wanted = argv[place] if place < len(argv) else b"*"
     if wanted.endswith(b"-*") and ctx.server.version.compatible < (7, 0, 0):
         parse_id(wanted, strict=True)
     fields = argv[place + 1 :]
     if len(fields) < 2 or len(fields) % 2:
-        raise RedisError("ERR wrong number of arguments for 'xadd' command")
+        name = "'xadd' command" if ctx.server.version.compatible >= (7, 0) else "XADD"
+        raise RedisError(f"ERR wrong number of arguments for {name}")
     if wanted != b"*" and not wanted.endswith(b"-*") and parse_id(wanted) == MIN_ID:
         raise RedisError("ERR The ID specified in XADD must be greater than 0-0")
     key = argv[1]
@@ -307,7 +310,7 @@ def _range(ctx: Session, argv: list[bytes], low: Id, high: Id, *, reverse: bool)
 
 @command("xtrim")
 def xtrim(ctx: Session, argv: list[bytes]) -> Reply:
-    trim, _ = _parse_trim(argv, 2, adding=False)
+    trim, _ = _parse_trim(ctx, argv, 2, adding=False)
     stream = lookup_stream(ctx, argv[1], write=True)
     if stream is None:
         return 0
@@ -375,6 +378,8 @@ def xdelex(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("xsetid")
 def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.version.compatible < (7, 0):
+        return _set_last_id(ctx, argv)
     last_id = parse_id(argv[2], strict=True)
     added: int | None = None
     max_deleted: Id | None = None
@@ -417,5 +422,22 @@ def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
         stream.added = added
     if max_deleted is not None and max_deleted != MIN_ID:
         stream.max_deleted = max_deleted
+    ctx.db.changed(argv[1], b"xsetid", STREAM)
+    return OK
+
+
+def _set_last_id(ctx: Session, argv: list[bytes]) -> Reply:
+    """XSETID before Redis 7: it takes no options and looks for the key first."""
+    if len(argv) > 3:
+        raise RedisError("ERR wrong number of arguments for 'xsetid' command")
+    stream = lookup_stream(ctx, argv[1], write=True)
+    if stream is None:
+        raise RedisError(NO_SUCH_KEY)
+    last_id = parse_id(argv[2], strict=True)
+    if stream.length and last_id < next(stream.reverse_range(MAX_ID, MIN_ID))[0]:
+        raise RedisError(
+            "ERR The ID specified in XSETID is smaller than the target stream top item"
+        )
+    stream.last_id = last_id
     ctx.db.changed(argv[1], b"xsetid", STREAM)
     return OK

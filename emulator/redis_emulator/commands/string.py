@@ -21,10 +21,12 @@ from redis_emulator.commands.arguments import (
     wrong_type,
 )
 from redis_emulator.commands.expiry import expire_now
+from redis_emulator.commands.object import is_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.keyspace import GENERIC, STRING
 from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.session import Session
+from redis_emulator.values.string import Printed
 
 _TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
@@ -36,14 +38,14 @@ def lookup_string(ctx: Session, key: bytes) -> bytes | bytearray | None:
         RedisError: The key holds something else.
     """
     value = ctx.db.lookup(key)
-    if value is None or type(value) is bytes or type(value) is bytearray:
+    if value is None or type(value) is bytes or isinstance(value, bytearray):
         return value
     raise wrong_type()
 
 
 def _writable_string(ctx: Session, key: bytes) -> bytes | bytearray | None:
     value = ctx.db.writable(key)
-    if value is None or type(value) is bytes or type(value) is bytearray:
+    if value is None or type(value) is bytes or isinstance(value, bytearray):
         return value
     raise wrong_type()
 
@@ -53,9 +55,16 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
     value = ctx.db.lookup(argv[1])
     if value is None or type(value) is bytes:
         return value
-    if type(value) is bytearray:
+    if isinstance(value, bytearray):
         return bytes(value)
     raise wrong_type()
+
+
+def _kept(ctx: Session, raw: bytes) -> bytes | bytearray:
+    """A new value as it is kept: in Valkey's scripts, digits do not become an integer."""
+    if ctx.script is not None and ctx.server.version.flavour == "valkey":
+        return Printed(raw) if is_integer(raw) else raw
+    return raw
 
 
 @dataclass
@@ -137,7 +146,7 @@ _GETEX: Final = frozenset((b"EX", b"PX", b"EXAT", b"PXAT", b"PERSIST"))
 def set_(ctx: Session, argv: list[bytes]) -> Reply:
     db, key = ctx.db, argv[1]
     if len(argv) == 3:
-        db.set(key, argv[2])
+        db.set(key, argv[2] if ctx.script is None else _kept(ctx, argv[2]))
         db.changed(key, b"set", STRING)
         return OK
     version = ctx.server.version
@@ -164,19 +173,23 @@ def set_(ctx: Session, argv: list[bytes]) -> Reply:
 def _store(ctx: Session, key: bytes, value: bytes, options: _Options) -> None:
     """Store a string with the expiry that goes with it, and say so."""
     db = ctx.db
-    if options.at is not None and options.at <= ctx.server.now:
+    at = options.at
+    late = at is not None and at <= ctx.server.now
+    if late and ctx.server.version.flavour == "valkey":
         if key in db.data:
             expire_now(db, key)
         return
     if options.keep:
-        db.replace(key, value)
+        db.replace(key, _kept(ctx, value))
     else:
-        db.set(key, value)
-    if options.at is not None:
-        db.set_expiry(key, options.at)
+        db.set(key, _kept(ctx, value))
+    if at is not None:
+        db.set_expiry(key, at)
     db.changed(key, b"set", STRING)
-    if options.at is not None:
+    if at is not None:
         db.notify(key, b"expire", GENERIC)
+    if late:
+        db.expire_due(key, ctx.server.now)
 
 
 @command("setnx")
@@ -249,7 +262,7 @@ def mget(ctx: Session, argv: list[bytes]) -> Reply:
     found: list[Reply] = []
     for key in argv[1:]:
         value = lookup(key)
-        if type(value) is bytearray:
+        if isinstance(value, bytearray):
             value = bytes(value)
         found.append(value if type(value) is bytes else None)
     return found
@@ -259,12 +272,14 @@ def mget(ctx: Session, argv: list[bytes]) -> Reply:
 def mset(ctx: Session, argv: list[bytes]) -> Reply:
     name = argv[0].lower()
     if len(argv) % 2 == 0:
-        raise RedisError(f"ERR wrong number of arguments for '{name.decode()}' command")
+        modern = ctx.server.version.compatible >= (7, 0)
+        called = f"'{name.decode()}' command" if modern else "MSET"
+        raise RedisError(f"ERR wrong number of arguments for {called}")
     db = ctx.db
     if name == b"msetnx" and any(key in db.data for key in argv[1::2]):
         return 0
     for key, value in zip(argv[1::2], argv[2::2], strict=True):
-        db.set(key, value)
+        db.set(key, _kept(ctx, value))
         db.changed(key, b"set", STRING)
     return OK if name == b"mset" else 1
 
@@ -299,7 +314,7 @@ def _add(ctx: Session, key: bytes, amount: int) -> int:
         total = amount
         db.set(key, b"%d" % total)
     else:
-        if type(value) is not bytes and type(value) is not bytearray:
+        if type(value) is not bytes and not isinstance(value, bytearray):
             raise wrong_type()
         total = parse_integer(bytes(value)) + amount
         if not INT64_MIN <= total <= INT64_MAX:
@@ -315,7 +330,7 @@ def incrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
     base = Fraction(0) if value is None else parse_long_double(bytes(value))
     amount = parse_long_double(argv[2])
     text = add_long_doubles(base, amount)
-    ctx.db.replace(argv[1], text)
+    ctx.db.replace(argv[1], Printed(text) if b"." not in text else text)
     ctx.db.changed(argv[1], b"incrbyfloat", STRING)
     return text
 
@@ -418,7 +433,7 @@ def append(ctx: Session, argv: list[bytes]) -> Reply:
     db, key, suffix = ctx.db, argv[1], argv[2]
     value = _writable_string(ctx, key)
     if value is None:
-        db.set(key, suffix)
+        db.set(key, _kept(ctx, suffix))
         length = len(suffix)
     else:
         length = len(value) + len(suffix)
@@ -469,77 +484,3 @@ def getrange(ctx: Session, argv: list[bytes]) -> Reply:
     start = max(0, start + length) if start < 0 else start
     end = max(0, end + length) if end < 0 else end
     return bytes(value[start : end + 1])
-
-
-@command("lcs")
-def lcs(ctx: Session, argv: list[bytes]) -> Reply:
-    one, other = ctx.db.lookup(argv[1]), ctx.db.lookup(argv[2])
-    for value in (one, other):
-        if value is not None and type(value) not in (bytes, bytearray):
-            raise RedisError("ERR The specified keys must contain string values")
-    only_length = indexes = with_lengths = False
-    shortest = 0
-    place = 3
-    while place < len(argv):
-        word = argv[place].upper()
-        if word == b"IDX":
-            indexes = True
-        elif word == b"LEN":
-            only_length = True
-        elif word == b"WITHMATCHLEN":
-            with_lengths = True
-        elif word == b"MINMATCHLEN" and place + 1 < len(argv):
-            place += 1
-            shortest = max(0, parse_integer(argv[place]))
-        else:
-            raise syntax_error()
-        place += 1
-    if only_length and indexes:
-        raise RedisError("ERR If you want both the length and indexes, please just use IDX.")
-    left, right = bytes(one or b""), bytes(other or b"")  # type: ignore[call-overload]
-    common, ranges = _longest_common_subsequence(left, right)
-    if only_length:
-        return len(common)
-    if not indexes:
-        return common
-    matches: list[Reply] = []
-    for a, b, length in ranges:
-        if length >= shortest:
-            match: list[Reply] = [[a, a + length - 1], [b, b + length - 1]]
-            matches.append([*match, length] if with_lengths else match)
-    return {b"matches": matches, b"len": len(common)}
-
-
-def _longest_common_subsequence(
-    one: bytes, other: bytes
-) -> tuple[bytes, list[tuple[int, int, int]]]:
-    """The subsequence, and its unbroken stretches from the last to the first: where each begins in
-    both, and its length.
-    """
-    width = len(other) + 1
-    table = [[0] * width]
-    for letter in one:
-        above = table[-1]
-        row = [0] * width
-        for place, candidate in enumerate(other, 1):
-            if letter == candidate:
-                row[place] = above[place - 1] + 1
-            else:
-                row[place] = max(above[place], row[place - 1])
-        table.append(row)
-    found = bytearray()
-    ranges: list[tuple[int, int, int]] = []
-    a, b = len(one), len(other)
-    while a and b:
-        if one[a - 1] == other[b - 1]:
-            a, b = a - 1, b - 1
-            found.append(one[a])
-            if ranges and ranges[-1][0] == a + 1 and ranges[-1][1] == b + 1:
-                ranges[-1] = (a, b, ranges[-1][2] + 1)
-            else:
-                ranges.append((a, b, 1))
-        elif table[a - 1][b] > table[a][b - 1]:
-            a -= 1
-        else:
-            b -= 1
-    return bytes(reversed(found)), ranges

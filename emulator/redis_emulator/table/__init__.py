@@ -32,6 +32,7 @@ class Spec:
         complexity: Time complexity.
         flavours: The servers that have it: ``redis``, ``valkey``.
         valkey_since: The Valkey version that brought it, where not the same as ``since``.
+        until: The Redis version that no longer had it, if one did away with it.
     """
 
     name: str
@@ -46,10 +47,13 @@ class Spec:
     complexity: str
     flavours: tuple[str, ...]
     valkey_since: str
+    until: str
 
     def exists_in(self, version: Version) -> bool:
         """Whether a server of ``version`` has the command."""
         if version.flavour not in self.flavours:
+            return False
+        if self.until and version.compatible >= tuple(map(int, self.until.split("."))):
             return False
         since = self.since if version.flavour == "redis" else self.valkey_since
         return tuple(map(int, since.split("."))) <= max(version.number, version.compatible)
@@ -76,5 +80,6 @@ def load() -> dict[str, Spec]:
                 complexity=row.get("complexity", ""),
                 flavours=tuple(row.get("flavours", ("redis", "valkey"))),
                 valkey_since=row.get("valkey_since", row["since"]),
+                until=row.get("until", ""),
             )
     return rows

@@ -51,6 +51,7 @@ def test_family(family: str, same: Pair) -> None:
         prepare(same)
         leave_modes(same)
         restore_parameters(same, parameters)
+        same("SELECT", "0")
         same("FLUSHALL")
         watcher.collect()
         for argv in sequence:
@@ -99,9 +100,10 @@ class EventWatcher:
 
 
 def leave_modes(same: Pair) -> None:
-    """End a transaction that a sequence may have left open."""
+    """End a transaction that a sequence may have left open, and stop watching keys."""
     for connection in (same.emulated, same.real):
         connection("DISCARD")
+        connection("UNWATCH")
 
 
 _READS: dict[bytes, tuple[Any, ...]] = {

@@ -1,0 +1,119 @@
+"""DEBUG beside real servers: which words there are, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_podlink import servers
+from redis_emulator import RedisEmulator
+from tests.emulator.pair import Pair
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+NEWER = ("redis-8.2", "redis-7.0", "valkey-9.1")
+
+_running: dict[str, servers.Server] = {}
+
+
+@pytest.fixture
+def same(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """An emulator and a real server that allows DEBUG."""
+    name, protocol = request.param
+    if name not in _running:
+        allowed = () if name == "redis-6.2" else ("--enable-debug-command", "local")
+        _running[name] = servers.start(name, extra_args=allowed)
+    pair = Pair(_running[name], protocol)
+    yield pair
+    pair.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stopped() -> Iterator[None]:
+    yield
+    while _running:
+        _running.popitem()[1].stop()
+
+
+WORDS = """
+AOF-FLUSH-SLEEP|AOF-FLUSH-SLEEP 0|CHANGE-REPL-ID|CHANGE-REPL-ID x|CLIENT-EVICTION|CLIENT-EVICTION x
+CLIENT-ENFORCE-REPLY-LIST|CLIENT-ENFORCE-REPLY-LIST 0|CLOSE-CLUSTER-LINK-ON-PACKET-DROP 0
+CLUSTERLINK KILL all x|CONFIG-REWRITE-FORCE-ALL|DICT-RESIZING|DICT-RESIZING 1|DIGEST|DIGEST x
+DIGEST-VALUE|DIGEST-VALUE no|DISABLE-CLUSTER-RANDOM-PING 0|DISABLE-CLUSTER-RECONNECTION 0
+DROP-CLUSTER-PACKET-FILTER -1|ERROR|ERROR text|ERROR a b|FOO|HELP|HELP x|HTSTATS|HTSTATS 99
+HTSTATS x|HTSTATS-KEY|HTSTATS-KEY no|HTSTATS-KEY str|INTERNAL_SECRET|KEYSIZES-HIST-ASSERT 0|LEAK
+LISTPACK|LISTPACK no|LISTPACK str|LISTPACK lst|LISTPACK hsh|LOG|LOG text|LOG a b|OBJECT|OBJECT no
+PAUSE-CRON|PAUSE-CRON 0|POPULATE|POPULATE x|POPULATE -1|POPULATE 0|POPULATE 1 a x|POPULATE 1 a 5 6
+PROTOCOL|PROTOCOL foo|QUICKLIST|QUICKLIST no|QUICKLIST str|QUICKLIST lst|QUICKLIST lst 1
+QUICKLIST-PACKED-THRESHOLD|QUICKLIST-PACKED-THRESHOLD 100|QUICKLIST-PACKED-THRESHOLD 100b
+QUICKLIST-PACKED-THRESHOLD 5gb|QUICKLIST-PACKED-THRESHOLD x|QUICKLIST-PACKED-THRESHOLD 0
+RELOAD|RELOAD FOO|RELOAD MERGE|REPLICATE|REPLICATE replica x|REPLYBUFFER|REPLYBUFFER foo 1
+REPLYBUFFER PEAK-RESET-TIME 100|REPLYBUFFER PEAK-RESET-TIME never|REPLYBUFFER peak-reset-time reset
+REPLYBUFFER resizing 1|SCRIPT|SCRIPT LIST|SCRIPT FOO
+SCRIPT da39a3ee5e6b4b0d3255bfef95601890afd80709|SDSLEN|SDSLEN no|SDSLEN lst|SET-ACTIVE-EXPIRE
+SET-ACTIVE-EXPIRE 0|SET-ACTIVE-EXPIRE 1|SET-DISABLE-DENY-SCRIPTS|SET-DISABLE-DENY-SCRIPTS 0
+SET-SKIP-CHECKSUM-VALIDATION|SET-SKIP-CHECKSUM-VALIDATION 0|SLEEP|STRUCTSIZE|STRUCTSIZE x
+ZIPLIST no|ZIPLIST str|ZIPLIST hsh
+"""
+
+
+@pytest.mark.servers(*ALL)
+def test_words(same: Pair) -> None:
+    same("SET str hello")
+    same("RPUSH lst a b")
+    same("HSET hsh f v")
+    for words in WORDS.replace("\n", "|").strip("|").split("|"):
+        same(f"DEBUG {words}")
+
+
+@pytest.mark.servers(*ALL)
+def test_protocol(same: Pair) -> None:
+    kinds = "string integer double bignum null array set map verbatim true false"
+    for kind in kinds.split():
+        same("DEBUG", "PROTOCOL", kind)
+
+
+@pytest.mark.servers(*ALL)
+def test_tables_of_an_empty_server(same: Pair) -> None:
+    same("DEBUG HTSTATS 0")
+    same("DEBUG HTSTATS 1 full")
+
+
+@pytest.mark.servers(*ALL)
+def test_digests(same: Pair) -> None:
+    same("SET str hello")
+    same("SET number 12 EX 1000")
+    same("RPUSH lst a b c")
+    same("SADD ints 3 1 2")
+    same("SADD members a b")
+    same("ZADD zset 1.5 a inf b 3 c 0.1 d")
+    same("HSET hsh f v g w")
+    same("XADD stream 1-1 a b c d")
+    same("XADD stream 1-2 a b")
+    for key in ("str", "number", "lst", "ints", "members", "zset", "hsh", "stream", "no"):
+        same("DEBUG", "DIGEST-VALUE", key, "no")
+    same("DEBUG DIGEST")
+    same("SELECT 3")
+    same("SET other 1")
+    same("DEBUG DIGEST")
+    same("DEBUG RELOAD")
+    same("DEBUG DIGEST")
+
+
+@pytest.mark.servers("redis-8.2", "valkey-9.1")
+def test_digest_of_a_field_that_expires(same: Pair) -> None:
+    same("HSET hsh f v g w")
+    same("HEXPIRE hsh 1000 FIELDS 1 f")
+    same("DEBUG DIGEST-VALUE hsh")
+
+
+def test_the_append_only_file_can_be_read_when_there_is_one(same: Pair) -> None:
+    same("DEBUG LOADAOF")
+
+
+def test_a_crash_takes_the_data_and_the_clients() -> None:
+    emulator = RedisEmulator()
+    client = emulator.client()
+    client.set("a", 1)
+    emulator.execute("DEBUG", "SEGFAULT")
+    assert client.get("a") is None

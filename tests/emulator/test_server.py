@@ -1,0 +1,173 @@
+"""The server as a whole beside real ones: modules, replication, saving, shutdown, large commands."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from redis_emulator import RedisEmulator
+from tests.emulator.pair import Pair
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+
+
+@pytest.mark.servers("redis-7.0", "redis-6.2", "valkey-9.1")
+def test_list_of_modules(same: Pair) -> None:
+    same("MODULE LIST")
+    same("MODULE LIST x")
+
+
+@pytest.mark.servers(*ALL)
+def test_no_module_can_be_loaded(same: Pair) -> None:
+    for words in (
+        *("", "FOO", "LOAD", "LOAD /no.so", "LOAD /no.so a b", "UNLOAD", "UNLOAD a", "UNLOAD a b"),
+        *("LOADEX", "LOADEX /no.so", "LOADEX /no.so CONFIG a", "LOADEX /no.so ARGS x", "HELP"),
+    ):
+        same(f"MODULE {words}")
+
+
+@pytest.mark.servers(*ALL)
+def test_replicas_introduce_themselves(same: Pair) -> None:
+    for option, value in (
+        *(("listening-port", "1"), ("listening-port", "x"), ("LISTENING-PORT", "99999999999")),
+        *(("ip-address", "x"), ("capa", "eof"), ("foo", "bar"), ("rdb-only", "1")),
+        *(("rdb-only", "2"), ("rdb-only", "x"), ("rdb-channel", "1"), ("rdb-channel", "2")),
+        *(("rdb-filter-only", "functions"), ("rdb-filter-only", "functions  FUNCTIONS")),
+        *(("rdb-filter-only", ""), ("rdb-filter-only", '"a'), ("rdb-filter-only", "foo")),
+        *(("main-ch-client-id", "5"), ("main-ch-client-id", "x"), ("set-rdb-client-id", "5")),
+        *(("set-rdb-client-id", "x"), ("set-cluster-node-id", "x"), ("version", "8.1.0")),
+        *(("version", "8.1"), ("version", "300.1.0"), ("version", "x")),
+    ):
+        client = same.connect_raw()
+        answers = [connection("REPLCONF", option, value) for connection in client]
+        assert answers[0] == answers[1], (option, value)
+    same("REPLCONF")
+    same("REPLCONF a")
+    same("REPLCONF capa eof ip-address")
+    same("REPLCONF capa eof foo bar")
+
+
+@pytest.mark.servers(*ALL)
+def test_acknowledgements_are_not_answered(same: Pair) -> None:
+    for connection in (same.emulated, same.real):
+        connection.send([b"REPLCONF", b"ACK", b"0"])
+        connection.send([b"REPLCONF", b"GETACK", b"*"])
+    same("PING")
+
+
+@pytest.mark.servers(*ALL)
+def test_refused_synchronization(same: Pair) -> None:
+    same("SYNC x")
+    same("PSYNC a")
+    same("PSYNC a 1 FAILOVER")
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_offset_of_a_synchronization(same: Pair) -> None:
+    same("PSYNC ? x")
+
+
+def test_there_is_no_replication() -> None:
+    emulator = RedisEmulator()
+    for words in (("SYNC",), ("PSYNC", "?", "-1"), ("REPLICAOF", "other", "6379")):
+        with pytest.raises(Exception, match="no replication"):
+            emulator.execute(*words)
+
+
+@pytest.mark.servers(*ALL)
+def test_replicaof_and_failover(same: Pair) -> None:
+    for words in (
+        *("REPLICAOF", "REPLICAOF NO", "REPLICAOF NO ONE", "SLAVEOF no one", "REPLICAOF NO TWO"),
+        *("REPLICAOF h x", "FAILOVER", "FAILOVER ABORT", "FAILOVER FORCE", "FAILOVER TO h 1"),
+        *("FAILOVER TO h x", "FAILOVER TO h 1 FORCE", "FAILOVER TIMEOUT 0", "FAILOVER TIMEOUT x"),
+        *("FAILOVER TO h 1 FORCE TIMEOUT 10", "FAILOVER TIMEOUT 10", "FAILOVER FORCE FORCE"),
+        *("FAILOVER ABORT x", "FAILOVER TO h 1 TO h 2", "FAILOVER FOO", "FAILOVER TO h"),
+    ):
+        same(words)
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_ports_are_checked(same: Pair) -> None:
+    for port in ("99999", "-1", "", " 1"):
+        same("REPLICAOF", "h", port)
+
+
+@pytest.mark.servers(*ALL)
+def test_saving_and_shutdown_refuse(same: Pair) -> None:
+    for words in (
+        *("LASTSAVE x", "SAVE x", "BGSAVE FOO", "BGSAVE SCHEDULE FOO", "BGREWRITEAOF x"),
+        *("BGSAVE CANCEL", "BGSAVE CANCEL SCHEDULE", "SHUTDOWN FOO", "SHUTDOWN SAVE NOSAVE"),
+        *("SHUTDOWN ABORT", "SHUTDOWN ABORT NOW", "SHUTDOWN SAVE NOSAVE NOW FORCE"),
+        *("SHUTDOWN FORCE ABORT", "SHUTDOWN NOW FOO", "SHUTDOWN SAFE FOO", "ROLE x"),
+    ):
+        same(words)
+
+
+@pytest.mark.servers(*ALL)
+def test_lolwut(same: Pair) -> None:
+    for words in (
+        *("VERSION x", "VERSION 5 x", "VERSION 5 1 x", "VERSION 5 1 1 x", "VERSION 6 x"),
+        *("VERSION 6 1 x", "VERSION 0", "VERSION -1", "VERSION 7"),
+    ):
+        same(f"LOLWUT {words}")
+    for words in ("VERSION 5 1 1 1", "VERSION 6 1 1", "VERSION 5", "VERSION 6"):
+        same(f"LOLWUT {words}", key=_version_line)
+
+
+def _version_line(reply: tuple[str, bytes]) -> list[bytes]:
+    return re.findall(rb"(?:Redis|Valkey) ver\. ?[0-9.]+\n", reply[1])
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_lolwut_of_valkey(same: Pair) -> None:
+    for words in ("VERSION", "x", "1 x", "10", "10 10 1", "10 10 x 1", "10 10 1 1 1"):
+        same(f"LOLWUT {words}")
+    same("LOLWUT 10 10 1 1", key=_version_line)
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_commandlog(same: Pair) -> None:
+    kinds = ("slow", "large-request", "LARGE-REPLY")
+    for kind in (*kinds, "foo"):
+        same("COMMANDLOG", "RESET", kind)
+        for count in ("-1", "10", "-2", "x"):
+            same("COMMANDLOG", "GET", count, kind)
+    same("COMMANDLOG LEN")
+    same("COMMANDLOG GET 10")
+    same("CONFIG SET commandlog-request-larger-than 100")
+    same("CONFIG SET commandlog-reply-larger-than 60")
+    same("CONFIG SET commandlog-large-request-max-len 2")
+    try:
+        for length in (50, 66, 67, 68, 69, 100):
+            same("SET", "key", "x" * length)
+            same("GET", "key")
+        same("AUTH", "x" * 200)
+        for kind in kinds[1:]:
+            same("COMMANDLOG", "LEN", kind)
+            same("COMMANDLOG", "GET", "-1", kind, key=_without_addresses)
+    finally:
+        same("CONFIG SET commandlog-request-larger-than 1048576")
+        same("CONFIG SET commandlog-reply-larger-than 1048576")
+        same("CONFIG SET commandlog-large-request-max-len 128")
+        for kind in kinds:
+            same("COMMANDLOG", "RESET", kind)
+
+
+def _without_addresses(reply: tuple[str, list[tuple[str, list[object]]]]) -> object:
+    return [entry[1][2:4] for entry in reply[1]]
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_what_clients_of_valkey_tell_of_themselves(same: Pair) -> None:
+    same("CLIENT CAPA")
+    same("CLIENT LIST ID 0", key=lambda reply: b"capa=r" in reply[1])
+    same("CLIENT CAPA foo redirect")
+    same("CLIENT INFO", key=lambda reply: b"capa=r" in reply[1])
+    for word in ("on", "off", "foo"):
+        same("CLIENT", "IMPORT-SOURCE", word)
+    same("CONFIG SET import-mode yes")
+    for word in ("ON", "off", "foo"):
+        same("CLIENT", "IMPORT-SOURCE", word)
+        same("CLIENT INFO", key=lambda reply: b"flags=I" in reply[1])
+    same("CONFIG SET import-mode no")

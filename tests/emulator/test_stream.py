@@ -1,0 +1,38 @@
+"""Streams beside real servers: arguments of XADD, XTRIM and XSETID from version to version."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.emulator.pair import Pair
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+
+
+@pytest.mark.servers(*ALL)
+def test_arguments_of_xadd(same: Pair) -> None:
+    for words in (
+        *("", "*", "1-1", "1-1 a", "1-1 a b c", "NOMKSTREAM 1-1 a", "NOMKSTREAM 1-1"),
+        *("NOMKSTREAM", "FOO a b", "FOO a b c", "FOO a", "KEEPREF 1 a", "KEEPREF 1-1"),
+        *("KEEPREF 1 a b", "KEEPREF 0-0 a", "ACKED 2-2 a b c", "MAXLEN", "MAXLEN 1"),
+        *("MAXLEN x 1-1 a", "MAXLEN 1 1-1", "MAXLEN 1 1-1 a", "x a", "0 a", "0 a b", "x a b"),
+        *("LIMIT 1 a", "LIMIT 1 1-1 a b", "MAXLEN = 1 LIMIT 1 1-1 a b", "MAXLEN ~ 1 LIMIT 1 2 a b"),
+    ):
+        same(f"XADD s {words}")
+
+
+@pytest.mark.servers(*ALL)
+def test_arguments_of_xtrim(same: Pair) -> None:
+    same("XADD s 1-1 a b")
+    for words in ("MAXLEN 0 KEEPREF", "KEEPREF MAXLEN 0", "MAXLEN 1 FOO", "MINID 1 DELREF ACKED"):
+        same(f"XTRIM s {words}")
+        same("XLEN s")
+
+
+@pytest.mark.servers(*ALL)
+def test_arguments_of_xsetid(same: Pair) -> None:
+    for key in ("no", "s", "text"):
+        for words in ("x", "0-5", "5-5", "6", "6-1 ENTRIESADDED x", "6 MAXDELETEDID 1", ""):
+            same(f"XSETID {key} {words}")
+        same("XADD s 5-1 a b")
+        same("SET text x")
