@@ -1,0 +1,97 @@
+"""podlink on an emulated cluster, `emulator+cluster://`: operations, batches, drains, bad days."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+import podlink
+from podlink import AsyncStatefulExecutor, RedisConfig, RedisManager, StatefulExecutor
+from redis_emulator import ClusterEmulator
+
+NAME = "podlink"
+URL = f"emulator+cluster://{NAME}"
+UIDS = [f"user-{number}" for number in range(60)]
+
+
+@pytest.fixture
+def cluster() -> Iterator[ClusterEmulator]:
+    cluster = ClusterEmulator.named(NAME)
+    yield cluster
+    cluster.reset()
+
+
+@pytest.fixture
+def executor(cluster: ClusterEmulator) -> Iterator[StatefulExecutor]:
+    with StatefulExecutor(URL) as executor:
+        yield executor
+
+
+def test_it_is_a_cluster(cluster: ClusterEmulator) -> None:
+    with RedisManager(URL) as manager:
+        assert manager.is_cluster
+        assert manager.health_check().ok
+        assert len(manager.nodes()) == 3
+        assert repr(manager) == f"<RedisManager {URL}>"
+
+
+def test_operations(executor: StatefulExecutor) -> None:
+    for pod, uid in enumerate(UIDS):
+        assert executor.set_linked_pod("n", uid, "s", pod) is None
+        assert executor.get_linked_pod("n", uid, "s") == pod
+    assert executor.set_linked_pod_if_absent("n", "user-1", "s", 99) == 1
+    with pytest.raises(podlink.PodNotFoundError):
+        executor.require_linked_pod("n", "nobody", "s")
+
+
+def test_batches_and_drain(executor: StatefulExecutor, cluster: ClusterEmulator) -> None:
+    assert executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7) == {7: UIDS}
+    assert executor.batch_get_linked_pod("n", [*UIDS, "nobody"], "s") == {7: UIDS}
+    assert all(len(master[0]) for master in cluster.masters)
+    moved = executor.drain_pod("n", "s", 7, 8)
+    assert (moved.found, moved.done, moved.failed) == (60, 60, 0)
+    assert executor.batch_remove_linked_pod("n", UIDS, "s") == UIDS
+    assert not any(len(master[0]) for master in cluster.masters)
+
+
+def test_while_slots_move_and_nodes_die(
+    executor: StatefulExecutor, cluster: ClusterEmulator
+) -> None:
+    executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
+    first, second = cluster.masters[:2]
+    for slot in first.slots[:500]:
+        cluster.move_slot(slot, second)
+    assert executor.batch_get_linked_pod("n", UIDS, "s") == {7: UIDS}
+    cluster.kill(second)
+    assert executor.batch_get_linked_pod("n", UIDS, "s") == {7: UIDS}
+    cluster.revive(second)
+    cluster.fail_over(second)
+    for uid in UIDS:
+        assert executor.set_linked_pod("n", uid, "s", 9) == 7
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_without_blocking(cluster: ClusterEmulator, protocol: int) -> None:
+    async def run() -> None:
+        config = RedisConfig.from_url(URL, protocol=protocol)
+        async with AsyncStatefulExecutor(config) as executor:
+            assert executor.manager.is_cluster
+            assert (await executor.manager.health_check()).ok
+            found = await executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
+            assert found == {7: UIDS}
+            assert await executor.get_linked_pod("n", "user-3", "s") == 7
+            cluster.kill(0)
+            assert await executor.batch_get_linked_pod("n", UIDS, "s") == {7: UIDS}
+            drained = await executor.drain_pod("n", "s", 7)
+            assert (drained.found, drained.done) == (60, 60)
+
+    asyncio.run(run())
+
+
+def test_one_name_is_one_cluster(executor: StatefulExecutor) -> None:
+    executor.set_linked_pod("n", "u", "s", 1)
+    with StatefulExecutor(URL) as same, StatefulExecutor("emulator+cluster://other") as other:
+        assert same.get_linked_pod("n", "u", "s") == 1
+        assert other.get_linked_pod("n", "u", "s") is None
