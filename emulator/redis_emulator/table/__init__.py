@@ -7,7 +7,7 @@ redis_emulator.table``; nothing of them is repeated in code. `load` turns them i
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -32,6 +32,7 @@ class Spec:
         complexity: Time complexity.
         flavours: The servers that have it: ``redis``, ``valkey``.
         valkey_since: The Valkey version that brought it, where not the same as ``since``.
+        legacy_arity: The arity before Redis 7, where it was another one; else 0.
         until: The Redis version that no longer had it, if one did away with it.
     """
 
@@ -47,7 +48,14 @@ class Spec:
     complexity: str
     flavours: tuple[str, ...]
     valkey_since: str
-    until: str
+    legacy_arity: int = 0
+    until: str = ""
+
+    def of(self, version: Version) -> Spec:
+        """The row as a server of ``version`` has it."""
+        if self.legacy_arity and version.compatible < (7, 0):
+            return replace(self, arity=self.legacy_arity)
+        return self
 
     def exists_in(self, version: Version) -> bool:
         """Whether a server of ``version`` has the command."""
@@ -80,6 +88,7 @@ def load() -> dict[str, Spec]:
                 complexity=row.get("complexity", ""),
                 flavours=tuple(row.get("flavours", ("redis", "valkey"))),
                 valkey_since=row.get("valkey_since", row["since"]),
+                legacy_arity=row.get("legacy_arity", 0),
                 until=row.get("until", ""),
             )
     return rows
