@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
+from redis_emulator.cluster_emulator import ClusterEmulator
 from redis_emulator.emulator import RedisEmulator
 from redis_emulator.version import latest
 
@@ -14,6 +16,8 @@ from redis_emulator.version import latest
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop by SIGINT, SIGTERM or a client's SHUTDOWN; returns the exit code."""
     options = _parser().parse_args(argv)
+    if options.cluster:
+        return _serve_cluster(options)
     try:
         emulator = RedisEmulator(
             version=options.version or latest(options.flavour),
@@ -35,6 +39,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _serve_cluster(options: argparse.Namespace) -> int:
+    """Serve a cluster, each node on a port of its own, until told to stop."""
+    try:
+        cluster = ClusterEmulator(
+            nodes=options.cluster,
+            replicas=options.cluster_replicas,
+            version=options.version,
+            flavour=options.flavour,
+            seed=options.seed,
+        )
+        for node in cluster.nodes if options.requirepass else ():
+            node.execute("CONFIG", "SET", "requirepass", options.requirepass)
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        with cluster.serve(host=options.bind, port=options.port):
+            ports = ", ".join(str(node.port) for node in cluster.nodes)
+            print(f"{cluster!r} is ready on {options.bind}, ports {ports}", flush=True)
+            while not stop.wait(0.5) and not all(node.is_down for node in cluster.nodes):
+                pass
+    except (OSError, ValueError) as error:
+        print(f"redis-emulator: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="redis-emulator", description="Redis inside a Python process, as a server."
@@ -45,5 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--requirepass", metavar="PASSWORD", help="password of the default user")
     parser.add_argument("--version", metavar="SERIES", help="the release to be like, as 7.4")
     parser.add_argument("--flavour", default="redis", help="redis (the default) or valkey")
+    parser.add_argument(
+        "--cluster", type=int, metavar="N", help="be a cluster of N masters on ports from --port on"
+    )
+    parser.add_argument(
+        "--cluster-replicas", type=int, default=1, metavar="N", help="replicas of each master (1)"
+    )
     parser.add_argument("--seed", type=int, help="makes everything random repeat itself")
     return parser

@@ -252,6 +252,11 @@ class Node:
             if node.server.ready and node is not self:
                 node.tick()
 
+    def enter(self, session: Session) -> None:
+        """One of the emulator's own sessions is about to run a command: let it find the keys."""
+        session.db = self.store.databases[session.db.index]
+        self._move_on()
+
     def refuse(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
         """The error with which this node refuses a command, None when it serves it."""
         self._move_on()

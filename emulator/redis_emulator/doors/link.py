@@ -73,8 +73,10 @@ class Link:
         self._encode = encoder.encode
         self._encoding = encoder.encoding
         self._errors = encoder.encoding_errors
-        self.session = Session(engine.server, self._deliver, kind="in-process")
         server = engine.server
+        if server.cluster is not None and server.cluster.down:
+            raise ConnectionRefusedError(f"the node at port {server.cluster.port} is down")
+        self.session = Session(server, self._deliver, kind="in-process")
         if len(server.sessions) >= server.config.numbers["maxclients"]:
             self.session.closing = True
             self.inbox.append(RedisError("ERR max number of clients reached"))
