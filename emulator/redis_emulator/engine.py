@@ -145,6 +145,8 @@ class Engine:
             server.now = now = self._ms()
             if now >= server.next_deadline:
                 server.expire_due(now)
+            if server.cluster is not None:
+                server.cluster.enter(session)
             reply = self._call(session, self.find(argv), argv)
             if type(reply) is Blocked:
                 reply = reply.on_timeout
