@@ -314,7 +314,9 @@ class Access:
         denial = self.denial(user, session, entry, argv)
         if denial is None:
             return None
-        self._note(denial, session, entry, argv, b"lua")
+        legacy = self._version.compatible < (7, 0)
+        multi = legacy and (self._server.current or session).executing is not None
+        self._note(denial, session, entry, argv, b"multi" if multi else b"lua")
         if self._version.compatible >= (7, 2):
             return (
                 f"ACL failure in script: {self.explain(denial, user, entry, argv, in_full=False)}"

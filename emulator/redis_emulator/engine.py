@@ -345,6 +345,8 @@ class Engine:
         """End a pause; what came in during it runs now, in the order of its clients."""
         paused, self.server.paused = self.server.paused, None
         self.server.refresh()
+        if paused is not None:
+            self.server.ready.extend(dict.fromkeys(paused.changes))
         for session in paused.waiting if paused is not None else ():
             blocked = session.blocked
             if blocked is not None:
@@ -560,13 +562,10 @@ class Engine:
             if not any(each.flags & _CHANGES for each, _ in queued):
                 return False
         session.backlog.append(argv)
-        self._wait_for_the_end_of(paused, session)
-        return True
-
-    def _wait_for_the_end_of(self, paused: Pause, session: Session) -> None:
         session.blocked = Blocked(session, [], None, lambda key: None, None)
         session.special = True
         paused.waiting.append(session)
+        return True
 
     def _call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
         server = self.server
@@ -701,7 +700,7 @@ class Engine:
 
     def _attempt(self, blocked: Blocked, key: bytes) -> None:
         server = self.server
-        if self._retries and server.paused is not None and self._tries_later(blocked):
+        if self._retries and server.paused is not None and self._tries_later(blocked, key):
             return
         outer, server.current = server.current, blocked.session
         try:
@@ -716,16 +715,13 @@ class Engine:
         elif self._retries:
             self._queue_again(blocked)
 
-    def _tries_later(self, blocked: Blocked) -> bool:
+    def _tries_later(self, blocked: Blocked, key: bytes) -> bool:
         """Since Redis 7.2 a client that could be served now is kept for the end of a pause."""
-        session, paused = blocked.session, self.server.paused
-        entry = session.last_command
+        paused, entry = self.server.paused, blocked.session.last_command
         assert paused is not None
         if entry is None or (paused.writes_only and not entry.flags & _CHANGES):
             return False
-        self._forget(session)
-        session.backlog.insert(0, blocked.argv)
-        self._wait_for_the_end_of(paused, session)
+        paused.changes.append((blocked.db, key))
         return True
 
     def _queue_again(self, blocked: Blocked) -> None:

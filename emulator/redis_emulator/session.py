@@ -238,11 +238,16 @@ class Pause:
     Args:
         until: Milliseconds since the epoch.
         writes_only: Whether commands that change nothing go on.
+
+    Attributes:
+        waiting: The clients whose commands run afterwards.
+        changes: The keys of which blocked clients hear afterwards.
     """
 
-    __slots__ = ("until", "waiting", "writes_only")
+    __slots__ = ("changes", "until", "waiting", "writes_only")
 
     def __init__(self, until: int, writes_only: bool) -> None:
         self.until = until
         self.writes_only = writes_only
         self.waiting: list[Session] = []
+        self.changes: list[tuple[Database, bytes]] = []

@@ -40,7 +40,7 @@ def entries(version: Version) -> dict[bytes, Entry]:
         spec = rows[name]
         if not spec.exists_in(version):
             continue
-        entry = Entry(spec, handler)
+        entry = Entry(spec.of(version), handler)
         container, separator, sub = name.partition("|")
         if separator:
             subcommands.setdefault(container, {})[sub.encode()] = entry

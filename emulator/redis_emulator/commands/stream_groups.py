@@ -16,7 +16,7 @@ from redis_emulator.commands.stream import (
     parse_interval,
 )
 from redis_emulator.keyspace import STREAM
-from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply, SimpleString, quote
+from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply, quote
 from redis_emulator.session import Session
 from redis_emulator.values.stream import (
     MAX_ID,
@@ -33,34 +33,6 @@ _KEY_MUST_EXIST = (
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use "
     "the MKSTREAM option to create an empty stream automatically."
 )
-_XGROUP_HELP = """\
-XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
-CREATE <key> <groupname> <id|$> [option]
-    Create a new consumer group. Options are:
-    * MKSTREAM
-      Create the empty stream if it does not exist.
-    * ENTRIESREAD entries_read
-      Set the group's entries_read counter (internal use).
-CREATECONSUMER <key> <groupname> <consumer>
-    Create a new consumer in the specified group.
-DELCONSUMER <key> <groupname> <consumer>
-    Remove the specified consumer.
-DESTROY <key> <groupname>
-    Remove the specified group.
-SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]
-    Set the current group ID and entries_read counter.
-HELP
-    Print this help."""
-_XINFO_HELP = """\
-XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
-CONSUMERS <key> <groupname>
-    Show consumers of <groupname>.
-GROUPS <key>
-    Show the stream consumer groups.
-STREAM <key> [FULL [COUNT <count>]
-    Show information about the stream.
-HELP
-    Print this help."""
 
 
 def _require_group(ctx: Session, key: bytes, name: bytes) -> tuple[Stream, Group]:
@@ -171,11 +143,6 @@ def xgroup_delconsumer(ctx: Session, argv: list[bytes]) -> Reply:
         del group.pending[entry_id]
     ctx.db.changed(argv[2], b"xgroup-delconsumer", STREAM)
     return len(consumer.pending)
-
-
-@command("xgroup|help")
-def xgroup_help(ctx: Session, argv: list[bytes]) -> Reply:
-    return [SimpleString(line.encode()) for line in _XGROUP_HELP.split("\n")]
 
 
 @command("xack")
@@ -521,8 +488,3 @@ def xinfo_consumers(ctx: Session, argv: list[bytes]) -> Reply:
         }
         for consumer in stream.groups[argv[3]].consumers.values()
     ]
-
-
-@command("xinfo|help")
-def xinfo_help(ctx: Session, argv: list[bytes]) -> Reply:
-    return [SimpleString(line.encode()) for line in _XINFO_HELP.split("\n")]

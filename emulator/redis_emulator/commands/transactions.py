@@ -34,6 +34,7 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
     if dirty:
         return NULL_ARRAY
     denied, ctx.deny_blocking = ctx.deny_blocking, True
+    ctx.executing = queue
     try:
         replies: list[Reply] = []
         for entry, queued in queue:
@@ -47,6 +48,7 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
         return replies
     finally:
         ctx.deny_blocking = denied
+        ctx.executing = None
 
 
 @command("discard")

@@ -48,7 +48,7 @@ class Spec:
     complexity: str
     flavours: tuple[str, ...]
     valkey_since: str
-    legacy_arity: int = 0
+    legacy_arity: int
     until: str = ""
 
     def of(self, version: Version) -> Spec:
