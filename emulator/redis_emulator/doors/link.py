@@ -174,7 +174,10 @@ def _read(
         }
     if kind is SetReply:
         items = [_read(item, parse_error, decode) for item in reply]
-        return set(items) if _SETS_ARE_SETS else items
+        try:
+            return set(items) if _SETS_ARE_SETS else items
+        except TypeError:
+            return items
     if isinstance(reply, RedisError):
         return parse_error(reply.wire().decode("utf-8", errors="replace"))
     if reply is NULL_ARRAY:
