@@ -22,6 +22,7 @@ from redis_emulator.values.stream import (
     MAX_ID,
     MIN_ID,
     Consumer,
+    Fields,
     Group,
     Id,
     Pending,
@@ -59,15 +60,43 @@ def _entries_read(raw: bytes) -> int:
     return value
 
 
-def _bad_subcommand(argv: list[bytes]) -> RedisError:
-    container, sub = argv[0].decode().upper(), quote(argv[1])
-    return RedisError(
-        f"ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {container} HELP."
-    )
+def _is_legacy(ctx: Session) -> bool:
+    """Whether the server is one before Redis 7."""
+    return ctx.server.version.compatible < (7, 0)
+
+
+def _check_legacy_words(ctx: Session, argv: list[bytes], most: int) -> None:
+    """XGROUP CREATE and SETID before Redis 7: but for MKSTREAM, first the key and the group must be
+    there, only then the number of words is looked at.
+    """
+    creates = argv[1].upper() == b"CREATE"
+    if len(argv) == 6 and creates:
+        if argv[5].upper() == b"MKSTREAM":
+            return
+        raise ctx.server.wrong_words(argv)
+    stream = lookup_stream(ctx, argv[2])
+    if stream is None:
+        raise RedisError(_KEY_MUST_EXIST)
+    if not creates:
+        _require_group(ctx, argv[2], argv[3])
+    if len(argv) > most:
+        raise ctx.server.wrong_words(argv)
+
+
+def _possibly_read(ctx: Session, stream: Stream, entries_read: int) -> int:
+    """The number of entries that a group is said to have read; Redis 8 believes no more than can
+    be.
+    """
+    version = ctx.server.version
+    if version.flavour == "redis" and version.number >= (8, 0):
+        return min(entries_read, stream.added)
+    return entries_read
 
 
 @command("xgroup|create")
 def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
+    if _is_legacy(ctx):
+        _check_legacy_words(ctx, argv, 6)
     make_stream = False
     entries_read = -1
     place = 5
@@ -79,7 +108,7 @@ def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
             place += 1
             entries_read = _entries_read(argv[place])
         else:
-            raise _bad_subcommand(argv)
+            raise ctx.server.wrong_words(argv)
         place += 1
     key, name = argv[2], argv[3]
     stream = lookup_stream(ctx, key, write=True)
@@ -94,21 +123,23 @@ def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
         ctx.db.set(key, stream)
     if name in stream.groups:
         raise RedisError("BUSYGROUP Consumer Group name already exists")
-    stream.groups[name] = Group(last_id, min(entries_read, stream.added))
+    stream.groups[name] = Group(last_id, _possibly_read(ctx, stream, entries_read))
     ctx.db.changed(key, b"xgroup-create", STREAM)
     return OK
 
 
 @command("xgroup|setid")
 def xgroup_setid(ctx: Session, argv: list[bytes]) -> Reply:
+    if _is_legacy(ctx):
+        _check_legacy_words(ctx, argv, 5)
     entries_read = -1
     if len(argv) > 5:
         if len(argv) != 7 or argv[5].upper() != b"ENTRIESREAD":
-            raise _bad_subcommand(argv)
+            raise ctx.server.wrong_words(argv)
         entries_read = _entries_read(argv[6])
     stream, group = _require_group(ctx, argv[2], argv[3])
     group.last_id = stream.last_id if argv[4] == b"$" else parse_id(argv[4])
-    group.entries_read = min(entries_read, stream.added)
+    group.entries_read = _possibly_read(ctx, stream, entries_read)
     ctx.db.changed(argv[2], b"xgroup-setid", STREAM)
     return OK
 
@@ -138,6 +169,8 @@ def xgroup_delconsumer(ctx: Session, argv: list[bytes]) -> Reply:
     _, group = _require_group(ctx, argv[2], argv[3])
     consumer = group.consumers.pop(argv[4], None)
     if consumer is None:
+        if _is_legacy(ctx):
+            ctx.db.changed(argv[2], b"xgroup-delconsumer", STREAM)
         return 0
     for entry_id in consumer.pending:
         del group.pending[entry_id]
@@ -236,17 +269,20 @@ def xclaim(ctx: Session, argv: list[bytes]) -> Reply:
     group = stream.groups[argv[2]]
     claim = _Claim(argv, now)
     group.last_id = max(group.last_id, claim.last_id)
-    consumer = _claimant(ctx, key, group, argv[3])
+    legacy = _is_legacy(ctx)
+    if ctx.server.version.compatible >= (7, 2):
+        _claimant(ctx, key, group, argv[3])
     found: list[Reply] = []
     for entry_id in claim.ids:
         fields = stream.get(entry_id)
-        if fields is None:
+        if fields is None and not legacy:
             group.forget(entry_id)
             continue
         pending = group.pending.get(entry_id)
         if pending is None:
             if not claim.force:
                 continue
+            consumer = _claimant(ctx, key, group, argv[3])
             pending = group.deliver(entry_id, consumer, now, 0)
         elif claim.min_idle and now - pending.delivered_at < claim.min_idle:
             continue
@@ -255,17 +291,26 @@ def xclaim(ctx: Session, argv: list[bytes]) -> Reply:
             deliveries = claim.retries
         elif not claim.just_id:
             deliveries += 1
+        consumer = _claimant(ctx, key, group, argv[3])
         group.deliver(entry_id, consumer, claim.delivered_at, deliveries)
         consumer.active_at = now
-        found.append(format_id(entry_id) if claim.just_id else entry_reply(entry_id, fields))
+        found.append(_claimed(entry_id, fields, claim.just_id))
     ctx.db.touched(key)
     return found
 
 
+def _claimed(entry_id: Id, fields: Fields | None, just_id: bool) -> Reply:
+    """What is shown of a claimed entry; before Redis 7 also of one that has been deleted."""
+    if just_id:
+        return format_id(entry_id)
+    return None if fields is None else entry_reply(entry_id, fields)
+
+
 def _claimant(ctx: Session, key: bytes, group: Group, name: bytes) -> Consumer:
+    """The consumer who claims, made when new; before Redis 7.2 only when there is what to claim."""
     consumer, made = group.consumer(name, ctx.server.now)
     consumer.seen_at = ctx.server.now
-    if made:
+    if made and not _is_legacy(ctx):
         ctx.db.changed(key, b"xgroup-createconsumer", STREAM)
     return consumer
 
@@ -292,7 +337,9 @@ def xautoclaim(ctx: Session, argv: list[bytes]) -> Reply:
     if stream is None or argv[2] not in stream.groups:
         raise _no_key_or_group(key, argv[2])
     group = stream.groups[argv[2]]
-    consumer = _claimant(ctx, key, group, argv[3])
+    legacy = _is_legacy(ctx)
+    if ctx.server.version.compatible >= (7, 2):
+        _claimant(ctx, key, group, argv[3])
     attempts = count * 10
     found: list[Reply] = []
     deleted: list[Reply] = []
@@ -304,19 +351,20 @@ def xautoclaim(ctx: Session, argv: list[bytes]) -> Reply:
         attempts -= 1
         fields = stream.get(entry_id)
         pending = group.pending[entry_id]
-        if fields is None:
+        if fields is None and not legacy:
             group.forget(entry_id)
             deleted.append(format_id(entry_id))
             count -= 1
             continue
         if min_idle and now - pending.delivered_at < min_idle:
             continue
+        consumer = _claimant(ctx, key, group, argv[3])
         group.deliver(entry_id, consumer, now, pending.deliveries + (not just_id))
         consumer.active_at = now
-        found.append(format_id(entry_id) if just_id else entry_reply(entry_id, fields))
+        found.append(_claimed(entry_id, fields, just_id))
         count -= 1
     ctx.db.touched(key)
-    return [format_id(cursor), found, deleted]
+    return [format_id(cursor), found] if legacy else [format_id(cursor), found, deleted]
 
 
 @command("xpending")
@@ -382,10 +430,10 @@ def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
     stream = _info_stream(ctx, argv[2])
     full, count = len(argv) > 3, 10
     if full and (argv[3].upper() != b"FULL" or len(argv) not in (4, 6)):
-        raise _bad_subcommand(argv)
+        raise ctx.server.wrong_words(argv)
     if len(argv) == 6:
         if argv[4].upper() != b"COUNT":
-            raise _bad_subcommand(argv)
+            raise ctx.server.wrong_words(argv)
         count = parse_integer(argv[5])
         count = 10 if count < 0 else count
     summary: dict[Reply, Reply] = {
@@ -393,10 +441,13 @@ def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
         b"radix-tree-keys": len(stream.nodes),
         b"radix-tree-nodes": stream.tree_nodes(),
         b"last-generated-id": format_id(stream.last_id),
-        b"max-deleted-entry-id": format_id(stream.max_deleted),
-        b"entries-added": stream.added,
-        b"recorded-first-entry-id": format_id(stream.first_id),
     }
+    if not _is_legacy(ctx):
+        summary |= {
+            b"max-deleted-entry-id": format_id(stream.max_deleted),
+            b"entries-added": stream.added,
+            b"recorded-first-entry-id": format_id(stream.first_id),
+        }
     if full:
         entries = stream.range(MIN_ID, MAX_ID)
         shown = [
@@ -406,7 +457,8 @@ def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
         return summary | {
             b"entries": shown,
             b"groups": [
-                _full_group(stream, name, group, count) for name, group in stream.groups.items()
+                _full_group(ctx, stream, name, group, count)
+                for name, group in stream.groups.items()
             ],
         }
     first = next(stream.range(MIN_ID, MAX_ID), None)
@@ -418,12 +470,16 @@ def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
     }
 
 
-def _read_and_lag(stream: Stream, group: Group) -> dict[Reply, Reply]:
-    read = None if group.entries_read < 0 else group.entries_read
-    return {b"entries-read": read, b"lag": stream.lag(group)}
+def _read_and_lag(ctx: Session, stream: Stream, group: Group) -> dict[Reply, Reply]:
+    version = ctx.server.version
+    if version.compatible < (7, 0):
+        return {}
+    newest = version.flavour == "redis" and version.number >= (8, 0)
+    lag = stream.lag(group, counts_all=newest, cautious=version.compatible >= (7, 2))
+    return {b"entries-read": None if group.entries_read < 0 else group.entries_read, b"lag": lag}
 
 
-def _full_group(stream: Stream, name: bytes, group: Group, count: int) -> Reply:
+def _full_group(ctx: Session, stream: Stream, name: bytes, group: Group, count: int) -> Reply:
     def some(pool: Mapping[Id, Pending]) -> list[Id]:
         return list(islice(pool, count or None))
 
@@ -442,18 +498,13 @@ def _full_group(stream: Stream, name: bytes, group: Group, count: int) -> Reply:
             [format_id(i), consumer.pending[i].delivered_at, consumer.pending[i].deliveries]
             for i in some(consumer.pending)
         ]
-        consumers.append(
-            {
-                b"name": consumer.name,
-                b"seen-time": consumer.seen_at,
-                b"active-time": consumer.active_at,
-                b"pel-count": len(consumer.pending),
-                b"pending": own,
-            }
-        )
+        shown: dict[Reply, Reply] = {b"name": consumer.name, b"seen-time": consumer.seen_at}
+        if ctx.server.version.compatible >= (7, 2):
+            shown[b"active-time"] = consumer.active_at
+        consumers.append(shown | {b"pel-count": len(consumer.pending), b"pending": own})
     return (
         {b"name": name, b"last-delivered-id": format_id(group.last_id)}
-        | _read_and_lag(stream, group)
+        | _read_and_lag(ctx, stream, group)
         | {b"pel-count": len(group.pending), b"pending": pending, b"consumers": consumers}
     )
 
@@ -468,7 +519,7 @@ def xinfo_groups(ctx: Session, argv: list[bytes]) -> Reply:
             b"pending": len(group.pending),
             b"last-delivered-id": format_id(group.last_id),
         }
-        | _read_and_lag(stream, group)
+        | _read_and_lag(ctx, stream, group)
         for name, group in stream.groups.items()
     ]
 
@@ -479,12 +530,15 @@ def xinfo_consumers(ctx: Session, argv: list[bytes]) -> Reply:
     if argv[3] not in stream.groups:
         raise _no_group(argv[2], argv[3])
     now = ctx.server.now
-    return [
-        {
+    found: list[Reply] = []
+    for consumer in stream.groups[argv[3]].consumers.values():
+        shown: dict[Reply, Reply] = {
             b"name": consumer.name,
             b"pending": len(consumer.pending),
             b"idle": max(0, now - consumer.seen_at),
-            b"inactive": -1 if consumer.active_at < 0 else max(0, now - consumer.active_at),
         }
-        for consumer in stream.groups[argv[3]].consumers.values()
-    ]
+        if ctx.server.version.compatible >= (7, 2):
+            active = consumer.active_at
+            shown[b"inactive"] = -1 if active < 0 else max(0, now - active)
+        found.append(shown)
+    return found

@@ -107,7 +107,7 @@ class _Request:
                 f"NOGROUP No such key '{quote(key)}' or consumer group '{quote(self.group)}' in "
                 "XREADGROUP with GROUP option"
             )
-        if raw in (b"$", b"+"):
+        if raw == b"$" or (raw == b"+" and ctx.server.version.number >= (7, 4)):
             if self.grouped:
                 raise RedisError(_MEANINGLESS.format(raw.decode()))
             if stream is None:
@@ -231,7 +231,9 @@ def _deliver(
         ):
             group.entries_read += 1
         elif stream.added:
-            group.entries_read = stream.estimate_read(entry_id)
+            group.entries_read = stream.estimate_read(
+                entry_id, cautious=ctx.server.version.compatible >= (7, 2)
+            )
         group.last_id = entry_id
         if not request.noack:
             group.deliver(entry_id, consumer, ctx.server.now)

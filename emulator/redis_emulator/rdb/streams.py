@@ -151,7 +151,7 @@ def _read_group(source: Reader, stream: Stream, revision: int) -> Group:
         read = source.length()
         read = -1 if read == _UNKNOWN else read
     else:
-        read = stream.estimate_read(last_id)
+        read = stream.estimate_read(last_id, cautious=True)
     group = Group(last_id, read)
     unowned: dict[_Id, tuple[int, int]] = {}
     for _ in range(source.length()):

@@ -280,22 +280,35 @@ class Stream:
                     return
                 yield entry_id, node.entries[entry_id]
 
-    def lag(self, group: Group) -> int | None:
-        """How many entries ``group`` has not read, or None when that cannot be told."""
+    def lag(self, group: Group, *, counts_all: bool, cautious: bool) -> int | None:
+        """How many entries ``group`` has not read, or None when that cannot be told.
+
+        Args:
+            group: One of the stream's groups.
+            counts_all: A group that stands before the first entry has all of them to read,
+                whatever number it was told to have read.
+            cautious: See `estimate_read`.
+        """
         if not self.added:
             return 0
+        if counts_all and group.last_id < self.first_id and self.max_deleted < self.first_id:
+            return self.length
         if group.entries_read >= 0 and not self._has_gap(group.last_id, MAX_ID):
             return self.added - group.entries_read
-        read = self.estimate_read(group.last_id)
+        read = self.estimate_read(group.last_id, cautious=cautious)
         return None if read < 0 else self.added - read
 
-    def estimate_read(self, entry_id: Id) -> int:
-        """How many entries were ever added up to ``entry_id``, or -1 when that cannot be told."""
+    def estimate_read(self, entry_id: Id, *, cautious: bool) -> int:
+        """How many entries were ever added up to ``entry_id``, or -1 when that cannot be told.
+
+        ``cautious`` is who gives up when a later entry was deleted, even one before the first
+        that is left.
+        """
         if not self.added:
             return 0
         if not self.length and entry_id <= self.last_id:
             return self.added
-        if entry_id != MIN_ID and entry_id < self.max_deleted:
+        if cautious and entry_id != MIN_ID and entry_id < self.max_deleted:
             return -1
         if entry_id == self.last_id:
             return self.added
