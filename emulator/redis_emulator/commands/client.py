@@ -119,7 +119,8 @@ def client_list(ctx: Session, argv: list[bytes]) -> Reply:
     wanted: Test = _anybody
     if len(argv) > 2:
         option = argv[2].lower()
-        if ctx.server.version.flavour == "valkey":
+        version = ctx.server.version
+        if version.flavour == "valkey" and version.number >= (8, 1):
             wanted = filters(ctx, argv, skip_me=False)
         elif option == b"type" and len(argv) == 4:
             wanted = of_class(ctx, argv[3])

@@ -77,7 +77,9 @@ def filters(ctx: Session, argv: list[bytes], *, skip_me: bool) -> Test:
     Raises:
         RedisError: An option is unknown, incomplete, or has a value that cannot be.
     """
-    valkey = ctx.server.version.flavour == "valkey"
+    version = ctx.server.version
+    valkey = version.flavour == "valkey" and version.number >= (8, 1)
+    negates = valkey and version.number >= (9, 0)
     tests: dict[bytes, Test] = {}
     place = 2
     while place < len(argv):
@@ -90,13 +92,13 @@ def filters(ctx: Session, argv: list[bytes], *, skip_me: bool) -> Test:
             if raw.lower() not in (b"yes", b"no"):
                 raise syntax_error()
             skip_me = raw.lower() == b"yes"
-        elif valkey and option in (b"id", b"not-id"):
+        elif valkey and (option == b"id" or (negates and option == b"not-id")):
             ids = {_id(raw)}
             while place < len(argv) and argv[place].lstrip(b"-").isdigit():
                 ids.add(_id(argv[place]))
                 place += 1
             tests[option] = _negated(option, _one_of(ids))
-        elif valkey:
+        elif negates:
             tests[option] = _negated(option, _valkey_filter(ctx, option.removeprefix(b"not-"), raw))
         else:
             tests[option] = _filter(ctx, option, raw)
@@ -139,7 +141,7 @@ def _filter(ctx: Session, option: bytes, raw: bytes) -> Test:
         if not ctx.server.has_user(raw):
             raise RedisError(f"ERR No such user '{quote(raw)}'")
         return lambda session: session.user == quote(raw)
-    if option == b"maxage" and ctx.server.version.compatible >= (7, 2):
+    if option == b"maxage" and ctx.server.version.number >= (7, 4):
         seconds = parse_integer(raw, "ERR maxage is not an integer or out of range")
         if seconds < 1:
             raise RedisError("ERR maxage should be greater than 0")
@@ -159,7 +161,7 @@ def _valkey_filter(ctx: Session, option: bytes, raw: bytes) -> Test:
     if option == b"lib-ver":
         return lambda session: session.lib_ver == raw
     if option == b"capa":
-        return lambda session: False
+        return lambda session: set(text) <= set(session.capabilities)
     if option == b"flags":
         unknown = "".join(letter for letter in text if letter not in _FLAGS)
         if unknown:

@@ -60,7 +60,9 @@ def save(ctx: Session, argv: list[bytes]) -> Reply:
 def bgsave(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 1:
         word = argv[1].lower()
-        if word == b"cancel" and len(argv) == 2 and ctx.server.version.flavour == "valkey":
+        version = ctx.server.version
+        cancels = version.flavour == "valkey" and version.number >= (8, 1)
+        if word == b"cancel" and len(argv) == 2 and cancels:
             raise RedisError("ERR Background saving is currently not in progress or scheduled")
         if word != b"schedule" or len(argv) > 2:
             raise syntax_error()
