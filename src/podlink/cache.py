@@ -175,9 +175,10 @@ class LinkCache:
                     reading.undisturbed = False
 
     def lost(self) -> None:
-        """Changes are not heard of any more."""
+        """Changes are not heard of any more, if they were."""
         with self._lock:
-            self._start_over(self._source)
+            if self._namespaces:
+                self._start_over(self._source)
 
     def _start_over(self, source: Any) -> None:
         self._source = source

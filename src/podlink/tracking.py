@@ -181,7 +181,9 @@ def on_push(connection: Any, handler: Any) -> None:
     if hasattr(parser, "set_invalidation_push_handler"):
         parser.set_invalidation_push_handler(handler)
     else:
+        # redis-py 5.0; the emulator's connections call the method by its name.
         parser.set_push_handler(handler)
+        parser.handle_push_response = handler
 
 
 def log_loss(error: Exception) -> None:

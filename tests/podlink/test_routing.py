@@ -470,6 +470,13 @@ def test_without_tracking_a_link_is_served_for_max_staleness(time: Time) -> None
     assert cache.get(SERVER, "n", b"a") is None
 
 
+def test_a_connection_that_could_not_be_made_changes_nothing(time: Time) -> None:
+    cache = LinkCache(3, 2.0, 1.0, time.monotonic)
+    put(cache, b"a", 1)
+    cache.lost()
+    assert cache.get(SERVER, "n", b"a") == 1
+
+
 @pytest.mark.parametrize(("size", "staleness"), [(0, 5.0), (3, 0.0)])
 def test_a_cache_that_may_keep_nothing_keeps_nothing(
     time: Time, size: int, staleness: float

@@ -58,14 +58,15 @@ class AsyncTracker:
         """Hear of nothing any more."""
         self._closed = True
         task, self._task = self._task, None
-        if task is not None and not task.done():
+        # redis-py swallows a cancellation that meets it while it connects.
+        while task is not None and not task.done():
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=0.1)
         self._cache.lost()
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE
-        while True:
+        while not self._closed:
             started = monotonic()
             try:
                 await self._follow()
@@ -91,7 +92,7 @@ class AsyncTracker:
             asked: deque[tuple[float, frozenset[str]]] = deque()
             beats = asyncio.ensure_future(self._beat(client, connection, asked))
             try:
-                while not beats.done():
+                while not (beats.done() or self._closed):
                     reply = await connection.read_response(
                         disable_decoding=True, timeout=silence, push_request=True
                     )

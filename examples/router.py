@@ -1,0 +1,56 @@
+"""Routing users to pods: the least loaded gets them, and they move on when it dies.
+
+Runs without a server; give it a Redis URL to run it there:
+
+    python examples/router.py [URL]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+
+from podlink import LeastLoaded, LinkRouter, PodState, StatefulExecutor
+
+NAMESPACE, SERVICE = f"example-{time.time_ns():x}", "chat"
+USERS = [f"user-{number}" for number in range(12)]
+
+
+def heartbeat(executor: StatefulExecutor, pod: int, load: float) -> None:
+    """What each pod does every few seconds."""
+    executor.set_service_state(NAMESPACE, SERVICE, pod, str(PodState(load, time.time())))
+
+
+def show(title: str, router: LinkRouter) -> None:
+    pods = Counter(router.resolve(NAMESPACE, user, SERVICE) for user in USERS)
+    counts = ", ".join(f"pod {pod} has {count}" for pod, count in sorted(pods.items()))
+    print(f"{title:<28}{counts}")
+
+
+def main(url: str) -> None:
+    policy = LeastLoaded(stale_after=30)
+    with StatefulExecutor(url) as executor:
+        for pod, load in ((0, 0), (1, 2), (2, 4)):
+            heartbeat(executor, pod, load)
+        # States are kept for a second; this example does not want to wait for that.
+        with LinkRouter(executor, policy=policy, states_ttl=0.0) as router:
+            show("by load:", router)
+            show("again, the same:", router)
+
+            executor.set_service_state(NAMESPACE, SERVICE, 0, "draining")
+            show("pod 0 goes, its users move:", router)
+
+            heartbeat(executor, 0, 0)
+            show("pod 0 is back, nobody moves:", router)
+
+            executor.remove_linked_pod(NAMESPACE, USERS[0], SERVICE)
+            router.forget(NAMESPACE, USERS[0], SERVICE)
+            print(f"{USERS[0]} comes back to pod", router.resolve(NAMESPACE, USERS[0], SERVICE))
+            print(router.stats())
+
+        executor.batch_remove_linked_pod(NAMESPACE, USERS, SERVICE)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "emulator://")
