@@ -66,6 +66,7 @@ _OVERFLOW: Final = {
     "redis-6.2": _INT64_MAX,
     "valkey-9.1": None,
 }
+_LONGEST_PLACE: Final = 45
 _CLASSES: Final = {"normal": 0, "slave": 1, "replica": 1, "pubsub": 2}
 
 
@@ -137,6 +138,8 @@ class Parameter:
         if self.type == "string":
             special = _SPECIAL.get(self.name)
             return special(text, current) if special is not None else text
+        if self.type == "place":
+            return _place(self.name, text)
         if self.type == "boolean":
             if text.lower() not in ("yes", "no"):
                 raise ValueError("argument must be 'yes' or 'no'")
@@ -153,6 +156,8 @@ class Parameter:
             if not _INTEGER(text) or not -_INT64_MAX - 1 <= int(text) <= _INT64_MAX:
                 raise ValueError("argument couldn't be parsed into an integer")
             return int(text)
+        if self.low == -1 and text == "-1":
+            return -1
         size = read_memory(text)
         if size is not None and size >= _UINT64:
             if self.overflow is None:
@@ -184,7 +189,7 @@ class Parameter:
     def _print(self, number: int) -> str:
         if self.type == "percent" and number < 0:
             return f"{-number}%"
-        if self.type == "memory" and number < 0:
+        if self.type == "memory" and number < 0 and self.low != -1:
             number += _UINT64
         return str(number)
 
@@ -329,6 +334,14 @@ def _percentiles(text: str, _: str) -> str:
 def _host_name(text: str, _: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9.-]*", text):
         raise ValueError("Hostnames may only contain alphanumeric characters, hyphens or dots")
+    return text
+
+
+def _place(name: str, text: str) -> str:
+    if len(text) > _LONGEST_PLACE:
+        raise ValueError(f"{name} is too long")
+    if not re.fullmatch(r"[-./0-9:A-Z_`a-z]*", text):
+        raise ValueError(f"{name} contains invalid character")
     return text
 
 

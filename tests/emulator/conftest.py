@@ -37,6 +37,8 @@ def same(request: pytest.FixtureRequest) -> Iterator[Pair]:
     name, protocol = request.param
     if name not in _running:
         _running[name] = servers.start(name)
+    elif not _running[name].running:
+        _running[name].restart()  # a test before this one has crashed it, and has failed for it
     pair = Pair(_running[name], protocol)
     yield pair
     pair.close()
