@@ -35,6 +35,11 @@ def latest(flavour: str) -> str:
     return list(_RELEASES[flavour])[-1]
 
 
+def releases() -> list[tuple[str, str]]:
+    """Flavour and series of everything that is emulated."""
+    return [(flavour, series) for flavour, known in _RELEASES.items() for series in known]
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """A release of a flavour.

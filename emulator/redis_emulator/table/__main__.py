@@ -1,6 +1,7 @@
-"""Read the command table from running servers: ``python -m redis_emulator.table REDIS VALKEY``.
+"""Read the command table from running servers: ``python -m redis_emulator.table REDIS VALKEY``;
+print the page about it: ``python -m redis_emulator.table docs``.
 
-Both arguments are URLs. The newest Redis gives the rows; the Valkey server says which of them it
+REDIS and VALKEY are URLs. The newest Redis gives the rows; the Valkey server says which of them it
 shares, and adds its own. Each group's rows are written to one JSON file beside this module, a row a
 line.
 """
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import redis
+
+from redis_emulator.table import Spec, load
+from redis_emulator.table.catalogue import page
 
 
 def rows_of(url: str) -> dict[str, dict[str, Any]]:
@@ -56,8 +60,25 @@ def rows_of(url: str) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def _keep_what_older_servers_say(rows: dict[str, dict[str, Any]], name: str, spec: Spec) -> None:
+    """What no new server tells any more stays as it is: commands that are gone, former arities."""
+    if spec.until:
+        rows[name] = json.loads(_line_of(spec))[name]
+    elif spec.legacy_arity and name in rows:
+        rows[name]["legacy_arity"] = spec.legacy_arity
+
+
+def _line_of(spec: Spec) -> str:
+    file = Path(__file__).with_name(f"{spec.group}.json")
+    for line in file.read_text("utf-8").splitlines():
+        if line.startswith(json.dumps(spec.name)):
+            return f"{{{line.rstrip(',')}}}"
+    raise LookupError(spec.name)
+
+
 def formula(complexity: str) -> str:
-    """The leading ``O(…)`` of a description."""
+    """The first ``O(…)`` of a description."""
+    complexity = complexity[complexity.find("O(") :] if "O(" in complexity else ""
     depth = 0
     for place, letter in enumerate(complexity):
         depth += (letter == "(") - (letter == ")")
@@ -66,8 +87,24 @@ def formula(complexity: str) -> str:
     return ""
 
 
+def emulated() -> set[str]:
+    """The names of the commands that an emulator of any release has."""
+    from redis_emulator.commands.registry import entries
+    from redis_emulator.version import Version, releases
+
+    names = set()
+    for flavour, series in releases():
+        for entry in entries(Version.parse(series, flavour)).values():
+            names.add(entry.name)
+            names.update(sub.name for sub in (entry.subcommands or {}).values())
+    return names
+
+
 def main() -> None:
-    """Write the table."""
+    """Print the page, or write the table."""
+    if sys.argv[1:] == ["docs"]:
+        sys.stdout.write(page(emulated()))
+        return
     rows, valkey = rows_of(sys.argv[1]), rows_of(sys.argv[2])
     for name, row in rows.items():
         if name not in valkey:
@@ -77,6 +114,8 @@ def main() -> None:
     for name, row in valkey.items():
         if name not in rows:
             rows[name] = row | {"flavours": ["valkey"]}
+    for name, spec in load().items():
+        _keep_what_older_servers_say(rows, name, spec)
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for name in sorted(rows):
         groups.setdefault(rows[name]["group"], {})[name] = rows[name]
