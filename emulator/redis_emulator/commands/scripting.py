@@ -9,14 +9,16 @@ in a script leaves the caller's alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
-from weakref import WeakKeyDictionary
+from typing import Any, cast
 
 from redis_emulator.cluster import READ_ONLY, Node, slot_of
 from redis_emulator.commands.arguments import parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.eviction import OUT_OF_MEMORY
 from redis_emulator.resp.types import OK, RedisError, Reply
+from redis_emulator.scripting.direct import shortcut
 from redis_emulator.scripting.runtime import LuaScripts, Script, ScriptCallError
 from redis_emulator.server import Entry, Server
 from redis_emulator.session import Blocked, Session
@@ -32,6 +34,7 @@ _UNKILLABLE = (
     "either wait the script termination or kill the server in a hard way using the SHUTDOWN "
     "NOSAVE command."
 )
+_SMALL = {b"%d" % number: number for number in range(100)}
 _NO_SUCH_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 
 
@@ -41,16 +44,14 @@ class Running:
     Attributes:
         script: Which.
         argv: The client's command.
-        wrote: Whether it has called a command that writes.
         killed: Whether it is to end.
     """
 
-    __slots__ = ("_started", "argv", "killed", "script", "wrote")
+    __slots__ = ("_started", "argv", "killed", "script")
 
     def __init__(self, script: Script, argv: list[bytes]) -> None:
         self.script = script
         self.argv = argv
-        self.wrote = False
         self.killed = False
         self._started = monotonic()
 
@@ -64,6 +65,9 @@ class Scripting:
 
     Attributes:
         known: What SCRIPT EXISTS tells and EVALSHA finds, by SHA1.
+        running: The script that runs.
+        plain: Whether nothing is forbidden to it, and nothing special is on.
+        wrote: Whether it has called a command that writes.
     """
 
     def __init__(self, server: Server) -> None:
@@ -82,7 +86,8 @@ class Scripting:
         self._not_blocking = frozenset({"xread", "xreadgroup"} if old else ())
         self.running: Running | None = None
         self._threshold = "lua-time-limit" if self._legacy else "busy-reply-threshold"
-        self._plain = False
+        self.plain = False
+        self.wrote = False
         self._read_only = False
         self._slot: int | None = None
         self._guarded = False
@@ -120,6 +125,7 @@ class Scripting:
         return LuaScripts(
             self.server.version,
             self._call,
+            direct=self._shortcut,
             interrupt=self._interrupt,
             setresp=self._set_protocol,
             acl_check=self._acl_check,
@@ -183,8 +189,9 @@ class Scripting:
         session = self._session
         session.db, session.user, session.protocol = ctx.db, ctx.user, 2
         session.limited = ctx.limited
-        self._plain = not (read_only or ctx.limited or script.flags or self.server.special)
-        if self._plain:
+        self.wrote = False
+        self.plain = not (read_only or ctx.limited or script.flags or self.server.special)
+        if self.plain:
             self._guarded = self._read_only = False
         else:
             self._restrict(ctx, script, argv[3:end], read_only)
@@ -194,9 +201,7 @@ class Scripting:
         finally:
             self.running = None
 
-    def _restrict(
-        self, ctx: Session, script: Script, keys: list[bytes], read_only: bool
-    ) -> None:
+    def _restrict(self, ctx: Session, script: Script, keys: list[bytes], read_only: bool) -> None:
         """Find out what the script that is to run may not do.
 
         Raises:
@@ -222,7 +227,7 @@ class Scripting:
         running = self.running
         if running is None:
             raise RedisError("NOTBUSY No scripts in execution right now.")
-        if running.wrote:
+        if self.wrote:
             raise RedisError(_UNKILLABLE)
         if function is not running.script.takes_arguments:
             raise self.busy()
@@ -249,32 +254,20 @@ class Scripting:
         threshold = self.server.config.integer(self._threshold)
         if not running.killed and 0 < threshold <= running.milliseconds():
             self.server.let_others_in(self._way_out())
+            self.plain = self.plain and not self.server.special
         if not running.killed:
             return None
         if self._valkey:
             return b"Script killed by user with %b." % self._way_out().encode()
         return b"Script killed by user with SCRIPT KILL..."
 
-    def _call(self, argv: list[bytes]) -> Reply:
-        """Run a script's command; the short way, as the engine's, unless something is special."""
-        entry = self._direct.get(argv[0])
-        if (
-            entry is None
-            or entry.careful
-            or not self._plain
-            or self.server.special
-            or not entry.min_argc <= len(argv) <= entry.max_argc
-        ):
-            return self._call_carefully(argv)
-        if entry.write and self.running is not None:
-            self.running.wrote = True
-        entry.calls += 1
-        try:
-            return entry.handler(self._session, argv)
-        except RedisError as error:
-            return self.server.failed(entry, error)
+    def _shortcut(self, lua: LuaScripts, name: bytes) -> Callable[..., Any] | None:
+        entry = self._direct.get(name)
+        if entry is None or entry.careful:
+            return None
+        return shortcut(entry, self._session, self, lua)
 
-    def _call_carefully(self, argv: list[bytes]) -> Reply:
+    def _call(self, argv: list[bytes]) -> Reply:
         entry = self._direct.get(argv[0])
         if entry is None or not entry.min_argc <= len(argv) <= entry.max_argc:
             found = self._find(argv)
@@ -291,12 +284,14 @@ class Scripting:
             refusal = self._misplaced(self.server.cluster, entry, argv)
             if refusal is not None:
                 return refusal
-        if entry.write and self.running is not None:
-            self.running.wrote = True
+        if entry.write:
+            self.wrote = True
         try:
             reply = self.server.call(self._session, entry, argv)
         except RedisError as error:
             return error
+        finally:
+            self.plain = self.plain and not self.server.special
         return reply.on_timeout if type(reply) is Blocked else reply
 
     def _refused(self, entry: Entry, argv: list[bytes]) -> RedisError | None:
@@ -444,15 +439,13 @@ _MISPLACEMENTS = {
     "unbound": "Script attempted to access a slot not served",
 }
 
-_states: WeakKeyDictionary[Server, Scripting] = WeakKeyDictionary()
-
 
 def scripting_of(server: Server) -> Scripting:
     """The scripts of ``server``."""
-    state = _states.get(server)
+    state = server.scripting
     if state is None:
-        state = _states[server] = Scripting(server)
-    return state
+        state = server.scripting = Scripting(server)
+    return cast("Scripting", state)
 
 
 def script_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
@@ -497,7 +490,7 @@ def _eval(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
 
 
 def _evalsha(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
-    state = scripting_of(ctx.server)
+    state = ctx.server.scripting or scripting_of(ctx.server)
     sha = argv[1]
     if len(sha) != 40:
         raise _unknown_script(ctx)
@@ -510,7 +503,9 @@ def _evalsha(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
 
 def _key_count(argv: list[bytes]) -> int:
     """Where the keys end in an EVAL's arguments."""
-    count = parse_integer(argv[2])
+    count = _SMALL.get(argv[2])
+    if count is None:
+        count = parse_integer(argv[2])
     if count > len(argv) - 3:
         raise RedisError("ERR Number of keys can't be greater than number of args")
     if count < 0:

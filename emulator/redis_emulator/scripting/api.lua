@@ -11,7 +11,7 @@ local floor, dump = math.floor, string.dump
 local spare, caller, origin = box.spare, box.caller, box.origin
 local G, env, strings = box.G, box.env, box.strings
 local py_call, py_call3, py_failure = host.call, host.call3, host.failure
-local count = collectgarbage
+local used = gcinfo
 local MEMORY = host.memory
 local NAME = valkey and "server" or "redis"
 
@@ -21,6 +21,15 @@ local api = {}
 -- for whatever else; nil says that it failed and `failure` knows why. In RESP3 the answer is in a table.
 
 local resp3 = false
+
+-- The host's own function for a command, where it has one; asked for once.
+local direct = setmetatable({}, {
+  __index = function(t, name)
+    local f = type(name) == "string" and host.direct(name) or nil
+    if f then t[name] = f end
+    return f
+  end,
+})
 
 local function place(text, level)
   -- Errors of the API itself carry their place before 7.0, a code since.
@@ -41,26 +50,26 @@ local function raise(e)
 end
 
 function api.call(...)
-  if count("count") > MEMORY then spare() end
+  if used() > MEMORY then spare() end
   if resp3 then
     local r = py_call3(...)
     if r then return r[1] end
     raise(failure(2))
   end
-  local r = py_call(...)
+  local r = (direct[(...)] or py_call)(...)
   if r == true then return { ok = "OK" } end
   if r ~= nil then return r end
   raise(failure(2))
 end
 
 function api.pcall(...)
-  if count("count") > MEMORY then spare() end
+  if used() > MEMORY then spare() end
   if resp3 then
     local r = py_call3(...)
     if r then return r[1] end
     return (failure(2))
   end
-  local r = py_call(...)
+  local r = (direct[(...)] or py_call)(...)
   if r == true then return { ok = "OK" } end
   if r ~= nil then return r end
   return (failure(2))
@@ -241,8 +250,9 @@ local function handle(e)
   return describe(box.tame(e), origin(e))
 end
 
--- Results. A table is sent as a list in prefix order: strings and numbers as they are, everything else as
--- `true`, the name of its kind, and what belongs to it.
+-- Results. What is not a table is returned as it is, a table as several values, the first of which tells what they
+-- are. One that is not simply flat is sent as a list in prefix order: strings and numbers as they are, everything
+-- else as `true`, the name of its kind, and what belongs to it.
 
 local DEEPEST = 200
 local get = legacy and function(t, k) return t[k] end or rawget
@@ -333,19 +343,18 @@ function emit(v, out, n, depth)
   return n
 end
 
-local SIMPLE, FLAT, STREAM, FAILED = 0, 1, 2, 3
+local FLAT, STREAM, FAILED = 1, 2, 3
+local reset_watch = box.reset_watch
 
 local function finish(ok, v)
-  box.reset_watch()
+  reset_watch()
+  local kind = type(v)
   if not ok then
-    if type(v) ~= "table" then return FAILED, "ERR " .. tostring(v) end
+    if kind ~= "table" then return FAILED, "ERR " .. tostring(v) end
     return FAILED, v.err, v.source, v.line
   end
-  if type(v) ~= "table" then
-    local kind = type(v)
-    if kind == "string" or kind == "number" or kind == "boolean" then return SIMPLE, v end
-    return SIMPLE, nil
-  end
+  if kind == "string" or kind == "number" or kind == "boolean" then return v end
+  if kind ~= "table" then return nil end
   local size = #v
   if size > 0 and size <= 100 and next(v, size) == nil then
     local plain = true
@@ -369,9 +378,13 @@ end
 
 local function execute(f, keys, argv)
   resp3 = false
-  if legacy then box.start_random(host.first_random) end
-  rawset(G, "KEYS", keys)
-  rawset(G, "ARGV", argv)
+  if legacy then
+    box.start_random(host.first_random)
+    rawset(G, "KEYS", keys)
+    rawset(G, "ARGV", argv)
+  else
+    G.KEYS, G.ARGV = keys, argv
+  end
   return finish(xpcall(f, handle))
 end
 
@@ -466,20 +479,19 @@ local function load_library(f)
   return registered
 end
 
-local function run(f, n, ...)
-  local size = select("#", ...)
-  if n == 0 then return execute(f, {}, { ... }) end
-  local keys = { ... }
-  local argv = {}
-  for i = n + 1, size do
-    argv[i - n] = keys[i]
-    keys[i] = nil
-  end
-  return execute(f, keys, argv)
+-- What runs a script with `n` keys: called with the script, the keys and the other arguments.
+
+local function runner(n)
+  local names = {}
+  for i = 1, n do names[i] = "k" .. i end
+  local keys = concat(names, ", ")
+  local parameters = n > 0 and keys .. ", ..." or "..."
+  local text = format("local execute = ... return function(f, %s) return execute(f, { %s }, { ... }) end", parameters, keys)
+  return loadstring(text, "=[C]")(execute)
 end
 
 return {
-  run = run, run_tables = execute, run_function = execute_function, load_library = load_library, publish = publish,
+  runner = runner, run_tables = execute, run_function = execute_function, load_library = load_library, publish = publish,
   slice = function(out, first, last) return unpack(out, first, last) end,
   wipe = function(t) for k in next, t do t[k] = nil end end,
   -- Text to a function; bytecode of the text just compiled, rewritten by the host, to a function.

@@ -25,11 +25,13 @@ from redis_emulator.scripting.bytecode import keep_callers
 from redis_emulator.version import Version
 
 Call = Callable[[list[bytes]], Reply]
+Direct = Callable[["LuaScripts", bytes], Callable[..., Any] | None]
 
 SOFT_MEMORY = 384 << 10
 HARD_MEMORY = 1 << 30
 _CHUNK = 4000
 _DIRECT = 100
+_MOST_KEYS = 8
 _FIRST_RANDOM = 0x1234ABCD330E
 _FIRST_RANDOM_LEGACY = 0x330E
 
@@ -77,6 +79,10 @@ class LuaScripts:
 
     Args:
         version: Which server to be.
+        call: Executes one command of a script; returns its reply, or the error, and does not raise.
+            A `ScriptCallError` is one of the API itself.
+        direct: Asked for a command's name: a function that does what `LuaScripts.call` does with
+            that command, or None.
         log: Told of ``redis.log``: level 0 to 3 and the text.
         interrupt: Asked from time to time while a script runs; bytes end it with that error.
         setresp: Told of ``redis.setresp``: 2 or 3.
@@ -89,7 +95,9 @@ class LuaScripts:
     def __init__(
         self,
         version: Version,
+        call: Call,
         *,
+        direct: Direct = lambda lua, name: None,
         log: Callable[[int, bytes], None] = lambda level, text: None,
         interrupt: Callable[[], bytes | None] = lambda: None,
         setresp: Callable[[int], None] = lambda protocol: None,
@@ -108,7 +116,8 @@ class LuaScripts:
         self._interrupt = interrupt
         self._log = log
         self._pending: BaseException | None = None
-        self._call: Call = _outside
+        self._call = call
+        self._direct = direct
         self._failure: tuple[bytes, bool, bool] = (b"", False, False)
         self.resp3 = False
         self._boot(version)
@@ -165,47 +174,40 @@ class LuaScripts:
             raise RedisError("ERR No functions registered")
         return functions
 
-    def run(self, script: Script, keys: list[bytes], argv: list[bytes], call: Call) -> Reply:
+    def run(self, script: Script, arguments: list[bytes], keys: int) -> Reply:
         """Run a script to its end.
 
         Args:
             script: From `compile` of this object.
-            keys: The table ``KEYS``.
-            argv: The table ``ARGV``.
-            call: Executes one command; returns its reply, or the error, and does not raise. A
-                `ScriptCallError` is one of the API itself.
+            arguments: The table ``KEYS``, and after it the table ``ARGV``.
+            keys: How many are keys.
 
         Raises:
             RedisError: The script failed; the text names script and line as the server does.
         """
-        self._call, outer = call, self._call
         self.resp3 = False
-        try:
-            if script.takes_arguments:
-                tables = self._table(keys), self._table(argv)
-                result = self._lua.run_function(script.function, *tables)
-            elif len(keys) + len(argv) <= _DIRECT:
-                result = self._run(script.function, len(keys), *keys, *argv)
-            else:
-                result = self._run_tables(script.function, self._table(keys), self._table(argv))
-        finally:
-            self._call = outer
+        if keys < len(self._runners) and len(arguments) <= _DIRECT and not script.takes_arguments:
+            result = self._runners[keys](script.function, *arguments)
+        else:
+            run = self._run_function if script.takes_arguments else self._run_tables
+            tables = self._table(arguments[:keys]), self._table(arguments[keys:])
+            result = run(script.function, *tables)
         if self._pending is not None:
             pending, self._pending = self._pending, None
             raise pending
-        return self._result(script.sha, result)
+        kind = type(result)
+        if kind is bytes or kind is int:
+            return result
+        if kind is tuple:
+            return self._table_result(script.sha, result)
+        return convert.from_scalar(result, self.resp3)
 
     def restart(self) -> None:
         """Start the random numbers anew."""
         self._seed(self._first_random)
 
-    def _result(self, sha: bytes, result: Any) -> Reply:
+    def _table_result(self, sha: bytes, result: Any) -> Reply:
         tag = result[0]
-        if tag == 0:
-            value = result[1]
-            if type(value) is bytes:
-                return value
-            return convert.from_scalar(value, self.resp3)
         if tag == 1:
             return [v if type(v) is bytes else convert.integer(v) for v in result[1:]]
         if tag == 2:
@@ -291,8 +293,9 @@ class LuaScripts:
         box.start_random(self._first_random)
         self._seed = box.start_random
         self._lua = api
-        self._run = api.run
+        self._runners = [api.runner(keys) for keys in range(_MOST_KEYS + 1)]
         self._run_tables = api.run_tables
+        self._run_function = api.run_function
         api.wipe(state.globals())
         self._host_table = host
 
@@ -325,8 +328,9 @@ class LuaScripts:
                 b"memory": SOFT_MEMORY,
                 b"first_random": self._first_random,
                 b"constants": table(constants),
-                b"call": self._lua_call,
-                b"call3": self._lua_call3,
+                b"call": self.call,
+                b"call3": self.call3,
+                b"direct": self._lua_direct,
                 b"failure": self._lua_failure,
                 b"interrupt": self._lua_interrupt,
                 b"sha1hex": lambda text: hashlib.sha1(text).hexdigest().encode(),
@@ -341,56 +345,64 @@ class LuaScripts:
 
     # What Lua calls.
 
-    def _lua_call(self, *args: Any) -> Any:
+    def call(self, *args: Any) -> Any:
+        """What ``redis.call`` gets: a string, a number, false for null, true for the status OK, a
+        table for whatever else; None when there is an error, which `failed` has been told.
+        """
         try:
-            argv = list(args)
-            for i, argument in enumerate(argv):
+            for argument in args:
                 if type(argument) is not bytes:
-                    argv[i] = self._argument(argument)
-            if not argv:
+                    args = tuple(map(self._argument, args))
+                    break
+            if not args:
                 raise ScriptCallError(self._no_arguments())
-            reply = self._call(argv)
-            kind = type(reply)
-            if kind is bytes or kind is int:
-                return reply
-            if reply is None:
-                return False
-            if kind is SimpleString and reply == b"OK":
-                return True
-            if isinstance(reply, RedisError):
-                return self._failed(reply)
-            return convert.to_lua2(reply, self._table)
+            return self.to_lua(self._call(list(args)))
         except RedisError as error:
-            return self._failed(error, False)
+            return self.failed(error, False)
         except BaseException as error:
-            return self._broken(error)
+            return self.broken(error)
 
-    def _lua_call3(self, *args: Any) -> Any:
+    def to_lua(self, reply: Reply) -> Any:
+        """A reply for a script in RESP2; what `call` returns."""
+        kind = type(reply)
+        if kind is bytes or kind is int:
+            return reply
+        if reply is None:
+            return False
+        if kind is SimpleString and reply == b"OK":
+            return True
+        if isinstance(reply, RedisError):
+            return self.failed(reply)
+        return convert.to_lua2(reply, self._table)
+
+    def call3(self, *args: Any) -> Any:
         try:
-            argv = [a if type(a) is bytes else self._argument(a) for a in args]
+            argv = list(map(self._argument, args))
             if not argv:
                 raise ScriptCallError(self._no_arguments())
             reply = self._call(argv)
             if isinstance(reply, RedisError):
-                return self._failed(reply)
+                return self.failed(reply)
             return self._table([convert.to_lua3(reply, self._table)])
         except RedisError as error:
-            return self._failed(error, False)
+            return self.failed(error, False)
         except BaseException as error:
-            return self._broken(error)
+            return self.broken(error)
 
     def _lua_acl_check(self, *args: Any) -> Any:
         try:
-            argv = [a if type(a) is bytes else self._argument(a) for a in args]
+            argv = list(map(self._argument, args))
             if not argv:
                 raise ScriptCallError(self._no_arguments())
             return self._acl_check(argv)
         except RedisError as error:
-            return self._failed(error, False)
+            return self.failed(error, False)
         except BaseException as error:
-            return self._broken(error)
+            return self.broken(error)
 
     def _argument(self, value: Any) -> bytes:
+        if type(value) is bytes:
+            return value
         if type(value) is int or type(value) is float:
             return convert.number_argument(value, self._shortest)
         if self._valkey:
@@ -403,12 +415,21 @@ class LuaScripts:
         this = "" if self._legacy else "this "
         return f"Please specify at least one argument for {this}{what}"
 
-    def _failed(self, error: RedisError, counted: bool = True) -> None:
+    def failed(self, error: RedisError, counted: bool = True) -> None:
+        """Keep an error for Lua to ask for."""
         self._failure = (error.wire(), isinstance(error, ScriptCallError), counted)
 
-    def _broken(self, error: BaseException) -> None:
+    def broken(self, error: BaseException) -> None:
+        """Keep an exception that is no reply until the script is over."""
         self._pending = error
         self._failure = (b"ERR the command was interrupted", False, True)
+
+    def _lua_direct(self, name: bytes) -> Callable[..., Any] | None:
+        try:
+            return self._direct(self, name)
+        except BaseException as error:
+            self._pending = error
+            return None
 
     def _lua_failure(self) -> tuple[bytes, bool, bool]:
         return self._failure
@@ -464,7 +485,3 @@ def _wrong_function(name: bytes, registered: Any) -> bytes | None:
     taken = [each[b"name"] for each in registered.values()]
     wrong = wrong_function(name, taken, "Library")
     return wrong.encode() if wrong else None
-
-
-def _outside(argv: list[bytes]) -> Reply:
-    raise RuntimeError("no script is running")

@@ -314,9 +314,24 @@ local function guard(...)
   end
 end
 
+-- Patterns with which no search for a string can fail: characters, classes and simple sets, no captures.
+
+local safe, room = {}, 1000
+
+local function learn(pattern)
+  if room == 0 then safe, room = {}, 1000 end
+  room = room - 1
+  local rest = gsub(pattern, "%[%^?[%w%-_ ]+%]", "")
+  rest = gsub(rest, "%%[acdlpsuwxACDLPSUWX%p]", "")
+  safe[pattern] = #pattern <= 100 and not find(rest, "[%%%[%(%)%z]")
+end
+
 local function searching(f)
   return function(...)
+    local s, pattern, init, plain = ...
+    if safe[pattern] and type(s) == "string" and init == nil and plain == nil then return f(s, pattern) end
     guard(...)
+    if type(pattern) == "string" and safe[pattern] == nil then learn(pattern) end
     local ok, a, b, c, d, e = pcall(f, ...)
     if not ok then refused(a, 2) end
     if b == nil then return a end

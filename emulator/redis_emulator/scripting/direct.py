@@ -1,0 +1,63 @@
+"""The short way of a script's command: from Lua to the command's function and back in one step.
+
+Lua asks once for each name and calls what it gets from then on. Whatever the short way does not
+cover (another form of arguments, a restricted script, a server with something special on) goes the
+long way, as all commands of the engine do: see ``Engine.execute``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redis_emulator.resp.types import OK, RedisError
+
+if TYPE_CHECKING:
+    from redis_emulator.scripting.runtime import LuaScripts
+    from redis_emulator.server import Entry
+    from redis_emulator.session import Session
+
+
+class Caller(Protocol):
+    """What is known of the script that runs.
+
+    Attributes:
+        plain: Whether nothing is forbidden to it, and nothing special is on.
+        wrote: Whether it has called a command that writes.
+    """
+
+    plain: bool
+    wrote: bool
+
+
+def shortcut(entry: Entry, session: Session, script: Caller, lua: LuaScripts) -> Callable[..., Any]:
+    """A function for Lua that runs one command on ``session``; like all those it never raises."""
+    server, handler, writes = session.server, entry.handler, entry.write
+    least, most = entry.min_argc, entry.max_argc
+    the_long_way, to_lua, failed, broken = lua.call, lua.to_lua, lua.failed, lua.broken
+
+    def call(*args: Any) -> Any:
+        try:
+            for argument in args:
+                if type(argument) is not bytes:
+                    return the_long_way(*args)
+            if not script.plain or not least <= len(args) <= most:
+                return the_long_way(*args)
+            if writes:
+                script.wrote = True
+            entry.calls += 1
+            reply = handler(session, [*args])
+            kind = type(reply)
+            if kind is bytes or kind is int:
+                return reply
+            if reply is None:
+                return False
+            if reply is OK:
+                return True
+            return to_lua(reply)
+        except RedisError as error:
+            return failed(server.failed(entry, error))
+        except BaseException as error:
+            return broken(error)
+
+    return call
