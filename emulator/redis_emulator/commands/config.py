@@ -82,7 +82,8 @@ def _set_one(server: Server, argv: list[bytes]) -> Reply:
     try:
         server.config[name] = parameter.parse(text, server.config[name])
     except ValueError as error:
-        reason = "" if parameter.type == "string" else f" - {error}".replace("(s) must", " must")
+        silent = parameter.type == "string" and name != "oom-score-adj-values"
+        reason = "" if silent else f" - {error}".replace("(s) must", " must")
         raise RedisError(
             f"ERR Invalid argument '{text}' for CONFIG SET '{quote(argv[2])}'{reason}"
         ) from None
