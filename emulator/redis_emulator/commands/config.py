@@ -82,7 +82,7 @@ def _set_one(server: Server, argv: list[bytes]) -> Reply:
     try:
         server.config[name] = parameter.parse(text, server.config[name])
     except ValueError as error:
-        silent = parameter.type == "string" and name != "oom-score-adj-values"
+        silent = parameter.type == "string" and not str(error).startswith("Invalid oom-score")
         reason = "" if silent else f" - {error}".replace("(s) must", " must")
         raise RedisError(
             f"ERR Invalid argument '{text}' for CONFIG SET '{quote(argv[2])}'{reason}"
