@@ -119,6 +119,7 @@ class Engine:
                 return self._careful(session, argv, now)
             argc = len(argv)
             if argc < entry.min_argc or argc > entry.max_argc:
+                session.fail_transaction(argv[0])
                 return self._reject(entry, _wrong_arity(entry))
             if now >= server.next_deadline:
                 server.expire_due(now)
@@ -459,7 +460,8 @@ class Engine:
         if server.paused is not None and self._held_up(session, entry, argv, now):
             return PENDING
         if session.queue is not None and entry.name not in _UNQUEUED:
-            session.queue.append((entry, argv))
+            if not session.queue_failed and not session.dirty:
+                session.queue.append((entry, argv))
             return QUEUED
         if now >= server.next_deadline:
             server.expire_due(now)

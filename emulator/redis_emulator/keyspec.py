@@ -145,8 +145,9 @@ def _migrate_keys(argv: Sequence[bytes]) -> list[Key]:
     place = 6
     while place < len(argv):
         word = argv[place].lower()
-        if word == b"keys" and not argv[3]:
-            return [Key(each, _MOVE) for each in range(place + 1, len(argv))]
+        if word == b"keys":
+            first = len(argv) if argv[3] else place + 1
+            return [Key(each, _MOVE) for each in range(first, len(argv))]
         place += _SKIPPED_BY_MIGRATE.get(word, 0) + 1
     return [Key(3, _MOVE)]
 

@@ -163,11 +163,11 @@ class Session:
         self.dirty = False
 
     def fail_transaction(self, name: bytes) -> None:
-        """A command was refused inside MULTI: EXEC will fail. A refused EXEC itself ends it."""
+        """A command was refused: inside MULTI, EXEC will fail. A refused EXEC ends MULTI and WATCH."""
         if self.queue is not None:
             self.queue_failed = True
-            if name.lower() == b"exec":
-                self.end_transaction()
+        if name.lower() == b"exec":
+            self.end_transaction()
 
     def end_transaction(self) -> None:
         """Leave MULTI: drop the queue, unwatch."""
