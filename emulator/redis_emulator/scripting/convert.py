@@ -108,13 +108,43 @@ def integer(value: float) -> int:
 
 
 def from_stream(tokens: Iterator[Any], resp3: bool, double: type[float]) -> Reply:
-    """Read one value of a result's prefix-order list; ``double`` is what a double becomes."""
-    token = next(tokens)
-    if token is not True:
-        return from_scalar(token, resp3)
-    kind = next(tokens)
-    if kind == b"array":
-        return [from_stream(tokens, resp3, double) for _ in range(next(tokens))]
+    """Read one value of a result's prefix-order list; ``double`` is what a double becomes.
+
+    However deep it is nested, this takes no more of Python's stack.
+    """
+    unfinished: list[tuple[Callable[[list[Reply]], Reply], int, list[Reply]]] = []
+    while True:
+        token = next(tokens)
+        kind = next(tokens) if token is True else None
+        container = _CONTAINERS.get(kind)
+        if container is not None:
+            make, values = container
+            unfinished.append((make, values * next(tokens), []))
+        else:
+            value = _leaf(kind, tokens, resp3, double) if kind else from_scalar(token, resp3)
+            if not unfinished:
+                return value
+            unfinished[-1][2].append(value)
+        while len(unfinished[-1][2]) == unfinished[-1][1]:
+            make, _, items = unfinished.pop()
+            if not unfinished:
+                return make(items)
+            unfinished[-1][2].append(make(items))
+
+
+def _map(items: list[Reply]) -> Reply:
+    return MapReply(zip(items[::2], items[1::2], strict=True))
+
+
+_CONTAINERS: dict[bytes | None, tuple[Callable[[list[Reply]], Reply], int]] = {
+    b"array": (list, 1),
+    b"map": (_map, 2),
+    b"set": (SetReply, 1),
+}
+"""What to make of the values that follow, and how many there are of each."""
+
+
+def _leaf(kind: bytes, tokens: Iterator[Any], resp3: bool, double: type[float]) -> Reply:
     if kind in (b"true", b"false"):
         return from_scalar(kind == b"true", resp3)
     if kind == b"null":
@@ -126,11 +156,6 @@ def from_stream(tokens: Iterator[Any], resp3: bool, double: type[float]) -> Repl
         return SimpleString(text.replace(b"\r", b" ").replace(b"\n", b" "))
     if kind == b"double":
         return double(next(tokens))
-    if kind == b"map":
-        entries = [from_stream(tokens, resp3, double) for _ in range(2 * next(tokens))]
-        return MapReply(zip(entries[::2], entries[1::2], strict=True))
-    if kind == b"set":
-        return SetReply(from_stream(tokens, resp3, double) for _ in range(next(tokens)))
     if kind == b"verbatim":
         verbatim = Verbatim(next(tokens))
         verbatim.format = next(tokens)[:3].ljust(3)
