@@ -144,6 +144,7 @@ class Node:
         self.tick: Callable[[], None] = _nothing
         self.script_writes: Callable[[Server, Entry, list[bytes]], bool] = _never
         self.answer: Callable[[Session, list[bytes]], object] = _never
+        self._is_valkey = server.version.flavour == "valkey"
         self._kinds: dict[str, int] = {}
         self._judged: tuple[int, str] | None = None
         self._well = False
@@ -156,7 +157,7 @@ class Node:
     @property
     def told(self) -> Node:
         """The node whose moving slots this one heeds: replicas of Valkey go by their master."""
-        return self.top if self.server.version.flavour == "valkey" else self
+        return self.top if self._is_valkey else self
 
     def replicas(self) -> list[Node]:
         """The nodes that replicate this one."""
@@ -241,11 +242,10 @@ class Node:
         top = self.top
         return [node for node in (top, *top.replicas()) if node is not self]
 
-    def after(self, session: Session) -> None:
+    def after(self, session: Session, argv: list[bytes]) -> None:
         """A command is over: ASKING has had its effect, clients of other nodes may go on."""
         if "asking" in session.flags and session.queue is None:
-            entry = session.last_command
-            if entry is None or entry.name != "asking":
+            if argv[0].lower() != b"asking":
                 session.flags.discard("asking")
                 session.refresh()
         for node in self.cluster.nodes:
@@ -296,6 +296,8 @@ class Node:
             return asked
         if (slot := asked.slot) is None:
             return None
+        if entry.name == "watch" and session.queue is not None and self._is_valkey:
+            return None
         owner = self.owner(slot)
         assert owner is not None
         on_channel = entry.name in _SHARD_CHANNELS
@@ -316,7 +318,8 @@ class Node:
         if migrating and asked.missing:
             if asked.there and self.server.version.compatible >= (7, 0):
                 return _UNSTABLE
-            return self._lead_to("ask", slot, self.told.migrating[slot])
+            target = self.told.migrating[slot]
+            return None if target is self else self._lead_to("ask", slot, target)
         if importing and ("asking" in flags or "asking" in entry.flags):
             return _UNSTABLE if asked.several and asked.missing else None
         if owner is self:
@@ -353,11 +356,7 @@ class Node:
     ) -> Redirection | None:
         """Take the keys of one more command into account."""
         # Valkey looks only at EXEC which keys of a moving slot are there.
-        later = (
-            self.server.version.flavour == "valkey"
-            and session.queue is not None
-            and session.last_command is entry
-        )
+        later = self._is_valkey and session.queue is not None and session.last_command is entry
         for key in self._keys(entry, argv):
             slot = slot_of(key)
             if asked.slot is None:

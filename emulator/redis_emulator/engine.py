@@ -390,7 +390,7 @@ class Engine:
             if server.tracker is not None:
                 server.tracker.after_command(session)
             if server.cluster is not None:
-                server.cluster.after(session)
+                server.cluster.after(session, argv)
         finally:
             server.current = outer
         if server.log is not None and not (session.backlog and session.backlog[-1] == argv):

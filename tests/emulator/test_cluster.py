@@ -80,6 +80,7 @@ def test_transactions(twin: Twin) -> None:
         *("MULTI", "SET b 2", "GET foo", "EXEC", "MULTI", "SET b 2", "MGET b foo", "EXEC"),
         *("MULTI", "SET b 2", "INCR b", "EXEC", "MULTI", "SET b 1", "SET bar 1", "EXEC"),
         *("GET b", "MULTI", "EXEC", "EXEC", "MULTI", "GET b", "DISCARD", "GET b"),
+        *("MULTI", "SET bar 1", "MGET b foo", "SET b 1", "EXEC", "MULTI", "WATCH foo", "DISCARD"),
     )
 
 
@@ -246,6 +247,20 @@ def test_a_slot_on_its_way(twin: Twin) -> None:
     twin(1, f"CLUSTER SETSLOT 3300 NODE {first}")
     twin.agree()
     twin(0, "CLUSTER SLOTS")
+
+
+@pytest.mark.servers(*ALL)
+def test_askings_end(twin: Twin) -> None:
+    twin(1, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[0]}")
+    for between in ("FOO", "GET", "PING", "CLUSTER FOO"):
+        twin.all(1, "ASKING", between, "GET b")
+    twin(1, "CLUSTER SETSLOT 3300 STABLE")
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2")
+def test_a_slot_on_its_way_to_itself(twin: Twin) -> None:
+    twin(0, f"CLUSTER SETSLOT 3300 MIGRATING {twin.ids[0]}")
+    twin.all(0, "GET b", "SET b 1", "MGET b {b}1", "CLUSTER SETSLOT 3300 STABLE")
 
 
 @pytest.mark.servers(*ALL)
