@@ -540,6 +540,31 @@ def denials(same: Pair) -> list[dict[bytes, int]]:
 
 
 @pytest.mark.servers(*ALL)
+def test_log_inside_exec(same: Pair) -> None:
+    same("ACL LOG RESET")
+    same("ACL", "SETUSER", "u", "on", "nopass", "~k*", "+@all", "-hset")
+    mine = same.connect()
+    both(mine, "AUTH u x")
+    script = ("EVAL", "return redis.pcall('hset', 'k', 'f', 'v')", 0)
+    for lines, change in (
+        ((("SET", "k", "v"), ("GET", "k")), ("-get",)),
+        ((script,), ("+get",)),
+        ((("SET", "k", "v"),), ("resetkeys",)),
+    ):
+        both(mine, "MULTI")
+        for words in lines:
+            both(mine, "", *words)
+        same("ACL", "SETUSER", "u", *change)
+        both(mine, "EXEC")
+        same("ACL LOG", key=_who_and_why)
+
+
+def _who_and_why(reply: Wire) -> Any:
+    said = [{**entry, b"client-info": None} for entry in log_entry(reply)]
+    return said, re.findall(r" (?:flags|multi|cmd)=\S*", repr(reply))
+
+
+@pytest.mark.servers(*ALL)
 def test_log(same: Pair) -> None:
     same("ACL LOG RESET")
     before = denials(same)

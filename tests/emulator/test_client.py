@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
 from redis_emulator import ManualClock, RedisEmulator
+from tests.emulator.blocking import Clients
 from tests.emulator.pair import Pair
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
@@ -175,6 +177,25 @@ def test_pause_holds_commands_up(mode: str) -> None:
     assert not connection.can_read()
     clock.advance(0.001)
     assert [connection.read_response(), connection.read_response()] == [b"OK", b"v"]
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+@pytest.mark.parametrize("mode", ["ALL", "WRITE"])
+def test_a_pause_and_what_blocked_clients_wait_for(same: Pair, mode: str) -> None:
+    clients = Clients(same)
+    for commands in (("RPUSH l a", "CLIENT PAUSE 60 {}"), ("CLIENT PAUSE 60 {}", "RPUSH l a")):
+        clients.block("A", "BLPOP l 0")
+        clients.block("B", "XREAD BLOCK 0 STREAMS s $")
+        for line in ("MULTI", *commands, "XADD s * f v", "EXEC"):
+            clients("x", line.format(mode), key=lambda reply: reply[0])
+        waiting = [connection.has_reply() for connection in clients.client("A")]
+        assert waiting[0] == waiting[1]
+        if mode == "WRITE":
+            clients("x", "LLEN l")
+        time.sleep(0.1)
+        same.emulator.engine.tick()
+        clients.served("A")
+        assert all(connection.read() for connection in clients.client("B"))
 
 
 def test_unpause_lets_go_in_order() -> None:

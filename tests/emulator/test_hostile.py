@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from redis_emulator import RedisEmulator
 from redis_emulator.doors import tcp
@@ -260,3 +261,15 @@ def test_clients_that_vanish(server: TcpServer) -> None:
         assert client.ask(b"RPUSH l x\r\n") == b":1\r\n"
         assert client.ask(b"EXISTS k\r\n") == b":0\r\n"
         assert not server.held
+
+
+@pytest.mark.parametrize("command", ["SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"])
+def test_more_random_picks_than_fit_a_reply(command: str) -> None:
+    client = RedisEmulator().client()
+    client.sadd("SRANDMEMBER", "a")
+    client.hset("HRANDFIELD", "a", "v")
+    client.zadd("ZRANDMEMBER", {"a": 1})
+    assert client.execute_command(command, command, -3) == [b"a"] * 3
+    for count in (-(1 << 40), -(1 << 62), 1 - (1 << 63)):
+        with pytest.raises(redis.ResponseError, match="value is out of range"):
+            client.execute_command(command, command, count)

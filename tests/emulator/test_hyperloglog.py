@@ -163,6 +163,8 @@ def test_debugging(same: Pair) -> None:
     for name in ("encoding", "decode", "TODENSE", "TODENSE", "DECODE", "ENCODING", "FOO"):
         same("PFDEBUG", name, "h")
         same("PFDEBUG", name, "no")
+        same("PFDEBUG", name, "h", "x")
+        same("PFDEBUG", name, "no", "x")
     same("GET h")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import redis
 
 from redis_emulator import ManualClock, RedisEmulator
 from tests.emulator.blocking import Clients
-from tests.emulator.pair import Pair
+from tests.emulator.pair import Pair, Wire
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
@@ -673,6 +674,42 @@ def _counts(reply: Any) -> Any:
     lines = [line.split(b":") for line in reply[1].split() if b":" in line]
     wanted = (b"blocked_clients", b"clients_in_timeout_table", b"total_blocking_keys")
     return [line for line in lines if line[0].startswith(wanted)]
+
+
+@pytest.mark.servers(*ALL)
+def test_when_calls_are_counted(same: Pair) -> None:
+    clients = Clients(same)
+
+    def count() -> None:
+        clients("x", "INFO commandstats", key=_calls)
+        clients("x", "INFO errorstats", key=lambda reply: b"UNBLOCKED:count" in reply[1])
+
+    clients("x", "CONFIG RESETSTAT")
+    clients.block("A", "BLPOP l 0")
+    clients.block("B", "BLPOP l 0")
+    count()
+    clients("x", "RPUSH l 1")
+    clients.served("A")
+    count()
+    clients("x", "RPUSH l 1")
+    clients.served("B")
+    clients.block("A", "BRPOP l 0")
+    clients("x", "CLIENT UNBLOCK {A} TIMEOUT")
+    clients.served("A")
+    count()
+    clients.block("A", "BRPOP l 0")
+    clients("x", "CLIENT UNBLOCK {A} ERROR")
+    clients.served("A")
+    count()
+
+
+def _calls(reply: Wire) -> Any:
+    return sorted(
+        (name, *numbers)
+        for name, *numbers in re.findall(
+            rb"cmdstat_(b\w+):calls=(\d+).*rejected_calls=(\d+),failed_calls=(\d+)", reply[1]
+        )
+    )
 
 
 @pytest.mark.servers(*ALL)

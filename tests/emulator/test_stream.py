@@ -36,3 +36,33 @@ def test_arguments_of_xsetid(same: Pair) -> None:
             same(f"XSETID {key} {words}")
         same("XADD s 5-1 a b")
         same("SET text x")
+
+
+COUNTERS = (
+    "XADD s 0-* f v|XGROUP CREATE s g 0-0 ENTRIESREAD 1",
+    "XADD s 0-1 f v|XDEL s 0-1|XGROUP CREATE s g 5-0 ENTRIESREAD 0",
+    "XADD s 0-1 f v|XDEL s 0-1|XGROUP CREATE s g 5-0",
+    "XADD s 1-1 f v|XADD s 5-1 f v|XDEL s 1-1|XGROUP CREATE s g 0-1 ENTRIESREAD 3",
+    "XADD s 1-1 f v|XADD s 2-0 f v|XADD s 2-1 f v|XGROUP CREATE s g 2-0 ENTRIESREAD 1|XDEL s 2-0",
+    "XADD s 1-1 f v|XADD s 2-0 f v|XADD s 2-1 f v|XADD s 3-0 f v|XGROUP CREATE s g 2-0 "
+    "ENTRIESREAD 4|XDEL s 2-1",
+    "XADD s 2-0 f v|XADD s 3-0 f v|XADD s 4-0 f v|XGROUP CREATE s g 1-1 ENTRIESREAD 1",
+    "XADD s 1-1 f v|XADD s 2-1 f v|XGROUP CREATE s g 0-1 ENTRIESREAD 6|XTRIM s MAXLEN 0",
+    "XADD s 2-0 f v|XADD s 3-0 f v|XGROUP CREATE s g 2-0|XTRIM s MAXLEN 0",
+)
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.parametrize("story", COUNTERS)
+def test_what_a_group_has_read(same: Pair, story: str) -> None:
+    for words in story.split("|"):
+        same(words)
+    for words in ("XINFO GROUPS s", "XREADGROUP GROUP g c COUNT 1 STREAMS s >") * 3:
+        same(words)
+
+
+@pytest.mark.servers(*ALL)
+def test_help(same: Pair) -> None:
+    for name in ("xinfo", "xgroup"):
+        same(name, "HELP")
+        same("EVAL", "return redis.call(ARGV[1], 'help')", 0, name)

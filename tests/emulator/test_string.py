@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.emulator.pair import Pair
+from tests.emulator.pair import Connection, Pair, Wire
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
@@ -45,3 +45,61 @@ def test_stralgo(same: Pair) -> None:
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
 def test_stralgo_is_gone(same: Pair) -> None:
     same("STRALGO LCS KEYS a b")
+
+
+@pytest.mark.servers(*ALL)
+def test_numbers_that_a_script_sets(same: Pair) -> None:
+    for words in (
+        *(
+            "set k 1",
+            "set k -12345678901",
+            "set k 1 ex 1000",
+            "setnx n 7",
+            "getset k 2",
+            "mset k 3",
+        ),
+        *("setex k 1000 4", "append new 5", "incr k", "set k 01", "set k 6 keepttl", "sadd s 1"),
+    ):
+        same("EVAL", "return redis.call(unpack(ARGV))", 0, *words.split())
+        same("OBJECT", "ENCODING", words.split()[1])
+    for words in ("GET k", "MGET k n", "INCR n", "OBJECT ENCODING n", "COPY new c", "GETDEL c"):
+        same(words)
+
+
+@pytest.mark.servers(*ALL)
+def test_a_time_in_the_past(same: Pair) -> None:
+    same("CONFIG SET notify-keyspace-events KEA")
+    emulated, real = same.connect()
+    for connection in (emulated, real):
+        connection("PSUBSCRIBE", "__keyevent@*")
+        connection("PSUBSCRIBE", "end")
+    for before in ("DEL a", "SET a x", "SADD a x", "SET a x EX 1000"):
+        for words in (
+            *("SET a v EXAT 1", "SET a v PXAT 1 XX", "GETEX a EXAT 1"),
+            *("EXPIREAT a 1", "SET a v EXAT 1 NX"),
+        ):
+            same("DEL a")
+            for line in (before, words, "EXISTS a", "GET a", "DBSIZE", "PUBLISH end -"):
+                same(line)
+            events = [_events(connection) for connection in (emulated, real)]
+            assert events[0] == events[1], (before, words)
+    same("MULTI")
+    for line in ("SET a v", "SET a w EXAT 1", "GET a", "SET a x NX", "GET a", "EXEC"):
+        same(line)
+
+
+def _events(connection: Connection) -> list[Wire]:
+    events = []
+    while (event := connection.read())[1][2][1] != b"end":
+        events.append(event)
+    return events
+
+
+@pytest.mark.servers(*ALL)
+def test_texts_of_older_servers(same: Pair) -> None:
+    for words in ("MSET a", "MSET a 1 b", "MSETNX a 1 b", "MSET", "DECRBY a -9223372036854775808"):
+        same(words)
+    for words in ("GET a", "DECRBY a 1", "DECRBY a -9223372036854775808", "SET a 1"):
+        same(words)
+    same("DECRBY a -9223372036854775808")
+    same("EVAL", "return redis.pcall('mset', 'a', 'b', 'c')", 0)

@@ -17,6 +17,7 @@ NO_SUCH_KEY: Final = "ERR no such key"
 
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
+_MOST_PICKS: Final = 1 << 24
 
 _INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
 _NOT_ZERO: Final = re.compile(rb"[+-]?(?:0[xX][0.]*[1-9a-fA-F]|[0.]*[1-9])").match
@@ -48,6 +49,16 @@ def parse_integer(raw: bytes, error: str = NOT_AN_INTEGER) -> int:
         if INT64_MIN <= value <= INT64_MAX:
             return value
     raise RedisError(error)
+
+
+def check_picks(count: int) -> None:
+    """Refuse more random picks than fit a reply: a real server works on them until its memory ends.
+
+    Raises:
+        RedisError: ``count`` is in the millions.
+    """
+    if count > _MOST_PICKS:
+        raise RedisError("ERR value is out of range")
 
 
 def parse_range(raw: bytes, low: int, high: int, error: str = NOT_AN_INTEGER) -> int:

@@ -255,14 +255,16 @@ def client_unblock(ctx: Session, argv: list[bytes]) -> Reply:
     session = ctx.server.sessions.get(parse_integer(argv[2]))
     if session is None or session.blocked is None or not session.blocked.keys:
         return 0
-    if not fail:
-        return int(ctx.server.unblock(session, session.blocked.on_timeout))
-    error = RedisError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
-    if (waiting := session.last_command) is not None:
-        if ctx.server.version.flavour == "valkey":
+    version, waiting = ctx.server.version, session.last_command
+    legacy = version.compatible < (7, 2)
+    if waiting is not None and (fail or legacy) and version.compatible >= (7, 0):
+        if version.flavour == "valkey":
             waiting.rejected += 1
         else:
             waiting.failed += 1
+    if not fail:
+        return int(ctx.server.unblock(session, session.blocked.on_timeout))
+    error = RedisError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
     errors = ctx.server.errors
     errors[error.code] = errors.get(error.code, 0) + 1
     return int(ctx.server.unblock(session, error))

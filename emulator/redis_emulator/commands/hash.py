@@ -8,6 +8,7 @@ from typing import Final
 from redis_emulator.commands.arguments import (
     INT64_MAX,
     INT64_MIN,
+    check_picks,
     parse_integer,
     syntax_error,
     wrong_type,
@@ -255,6 +256,7 @@ def hrandfield(ctx: Session, argv: list[bytes]) -> Reply:
     if not value:
         return []
     if count < 0:
+        check_picks(-count)
         fields = ctx.server.random.choices(list(value), k=-count)
     elif count < len(value):
         fields = ctx.server.random.sample(list(value), count)

@@ -8,6 +8,7 @@ from typing import Final
 from redis_emulator.commands.arguments import (
     INT64_MAX,
     INT64_MIN,
+    check_picks,
     parse_integer,
     parse_range,
     syntax_error,
@@ -200,6 +201,7 @@ def srandmember(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None or count == 0:
         return []
     if count < 0:
+        check_picks(-count)
         return ctx.server.random.choices(value.choices(), k=-count)
     if count >= len(value):
         return value.members()

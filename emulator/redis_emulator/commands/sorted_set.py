@@ -9,6 +9,7 @@ from typing import Final
 from redis_emulator.commands.arguments import (
     INT64_MAX,
     NOT_A_FLOAT,
+    check_picks,
     parse_float,
     parse_integer,
     syntax_error,
@@ -313,6 +314,7 @@ def zrandmember(ctx: Session, argv: list[bytes]) -> Reply:
         return []
     order = value.order()
     if count < 0:
+        check_picks(-count)
         items = [order[random.randrange(len(order))] for _ in range(-count)]
     elif count >= len(order):
         items = list(reversed(order))

@@ -475,7 +475,12 @@ def _read_and_lag(ctx: Session, stream: Stream, group: Group) -> dict[Reply, Rep
     if version.compatible < (7, 0):
         return {}
     newest = version.flavour == "redis" and version.number >= (8, 0)
-    lag = stream.lag(group, counts_all=newest, cautious=version.compatible >= (7, 2))
+    lag = stream.lag(
+        group,
+        counts_all=newest,
+        cautious=version.compatible >= (7, 2),
+        early_gaps=version.flavour == "valkey",
+    )
     return {b"entries-read": None if group.entries_read < 0 else group.entries_read, b"lag": lag}
 
 

@@ -20,6 +20,7 @@ from redis_emulator.values.stream import (
     next_id,
     previous_id,
 )
+from redis_emulator.version import Version
 
 _MEANINGLESS = (
     "ERR The {0} ID is meaningless in the context of XREADGROUP: you want to read the history of "
@@ -208,6 +209,15 @@ def _reader(ctx: Session, request: _Request, key: bytes, group: Group) -> Consum
     return consumer
 
 
+def _reads_on(stream: Stream, group: Group, entry_id: Id, version: Version) -> bool:
+    """Whether an entry counts as the next one after those that the group has read."""
+    if version.compatible < (7, 2):
+        return not stream.has_gap_after(entry_id, early=False)
+    return group.last_id >= stream.first_id and not stream.has_gap_after(
+        group.last_id, early=version.flavour == "valkey"
+    )
+
+
 def _deliver(
     ctx: Session, request: _Request, key: bytes, stream: Stream, group: Group
 ) -> list[Reply]:
@@ -216,23 +226,22 @@ def _deliver(
     Since 7.2 a consumer is made even if there is nothing for it.
     """
     low = next_id(group.last_id)
+    version = ctx.server.version
     nothing = low is None or stream.last_id <= group.last_id
-    if nothing and ctx.server.version.compatible < (7, 2):
+    if version.compatible < (7, 2) and (
+        low is None or next(stream.range(low, MAX_ID), None) is None
+    ):
         return []
     consumer = _reader(ctx, request, key, group)
     if low is None or nothing:
         return []
     found: list[Reply] = []
     for entry_id, fields in stream.range(low, MAX_ID):
-        if (
-            group.entries_read >= 0
-            and group.last_id >= stream.first_id
-            and not stream.has_gap_after(entry_id)
-        ):
+        if group.entries_read >= 0 and _reads_on(stream, group, entry_id, version):
             group.entries_read += 1
         elif stream.added:
             group.entries_read = stream.estimate_read(
-                entry_id, cautious=ctx.server.version.compatible >= (7, 2)
+                entry_id, cautious=version.compatible >= (7, 2)
             )
         group.last_id = entry_id
         if not request.noack:

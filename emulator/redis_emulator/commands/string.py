@@ -303,7 +303,9 @@ def incrby(ctx: Session, argv: list[bytes]) -> Reply:
 def decrby(ctx: Session, argv: list[bytes]) -> Reply:
     amount = parse_integer(argv[2])
     if amount == INT64_MIN:
-        raise RedisError("ERR decrement would overflow")
+        if ctx.server.version.compatible >= (7, 0):
+            raise RedisError("ERR decrement would overflow")
+        return _add(ctx, argv[1], amount)
     return _add(ctx, argv[1], -amount)
 
 

@@ -92,7 +92,8 @@ function struct.pack(...)
       arg = arg + 1
     elseif letter == "f" or letter == "d" then
       present("number")
-      put(pack_float((state.little and "<" or ">") .. letter, box.number(arg, 2, ...)))
+      local number = box.number(arg, 2, ...)
+      put(pack_float((state.little and "<" or ">") .. letter, number, number == 0 and 1 / number < 0))
       arg = arg + 1
     elseif letter == "c" or letter == "s" then
       present("string")

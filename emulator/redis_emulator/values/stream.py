@@ -280,7 +280,9 @@ class Stream:
                     return
                 yield entry_id, node.entries[entry_id]
 
-    def lag(self, group: Group, *, counts_all: bool, cautious: bool) -> int | None:
+    def lag(
+        self, group: Group, *, counts_all: bool, cautious: bool, early_gaps: bool
+    ) -> int | None:
         """How many entries ``group`` has not read, or None when that cannot be told.
 
         Args:
@@ -288,12 +290,13 @@ class Stream:
             counts_all: A group that stands before the first entry has all of them to read,
                 whatever number it was told to have read.
             cautious: See `estimate_read`.
+            early_gaps: An entry deleted before the first that is left makes a gap as well.
         """
-        if not self.added:
+        if not self.added or (counts_all and not self.length):
             return 0
         if counts_all and group.last_id < self.first_id and self.max_deleted < self.first_id:
             return self.length
-        if group.entries_read >= 0 and not self._has_gap(group.last_id, MAX_ID):
+        if group.entries_read >= 0 and not self.has_gap_after(group.last_id, early=early_gaps):
             return self.added - group.entries_read
         read = self.estimate_read(group.last_id, cautious=cautious)
         return None if read < 0 else self.added - read
@@ -321,15 +324,12 @@ class Stream:
                 return self.added - self.length + 1
         return -1
 
-    def _has_gap(self, low: Id, high: Id) -> bool:
-        """Whether an entry in the range may have been deleted."""
-        if not self.length or self.max_deleted == MIN_ID or self.first_id > self.max_deleted:
+    def has_gap_after(self, entry_id: Id, *, early: bool) -> bool:
+        """Whether an entry at or after ``entry_id`` may have been deleted; ``early`` counts one
+        before the first that is left."""
+        if not self.length or self.max_deleted == MIN_ID:
             return False
-        return low <= self.max_deleted <= high
-
-    def has_gap_after(self, entry_id: Id) -> bool:
-        """Whether an entry at or after ``entry_id`` may have been deleted."""
-        return self._has_gap(entry_id, MAX_ID)
+        return entry_id <= self.max_deleted and (early or self.first_id <= self.max_deleted)
 
     def tree_nodes(self) -> int:
         """How many nodes the server's radix tree of the first ids has."""
