@@ -33,7 +33,7 @@ def make(state: Any, box: Any, load: Callable[..., Any], legacy: bool) -> dict[b
     }
 
 
-def _pack_float(form: bytes, value: float, minus_zero: bool) -> bytes:
+def _pack_float(form: bytes, value: float, minus_zero: bool = False) -> bytes:
     """A float's bytes. Minus zero comes from Lua as an integer, without its sign."""
     try:
         return struct.pack(_FLOATS[form], -0.0 if minus_zero else value)
