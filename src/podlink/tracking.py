@@ -17,12 +17,13 @@ When the connection breaks or falls silent, everything is forgotten, and trackin
 cannot track is tried again every few seconds: after a failover it may. A cluster is not tracked:
 that would take a connection to each of its nodes, and a slot that moves to a node which is not yet
 known would change unheard. Behind Sentinel the connection leads to the master; Sentinel breaks it
-at a failover.
+at a failover, and it is given up when the pool connects to another one.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 import socket
 import threading
 import weakref
@@ -31,7 +32,6 @@ from time import monotonic
 from typing import Any, Final
 
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from podlink import telemetry
@@ -64,6 +64,7 @@ class Tracker:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: Any = None
+        self._deaf = False
 
     def watch(self, namespace: str) -> None:
         """From soon on, hear of the links of a namespace too."""
@@ -101,7 +102,8 @@ class Tracker:
                 self._follow()
             except Exception as error:
                 if not self._stop.is_set():
-                    log_loss(error)
+                    log_loss(error, self._deaf)
+                    self._deaf = True
             finally:
                 self._cache.lost()
             worked = monotonic() - started > LONGEST_PAUSE
@@ -118,13 +120,18 @@ class Tracker:
             connection.connect()
             on_push(connection, self._told)
             tracked: frozenset[str] = frozenset()
-            while not self._stop.is_set() and self._manager.client is client:
+            while (
+                not self._stop.is_set()
+                and self._manager.client is client
+                and leads_there(connection, client.connection_pool)
+            ):
                 wanted = frozenset(self._namespaces)
                 asked = cache.monotonic()
                 if wanted - tracked:
                     self._ask(connection, track(sorted(wanted - tracked)))
                     tracked = wanted
                     cache.tracks(client, tracked)
+                    self._deaf = False
                 else:
                     self._ask(connection, PING)
                 cache.heard_until(client, asked)
@@ -175,6 +182,12 @@ def dedicated(pool: Any, timeout: float, retry: Any) -> Any:
     return pool.connection_class(**kwargs)
 
 
+def leads_there(connection: Any, pool: Any) -> bool:
+    """Whether a connection leads to where Sentinel had the pool connect last, if it is one."""
+    address = getattr(pool, "master_address", None)
+    return address is None or tuple(address) == (connection.host, connection.port)
+
+
 def on_push(connection: Any, handler: Any) -> None:
     """Have redis-py call ``handler`` with each invalidation message of the connection."""
     parser = connection._parser
@@ -186,9 +199,9 @@ def on_push(connection: Any, handler: Any) -> None:
         parser.handle_push_response = handler
 
 
-def log_loss(error: Exception) -> None:
-    """One record of why nothing is heard of."""
-    level = telemetry.DEBUG if isinstance(error, (OSError, ResponseError)) else 30
+def log_loss(error: Exception, known: bool) -> None:
+    """One record of why nothing is heard of; a warning, unless it is known already."""
+    level = logging.DEBUG if known else logging.WARNING
     telemetry.LOGGER.log(level, "links are not tracked: %s: %s", type(error).__name__, error)
 
 

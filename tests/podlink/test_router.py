@@ -7,6 +7,7 @@ The decisions have tests of their own, without a server, in ``test_routing.py``.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import random
 import runpy
@@ -373,6 +374,7 @@ def test_a_router_that_is_forgotten_ends_its_thread(
     router.resolve("n", "u", "s")
     until(lambda: any("t" in client["flags"] for client in admin.client_list()))
     del router
+    gc.collect()
     until(lambda: not any("t" in client["flags"] for client in admin.client_list()))
 
 
@@ -562,7 +564,8 @@ class AsyncRecorded(AsyncStatefulExecutor):
 
 UIDS = [f"u{number}" for number in range(12)]
 PODS = range(4)
-DURATION = 0.6
+DURATION = 0.8
+BOUND = 0.2
 
 
 def pods_that_die(executor: StatefulExecutor, end: float, chance: random.Random) -> None:
@@ -579,6 +582,16 @@ def pods_that_die(executor: StatefulExecutor, end: float, chance: random.Random)
         time.sleep(0.02)
 
 
+def move(executor: Recorded, end: float, chance: random.Random) -> None:
+    """Move some uids between pods that are alive, so that not only dead links change."""
+    while time.monotonic() < end:
+        uid = chance.choice(UIDS[:3])
+        now = executor.get_linked_pod("n", uid, "s")
+        if now is not None:
+            executor.replace_linked_pod("n", uid, "s", now, (now + 1) % len(PODS))
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("cache_size", [0, 8, 10_000])
 def test_all_routers_tell_the_same_while_pods_die_and_come_back(
     url: str, executor: StatefulExecutor, cache_size: int
@@ -593,7 +606,7 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
     options: dict[str, Any] = {
         "cache_size": cache_size,
         "states_ttl": 0.01,
-        "max_silence": SILENCE,
+        "max_silence": BOUND,
         "policy": LeastLoaded(stale_after=60),
     }
 
@@ -634,12 +647,17 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
     def pods() -> None:
         pods_that_die(executor, end, random.Random(7))
 
+    def mover() -> None:
+        with Recorded(url) as made:
+            made.history = history
+            move(made, end, random.Random(8))
+
     executors = [Recorded(url), Recorded(url)]
     routers = []
     for made in executors:
         made.history = history
         routers.append(LinkRouter(made, **options))
-    threads = [threading.Thread(target=run_tasks), threading.Thread(target=pods)]
+    threads = [threading.Thread(target=target) for target in (run_tasks, pods, mover)]
     for number, router in enumerate(routers * 3):
         threads.append(threading.Thread(target=resolve_all, args=(router, number)))
     for thread in threads:
@@ -651,7 +669,7 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
         router.close()
         made.close()
     assert failures == []
-    bound = SILENCE if cache_size else 0
+    bound = BOUND if cache_size else 0
     replaced = sum(history.check(uid, bound) for uid in UIDS)
     assert replaced >= len(UIDS) / 2, "hardly anything happened"
     assert (min(hits) > 0) == (cache_size > 0)

@@ -24,6 +24,7 @@ from podlink.tracking import (
     PING,
     TOLD,
     dedicated,
+    leads_there,
     log_loss,
     on_push,
 )
@@ -45,6 +46,7 @@ class AsyncTracker:
         self._namespaces: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._deaf = False
 
     def watch(self, namespace: str) -> None:
         """From soon on, hear of the links of a namespace too."""
@@ -71,7 +73,8 @@ class AsyncTracker:
             try:
                 await self._follow()
             except Exception as error:
-                log_loss(error)
+                log_loss(error, self._deaf)
+                self._deaf = True
             finally:
                 self._cache.lost()
             worked = monotonic() - started > LONGEST_PAUSE
@@ -99,6 +102,7 @@ class AsyncTracker:
                     if reply is not TOLD:
                         moment, namespaces = asked.popleft()
                         self._cache.tracks(client, namespaces)
+                        self._deaf = False
                         self._cache.heard_until(client, moment)
             finally:
                 beats.cancel()
@@ -113,7 +117,8 @@ class AsyncTracker:
     ) -> None:
         """Ask for a sign of life, and for further namespaces, until there is another client."""
         tracked: frozenset[str] = frozenset()
-        while self._manager.client is client:
+        pool = client.connection_pool
+        while self._manager.client is client and leads_there(connection, pool):
             wanted = self._namespaces
             command = track(sorted(wanted - tracked)) if wanted - tracked else PING
             tracked = wanted
