@@ -474,6 +474,11 @@ def eval_ro(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("evalsha")
 def evalsha(ctx: Session, argv: list[bytes]) -> Reply:
+    state, keys = ctx.server.scripting, _SMALL.get(argv[2])
+    if state is not None and keys is not None and keys <= len(argv) - 3:
+        script = state.known.get(argv[1])
+        if script is not None:
+            return state.run(ctx, script, argv, keys + 3, False)
     return _evalsha(ctx, argv, False)
 
 
@@ -490,7 +495,7 @@ def _eval(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
 
 
 def _evalsha(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
-    state = ctx.server.scripting or scripting_of(ctx.server)
+    state = scripting_of(ctx.server)
     sha = argv[1]
     if len(sha) != 40:
         raise _unknown_script(ctx)
@@ -503,9 +508,7 @@ def _evalsha(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
 
 def _key_count(argv: list[bytes]) -> int:
     """Where the keys end in an EVAL's arguments."""
-    count = _SMALL.get(argv[2])
-    if count is None:
-        count = parse_integer(argv[2])
+    count = parse_integer(argv[2])
     if count > len(argv) - 3:
         raise RedisError("ERR Number of keys can't be greater than number of args")
     if count < 0:

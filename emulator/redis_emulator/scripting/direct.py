@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from redis_emulator.session import Session
 
 
+_MOST_WORDS = 64
+"""Longer commands go the long way, which is not much longer for them."""
+
+
 class Caller(Protocol):
     """What is known of the script that runs.
 
@@ -33,28 +37,25 @@ class Caller(Protocol):
 def shortcut(entry: Entry, session: Session, script: Caller, lua: LuaScripts) -> Callable[..., Any]:
     """A function for Lua that runs one command on ``session``; like all those it never raises."""
     server, handler, writes = session.server, entry.handler, entry.write
-    least, most = entry.min_argc, entry.max_argc
+    sizes = frozenset(range(entry.min_argc - 1, min(entry.max_argc, _MOST_WORDS)))
     the_long_way, to_lua, failed, broken = lua.call, lua.to_lua, lua.failed, lua.broken
 
-    def call(*args: Any) -> Any:
+    def call(name: bytes, *arguments: Any) -> Any:
         try:
-            for argument in args:
+            for argument in arguments:
                 if type(argument) is not bytes:
-                    return the_long_way(*args)
-            if not script.plain or not least <= len(args) <= most:
-                return the_long_way(*args)
+                    return the_long_way(name, *arguments)
+            if len(arguments) not in sizes or not script.plain:
+                return the_long_way(name, *arguments)
             if writes:
                 script.wrote = True
             entry.calls += 1
-            reply = handler(session, [*args])
-            kind = type(reply)
-            if kind is bytes or kind is int:
-                return reply
-            if reply is None:
-                return False
+            reply = handler(session, [name, *arguments])
             if reply is OK:
                 return True
-            return to_lua(reply)
+            if reply is None:
+                return False
+            return reply if type(reply) is bytes else to_lua(reply)
         except RedisError as error:
             return failed(server.failed(entry, error))
         except BaseException as error:
