@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis_emulator.journal import Journal
 from redis_emulator.keyspace import GENERIC, Database, Deadlines
 from redis_emulator.keyspec import channels, keys
+from redis_emulator.resp.types import Push, RedisError
 
 if TYPE_CHECKING:
     from redis_emulator.server import Entry, Server
@@ -248,9 +249,38 @@ class Node:
             if argv[0].lower() != b"asking":
                 session.flags.discard("asking")
                 session.refresh()
+        self.cluster.turn_away()
         for node in self.cluster.nodes:
             if node.server.ready and node is not self:
                 node.tick()
+
+    def turn_away(self) -> None:
+        """End the waiting of clients for keys that are no longer served here."""
+        for session in tuple(self.server.sessions.values()):
+            blocked = session.blocked
+            if blocked is not None and blocked.keys:
+                refusal = self._turned_away(session, slot_of(blocked.keys[0]))
+                if refusal is not None:
+                    self.server.unblock(session, RedisError(str(refusal)))
+
+    def _turned_away(self, session: Session, slot: int) -> Redirection | None:
+        if not self.is_well():
+            return _DOWN
+        owner, entry = self.owner(slot), session.last_command
+        reads = "readonly" in session.flags and entry is not None and not entry.write
+        if owner is self or slot in self.importing or (owner is self.master and owner and reads):
+            return None
+        return _UNBOUND if owner is None else self._lead_to("moved", slot, owner)
+
+    def silence(self, slot: int) -> None:
+        """End subscriptions to shard channels of a slot."""
+        server = self.server
+        for channel in [each for each in server.shard_channels if slot_of(each) == slot]:
+            for session in server.shard_channels.pop(channel):
+                del session.shard_channels[channel]
+                told = Push((b"sunsubscribe", channel, len(session.shard_channels)))
+                server.push(session, told)
+                session.refresh()
 
     def enter(self, session: Session) -> None:
         """One of the emulator's own sessions is about to run a command: let it find the keys."""
@@ -420,6 +450,7 @@ class Cluster:
         self.owners: list[Node | None] = [None] * SLOTS
         self.epoch = 0
         self.changes = 0
+        self._heard = 0
 
     def new_id(self) -> bytes:
         """A name for a node or shard."""
@@ -438,6 +469,14 @@ class Cluster:
         node.epoch = self.epoch
         return True
 
+    def turn_away(self) -> None:
+        """Let clients who wait for keys hear of changes since the last time."""
+        if self._heard != self.changes:
+            self._heard = self.changes
+            for node in self.nodes:
+                node.turn_away()
+                node.tick()
+
     def assign(self, slot: int, node: Node | None) -> None:
         """Have a slot served by ``node``. Keys that the master before it still has are lost."""
         before = self.owners[slot]
@@ -446,6 +485,8 @@ class Cluster:
         self.owners[slot] = node
         self.changes += 1
         if before is not None:
+            for each in (before, *before.replicas()):
+                each.silence(slot)
             before.migrating.pop(slot, None)
             if node is not None:
                 for db, key in before.keys_in(slot):

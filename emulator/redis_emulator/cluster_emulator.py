@@ -276,6 +276,7 @@ class ClusterEmulator:
             if fail_over and found.is_master and found.slots:
                 with contextlib.suppress(ValueError):
                     self.fail_over(found)
+            self._tick()
         server = self._servers.get(found)
         if server is not None:
             server.stop()
@@ -418,6 +419,7 @@ class ClusterEmulator:
             node.close()
 
     def _tick(self) -> None:
+        self._cluster.turn_away()
         for node in self.nodes:
             node.engine.tick()
 

@@ -250,6 +250,39 @@ def test_a_slot_on_its_way(twin: Twin) -> None:
 
 
 @pytest.mark.servers(*ALL)
+@pytest.mark.servers(*ALL)
+def test_who_waits_for_a_key_is_led_after_it(twin: Twin) -> None:
+    waiting = twin.connect(0)
+    for connection in waiting:
+        connection.send([b"BLPOP", b"b", b"0"])
+    twin(1, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[0]}")
+    twin(1, f"CLUSTER SETSLOT 3300 NODE {twin.ids[1]}")
+    emulated, real = waiting
+    assert emulated.read() == real.read()
+    twin(0, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[1]}")
+    twin(0, f"CLUSTER SETSLOT 3300 NODE {twin.ids[0]}")
+    twin.agree()
+    for connection in waiting:
+        connection.close()
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_shard_channels_end_with_their_slot(twin: Twin) -> None:
+    listening = twin.connect(0)
+    for connection in listening:
+        connection("SSUBSCRIBE", "{b}x")
+    twin(1, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[0]}")
+    twin(1, f"CLUSTER SETSLOT 3300 NODE {twin.ids[1]}")
+    emulated, real = listening
+    assert emulated.read() == real.read()
+    assert emulated("SSUBSCRIBE", "{b}x") == real("SSUBSCRIBE", "{b}x")
+    twin(0, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[1]}")
+    twin(0, f"CLUSTER SETSLOT 3300 NODE {twin.ids[0]}")
+    twin.agree()
+    for connection in listening:
+        connection.close()
+
+
 def test_askings_end(twin: Twin) -> None:
     twin(1, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[0]}")
     for between in ("FOO", "GET", "PING", "CLUSTER FOO"):
