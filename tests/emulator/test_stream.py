@@ -65,4 +65,5 @@ def test_what_a_group_has_read(same: Pair, story: str) -> None:
 def test_help(same: Pair) -> None:
     for name in ("xinfo", "xgroup"):
         same(name, "HELP")
+        same(name, "HELP", "s")
         same("EVAL", "return redis.call(ARGV[1], 'help')", 0, name)

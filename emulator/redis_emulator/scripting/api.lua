@@ -492,6 +492,7 @@ end
 
 return {
   runner = runner, run_tables = execute, run_function = execute_function, load_library = load_library, publish = publish,
+  sized = function(...) return { ... } end,
   slice = function(out, first, last) return unpack(out, first, last) end,
   wipe = function(t) for k in next, t do t[k] = nil end end,
   -- Text to a function; bytecode of the text just compiled, rewritten by the host, to a function.

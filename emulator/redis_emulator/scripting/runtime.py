@@ -383,11 +383,18 @@ class LuaScripts:
             reply = self._call(argv)
             if isinstance(reply, RedisError):
                 return self.failed(reply)
-            return self._table([convert.to_lua3(reply, self._table)])
+            make = self._sized if self._valkey else self._table
+            return self._table([convert.to_lua3(reply, make)])
         except RedisError as error:
             return self.failed(error, False)
         except BaseException as error:
             return self.broken(error)
+
+    def _sized(self, items: Any) -> Any:
+        """A table that has room for its nulls, as Valkey makes them: it shows in what # says."""
+        if type(items) is list and None in items and len(items) <= _CHUNK:
+            return self._lua.sized(*items)
+        return self._table(items)
 
     def _lua_acl_check(self, *args: Any) -> Any:
         try:
