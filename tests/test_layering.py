@@ -34,6 +34,7 @@ EMULATOR_LAYERS = [
         "session",
         "server",
         "cluster",
+        "topology",
         "access",
         "acl",
         "tracking",

@@ -14,7 +14,7 @@ import redis.asyncio
 from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 
 from redis_emulator.clock import Clock, SystemClock
-from redis_emulator.cluster import SLOTS, Cluster, Node, slot_of
+from redis_emulator.cluster import SLOTS, Node, slot_of
 from redis_emulator.commands.function import function_writes
 from redis_emulator.doors.cluster import async_connection_to, connection_to
 from redis_emulator.doors.tcp import TcpServer
@@ -22,6 +22,7 @@ from redis_emulator.emulator import RedisEmulator
 from redis_emulator.engine import Engine
 from redis_emulator.journal import Snapshot
 from redis_emulator.log import Log
+from redis_emulator.topology import Cluster
 from redis_emulator.version import Version, latest
 from redis_emulator.view import encoded, own_session
 
