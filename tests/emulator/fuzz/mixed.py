@@ -59,7 +59,7 @@ def _shared(argv: list[bytes]) -> list[bytes]:
     if spec is None:
         return argv
     changed = list(argv)
-    for key in keys(spec, argv):
+    for key in keys(spec, argv) if len(argv) >= abs(spec.arity) else ():
         changed[key.position] = _SHARED[sum(argv[key.position]) % len(_SHARED)]
     return changed
 
@@ -67,11 +67,13 @@ def _shared(argv: list[bytes]) -> list[bytes]:
 def _is_fit(argv: list[bytes]) -> bool:
     """Whether the command answers at once, not at random, and changes no parameter.
 
-    A sorted list is not stored either: what is equal stands in the order of the server's tables.
+    A sorted list is neither stored nor cut: what is equal stands in the order of the server's
+    tables.
     """
     words = {word.upper() for word in argv}
-    stores = argv[0].upper() == b"SORT" and b"STORE" in words
-    return argv[0].upper() not in _UNFIT and b"BLOCK" not in words and not stores
+    if argv[0].upper().startswith(b"SORT") and words & {b"STORE", b"LIMIT"}:
+        return False
+    return argv[0].upper() not in _UNFIT and b"BLOCK" not in words
 
 
 def _wrapped(script: bytes, argv: list[bytes]) -> list[bytes]:
