@@ -45,6 +45,7 @@ EMULATOR_LAYERS = [
         "journal",
         "clock",
         "config",
+        "digest",
         "table",
         "faults",
         "frequency",

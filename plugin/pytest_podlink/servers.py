@@ -184,6 +184,15 @@ def _is_version(version: str, wanted: str | None) -> bool:
     return wanted is None or f"{version}.".startswith(f"{wanted}.")
 
 
+def is_expected(name: str) -> bool:
+    """Whether tests on this machine are to meet that server: a wheel for this interpreter has it,
+    or it is here.
+    """
+    if any(f"{wheel.product}-{wheel.version}" == name and wheel.fits for wheel in WHEELS):
+        return True
+    return any(executable.name == name for executable in installed())
+
+
 def start(name: str, *, extra_args: Sequence[str] = (), config: str | None = None) -> Server:
     """Start the server that `name` asks for and wait until it answers PING.
 

@@ -20,15 +20,9 @@ _running: dict[str, servers.Server] = {}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "same" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("servers")
-        names = [n for n in (marker.args if marker else ("redis-8.2",)) if _runs_here(n)]
+        names = [n for n in (marker.args if marker else ("redis-8.2",)) if servers.is_expected(n)]
         ways = [(name, protocol) for name in names for protocol in (2, 3)]
         metafunc.parametrize("same", ways, indirect=True, ids=lambda w: f"{w[0]}-resp{w[1]}")
-
-
-def _runs_here(name: str) -> bool:
-    if any(f"{w.product}-{w.version}" == name and w.fits for w in servers.WHEELS):
-        return True
-    return any(executable.name == name for executable in servers.installed())
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ from podlink.routing import ATTEMPTS
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
 
-TARGETS = ("emulator", "redis-8.2", "valkey-9.1")
+PROCESSES = [name for name in ("redis-8.2", "valkey-9.1") if servers.is_expected(name)]
+TARGETS = ["emulator", *PROCESSES]
 LINK = "sf:{n:lk:u}s"
 SILENCE = 0.3
 _numbers = itertools.count()
@@ -49,10 +50,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "emulator":
         yield None
         return
-    try:
-        servers.find(request.param)
-    except servers.ServerNotFoundError as error:
-        pytest.skip(str(error))
     with servers.start(request.param) as started:
         yield started
 
@@ -381,11 +378,10 @@ def test_a_router_that_is_forgotten_ends_its_thread(
 # When the server is in trouble
 
 
+@pytest.mark.parametrize("server", PROCESSES, indirect=True)
 def test_a_server_that_falls_silent_is_not_believed(
     caller: Caller, executor: StatefulExecutor, server: Any
 ) -> None:
-    if server is None:
-        pytest.skip("there is no process to pause")
     report(executor, {0: 0})
     caller.open(states_ttl=100).tracked()
     server.pause()
@@ -399,11 +395,10 @@ def test_a_server_that_falls_silent_is_not_believed(
     caller.tracked()
 
 
+@pytest.mark.parametrize("server", PROCESSES, indirect=True)
 def test_a_restarted_server_is_tracked_again(
     caller: Caller, executor: StatefulExecutor, server: Any
 ) -> None:
-    if server is None:
-        pytest.skip("there is no process to restart")
     report(executor, {0: 0, 1: 1})
     caller.open(states_ttl=0).tracked()
     server.restart()
@@ -438,9 +433,8 @@ def test_a_server_that_does_not_track_is_asked_or_believed_for_a_while(
         admin.execute_command("ACL", "DELUSER", "weak")
 
 
+@pytest.mark.parametrize("server", PROCESSES, indirect=True)
 def test_time_is_up(caller: Caller, executor: StatefulExecutor, server: Any) -> None:
-    if server is None:
-        pytest.skip("there is no process to pause")
     report(executor, {0: 0})
     caller.open()
     server.pause()
