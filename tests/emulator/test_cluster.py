@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulator.conftest import _runs_here
+from pytest_podlink import servers
 from tests.emulator.pair import Pair, Wire
 from tests.emulator.twin import Twin, unordered
 from tests.topologies.processes import Cluster
@@ -21,7 +21,7 @@ _running: dict[str, Cluster] = {}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "twin" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("servers")
-        names = [n for n in (marker.args if marker else ("redis-8.2",)) if _runs_here(n)]
+        names = [n for n in (marker.args if marker else ("redis-8.2",)) if servers.is_expected(n)]
         ways = [(name, protocol) for name in names for protocol in (2, 3)]
         metafunc.parametrize("twin", ways, indirect=True, ids=lambda w: f"{w[0]}-resp{w[1]}")
 
