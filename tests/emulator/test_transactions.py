@@ -173,3 +173,14 @@ def test_pipelines_of_redis_py() -> None:
         pipe.multi()
         pipe.set("n", before + 1).get("n")
         assert pipe.execute() == [True, b"1"]
+
+
+@pytest.mark.servers(*ALL)
+def test_arguments_that_came_later_are_refused_before_they_are_queued(same: Pair) -> None:
+    same("ZADD z 1 a")
+    same("MULTI")
+    same("ZRANK z a WITHSCORE")
+    same("EXPIRE z 10 NX")
+    same("EXEC")
+    for script in ("return redis.call(unpack(ARGV))", "return redis.pcall(unpack(ARGV))"):
+        same("EVAL", script, "1", "z", "ZREVRANK", "z", "a", "WITHSCORE")

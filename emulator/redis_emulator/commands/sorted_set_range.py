@@ -277,9 +277,6 @@ def zrevrank(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _rank(ctx: Session, argv: list[bytes], *, reverse: bool) -> Reply:
     with_score = len(argv) > 3
-    if with_score and ctx.server.version.compatible < (7, 2, 0):
-        name = argv[0].decode().lower()
-        raise RedisError(f"ERR wrong number of arguments for '{name}' command")
     if len(argv) > 4:
         name = argv[0].decode().lower()
         raise RedisError(f"ERR wrong number of arguments for '{name}' command")

@@ -32,7 +32,8 @@ class Spec:
         complexity: Time complexity.
         flavours: The servers that have it: ``redis``, ``valkey``.
         valkey_since: The Valkey version that brought it, where not the same as ``since``.
-        legacy_arity: The arity before Redis 7, where it was another one; else 0.
+        legacy_arity: The arity that it had once, where that was another one; else 0.
+        legacy_before: The Redis version that brought today's arity.
         until: The Redis version that no longer had it, if one did away with it.
     """
 
@@ -49,11 +50,12 @@ class Spec:
     flavours: tuple[str, ...]
     valkey_since: str
     legacy_arity: int
+    legacy_before: str
     until: str = ""
 
     def of(self, version: Version) -> Spec:
         """The row as a server of ``version`` has it."""
-        if self.legacy_arity and version.compatible < (7, 0):
+        if self.legacy_arity and version.compatible < _numbers(self.legacy_before):
             return replace(self, arity=self.legacy_arity)
         return self
 
@@ -61,10 +63,14 @@ class Spec:
         """Whether a server of ``version`` has the command."""
         if version.flavour not in self.flavours:
             return False
-        if self.until and version.compatible >= tuple(map(int, self.until.split("."))):
+        if self.until and version.compatible >= _numbers(self.until):
             return False
         since = self.since if version.flavour == "redis" else self.valkey_since
-        return tuple(map(int, since.split("."))) <= max(version.number, version.compatible)
+        return _numbers(since) <= max(version.number, version.compatible)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 @cache
@@ -89,6 +95,7 @@ def load() -> dict[str, Spec]:
                 flavours=tuple(row.get("flavours", ("redis", "valkey"))),
                 valkey_since=row.get("valkey_since", row["since"]),
                 legacy_arity=row.get("legacy_arity", 0),
+                legacy_before=row.get("legacy_before", "7.0.0"),
                 until=row.get("until", ""),
             )
     return rows

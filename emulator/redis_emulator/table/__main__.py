@@ -66,6 +66,7 @@ def _keep_what_older_servers_say(rows: dict[str, dict[str, Any]], name: str, spe
         rows[name] = json.loads(_line_of(spec))[name]
     elif spec.legacy_arity and name in rows:
         rows[name]["legacy_arity"] = spec.legacy_arity
+        rows[name]["legacy_before"] = spec.legacy_before
 
 
 def _line_of(spec: Spec) -> str:
