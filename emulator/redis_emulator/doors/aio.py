@@ -131,7 +131,7 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
                 )
             reply = inbox.popleft()
             kind = type(reply)
-            if kind is bytes and not link.decodes:
+            if (kind is bytes and not link.decodes) or kind is int:
                 break
             if reply is CLOSED:
                 await self.disconnect(nowait=True)

@@ -131,7 +131,7 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
                 raise TimeoutError("Timeout reading from emulator")
             reply = inbox.popleft()
             kind = type(reply)
-            if kind is bytes and not link.decodes:
+            if (kind is bytes and not link.decodes) or kind is int:
                 break
             if reply is CLOSED:
                 self.disconnect()
