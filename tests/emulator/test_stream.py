@@ -67,3 +67,13 @@ def test_help(same: Pair) -> None:
         same(name, "HELP")
         same(name, "HELP", "s")
         same("EVAL", "return redis.call(ARGV[1], 'help')", 0, name)
+
+
+@pytest.mark.servers(*ALL)
+def test_waiting_inside_scripts_and_transactions(same: Pair) -> None:
+    for name in ("xread", "XREAD", "xReAd"):
+        script = "return redis.pcall(unpack(ARGV))"
+        same("EVAL", script, 0, name, "BLOCK", 0, "STREAMS", "s", 9)
+        same("EVAL", script, 0, f"{name}group", *"GROUP g c BLOCK 0 STREAMS s >".split())
+    for words in ("MULTI", "XREAD BLOCK 0 STREAMS s 9", "EXEC"):
+        same(words)

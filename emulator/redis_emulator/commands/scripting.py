@@ -374,7 +374,7 @@ class Scripting:
         if entry.subcommands is None or len(argv) == 1:
             if entry.name in self._not_blocking and b"block" in map(bytes.lower, argv):
                 return RedisError(
-                    f"ERR {entry.name} command is not allowed with BLOCK option from scripts"
+                    f"ERR {argv[0].decode()} command is not allowed with BLOCK option from scripts"
                 )
             return entry
         if self._legacy:

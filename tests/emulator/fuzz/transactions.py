@@ -31,6 +31,24 @@ _INSIDE = st.sampled_from(
         [b"GET"],
         [b"PING"],
         [b"OBJECT", b"FOO"],
+        [b"OBJECT"],
+        [b"CONFIG", b"GET"],
+        [b"CLIENT", b"NOSUCH", b"x"],
+        [b"FLUSHDB"],
+        [b"DBSIZE"],
+        [b"KEYS", b"[ab"],
+        [b"WAIT", b"0", b"0"],
+        [b"ECHO", b"text"],
+        [b"SUBSCRIBE"],
+        [b"PUBLISH", b"c", b"m"],
+        [b"SWAPDB", b"0", b"16"],
+        [b"EVAL", b"return redis.call('incr', KEYS[1])", b"1", b"a"],
+        [b"EVAL", b"redis.call('set', KEYS[1], 'v') error('x')", b"1", b"b"],
+        [b"EVAL", b"return redis.call('multi')", b"0"],
+        [b"EVAL", b"return redis.call('watch', 'a')", b"0"],
+        [b"EVAL", b"return {1, false, {ok = 'fine'}, redis.error_reply('bad')}", b"0"],
+        [b"EVALSHA", b"0" * 40, b"0"],
+        [b"SCRIPT", b"EXISTS", b"0" * 40],
     ]
 )
 
@@ -51,11 +69,48 @@ def _on_keys(draw: st.DrawFn) -> list[bytes]:
                 [b"EXPIRE", key, b"-1"],
                 [b"HSET", key, b"f", b"v"],
                 [b"EXISTS", key],
+                [b"GETDEL", key],
+                [b"INCR", key],
+                [b"INCRBYFLOAT", key, b"1.5"],
+                [b"SET", key, b"2", b"GET"],
+                [b"SET", key, b"2", b"NX", b"XX"],
+                [b"MSET", key, b"1", other, b"2"],
+                [b"MSET", key],
+                [b"HGETALL", key],
+                [b"HDEL", key, b"f"],
+                [b"RPUSH", key, b"x", b"y"],
+                [b"LPOP", key, b"2"],
+                [b"BLPOP", key, other, b"0"],
+                [b"BLMOVE", key, other, b"LEFT", b"LEFT", b"0"],
+                [b"SADD", key, b"m"],
+                [b"ZADD", key, b"1.5", b"m"],
+                [b"ZSCORE", key, b"m"],
+                [b"BZPOPMIN", key, b"0"],
+                [b"XADD", key, b"1-1", b"f", b"v"],
+                [b"XREAD", b"BLOCK", b"0", b"STREAMS", key, b"9"],
+                [b"PERSIST", key],
+                [b"EXPIRETIME", key],
+                [b"GETEX", key, b"PXAT", b"4102444800000"],
+                [b"UNLINK", key, other],
+                [b"RENAMENX", key, other],
+                [b"SMOVE", key, other, b"m"],
+                [b"SORT", key, b"ALPHA", b"STORE", other],
+                [b"TYPE", key],
             ]
         )
     )
 
 
+_WAITING = frozenset({b"BLPOP", b"BLMOVE", b"BZPOPMIN", b"XREAD"})
+
+
+def _never_waits(argv: list[bytes]) -> list[bytes]:
+    """What might wait outside MULTI runs in a script."""
+    if argv[0] not in _WAITING:
+        return argv
+    return [b"EVAL", b"return redis.pcall(unpack(ARGV))", b"0", *argv]
+
+
 def commands() -> st.SearchStrategy[list[bytes]]:
     """Single commands."""
-    return _FRAME | _on_keys() | _INSIDE
+    return _FRAME | _on_keys().map(_never_waits) | _INSIDE
