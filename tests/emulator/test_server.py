@@ -1,4 +1,4 @@
-"""The server as a whole beside real ones: modules, replication, saving, shutdown, large commands."""
+"""The server as a whole beside real ones: modules, replication, saving, shutdown, large logs."""
 
 from __future__ import annotations
 
@@ -99,7 +99,15 @@ def test_saving_and_shutdown_refuse(same: Pair) -> None:
         *("LASTSAVE x", "SAVE x", "BGSAVE FOO", "BGSAVE SCHEDULE FOO", "BGREWRITEAOF x"),
         *("BGSAVE CANCEL", "BGSAVE CANCEL SCHEDULE", "SHUTDOWN FOO", "SHUTDOWN SAVE NOSAVE"),
         *("SHUTDOWN ABORT", "SHUTDOWN ABORT NOW", "SHUTDOWN SAVE NOSAVE NOW FORCE"),
-        *("SHUTDOWN FORCE ABORT", "SHUTDOWN NOW FOO", "SHUTDOWN SAFE FOO", "ROLE x"),
+        *(
+            "SHUTDOWN FORCE ABORT",
+            "SHUTDOWN NOW FOO",
+            "SHUTDOWN SAFE FOO",
+            "ROLE x",
+            "SHUTDOWN SAFE ABORT",
+            "SHUTDOWN FAILOVER ABORT",
+            "SHUTDOWN SAFE SAVE NOSAVE",
+        ),
     ):
         same(words)
 
@@ -171,3 +179,10 @@ def test_what_clients_of_valkey_tell_of_themselves(same: Pair) -> None:
         same("CLIENT", "IMPORT-SOURCE", word)
         same("CLIENT INFO", key=lambda reply: b"flags=I" in reply[1])
     same("CONFIG SET import-mode no")
+
+
+def test_words_of_a_later_shutdown() -> None:
+    emulator = RedisEmulator(flavour="valkey", version="9.1")
+    emulator.execute("SET", "k", "v")
+    emulator.execute("SHUTDOWN", "SAFE")
+    assert emulator.execute("GET", "k") is None

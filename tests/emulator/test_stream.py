@@ -1,4 +1,4 @@
-"""Streams beside real servers: arguments of XADD, XTRIM and XSETID from version to version."""
+"""Streams beside real servers: what differs from version to version."""
 
 from __future__ import annotations
 

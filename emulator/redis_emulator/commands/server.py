@@ -128,12 +128,15 @@ def failover(ctx: Session, argv: list[bytes]) -> Reply:
 def shutdown(ctx: Session, argv: list[bytes]) -> Reply:
     words = [word.lower() for word in argv[1:]]
     known = {b"save", b"nosave", b"now", b"force", b"abort"}
-    if ctx.server.version.compatible < (7, 0):
+    version = ctx.server.version
+    if version.compatible < (7, 0):
         known = {b"save", b"nosave"}
+    elif version.flavour == "valkey" and version.number >= (9, 0):
+        known |= {b"safe", b"failover"}
     if set(words) - known or {b"save", b"nosave"} <= set(words):
         raise syntax_error()
     if b"abort" in words:
-        if len(set(words)) > 1 or ctx.server.version.compatible < (7, 0):
+        if len(set(words)) > 1 or version.compatible < (7, 0):
             raise syntax_error()
         raise RedisError("ERR No shutdown in progress.")
     ctx.server.shutdown()

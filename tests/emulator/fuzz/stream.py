@@ -109,17 +109,18 @@ def commands() -> Commands:
 def key_for(argv: list[bytes]) -> Any:
     """Times differ by the milliseconds between two servers."""
     if argv[0] in (b"XPENDING", b"XINFO"):
-        return _without_times
+        return without_times
     return None
 
 
-def _without_times(reply: Any) -> Any:
+def without_times(reply: Any) -> Any:
+    """The reply with a word in place of every time."""
     kind, content = reply
     if kind == ":" and content != "idle" and abs(int(content)) > 1_000_000_000_000:
         return (":", "time")
     if kind == "%":
         return [
-            (name, "idle") if name[1] in _IDLE else (name, _without_times(v)) for name, v in content
+            (name, "idle") if name[1] in _IDLE else (name, without_times(v)) for name, v in content
         ]
     if kind == "*" and content is not None:
         items = list(content)
@@ -128,7 +129,7 @@ def _without_times(reply: Any) -> Any:
                 items[place + 1] = (":", "idle")
         if len(items) == 4 and [item[0] for item in items] == ["$", "$", ":", ":"]:
             items[2] = (":", "idle")
-        return [_without_times(item) for item in items]
+        return [without_times(item) for item in items]
     return reply
 
 

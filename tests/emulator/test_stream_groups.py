@@ -1,0 +1,82 @@
+"""Consumer groups beside real servers: what differs from version to version."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.emulator.fuzz.stream import without_times
+from tests.emulator.fuzz.test_fuzz import EventWatcher
+from tests.emulator.pair import Pair
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+
+
+@pytest.mark.servers(*ALL)
+def test_words_of_xgroup(same: Pair) -> None:
+    for _ in range(2):
+        for words in (
+            *("CREATE s g 0", "CREATE s g 0 ENTRIESREAD x", "CREATE s g 0 ENTRIESREAD"),
+            *(
+                "CREATE s g 0 FOO",
+                "SETID s g 0 FOO",
+                "SETID s g 0 1 2",
+                "SETID s g 0 ENTRIESREAD x",
+            ),
+            *("SETID s no 0", "SETID s no 0 1", "DELCONSUMER s g nobody", "DESTROY s g"),
+        ):
+            same(f"XGROUP {words}")
+        same("XGROUP CREATE s h 0 MKSTREAM")
+
+
+@pytest.mark.servers(*ALL)
+def test_when_a_consumer_is_made(same: Pair) -> None:
+    watcher = EventWatcher(same)
+    same("XGROUP CREATE s g 0 MKSTREAM")
+    for words in (
+        *("XAUTOCLAIM s g a 0 0-0", "XCLAIM s g b 0 1-1", "XREADGROUP GROUP g c STREAMS s >"),
+        *("XADD s 1-1 f v", "XREADGROUP GROUP g d STREAMS s >", "XCLAIM s g e 0 1-1"),
+        *("XAUTOCLAIM s g h 0 0-0", "XCLAIM s g i 100000 1-1", "XAUTOCLAIM s g j 100000 0-0"),
+        *("XGROUP DELCONSUMER s g nobody", "XDEL s 1-1", "XCLAIM s g k 0 1-1"),
+        *("XAUTOCLAIM s g l 0 0-0", "XAUTOCLAIM s g m 0 0-0 JUSTID"),
+    ):
+        same(words)
+        same("XINFO CONSUMERS s g", key=without_times)
+        real, emulated = watcher.collect()
+        assert emulated == real, words
+
+
+@pytest.mark.servers(*ALL)
+def test_fields_of_xinfo(same: Pair) -> None:
+    same("XADD s 1-1 a b")
+    same("XADD s 1-2 a b")
+    same("XGROUP CREATE s g 0")
+    same("XREADGROUP GROUP g c COUNT 1 STREAMS s >")
+    for words in ("STREAM s", "STREAM s FULL", "GROUPS s", "CONSUMERS s g", "STREAM s FOO"):
+        same(f"XINFO {words}", key=without_times)
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_lag(same: Pair) -> None:
+    for number in (1, 2, 3):
+        same("XADD", "s", f"1-{number}", "a", "b")
+    same("XGROUP CREATE s g 0")
+    for words in (
+        *("SETID s g 0 ENTRIESREAD 9", "SETID s g 0 ENTRIESREAD 2", "SETID s g 0 ENTRIESREAD 0"),
+        *("SETID s g 1-1 ENTRIESREAD 9", "SETID s g 1-1 ENTRIESREAD 2", "SETID s g 1-1"),
+        *("SETID s g 1-3 ENTRIESREAD 1", "SETID s g 9-9 ENTRIESREAD 1", "SETID s g 0"),
+    ):
+        same(f"XGROUP {words}")
+        same("XINFO GROUPS s")
+    for gone in ("1-2", "1-1"):
+        same("XDEL", "s", gone)
+        for words in ("0 ENTRIESREAD 2", "1-1 ENTRIESREAD 1", "1-2", "1-1", "0", "1-3"):
+            same(f"XGROUP SETID s g {words}")
+            same("XINFO GROUPS s")
+
+
+@pytest.mark.servers(*ALL)
+def test_reading_the_last_entry(same: Pair) -> None:
+    same("XREAD STREAMS s +")
+    same("XADD s 1-1 a b")
+    same("XREAD STREAMS s +")
+    same("XREAD STREAMS s s 0-0 +")
