@@ -16,6 +16,7 @@ TIMES = st.sampled_from(
 INDEXES = st.sampled_from([b"0", b"1", b"1", b"2", b"15", b"16", b"-1", b"x", b"4294967296"])
 _PATTERNS = st.sampled_from([b"*", b"[ab]", b"?", b"a*", b"[^a]*", b"", b"[a-", b"\\a", b"**b"])
 _TEXTS = st.sampled_from([b"v", b"1", b"x" * 30, b"x" * 44, b"x" * 50, b"x" * 100])
+_FIELDS = st.sampled_from([b"f", b"g"])
 _ARGUMENTS = {
     "DEL": (KEYS, KEYS),
     "UNLINK": (KEYS, KEYS),
@@ -23,6 +24,15 @@ _ARGUMENTS = {
     "TOUCH": (KEYS, KEYS),
     "TYPE": (KEYS,),
     "TTL": (KEYS,),
+    "PTTL": (KEYS,),
+    "PEXPIRETIME": (KEYS,),
+    "GET": (KEYS,),
+    "HGETALL": (KEYS,),
+    "SPOP": (KEYS,),
+    "LPOP": (KEYS,),
+    "XLEN": (KEYS,),
+    "SETEX": (KEYS, st.sampled_from([b"1000000", b"0", b"x"]), _TEXTS),
+    "HPEXPIREAT": (KEYS, st.just(b"4102444800000"), st.just(b"FIELDS"), st.just(b"1"), _FIELDS),
     "EXPIRETIME": (KEYS,),
     "PERSIST": (KEYS,),
     "RENAME": (KEYS, KEYS),
@@ -35,7 +45,8 @@ _ARGUMENTS = {
     "RANDOMKEY": (),
     "SET": (KEYS, _TEXTS),
     "APPEND": (KEYS, _TEXTS),
-    "HSET": (KEYS, st.sampled_from([b"f", b"g"]), _TEXTS),
+    "HSET": (KEYS, _FIELDS, _TEXTS),
+    "HDEL": (KEYS, _FIELDS),
     "RPUSH": (KEYS, _TEXTS),
     "SADD": (KEYS, _TEXTS),
     "ZADD": (KEYS, st.sampled_from([b"1", b"2"]), _TEXTS),
@@ -75,7 +86,7 @@ def _plain(draw: st.DrawFn) -> list[bytes]:
 def _optional(draw: st.DrawFn) -> list[bytes]:
     which = draw(st.sampled_from(["expire", "copy", "scan"]))
     if which == "expire":
-        options = draw(st.lists(_EXPIRE_OPTIONS, max_size=2))
+        options = draw(st.lists(_EXPIRE_OPTIONS, max_size=3))
         return [draw(_EXPIRE), draw(KEYS), draw(TIMES), *options]
     if which == "copy":
         pieces = draw(st.lists(_COPY_OPTIONS, max_size=2))
@@ -98,9 +109,15 @@ def key_for(argv: list[bytes]) -> Any:
         return _page
     if argv[:2] == [b"OBJECT", b"IDLETIME"]:
         return lambda reply: reply if reply[0] != ":" else "seconds"
+    if argv[0] in (b"TTL", b"PTTL"):
+        return _about
     if argv[0] == b"RANDOMKEY":
         return lambda reply: reply[1] is None
     return None
+
+
+def _about(reply: Wire) -> Any:
+    return reply if reply[0] != ":" or int(reply[1]) < 0 else "some"
 
 
 def _page(reply: Wire) -> Any:
