@@ -163,7 +163,7 @@ class Session:
         self.dirty = False
 
     def fail_transaction(self, name: bytes) -> None:
-        """A command was refused: inside MULTI, EXEC will fail. EXEC, refused, ends MULTI and WATCH."""
+        """A command was refused: inside MULTI, EXEC will fail; EXEC itself ends MULTI and WATCH."""
         if self.queue is not None:
             self.queue_failed = True
         if name.lower() == b"exec":
