@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
 import redis.asyncio
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
@@ -26,6 +27,9 @@ from podlink.connections import (
     sentinels_of,
     without_maintenance,
 )
+
+PIPELINES_NEED_RETRIES = int(redis.__version__.partition(".")[0]) < 6
+"""Whether a cluster's pipeline does nothing when it must not repeat, as redis-py 5's does."""
 
 
 def connect(config: RedisConfig) -> Any:

@@ -370,6 +370,9 @@ class AsyncRedisManager:
         try:
             if len(wires) == 1:
                 return [await client.execute_command(*wires[0], **options)]
+            if self.is_cluster and connections.PIPELINES_NEED_RETRIES:
+                sent = (client.execute_command(*wire, **options) for wire in wires)
+                return await asyncio.gather(*sent, return_exceptions=True)
             pipeline = client.pipeline(transaction=False)
             for wire in wires:
                 pipeline.execute_command(*wire, **options)
