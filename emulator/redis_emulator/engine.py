@@ -642,7 +642,8 @@ class Engine:
 
     def _failed(self, entry: Entry, error: RedisError) -> RedisError:
         entry.failed += 1
-        self._count(error)
+        if not error.counted:
+            self._count(error)
         return error
 
     def _reject(self, entry: Entry, text: str) -> RedisError:

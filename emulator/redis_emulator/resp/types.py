@@ -106,7 +106,12 @@ class RedisError(Exception):
     """An error reply: the whole line a client sees, code first, without the leading ``-``.
 
     Bytes of the client's that the text quotes are kept through ``surrogateescape``.
+
+    Attributes:
+        counted: Whether the statistics of errors know of it: a script was told, and passes it on.
     """
+
+    counted = False
 
     @property
     def text(self) -> str:

@@ -234,14 +234,14 @@ local function describe(e, info)
     if info then e = source .. ":" .. line .. ": " .. e end
     return { err = e }
   end
-  local text
+  local text, counted
   if type(e) == "table" then
-    text = rawget(e, "err")
+    text, counted = rawget(e, "err"), rawget(e, "ignore_error_stats_update") and true or nil
     if type(text) ~= "string" and type(text) ~= "number" then text = "ERR unknown error" end
   else
     text = "ERR " .. tostring(e)
   end
-  return { err = tostring(text), source = source, line = line }
+  return { err = tostring(text), source = source, line = line, counted = counted }
 end
 
 host.describe = describe
@@ -289,7 +289,8 @@ function emit(v, out, n, depth)
   end
   local special = get(v, "err")
   if type(special) == "string" then
-    out[n + 1], out[n + 2], out[n + 3] = true, "error", special
+    local counted = not legacy and get(v, "ignore_error_stats_update")
+    out[n + 1], out[n + 2], out[n + 3] = true, counted and "counted" or "error", special
     return n + 3
   end
   special = get(v, "ok")
@@ -351,7 +352,7 @@ local function finish(ok, v)
   local kind = type(v)
   if not ok then
     if kind ~= "table" then return FAILED, "ERR " .. tostring(v) end
-    return FAILED, v.err, v.source, v.line
+    return FAILED, v.err, v.source, v.line, v.counted
   end
   if kind == "string" or kind == "number" or kind == "boolean" then return v end
   if kind ~= "table" then return nil end

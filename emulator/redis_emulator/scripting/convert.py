@@ -149,8 +149,10 @@ def _leaf(kind: bytes, tokens: Iterator[Any], resp3: bool, double: type[float]) 
         return from_scalar(kind == b"true", resp3)
     if kind == b"null":
         return None
-    if kind == b"error":
-        return error(next(tokens))
+    if kind == b"error" or kind == b"counted":
+        failure = error(next(tokens))
+        failure.counted = kind == b"counted"
+        return failure
     if kind == b"status":
         text = ended(next(tokens))
         return SimpleString(text.replace(b"\r", b" ").replace(b"\n", b" "))

@@ -225,7 +225,12 @@ class LuaScripts:
             yield from chunk if type(chunk) is tuple else (chunk,)
 
     def _script_error(
-        self, sha: bytes, text: Any, source: bytes | None = None, line: int = 0
+        self,
+        sha: bytes,
+        text: Any,
+        source: bytes | None = None,
+        line: int = 0,
+        counted: bool | None = None,
     ) -> RedisError:
         message = convert.ended(text) if type(text) is bytes else b"%d" % text
         if self._legacy:
@@ -234,7 +239,10 @@ class LuaScripts:
             name = b"%b, " % sha if self._names_script else b""
             message = b"%b script: %bon %b:%d." % (message, name, source, line)
         failure = convert.error(message)
-        return convert.RawError(failure.text) if self._raw_errors else failure
+        if self._raw_errors:
+            failure = convert.RawError(failure.text)
+        failure.counted = bool(counted)
+        return failure
 
     def _shebang(self, source: bytes) -> tuple[frozenset[str] | None, bytes]:
         if self._legacy or source[:2] != b"#!":

@@ -169,6 +169,16 @@ CALLS = (
     "return redis.call('type', 'string')",
     "return redis.call('exists', 'string', 'hash', 'none')",
     "return redis.call('mget', 'string', 'none', 'number')",
+    "return {redis.pcall('get', 'string'), redis.pcall('get'), redis.pcall('get', 'string', 'x')}",
+    "return {redis.pcall('get', 'string'), redis.pcall('get', nil), redis.pcall('get', true)}",
+    "return {redis.call('rpush', 'l', 1, 'two', 3.5), redis.call('lrange', 'l', 0, -1), "
+    "redis.call('del', 'l')}",
+    "local t = {} for i = 1, 62 do t[i] = i end "
+    "local function push(...) return redis.call('rpush', 'l', ...) end "
+    "return {push(unpack(t)), push(1, unpack(t)), push(1, 2, unpack(t)), redis.call('del', 'l')}",
+    "redis.call('select', 3) redis.call('set', 'k', 1) redis.call('select', 0) "
+    "return redis.call('exists', 'k')",
+    "return redis.call(12)",
 )
 
 NUMBERS = tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.emulator.pair import Pair, arguments
@@ -146,6 +148,34 @@ def test_a_refused_script_spoils_nothing(same: Pair, script: str) -> None:
 def test_a_failing_script_keeps_what_it_wrote(same: Pair) -> None:
     same("EVAL", "redis.call('set', 'k', 'v') error('late')", "0")
     same("GET", "k")
+
+
+@EVERY
+def test_commands_of_scripts_are_counted(same: Pair) -> None:
+    same("SET", "string", "x")
+    same("CONFIG", "RESETSTAT")
+    same("EVAL", "for i = 1, 3 do redis.call('set', 'k', i) end return redis.call('get', 'k')", "0")
+    same("EVAL", "return redis.pcall('incr', 'string')", "0")
+    same("EVAL", "return redis.call('hget', 'string', 'x')", "0")
+    for section, shown in (
+        ("commandstats", rb"cmdstat_(set|get|incr|hget|eval):calls=(\d+).*failed_calls=(\d+)"),
+        ("errorstats", rb"errorstat_(\w+):count=(\d+)"),
+    ):
+        same("INFO", section, key=lambda reply, shown=shown: sorted(re.findall(shown, reply[1])))
+
+
+@EVERY
+def test_what_a_script_switches_on_holds_for_its_next_command(same: Pair) -> None:
+    same("SET", "k", "v", "EX", "100")
+    same(
+        "EVAL",
+        "redis.call('set', 'k', 1) redis.call('config', 'set', 'maxmemory', 1) "
+        "local denied = redis.pcall('set', 'k', 2) redis.call('config', 'set', 'maxmemory', 0) "
+        "return denied",
+        "0",
+    )
+    same("GET", "k")
+    same("CONFIG", "SET", "maxmemory", "0")
 
 
 @EVERY
