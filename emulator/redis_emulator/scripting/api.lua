@@ -22,10 +22,33 @@ local api = {}
 
 local resp3 = false
 
+-- The host sees no sign at a zero; servers before 7.2 print it.
+
+local function signed(f) return f end
+if not modern_texts then
+  local function signs(n, ...)
+    local all = { ... }
+    for i = 1, n do
+      if all[i] == 0 and 1 / all[i] < 0 then all[i] = "-0" end
+    end
+    return unpack(all, 1, n)
+  end
+  function signed(f)
+    return function(...)
+      for i = 1, select("#", ...) do
+        if (select(i, ...)) == 0 then return f(signs(select("#", ...), ...)) end
+      end
+      return f(...)
+    end
+  end
+end
+py_call, py_call3 = signed(py_call), signed(py_call3)
+
 -- The host's own function for a command, where it has one; asked for once.
 local direct = setmetatable({}, {
   __index = function(t, name)
     local f = type(name) == "string" and host.direct(name) or nil
+    f = f and signed(f)
     if f then t[name] = f end
     return f
   end,
