@@ -16,7 +16,13 @@ def test_arguments_of_xadd(same: Pair) -> None:
         *("NOMKSTREAM", "FOO a b", "FOO a b c", "FOO a", "KEEPREF 1 a", "KEEPREF 1-1"),
         *("KEEPREF 1 a b", "KEEPREF 0-0 a", "ACKED 2-2 a b c", "MAXLEN", "MAXLEN 1"),
         *("MAXLEN x 1-1 a", "MAXLEN 1 1-1", "MAXLEN 1 1-1 a", "x a", "0 a", "0 a b", "x a b"),
-        *("LIMIT 1 a", "LIMIT 1 1-1 a b", "MAXLEN = 1 LIMIT 1 1-1 a b", "MAXLEN ~ 1 LIMIT 1 2 a b"),
+        *(
+            "LIMIT 1 a",
+            "LIMIT 1 1-1 a b",
+            "MAXLEN 0 LIMIT 1 0-* a",
+            "MAXLEN = 1 LIMIT 1 1-1 a b",
+            "MAXLEN ~ 1 LIMIT 1 2 a b",
+        ),
     ):
         same(f"XADD s {words}")
 

@@ -142,7 +142,8 @@ def _parse_trim(ctx: Session, argv: list[bytes], place: int, *, adding: bool) ->
                 raise syntax_error()
             trim.strategy = word
         elif adding:
-            parse_id(argv[place].removesuffix(b"-*"), strict=True)
+            partly = version.compatible >= (7, 0)
+            parse_id(argv[place].removesuffix(b"-*" if partly else b""), strict=True)
             break
         else:
             raise syntax_error()

@@ -88,15 +88,25 @@ class EventWatcher:
             connection("PSUBSCRIBE", "end")
 
     def collect(self) -> tuple[list[Wire], list[Wire]]:
-        """All events since the last call: the server's, the emulator's."""
+        """All events since the last call: the server's, the emulator's.
+
+        A server removes what has expired when it gets round to it, so that these come last.
+        """
         self._same("PUBLISH", "end", "-")
-        return self._drain(self._real), self._drain(self._emulated)
+        real, emulated = self._drain(self._real), self._drain(self._emulated)
+        for events in (real, emulated):
+            events.sort(key=_is_of_expiry)
+        return real, emulated
 
     def _drain(self, connection: Any) -> list[Wire]:
         events = []
         while (event := connection.read())[1][2][1] != b"end":
             events.append((event[1][2][1], event[1][3][1]))
         return events
+
+
+def _is_of_expiry(event: tuple[bytes, bytes]) -> bool:
+    return b"expired" in (event[1], event[0].rpartition(b":")[2])
 
 
 def leave_modes(same: Pair) -> None:
