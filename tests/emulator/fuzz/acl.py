@@ -150,7 +150,8 @@ def _words(reply: Any) -> Any:
     if isinstance(content, list):
         return (kind, [_words(item) for item in content])
     if isinstance(content, bytes):
-        return (kind, sorted(word for word in content.split(b" ") if word[1:] not in _MISSING))
+        words = content.replace(b"(", b"( ").replace(b")", b" )").split(b" ")
+        return (kind, sorted(word for word in words if word[1:] not in _MISSING))
     return reply
 
 
