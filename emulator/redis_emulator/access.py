@@ -229,12 +229,12 @@ class Access:
     def _selected(
         self, selector: Selector, entry: Entry, argv: list[bytes], index: int
     ) -> Denial | None:
-        if not selector.all_commands and not self._named(selector, entry, argv):
-            return Denial(OF_COMMAND)
         if selector.databases is not None:
             place = self._other_database(selector.databases, entry, argv, index)
             if place is not None:
                 return Denial(OF_DATABASE, place)
+        if not selector.all_commands and not self._named(selector, entry, argv):
+            return Denial(OF_COMMAND)
         if not selector.all_keys:
             by_use = self._version.compatible >= (7, 0)
             for key in keys(entry.spec, argv):

@@ -175,6 +175,17 @@ def test_rules_with_blanks(same: Pair) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
+def test_databases_come_before_commands(same: Pair) -> None:
+    mine = same.connect()
+    for rules in ("resetdbs", "resetdbs +get", "db=1 +get", "resetdbs (+get ~*)", "+get db=0"):
+        same("ACL", "SETUSER", "u", "reset", "on", "nopass", *rules.split(" ", 1))
+        for words in ("GET k", "SET k v", "SELECT 1", "COPY k l DB 1", "FLUSHALL", "PING"):
+            same("ACL", "DRYRUN", "u", *words.split())
+            both(mine, "AUTH u x")
+            both(mine, words)
+
+
+@pytest.mark.servers("valkey-9.1")
 def test_databases(same: Pair) -> None:
     for rules in (
         "db=0",
