@@ -112,7 +112,9 @@ def test_the_wheel_holds_three_packages_and_the_scripts(wheel: Path) -> None:
     for package in ("podlink", "redis_emulator", "pytest_podlink"):
         assert f"{package}/py.typed" in names
     emulator = ROOT / "emulator"
-    data = {p.relative_to(emulator) for kind in ("json", "lua") for p in emulator.rglob(f"*.{kind}")}
+    data = {
+        p.relative_to(emulator) for kind in ("json", "lua") for p in emulator.rglob(f"*.{kind}")
+    }
     assert data <= {Path(name) for name in names}
 
 

@@ -1,7 +1,6 @@
 """Topologies, each started once for the tests of a run that need it.
 
-``TOPOLOGY_EXAMPLES`` is the number of histories that the state machine tries on each; `.ci/run` sets
-a smaller one.
+``TOPOLOGY_EXAMPLES`` is the number of histories that the state machine tries on each.
 """
 
 from __future__ import annotations

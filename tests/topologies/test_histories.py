@@ -1,6 +1,6 @@
 """Concurrent histories of threads, coroutines and processes are linearizable.
 
-``HISTORY_OPERATIONS`` sets how many operations each history has; `.ci/run` sets a smaller number.
+``HISTORY_OPERATIONS`` sets how many operations each history has.
 """
 
 from __future__ import annotations
