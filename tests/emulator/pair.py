@@ -158,6 +158,7 @@ class Pair:
         self._open: list[Any] = []
         self.emulated, self.real = self.connect()
         self.real("FLUSHALL")
+        self.real("FUNCTION", "FLUSH")  # an error on servers that have none
 
     def connect_raw(self) -> tuple[EmulatorConnection, ServerConnection]:
         """One more client on each side, which has sent nothing yet: it speaks RESP2."""
