@@ -69,7 +69,10 @@ class Backend(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Empty the store."""
+        """Empty the store, and set back its clock."""
+
+    def set_back_clock(self) -> None:
+        """Let time be what it was at the beginning, where it was moved; that of a server was not."""
 
     @abstractmethod
     def release(self) -> None:
@@ -90,7 +93,7 @@ class EmulatorBackend(Backend):
     def __init__(self, emulator: RedisEmulator) -> None:
         self.name = EMULATOR
         self.emulator = emulator
-        self.clock = EmulatorClock(emulator.clock)
+        self.clock: EmulatorClock = EmulatorClock(emulator.clock)
         self._clients: list[redis.Redis] = []
 
     def client(self, **options: Any) -> redis.Redis:
@@ -104,8 +107,13 @@ class EmulatorBackend(Backend):
         return self.emulator.async_client(**options)
 
     def reset(self) -> None:
-        """Empty the store."""
+        """Empty the store, and set back its clock."""
         self.emulator.reset()
+        self.set_back_clock()
+
+    def set_back_clock(self) -> None:
+        """Let time be what it was at the beginning."""
+        self.clock.set_back()
 
     def release(self) -> None:
         """Close the clients that were handed out; those of asyncio hold nothing."""

@@ -76,6 +76,9 @@ class StatefulClock(Protocol):
 class EmulatorTime(Protocol):
     """The part of an emulator's clock that is used here."""
 
+    def us(self) -> int:
+        """Microseconds since the epoch."""
+
     def advance(self, seconds: float) -> object:
         """Move the emulator's time."""
 
@@ -85,6 +88,12 @@ class EmulatorClock:
 
     def __init__(self, clock: EmulatorTime) -> None:
         self._clock = clock
+        self._start = clock.us()
+
+    def set_back(self) -> None:
+        """The time of the beginning, so that many tests do not together reach the end of time."""
+        if hasattr(self._clock, "set"):
+            self._clock.set(self._start / 1_000_000)
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass at once; see `StatefulClock.advance`."""

@@ -22,6 +22,7 @@ of retries beneath (``redis.Redis`` repeats by default also after a timeout), an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import redis.exceptions as redis_errors
@@ -249,10 +250,18 @@ def packed(wire: Sequence[Any]) -> bytes:
     """
     parts = [b"*%d\r\n" % len(wire)]
     for part in wire:
-        kind = type(part)
-        data = part if kind is bytes else b"%d" % part if kind is int else part.encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+        if type(part) is bytes:
+            parts.append(b"$%d\r\n%b\r\n" % (len(part), part))
+        else:
+            parts.append(_packed_part(part))
     return b"".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _packed_part(part: str | int) -> bytes:
+    """Names of commands, hashes of scripts and pods: a program has few of them."""
+    data = part.encode() if isinstance(part, str) else b"%d" % part
+    return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 def script_load(script: Script) -> tuple[str, str, str]:

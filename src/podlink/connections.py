@@ -15,12 +15,14 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.client import NEVER_DECODE
 from redis.cluster import ClusterNode
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
 from podlink import deadline
+from podlink.calls import packed
 from podlink.config import RedisConfig
 
 
@@ -123,12 +125,41 @@ class TimedPool(redis.BlockingConnectionPool):  # type: ignore[misc]
         self._wait = seconds
 
 
+class Client(redis.Redis):
+    """Sends podlink's calls, whose replies it is told not to decode, with no more than they need.
+
+    What redis-py does beside (its retries, its metrics, a look for commands that a connection has
+    to be prepared for) is podlink's own or not for podlink's commands, and takes as long as they
+    do. Any other command goes redis-py's way.
+    """
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """As `redis.Redis.execute_command`."""
+        if NEVER_DECODE not in options:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        pool = self.connection_pool
+        connection = pool.get_connection(*GET_CONNECTION)
+        whole = False
+        try:
+            connection.send_packed_command([packed(args)])
+            reply = self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+            whole = True
+            return reply
+        except redis.ResponseError:
+            whole = True
+            raise
+        finally:
+            if not whole:  # a reply may still come
+                connection.disconnect()
+            pool.release(connection)
+
+
 def connect(config: RedisConfig) -> Any:
     """A client of one server or of the master that Sentinel names. Sends nothing yet."""
     if config.sentinel_nodes:
         client = _of_sentinel(config)
     else:
-        client = redis.Redis(connection_pool=_pool(config))
+        client = Client(connection_pool=_pool(config))
     # Otherwise the client, when it is replaced and forgotten, would also close connections in use.
     client.auto_close_connection_pool = False
     return client
@@ -192,8 +223,8 @@ def send_to_cluster(
                 node = client.get_node(node_name=name).redis_connection
                 connection = node.connection_pool.get_connection(*GET_CONNECTION)
                 sent.append((node, connection, theirs))
-                packed = connection.pack_commands([wires[place] for place in theirs])
-                connection.send_packed_command(packed)
+                parts = connection.pack_commands([wires[place] for place in theirs])
+                connection.send_packed_command(parts)
             except Exception as error:
                 for place in theirs:
                     replies[place] = error
@@ -266,7 +297,7 @@ def _pool(config: RedisConfig) -> Any:
     )
 
 
-def _of_sentinel(config: RedisConfig) -> Any:
+def _of_sentinel(config: RedisConfig) -> Client:
     sentinel = Sentinel([])
     sentinel.sentinels = [
         redis.Redis(connection_pool=_pool(config.sentinel(host, port)))
@@ -283,7 +314,7 @@ def _of_sentinel(config: RedisConfig) -> Any:
         **kwargs,
         **without_maintenance(redis.ConnectionPool),
     )
-    return redis.Redis(connection_pool=pool)
+    return Client(connection_pool=pool)
 
 
 def connection_kwargs(config: RedisConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from podlink import AsyncStatefulExecutor, StatefulExecutor, otel, telemetry
 from pytest_podlink import servers
-from tests.benchmarks.conftest import LINK, RATIOS, SET_LINK
+from tests.benchmarks.conftest import LINK, RATIOS, SET_LINK, in_turns
 
 TASKS, EACH = 200, 25
 UIDS = [f"user-{number}" for number in range(10_000)]
@@ -46,26 +46,27 @@ def mark(benchmark: Any, group: str, contender: str) -> None:
     benchmark.extra_info["contender"] = contender
 
 
-@pytest.mark.parametrize("name", [BARE, PODLINK, WITH_SDK])
 def bench_set_a_link(
-    name: str,
-    admin: redis.Redis,
-    real_server: servers.Server,
-    benchmark: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    admin: redis.Redis, real_server: servers.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One synchronous caller."""
-    mark(benchmark, "set a link", name)
-    if name == WITH_SDK:
-        meter = MeterProvider([InMemoryMetricReader()]).get_meter("podlink")
-        monkeypatch.setattr(telemetry, "_instruments", otel.Instruments(meter))
+    meter = MeterProvider([InMemoryMetricReader()]).get_meter("podlink")
+    instruments = otel.Instruments(meter)
     with StatefulExecutor(real_server.url) as executor:
-        act: Callable[[], object] = (
-            (lambda: admin.evalsha(SET_LINK.sha, *ARGUMENTS))
-            if name == BARE
-            else (lambda: executor.set_linked_pod("bench", "user", "chat", 1))
-        )
-        benchmark.pedantic(act, rounds=40, iterations=500, warmup_rounds=3)
+
+        def bare() -> None:
+            admin.evalsha(SET_LINK.sha, *ARGUMENTS)
+
+        def podlink() -> None:
+            executor.set_linked_pod("bench", "user", "chat", 1)
+
+        def with_sdk() -> None:
+            telemetry._instruments = instruments
+            executor.set_linked_pod("bench", "user", "chat", 1)
+            telemetry._instruments = None
+
+        monkeypatch.setattr(telemetry, "_instruments", None)
+        in_turns("set a link", {BARE: bare, PODLINK: podlink, WITH_SDK: with_sdk})
 
 
 @pytest.mark.parametrize("name", [BARE, PODLINK, BATCHING])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 import redis
@@ -78,3 +79,13 @@ def test_hash_fields_expire_where_the_server_lets_them(
 def test_time_only_moves_forward(stateful_clock: StatefulClock, seconds: float) -> None:
     with pytest.raises(ValueError, match="finite and not negative"):
         stateful_clock.advance(seconds)
+
+
+@pytest.mark.parametrize("_", range(2))
+def test_a_test_begins_at_the_time_of_no_other(
+    _: int, stateful_redis: redis.Redis, stateful_clock: StatefulClock
+) -> None:
+    century = 100 * 365 * 86_400
+    seconds, _microseconds = stateful_redis.time()
+    assert seconds < time.time() + century
+    stateful_clock.advance(century)

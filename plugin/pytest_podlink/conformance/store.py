@@ -124,9 +124,10 @@ class Store:
         self.empty()
 
     def empty(self) -> None:
-        """Start a history: no keys."""
+        """Start a history: no keys, and the time of the first one."""
         for node in self._nodes:
             node.flushdb()
+        self._backend.set_back_clock()
         self._stamps: dict[Stamp, int] = {}
         self.look()
         self._in_step_since = self._now

@@ -13,6 +13,7 @@ is sent again by itself, as without batching.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,9 @@ from podlink.aio.manager import AsyncRedisManager, Lease
 from podlink.calls import RAW, Call, Reply, packed
 from podlink.connections import GET_CONNECTION
 from podlink.manager import PIPELINE, check_timeout
+
+_REPLIES_PER_TIMEOUT = 50
+"""How many replies may together take as long as ``socket_timeout`` gives to one."""
 
 _Waiting = tuple[Call[Any], "asyncio.Future[Reply]"]
 
@@ -121,11 +125,27 @@ async def _exchange(
     else:  # no bytes travel on the emulator's
         await connection.send_packed_command(connection.pack_commands(wires))
     unknown: list[_Waiting] = []
+    first_time = wires[0][0] != "EVAL"
+    timeout = connection.socket_timeout
+    for start in range(0, len(batch), _REPLIES_PER_TIMEOUT):
+        part = batch[start : start + _REPLIES_PER_TIMEOUT]
+        try:
+            await asyncio.wait_for(_read(connection, part, unknown if first_time else None), timeout)
+        except asyncio.TimeoutError:
+            raise redis_errors.TimeoutError("Timeout reading the replies of a batch") from None
+    return unknown
+
+
+async def _read(
+    connection: Any, batch: Sequence[_Waiting], unknown: list[_Waiting] | None
+) -> None:
+    """Give replies to those who wait, and add to ``unknown`` whose script is."""
     for call, future in batch:
         try:
-            reply = await connection.read_response(disable_decoding=True)
+            # A timeout of its own for each reply takes longer than reading it.
+            reply = await connection.read_response(disable_decoding=True, timeout=math.inf)
         except redis_errors.NoScriptError as error:
-            if wires[0][0] == "EVAL" or call.script is None:
+            if unknown is None or call.script is None:
                 _give(future, error)
             else:
                 unknown.append((call, future))
@@ -133,7 +153,6 @@ async def _exchange(
         except redis_errors.ResponseError as error:
             reply = error
         _give(future, reply)
-    return unknown
 
 
 def _give(future: asyncio.Future[Reply], reply: Reply) -> None:

@@ -19,9 +19,12 @@ from redis.asyncio.sentinel import (
     SentinelManagedSSLConnection,
 )
 from redis.backoff import NoBackoff
+from redis.client import NEVER_DECODE
 
+from podlink.calls import packed
 from podlink.config import RedisConfig
 from podlink.connections import (
+    GET_CONNECTION,
     cluster_policy,
     connection_kwargs,
     sentinels_of,
@@ -32,13 +35,37 @@ PIPELINES_NEED_RETRIES = int(redis.__version__.partition(".")[0]) < 6
 """Whether a cluster's pipeline does nothing when it must not repeat, as redis-py 5's does."""
 
 
+class Client(redis.asyncio.Redis):
+    """Sends podlink's calls with no more than they need; as the synchronous one."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """As `redis.asyncio.Redis.execute_command`."""
+        if NEVER_DECODE not in options:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        pool = self.connection_pool
+        connection = await pool.get_connection(*GET_CONNECTION)
+        whole = False
+        try:
+            await connection.send_packed_command(packed(args))
+            reply = await self.parse_response(connection, args[0], **options)
+            whole = True
+            return reply
+        except redis.ResponseError:
+            whole = True
+            raise
+        finally:
+            if not whole:  # a reply may still come
+                await connection.disconnect(nowait=True)
+            await pool.release(connection)
+
+
 def connect(config: RedisConfig) -> Any:
     """A client of what the configuration leads to. Sends nothing yet."""
     if config.cluster_nodes:
         return _of_cluster(config)
     if config.sentinel_nodes:
-        return redis.asyncio.Redis(connection_pool=_sentinel_pool(config))
-    return redis.asyncio.Redis(connection_pool=_pool(config))
+        return Client(connection_pool=_sentinel_pool(config))
+    return Client(connection_pool=_pool(config))
 
 
 async def disconnect(client: Any) -> None:
