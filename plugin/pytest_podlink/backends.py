@@ -71,8 +71,8 @@ class Backend(ABC):
     def reset(self) -> None:
         """Empty the store, and set back its clock."""
 
-    def set_back_clock(self) -> None:
-        """Let time be what it was at the beginning, where it was moved; that of a server was not."""
+    def set_back_clock(self) -> None:  # noqa: B027
+        """Let time be what it was at the beginning; that of a server is never moved."""
 
     @abstractmethod
     def release(self) -> None:

@@ -594,7 +594,8 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
     history = History()
     executor.metrics.reset()
     report(executor, dict.fromkeys(PODS, 0.0))
-    end = time.monotonic() + DURATION
+    end = 0.0
+    warm, go = threading.Event(), threading.Event()
     failures: list[Exception] = []
     hits: list[int] = []
     options: dict[str, Any] = {
@@ -629,6 +630,11 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
         async with AsyncRecorded(url) as made:
             made.history = history
             async with AsyncLinkRouter(made, **options) as router:
+                while cache_size and not router.stats().hits:  # it is not tracking yet
+                    await router.resolve("n", "first", "s")
+                    await asyncio.sleep(0.01)
+                warm.set()
+                go.wait(20)
                 await asyncio.gather(*(task(router, seed) for seed in range(6)))
                 hits.append(router.stats().hits)
 
@@ -651,10 +657,17 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
     for made in executors:
         made.history = history
         routers.append(LinkRouter(made, **options))
+        while cache_size and not routers[-1].stats().hits:
+            routers[-1].resolve("n", "first", "s")
+            time.sleep(0.01)
     threads = [threading.Thread(target=target) for target in (run_tasks, pods, mover)]
     for number, router in enumerate(routers * 3):
         threads.append(threading.Thread(target=resolve_all, args=(router, number)))
-    for thread in threads:
+    threads[0].start()
+    assert warm.wait(20), failures
+    end = time.monotonic() + DURATION
+    go.set()
+    for thread in threads[1:]:
         thread.start()
     for thread in threads:
         thread.join()
@@ -666,7 +679,7 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
     bound = BOUND if cache_size else 0
     replaced = sum(history.check(uid, bound) for uid in UIDS)
     assert replaced >= len(UIDS) / 2, "hardly anything happened"
-    assert (max(hits) > 0) == (cache_size > 0)
+    assert (min(hits) > 0) == (cache_size > 0)
 
 
 def test_the_check_finds_routers_that_disagree() -> None:

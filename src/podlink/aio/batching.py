@@ -125,20 +125,18 @@ async def _exchange(
     else:  # no bytes travel on the emulator's
         await connection.send_packed_command(connection.pack_commands(wires))
     unknown: list[_Waiting] = []
-    first_time = wires[0][0] != "EVAL"
+    may_be_unknown = unknown if wires[0][0] != "EVAL" else None
     timeout = connection.socket_timeout
     for start in range(0, len(batch), _REPLIES_PER_TIMEOUT):
         part = batch[start : start + _REPLIES_PER_TIMEOUT]
         try:
-            await asyncio.wait_for(_read(connection, part, unknown if first_time else None), timeout)
+            await asyncio.wait_for(_read(connection, part, may_be_unknown), timeout)
         except asyncio.TimeoutError:
             raise redis_errors.TimeoutError("Timeout reading the replies of a batch") from None
     return unknown
 
 
-async def _read(
-    connection: Any, batch: Sequence[_Waiting], unknown: list[_Waiting] | None
-) -> None:
+async def _read(connection: Any, batch: Sequence[_Waiting], unknown: list[_Waiting] | None) -> None:
     """Give replies to those who wait, and add to ``unknown`` whose script is."""
     for call, future in batch:
         try:

@@ -1,0 +1,45 @@
+"""What becomes of histories that cannot be judged, because a server was waited for too long."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck
+
+from pytest_podlink.backends import EmulatorBackend
+from pytest_podlink.conformance.machine import run
+from pytest_podlink.conformance.store import Store, Undecided
+from redis_emulator import RedisEmulator
+
+
+class SlowStore(Store):
+    """One that gives no verdict now and then, whatever is drawn."""
+
+    chance = random.Random(1)
+    share = 0.0
+
+    def compare(self, *args: Any) -> None:
+        super().compare(*args)
+        if self.chance.random() < self.share:
+            raise Undecided
+
+
+@pytest.fixture
+def store(redis_emulator: RedisEmulator) -> Iterator[SlowStore]:
+    store = SlowStore(EmulatorBackend(redis_emulator), loop=None, protocol=2)
+    yield store
+    store.close()
+
+
+def test_some_histories_without_a_verdict_do_not_matter(store: SlowStore) -> None:
+    store.share = 0.01
+    run([store], 50, database=None, suppress_health_check=list(HealthCheck))
+
+
+def test_a_run_of_histories_without_a_verdict_is_refused(store: SlowStore) -> None:
+    store.share = 0.5
+    with pytest.raises(Undecided, match=r"\d+ of \d+ histories were judged in part only"):
+        run([store], 50, database=None, suppress_health_check=list(HealthCheck))
