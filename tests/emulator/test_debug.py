@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
@@ -117,3 +118,26 @@ def test_a_crash_takes_the_data_and_the_clients() -> None:
     client.set("a", 1)
     emulator.execute("DEBUG", "SEGFAULT")
     assert client.get("a") is None
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.01", "-1", "x"])
+def test_sleeping_answers_at_every_door(seconds: str) -> None:
+    with RedisEmulator() as emulator:
+        clients = [emulator.client()]
+        with emulator.serve() as server:
+            clients.append(redis.Redis(port=server.port, single_connection_client=True))
+            for client in clients:
+                assert client.execute_command("DEBUG", "SLEEP", seconds) == b"OK"
+                client.close()
+
+
+@pytest.mark.servers(*NEWER)
+def test_a_message_comes_beside_the_reply(same: Pair) -> None:
+    same("DEBUG PROTOCOL push")
+    if same.protocol == 3:
+        assert same.real.read() == same.emulated.read()
+
+
+@pytest.mark.servers(*ALL)
+def test_the_doctor_of_latency_is_not_on_duty(same: Pair) -> None:
+    same("LATENCY DOCTOR")

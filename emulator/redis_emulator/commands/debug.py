@@ -64,7 +64,6 @@ _PROTOCOL: Final[dict[bytes, Callable[[], Reply]]] = {
     b"array": lambda: [0, 1, 2],
     b"set": lambda: SetReply([0, 1, 2]),
     b"map": lambda: {0: False, 1: True, 2: False},
-    b"push": lambda: Push([b"server-cpu-usage", 42]),
     b"verbatim": lambda: Verbatim(b"This is a verbatim\nstring"),
     b"true": lambda: True,
     b"false": lambda: False,
@@ -93,7 +92,7 @@ def _word(
     return bind
 
 
-@command("debug")
+@command("debug", careful=True)
 def debug(ctx: Session, argv: list[bytes]) -> Reply:
     found = _subcommands.get(argv[1].lower())
     if found is None or not found.takes(ctx.server.version, len(argv)):
@@ -126,6 +125,11 @@ def _protocol(ctx: Session, argv: list[bytes]) -> Reply:
     kind = argv[2].lower()
     if kind == b"double" and ctx.server.version.compatible < (7, 0):
         return Double17(3.14159265359)
+    if kind == b"push":
+        if ctx.protocol < 3:
+            raise RedisError("ERR RESP2 is not supported by this command")
+        ctx.server.push(ctx, Push((b"server-cpu-usage", 42)))
+        return b"Some real reply following the push reply"
     reply = _PROTOCOL.get(kind)
     if reply is None:
         raise RedisError(

@@ -12,8 +12,10 @@ from redis_emulator.session import Session
 
 _DISABLED = (
     "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this {} instance. You "
-    'may use "CONFIG SET latency-monitor-threshold <milliseconds>." in order to enable it.\n'
+    'may use "CONFIG SET latency-monitor-threshold <milliseconds>." in order to enable it.{}\n'
 )
+_MORE = " If we weren't in a deep space mission I'd suggest to take a look at https://redis.io/{}."
+_MANUAL = "docs/latest/operate/oss_and_stack/management/optimization/latency-monitor"
 _NOTHING = "Dave, no latency spike was observed during the lifetime of this {} instance.\n"
 _EMPTY = (
     "Hi Sam, this instance is empty or is using very little memory, my issues detector can't be "
@@ -101,7 +103,11 @@ def latency_doctor(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
     name = server.version.flavour.capitalize()
     if not server.config.numbers["latency-monitor-threshold"]:
-        return Verbatim(_DISABLED.format(name).encode())
+        more = ""
+        if server.version.flavour == "redis":
+            old = server.version.compatible < (7, 4)
+            more = _MORE.format("topics/latency-monitor" if old else _MANUAL)
+        return Verbatim(_DISABLED.format(name, more).encode())
     if not server.latency.events:
         return Verbatim(_NOTHING.format(name).encode())
     lines = ["Dave, I have observed latency spikes in this instance.", ""]

@@ -11,10 +11,16 @@ from redis_emulator.table import load
 from redis_emulator.version import Version
 
 _handlers: dict[str, Handler] = {}
+_careful: set[str] = set()
 
 
-def command(*names: str) -> Callable[[Handler], Handler]:
+def command(*names: str, careful: bool = False) -> Callable[[Handler], Handler]:
     """Bind a function to the table's rows called ``names``; a subcommand is ``"config|get"``.
+
+    Args:
+        names: The rows.
+        careful: Whether it may let the client wait or tell it something after the reply, which the
+            table says of blocking commands only.
 
     Raises:
         KeyError: The table has no such row.
@@ -25,6 +31,8 @@ def command(*names: str) -> Callable[[Handler], Handler]:
         for name in names:
             rows[name]
             _handlers[name] = handler
+            if careful:
+                _careful.add(name)
         return handler
 
     return bind
@@ -41,6 +49,7 @@ def entries(version: Version) -> dict[bytes, Entry]:
         if not spec.exists_in(version):
             continue
         entry = Entry(spec.of(version), handler)
+        entry.careful |= name in _careful
         container, separator, sub = name.partition("|")
         if separator:
             subcommands.setdefault(container, {})[sub.encode()] = entry
