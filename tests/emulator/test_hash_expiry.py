@@ -432,3 +432,32 @@ def test_many_fields_each_at_its_time() -> None:
         clock.advance(100)
         kept = {f"f{i}" for i in range(1_000) if i % 3 == 0 or (i * 7) % 1_000 + 1 > second + 99}
         assert {name.decode() for name in client.hkeys("h")} == kept
+
+
+@pytest.mark.servers(*BOTH)
+def test_a_count_of_fields_that_overflows(same: Pair) -> None:
+    least = -BIGGEST - 1
+    run(
+        same,
+        f"""
+        SET s 1
+        HSET h a 1
+        HSETEX s PXAT {FAR} FIELDS {least}
+        HSETEX none PXAT {FAR} FIELDS {least}
+        HSETEX none FXX PXAT {FAR} FIELDS {least}
+        HSETEX none FNX PXAT {FAR} FIELDS {least}
+        HSETEX none NX PXAT {FAR} FIELDS {least}
+        HSETEX none XX PXAT {FAR} FIELDS {least}
+        EXISTS none
+        HSETEX h PXAT 1 FIELDS {least}
+        HSETEX h FXX PXAT {FAR} FIELDS {least}
+        HSETEX h PXAT {FAR} FIELDS 0
+        HGETEX h EX 100 FIELDS {least}
+        HGETEX h EX 100 FIELDS {least + 1} a
+        HSETEX h FIELDS {least + 1} b 2
+        HSETEX h PXAT {FAR} FIELDS {least + 1} a b
+        HGETALL h
+        HSETEX h PXAT 1 FIELDS {least + 1} a b
+        HGETALL h
+        """,
+    )

@@ -152,6 +152,8 @@ def hsetex(ctx: Session, argv: list[bytes]) -> Reply:
         _expire_set(ctx, key, value, fields, options.at)
     else:
         forget_deadline(ctx, key, value)
+    if not fields:  # Valkey's count of them has overflown
+        remove_if_empty(ctx, key, value)
     return 1
 
 
@@ -240,7 +242,8 @@ def _valkey(argv: list[bytes], keep: bytes, conditions: tuple[bytes, ...]) -> _O
         at += 1
     width = 2 if conditions else 1
     count = parse_integer(argv[place + 1])
-    if not rest or count * width != len(rest):
+    product = count * width + (1 << 63) & (1 << 64) - 1  # 64 bits, like the server's
+    if not count or product - (1 << 63) != len(rest):
         wrong_field_count()
     return options
 
