@@ -25,6 +25,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("same", ways, indirect=True, ids=lambda w: f"{w[0]}-resp{w[1]}")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test of servers that this machine cannot have is none, rather than one that is skipped."""
+    idle = [item for item in items if item.name.endswith("[NOTSET]")]
+    if idle:
+        config.hook.pytest_deselected(items=idle)
+        items[:] = [item for item in items if item not in idle]
+
+
 @pytest.fixture
 def same(request: pytest.FixtureRequest) -> Iterator[Pair]:
     """An emulator and a real server, both empty; call it with commands."""

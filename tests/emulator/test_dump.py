@@ -343,7 +343,8 @@ def try_restore(data: bytes, version: int) -> EmulatorConnection:
         assert reply[1] == b"ERR Bad data format"
         return session
     assert reply == ("+", b"OK")
-    assert dump(emulator).startswith("0 k ")
+    shown = dump(emulator)
+    assert shown.startswith("0 k ") or not shown  # all fields of a hash may have expired long ago
     _, again = session("DUMP", "k")
     assert again is None or session("RESTORE", "again", 0, again) == ("+", b"OK")
     return session
@@ -361,7 +362,7 @@ def test_packing_is_undone(items: list[bytes]) -> None:
     assert unpack_ziplist(pack_ziplist(items)) == items
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if servers.is_expected(name)])
 def test_loading_a_running_server(name: str) -> None:
     with servers.start(name) as server:
         source = redis.Redis(port=server.port, decode_responses=True)
