@@ -19,7 +19,7 @@ SLOTS = 16384
 NODE_TIMEOUT_MS = 1_000
 
 
-def until(what: str, true: Callable[[], object], seconds: float = 20.0) -> None:
+def until(what: str, true: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for processes of others, which tell nobody when they are ready."""
     deadline = time.monotonic() + seconds
     while True:
