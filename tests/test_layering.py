@@ -35,6 +35,7 @@ EMULATOR_LAYERS = [
         "server",
         "cluster",
         "topology",
+        "slot_migration",
         "access",
         "acl",
         "tracking",

@@ -13,10 +13,16 @@ from __future__ import annotations
 from binascii import crc_hqx
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import count, product
+from string import ascii_lowercase, ascii_uppercase, digits
 from typing import TYPE_CHECKING, Final
 
+from sortedcontainers import SortedSet
+
+from redis_emulator import slot_migration
 from redis_emulator.journal import Journal
-from redis_emulator.keyspace import Database, Deadlines
+from redis_emulator.keyspace import Database, Deadlines, scan_position
 from redis_emulator.keyspec import channels, keys
 from redis_emulator.resp.types import Push, RedisError
 
@@ -42,6 +48,23 @@ def slot_of(key: bytes) -> int:
         if end > start + 1:
             key = key[start + 1 : end]
     return crc_hqx(key, 0) & (SLOTS - 1)
+
+
+@cache
+def tags() -> tuple[bytes, ...]:
+    """For each slot the shortest name in it; of several the first, digits before small letters
+    before capitals.
+    """
+    found: dict[int, bytes] = {}
+    for length in count(1):
+        for letters in product(
+            (digits + ascii_lowercase + ascii_uppercase).encode(), repeat=length
+        ):
+            name = bytes(letters)
+            found.setdefault(slot_of(name), name)
+        if len(found) == SLOTS:
+            return tuple(found[slot] for slot in range(SLOTS))
+    raise AssertionError("every slot has a name")
 
 
 class Redirection(str):
@@ -76,6 +99,32 @@ _DOWN_READ_ONLY: Final = Redirection.make(
 )
 
 
+class SlotOrder:
+    """The keys of a database by slot, and in a slot by scan position.
+
+    Attributes:
+        of: The keys as they are, not in order.
+        places: Slot, position and name of each key.
+    """
+
+    __slots__ = ("of", "places")
+
+    def __init__(self, data: dict[bytes, object]) -> None:
+        self.of = data
+        self.places: SortedSet[tuple[int, int, bytes]] = SortedSet(map(self._place, data))
+
+    @staticmethod
+    def _place(key: bytes) -> tuple[int, int, bytes]:
+        return slot_of(key), scan_position(key), key
+
+    def touched(self, key: bytes) -> None:
+        """A key has come, gone or changed."""
+        if key in self.of:
+            self.places.add(self._place(key))
+        else:
+            self.places.discard(self._place(key))
+
+
 class Store:
     """The keys of a master, which its replicas serve as well.
 
@@ -83,14 +132,23 @@ class Store:
         databases: As a server holds them.
         journal: For snapshots.
         offset: How many changes there have been: the replication offset.
+        order: The keys by slot, once somebody asked for them so.
     """
 
-    __slots__ = ("databases", "journal", "offset")
+    __slots__ = ("databases", "journal", "offset", "order")
 
     def __init__(self, databases: list[Database]) -> None:
         self.databases = databases
         self.journal = Journal(self)
         self.offset = 0
+        self.order: SlotOrder | None = None
+
+    def by_slot(self) -> SlotOrder:
+        """The keys by slot, kept up to date from the first call on."""
+        data = self.databases[0].data
+        if self.order is None or self.order.of is not data:
+            self.order = SlotOrder(data)
+        return self.order
 
 
 @dataclass(slots=True)
@@ -121,6 +179,8 @@ class Node:
         epoch: Its configuration epoch.
         migrating: To whom its slots are moving.
         importing: From whom slots are coming.
+        migrations: The jobs of CLUSTER MIGRATESLOTS that concern it, the last one first.
+        exports: Those of them by which it gives slots and which have not ended.
         known: The nodes it knows, itself included.
         down: Whether it is dead; the others know it at once.
         tick: Lets its blocked clients go on.
@@ -139,6 +199,8 @@ class Node:
         self.epoch = 0
         self.migrating: dict[int, Node] = {}
         self.importing: dict[int, Node] = {}
+        self.migrations: list[slot_migration.SlotMigration] = []
+        self.exports: list[slot_migration.SlotMigration] = []
         self.known: list[Node] = [self]
         self.down = False
         self.store = Store(server.databases)
@@ -229,6 +291,8 @@ class Node:
     def touched(self, db: Database, key: bytes) -> None:
         """A key of this master has changed: wake the clients of its replicas that wait for it."""
         self.store.offset += 1
+        if self.store.order is not None:
+            self.store.order.touched(key)
         for replica in self.replicas():
             if replica.server.waiting:
                 replica.server.key_came(db, key, db.data.get(key))
@@ -250,6 +314,8 @@ class Node:
             if argv[0].lower() != b"asking":
                 session.flags.discard("asking")
                 session.refresh()
+        if self.exports:
+            slot_migration.finish(self)
         self.cluster.turn_away()
         for node in self.cluster.nodes:
             if node.server.ready and node is not self:

@@ -22,6 +22,7 @@ from redis_emulator.emulator import RedisEmulator
 from redis_emulator.engine import Engine
 from redis_emulator.journal import Snapshot
 from redis_emulator.log import Log
+from redis_emulator.slot_migration import finish
 from redis_emulator.topology import Cluster
 from redis_emulator.version import Version, latest
 from redis_emulator.view import encoded, own_session
@@ -67,11 +68,20 @@ class NodeEmulator(RedisEmulator):
     def _configure(self) -> None:
         server = self._engine.server
         server.on_touch.append(self.node.touched)
+        self.node.migrations.clear()
+        self.node.exports.clear()
         server.config["cluster-enabled"] = "yes"
         server.config["port"] = str(self.node.port)
         if self._version.flavour == "redis" and self._version.number >= (8, 0):
             server.config["databases"] = "1"
         server.refresh()
+
+    def execute(self, *args: Any) -> Any:
+        """Run a command without a client on the node's own keys, as `RedisEmulator.execute`."""
+        with self._engine.lock:
+            reply = super().execute(*args)
+            finish(self.node)
+            return reply
 
     @property
     def id(self) -> str:

@@ -9,8 +9,19 @@ from __future__ import annotations
 from random import Random
 from typing import Any, Final
 
-from redis_emulator.cluster import SLOTS, Node, Store
-from redis_emulator.keyspace import GENERIC, Database
+from redis_emulator.cluster import SLOTS, Node, Store, slot_of
+from redis_emulator.keyspace import GENERIC, HASH, LIST, SET, STREAM, STRING, ZSET, Database
+from redis_emulator.values.kinds import type_name
+
+_WRITTEN: Final = {
+    b"string": (b"set", STRING),
+    b"list": (b"rpush", LIST),
+    b"set": (b"sadd", SET),
+    b"zset": (b"zadd", ZSET),
+    b"hash": (b"hset", HASH),
+    b"stream": (b"xadd", STREAM),
+}
+"""The event, and its class, of a command that writes a value of each type."""
 
 
 class Cluster:
@@ -61,18 +72,43 @@ class Cluster:
         before = self.owners[slot]
         if before is node:
             return
+        self._pass_on(slot, node)
+        if before is not None and node is not None:
+            for db, key in before.keys_in(slot):
+                db.remove(key)
+                db.changed(key, b"del", GENERIC)
+
+    def _pass_on(self, slot: int, node: Node | None) -> None:
+        before = self.owners[slot]
         self.owners[slot] = node
         self.changes += 1
         if before is not None:
             for each in (before, *before.replicas()):
                 each.silence(slot)
             before.migrating.pop(slot, None)
-            if node is not None:
-                for db, key in before.keys_in(slot):
-                    db.remove(key)
-                    db.changed(key, b"del", GENERIC)
         if node is not None:
             node.importing.pop(slot, None)
+
+    def hand_over(self, slots: set[int], source: Node, target: Node) -> None:
+        """Give slots of one master to another, with their keys.
+
+        The target publishes events as if clients had written the keys there; the source is silent.
+        """
+        for db in source.store.databases:
+            theirs = target.store.databases[db.index]
+            theirs.server.now = db.server.now
+            for key in [key for key in db.data if slot_of(key) in slots]:
+                value, at = db.data[key], db.expires.get(key)
+                theirs.set(key, value)
+                theirs.changed(key, *_WRITTEN[type_name(value)])
+                if at is not None:
+                    theirs.set_expiry(key, at)
+                    theirs.changed(key, b"expire", GENERIC)
+                db.remove(key)
+                db.touched(key)
+        self.bump(target)
+        for slot in slots:
+            self._pass_on(slot, target)
 
     def replicate(self, node: Node, master: Node) -> None:
         """Make ``node`` a replica of ``master``."""

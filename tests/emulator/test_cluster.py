@@ -10,7 +10,7 @@ import pytest
 from pytest_podlink import servers
 from tests.emulator.pair import Pair, Wire
 from tests.emulator.twin import Twin, unordered
-from tests.topologies.processes import Cluster
+from tests.topologies.processes import Cluster, until
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 _running: dict[str, Cluster] = {}
@@ -250,7 +250,6 @@ def test_a_slot_on_its_way(twin: Twin) -> None:
 
 
 @pytest.mark.servers(*ALL)
-@pytest.mark.servers(*ALL)
 def test_who_waits_for_a_key_is_led_after_it(twin: Twin) -> None:
     waiting = twin.connect(0)
     for connection in waiting:
@@ -405,6 +404,434 @@ def test_slots_that_nobody_serves(twin: Twin) -> None:
     twin(0, "CLUSTER ADDSLOTS 0")
 
 
+FIRST = re.compile(rb"^[^-]+-(?={\w+}-\d+$)")
+
+
+def portable(reply: Wire) -> str:
+    """A reply of CLUSTERSCAN without the node's fingerprint, its keys in any order."""
+    if reply[0] != "*":
+        return repr(reply)
+    (_, cursor), keys = reply[1]
+    return FIRST.sub(b"", cursor).decode() + repr(unordered(keys))
+
+
+def walk(twin: Twin, *options: str) -> None:
+    """Scan both clusters to the end: each must tell all keys that the real one has, once."""
+    found = []
+    for side in (0, 1):
+        keys, cursor, place = [], b"0", 0
+        while True:
+            kind, told = twin.clients[place][side]("CLUSTERSCAN", cursor, *options)
+            if kind == "-":
+                place = twin.ports.index(int(told.rpartition(b":")[2]))
+                continue
+            cursor = told[0][1]
+            keys += [key for _, key in told[1][1]]
+            if cursor == b"0":
+                break
+        found.append(sorted(keys))
+    assert found[0] == found[1]
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_scanning_the_cluster(twin: Twin) -> None:
+    for place, key in enumerate(("b", "c", "foo")):
+        twin(place, "MSET", *(word for n in range(30) for word in (f"{{{key}}}{n}", n)))
+    twin(0, "SET bar 1")
+    twin(0, "LPUSH 06S 1")
+    for options in ("", "COUNT 1", "COUNT 1000", "MATCH *1*", "MATCH {c}1*", "MATCH bar"):
+        walk(twin, *options.split())
+    for options in ("MATCH nothing", "MATCH ", "TYPE list", "TYPE string COUNT 3", "MATCH {}1"):
+        walk(twin, *options.split(" "))
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_cursors_of_the_cluster(twin: Twin) -> None:
+    twin.all(0, "SET b 1", "SET bar 1", "LPUSH 06S 1")
+    twin(2, "SET foo 1")
+    for cursor in (
+        *(
+            "0",
+            "0-{06S}-0",
+            "0-{b}-0",
+            "0-{bar}-0",
+            "0-{8M}-0",
+            "0-{9Le}-0",
+            "0-{b}1-0",
+            "0-x{b}-0",
+        ),
+        *(
+            "0-{b}-01",
+            "0-{b}-+1",
+            "0-{b}--1",
+            "0-{b}-x",
+            "0-{b}-",
+            "0-{b}",
+            "0-{b}0",
+            "0{b}-0",
+            "{b}",
+        ),
+        *("0-{b}-0-1", "0-{b}-0x1", "0-{b}-99999999999999999999", "-{b}-0", "xx-{b}-68836", ""),
+        *(
+            "0-foo-0",
+            "1-b-0",
+            "2-b-0",
+            "3-b-0",
+            "4-b-0",
+            "00",
+            "x",
+            "1",
+            "-",
+            "0-{b}-18446744073709551615",
+        ),
+    ):
+        for place in (0, 1, 2, 3):
+            twin(place, "CLUSTERSCAN", cursor, key=portable)
+    for options in (
+        *(
+            "COUNT 1",
+            "COUNT 2",
+            "COUNT 3",
+            "COUNT 0",
+            "COUNT x",
+            "TYPE list",
+            "TYPE foo",
+            "NOVALUES",
+        ),
+        *(
+            "FOO",
+            "FOO BAR",
+            "MATCH",
+            "SLOT",
+            "SLOT 0",
+            "SLOT 3300",
+            "SLOT x",
+            "SLOT -1",
+            "SLOT 16384",
+        ),
+        *("SLOT 0 SLOT 0", "SLOT 0 SLOT x", "SLOT 3300 FOO", "SLOT 99999 FOO", "SLOT 0 COUNT 1"),
+        *(
+            "MATCH b",
+            "MATCH b?",
+            "MATCH {b}*",
+            "MATCH a{b}?",
+            "MATCH *{b}",
+            "MATCH {b[a]}*",
+            "MATCH b[",
+        ),
+        *(
+            "MATCH {}*",
+            "MATCH {}x",
+            "MATCH {b",
+            "MATCH b]",
+            "MATCH {b}[",
+            "MATCH {b\\a}*",
+            "MATCH b\\a",
+        ),
+        *("MATCH {06S}*", "MATCH 06S", "MATCH {foo}*", "MATCH {b}* SLOT 0", "MATCH 06S SLOT 0"),
+        *("MATCH {b}* SLOT 3300", "MATCH nothing TYPE set", "MATCH 06? COUNT 1"),
+    ):
+        for place, cursor in ((0, "0-{06S}-0"), (0, "0-{b}-0"), (0, "x{06S}"), (2, "0")):
+            twin(place, "CLUSTERSCAN", cursor, *options.split(), key=portable)
+    twin.in_step()
+    twin(3, "READONLY")
+    twin(3, "CLUSTERSCAN 0-{06S}-0 COUNT 1", key=portable)
+    twin.all(0, "MULTI", "CLUSTERSCAN 0-{foo}-0", "EXEC", "MULTI", "CLUSTERSCAN 0-{b}-0", "GET bar")
+    twin.all(0, "EXEC", "CLUSTERSCAN", "COMMAND GETKEYS CLUSTERSCAN 0-{b}-0")
+    eval_(twin, 0, "return redis.call('CLUSTERSCAN','0-{bar}-0')")
+    eval_(twin, 0, "return redis.call('CLUSTERSCAN','0')")
+    twin(1, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[0]}")
+    twin(0, f"CLUSTER SETSLOT 3300 MIGRATING {twin.ids[1]}")
+    for place, command in ((0, ""), (1, ""), (1, "ASKING"), (3, "")):
+        if command:
+            twin(place, command)
+        twin(place, "CLUSTERSCAN 0-{b}-0", key=portable)
+    twin(0, "CLUSTERSCAN 0-{06S}-0 COUNT 2", key=portable)
+    twin(0, "CLUSTER SETSLOT 3300 STABLE")
+    twin(1, "CLUSTER SETSLOT 3300 STABLE")
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_flushing_a_slot(twin: Twin) -> None:
+    twin.all(
+        0,
+        *(
+            "MSET {b}1 1 {b}2 2",
+            "SET bar 1",
+            "CLUSTER FLUSHSLOT 3300",
+            "DBSIZE",
+            "SET b 1",
+            "WATCH b",
+        ),
+        *("CLUSTER FLUSHSLOT 3300 SYNC", "MULTI", "PING", "EXEC", "CLUSTER FLUSHSLOT 5061 async"),
+        *(
+            f"CLUSTER FLUSHSLOT {words}"
+            for words in ("x", "-1", "16384", "x FOO", "1 FOO", "1 SYNC SYNC")
+        ),
+        *("DBSIZE", "CLUSTER FLUSHSLOT", "CLUSTER FLUSHSLOT 12182", "SET b 1", "MULTI"),
+        *("CLUSTER FLUSHSLOT 3300", "EXEC", "DBSIZE", "SET {b}1 1"),
+        "CONFIG SET notify-keyspace-events KEA",
+    )
+    twin(3, "CLUSTER FLUSHSLOT 3300")
+    listening = twin.connect(0)
+    for connection in listening:
+        connection("PSUBSCRIBE", "__key*")
+    twin(0, "CLUSTER FLUSHSLOT 3300")
+    emulated, real = listening
+    for _ in range(2):
+        assert emulated.read() == real.read()
+    twin(0, "CONFIG", "SET", "notify-keyspace-events", "")
+    for connection in listening:
+        connection.close()
+
+
+def jobs(reply: Wire) -> str:
+    """A reply of GETSLOTMIGRATIONS without names of jobs, times and memory."""
+    fixed = []
+    for _, content in reply[1]:
+        pairs = (
+            content
+            if isinstance(content[0][0], tuple)
+            else zip(content[::2], content[1::2], strict=True)
+        )
+        told = {name[1]: value for name, value in pairs}
+        assert len(told.pop(b"name")[1]) == 40
+        for name in (b"create_time", b"last_update_time", b"last_ack_time", b"cow_size"):
+            told[name] = told[name][0]
+        fixed.append(list(told.items()))
+    return reply[0] + repr(fixed)
+
+
+def forget_jobs(twin: Twin) -> None:
+    """Empty the lists of jobs of all nodes on both sides."""
+    for place, (emulated, real) in enumerate(twin.clients):
+        for client in (emulated, real):
+            client("CONFIG SET cluster-slot-migration-log-max-len 0")
+        until("jobs are forgotten", lambda r=real: not r("CLUSTER GETSLOTMIGRATIONS")[1])
+        twin(place, "CLUSTER GETSLOTMIGRATIONS")
+        twin(place, "CONFIG SET cluster-slot-migration-log-max-len 1000")
+
+
+def migrated(twin: Twin, place: int) -> None:
+    """Wait for the real node's jobs to end, and compare."""
+    _, real = twin.clients[place]
+    ends = {b"success", b"failed", b"cancelled"}
+
+    def ended() -> bool:
+        states = re.findall(
+            rb"b'state'\), \('\$', b'(.*?)'", repr(real("CLUSTER GETSLOTMIGRATIONS")).encode()
+        )
+        return set(states) <= ends
+
+    until("the jobs have ended", ended)
+    twin(place, "CLUSTER GETSLOTMIGRATIONS", key=jobs)
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_slots_migrate_by_themselves(twin: Twin) -> None:
+    forget_jobs(twin)
+    first, second, third = twin.ids[:3]
+    twin.all(0, "SET {b}1 1 EX 1000", "HSET {b}h f 1", "SET {b}w 1", "SET bar 1")
+    waiting, watching, listening = (twin.connect(0) for _ in range(3))
+    events = twin.connect(1)
+    twin(1, "CONFIG SET notify-keyspace-events KA")
+    for side in (0, 1):
+        waiting[side].send([b"BLPOP", b"b", b"0"])
+        watching[side]("WATCH {b}w")
+        listening[side]("SSUBSCRIBE {b}x")
+        events[side]("PSUBSCRIBE __key*")
+    for slots, node in (("3300 3300 10 20", second), ("30 30", third)):
+        twin(0, f"CLUSTER MIGRATESLOTS SLOTSRANGE {slots} NODE {node}")
+        migrated(twin, 0)
+    for place in (0, 1, 2, 3, 4):
+        migrated(twin, place)
+    for emulated, real in (waiting, listening):
+        assert emulated.read() == real.read()
+    told = [sorted(repr(client.read()) for _ in range(4)) for client in events]
+    assert told[0] == told[1]
+    twin(1, "CONFIG", "SET", "notify-keyspace-events", "")
+    for command in ("MULTI", "PING", "EXEC"):
+        assert watching[0](command) == watching[1](command)
+    twin.agree()
+    twin.all(0, "GET {b}1", "DBSIZE", "CLUSTER SLOTS", "CLUSTER COUNTKEYSINSLOT 3300")
+    twin.all(1, "GET {b}1", "HGET {b}h f", "TTL {b}1")
+    twin(0, "CLUSTER NODES", key=nodes)
+    twin(1, f"CLUSTER MIGRATESLOTS SLOTSRANGE 10 20 3300 3300 NODE {first}")
+    twin(2, f"CLUSTER MIGRATESLOTS SLOTSRANGE 30 30 NODE {first}")
+    for place in (2, 1):
+        migrated(twin, place)
+    twin.agree()
+    twin(0, "CLUSTER SLOTS")
+    twin(0, "GET {b}1")
+    twin(0, "CONFIG SET cluster-slot-migration-log-max-len 1")
+    until("the log is short", lambda: len(twin.clients[0][1]("CLUSTER GETSLOTMIGRATIONS")[1]) == 1)
+    assert len(twin.clients[0][0]("CLUSTER GETSLOTMIGRATIONS")[1]) == 1
+    twin(0, "CONFIG SET cluster-slot-migration-log-max-len 1000")
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_wrong_migrations(twin: Twin) -> None:
+    first, second, third = twin.ids[:3]
+    unknown = "f" * 40
+    for words in (
+        *(
+            "a b",
+            "SLOTSRANGE 0",
+            "SLOTSRANGE 0 1",
+            "SLOTSRANGE 0 1 NODE",
+            "SLOTSRANGE 0 1 2 NODE $1",
+        ),
+        *(
+            "SLOTSRANGE 0 1 FOO $1",
+            "SLOTSRANGE NODE $1",
+            "SLOTSRANGE 0 NODE $1",
+            "SLOTSRANGE 1 x NODE $1",
+        ),
+        *("SLOTSRANGE x 1 NODE $1", "SLOTSRANGE -1 1 NODE $1", "SLOTSRANGE 1 16384 NODE $1"),
+        *(
+            "SLOTSRANGE 2 1 NODE $1",
+            "SLOTSRANGE 0 1 NODE x",
+            "SLOTSRANGE 0 1 NODE $?",
+            "SLOTSRANGE 0 1 NODE $0",
+        ),
+        *(
+            "SLOTSRANGE 12182 12182 NODE $2",
+            "SLOTSRANGE 12182 12182 NODE x",
+            "SLOTSRANGE 12182 12182 FOO",
+        ),
+        *(
+            "SLOTSRANGE 5460 5461 NODE $1",
+            "SLOTSRANGE 0 1 1 2 NODE $1",
+            "SLOTSRANGE 5 6 0 3 2 5 NODE $1",
+        ),
+        *(
+            "SLOTSRANGE 0 1 1 5461 NODE $1",
+            "SLOTSRANGE 5461 5461 0 0 NODE $1",
+            "SLOTSRANGE 0 1 x 2 NODE $1",
+        ),
+        *(
+            "SLOTSRANGE 0 1 NODE $1 SLOTSRANGE 1 1 NODE $2",
+            "SLOTSRANGE 0 1 NODE $1 FOO",
+            "SLOTSRANGE 1.5 2",
+        ),
+        *(
+            "SLOTSRANGE 0 1 NODE $1 SLOTSRANGE",
+            "SLOTSRANGE 0 1 NODE $1 SLOTSRANGE 3 4",
+            "slotsrange 0 x",
+        ),
+        *("SLOTSRANGE 0 1 NODE $1 NODE $2", "SLOTSRANGE 0 1 NODE $1 SLOTSRANGE 12182 12182 NODE x"),
+        *("SLOTSRANGE 99999999999999999999 1 NODE $1", "SLOTSRANGE 0 1 5 6 3 1 NODE $1"),
+    ):
+        for name, node in (("$0", first), ("$1", second), ("$2", third), ("$?", unknown)):
+            words = words.replace(name, node)
+        twin(0, f"CLUSTER MIGRATESLOTS {words}")
+    twin(3, f"CLUSTER MIGRATESLOTS FOO 1 NODE {second}")
+    twin.all(
+        0, "CLUSTER MIGRATESLOTS", "CLUSTER GETSLOTMIGRATIONS x", "CLUSTER CANCELSLOTMIGRATIONS"
+    )
+    twin.all(
+        0,
+        "CLUSTER MIGRATESLOTS a",
+        f"CLUSTER SETSLOT 9 MIGRATING {second}",
+        "CLUSTER MIGRATESLOTS a b",
+    )
+    twin.all(0, "CLUSTER SETSLOT 9 STABLE", f"CLUSTER SETSLOT 5461 IMPORTING {second}")
+    twin.all(0, "CLUSTER MIGRATESLOTS a b", "CLUSTER SETSLOT 5461 STABLE")
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_migrations_that_end_early(twin: Twin) -> None:
+    forget_jobs(twin)
+    first, second, third, replica = twin.ids[:4]
+    for command in (
+        "MULTI",
+        f"CLUSTER MIGRATESLOTS SLOTSRANGE 0 1 NODE {second} SLOTSRANGE 5 6 NODE {third}",
+        f"CLUSTER MIGRATESLOTS SLOTSRANGE 8 9 NODE {second}",
+        f"CLUSTER MIGRATESLOTS SLOTSRANGE 9 9 NODE {second}",
+        "CLUSTER MIGRATESLOTS SLOTSRANGE 7 9 NODE x",
+        "CLUSTER SETSLOT 8 STABLE",
+        "CLUSTER SETSLOT x FOO",
+        "CLUSTER CANCELSLOTMIGRATIONS",
+        "CLUSTER CANCELSLOTMIGRATIONS",
+    ):
+        twin(0, command)
+    twin(0, "EXEC")
+    twin(0, "CLUSTER GETSLOTMIGRATIONS", key=jobs)
+    twin(0, f"CLUSTER MIGRATESLOTS SLOTSRANGE 0 1 NODE {replica}")
+    migrated(twin, 0)
+    for state in ("MIGRATING", "IMPORTING"):
+        slot = 9 if state == "IMPORTING" else 5461
+        twin(1, f"CLUSTER SETSLOT {slot} {state} {first}")
+        twin(0, f"CLUSTER MIGRATESLOTS SLOTSRANGE 0 1 NODE {second}")
+        migrated(twin, 0)
+        twin(1, f"CLUSTER SETSLOT {slot} STABLE")
+    twin(1, "CLUSTER GETSLOTMIGRATIONS")
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_what_nodes_say_to_each_other(twin: Twin) -> None:
+    first, second, _, replica = twin.ids[:4]
+    name, unknown = f"NAME {'e' * 40}", "f" * 40
+    for words in (
+        *(
+            "x",
+            "FOO BAR",
+            "ESTABLISH",
+            "ACK",
+            "ACK x",
+            "SNAPSHOT",
+            "SNAPSHOT-EOF",
+            "PAUSE",
+            "paused",
+        ),
+        *(
+            "REQUEST-PAUSE",
+            "REQUEST-FAILOVER",
+            "FAILOVER-GRANTED",
+            "FINISH",
+            "FINISH STATE success",
+        ),
+        *(
+            f"FINISH STATE success {name}",
+            f"FINISH {name} STATE foo",
+            "FINISH STATE success NAME x",
+        ),
+        *(f"FINISH STATE failed {name} MESSAGE x", f"FINISH STATE failed {name} MESSAGE"),
+        *(f"ESTABLISH SOURCE {first}", "ESTABLISH SOURCE x", f"ESTABLISH {name} SLOTSRANGE 1 1"),
+        f"ESTABLISH SOURCE {first} {name} SLOTSRANGE",
+        f"ESTABLISH SOURCE {first} {name}",
+        f"ESTABLISH SOURCE {first} NAME x SLOTSRANGE 0 1",
+        *(
+            f"ESTABLISH SOURCE {node} {name} SLOTSRANGE 1 1"
+            for node in (second, replica, unknown, "x")
+        ),
+        *(
+            f"ESTABLISH SOURCE {first} {name} SLOTSRANGE {slots}"
+            for slots in ("1 0", "1", "x 1", "5461 5461")
+        ),
+        *(f"ESTABLISH SOURCE {first} {name} SLOTSRANGE {slots}" for slots in ("1 1 FOO", "0 5461")),
+    ):
+        twin(1, f"CLUSTER SYNCSLOTS {words}")
+    twin(4, f"CLUSTER SYNCSLOTS ESTABLISH SOURCE {first} {name} SLOTSRANGE 1 1")
+    twin.all(
+        1, "CLUSTER SYNCSLOTS", "MULTI", "CLUSTER SYNCSLOTS ACK", "CLUSTER SYNCSLOTS x", "EXEC"
+    )
+    forget_jobs(twin)
+    job = f"{twin.protocol}" * 40
+    for connection in twin.connect(1):
+        connection.send([b"CLUSTER", b"SYNCSLOTS", b"CAPA"])
+        assert connection("PING") == ("+", b"PONG")
+        established = f"CLUSTER SYNCSLOTS ESTABLISH SOURCE {first} NAME {job} SLOTSRANGE 1 1"
+        assert connection(established) == ("+", b"OK")
+        connection.close()
+    migrated(twin, 1)
+    for state in ("foo", "success", "failed"):
+        twin(1, f"CLUSTER SYNCSLOTS FINISH STATE {state} NAME {job}")
+        twin(1, "CLUSTER GETSLOTMIGRATIONS", key=jobs)
+    twin(1, f"CLUSTER SYNCSLOTS FINISH STATE failed NAME {job} MESSAGE x")
+    twin(1, "CLUSTER GETSLOTMIGRATIONS", key=jobs)
+
+
 @pytest.mark.servers(*ALL)
 def test_no_cluster(same: Pair) -> None:
     for command in (
@@ -413,7 +840,19 @@ def test_no_cluster(same: Pair) -> None:
         *("CLUSTER SHARDS", "CLUSTER ADDSLOTS x", "CLUSTER SETSLOT 1 FOO", "CLUSTER MEET a b"),
         *("CLUSTER SLOT-STATS SLOTSRANGE 0 1", "ASKING", "READONLY", "READWRITE", "ASKING x"),
         *("SET k 1", "MIGRATE 127.0.0.1 1 no 0 10", "MIGRATE 127.0.0.1 1 k 0 10"),
-        *("INFO cluster", "CONFIG GET cluster-enabled"),
+        *("INFO cluster", "CONFIG GET cluster-enabled", "CLUSTERSCAN 0", "CLUSTERSCAN x FOO"),
+        *(
+            "CLUSTER MIGRATESLOTS a b",
+            "CLUSTER GETSLOTMIGRATIONS",
+            "CLUSTER CANCELSLOTMIGRATIONS x",
+        ),
+        *(
+            "CLUSTER CANCELSLOTMIGRATIONS",
+            "CLUSTER SYNCSLOTS x",
+            "CLUSTER SYNCSLOTS",
+            "CLUSTERSCAN",
+        ),
+        *("CLUSTER FLUSHSLOT x y z", "CLUSTER FLUSHSLOT"),
     ):
         same(command)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from redis_emulator import RedisEmulator
 from redis_emulator.server import Entry
 from tests.emulator.pair import Pair, Wire
 
@@ -12,13 +11,6 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 NOT_COMMANDS = {"host:", "post"}
 """What Redis 6.2 lists to catch HTTP requests that reach it by mistake."""
-
-LACKING = {
-    *"clusterscan".split(),
-    *"cluster|cancelslotmigrations cluster|flushslot cluster|getslotmigrations".split(),
-    *"cluster|migrateslots cluster|syncslots".split(),
-}
-"""What is known to be missing, on whatever server."""
 
 
 def listed(reply: Wire) -> set[str]:
@@ -47,19 +39,10 @@ def emulated(commands: dict[bytes, Entry]) -> set[str]:
 @pytest.mark.servers(*ALL)
 def test_nothing_is_lacking(same: Pair) -> None:
     lacking = listed(same.real("COMMAND")) - emulated(same.emulator.engine.server.commands)
-    assert lacking - LACKING == set()
+    assert lacking == set()
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
 def test_nothing_is_there_that_the_server_lacks(same: Pair) -> None:
     server = same.emulator.engine.server
     assert emulated(server.commands) - listed(same.real("COMMAND")) == set()
-
-
-def test_what_is_said_to_be_lacking_is() -> None:
-    there: set[str] = set()
-    for name in ALL:
-        flavour, _, version = name.partition("-")
-        emulator = RedisEmulator(version=version, flavour=flavour)
-        there |= emulated(emulator.engine.server.commands)
-    assert LACKING & there == set()

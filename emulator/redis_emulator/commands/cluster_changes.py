@@ -11,6 +11,7 @@ from redis_emulator.cluster import BUS, Node
 from redis_emulator.commands.arguments import parse_integer, syntax_error
 from redis_emulator.commands.cluster import named, node_of, parse_slot
 from redis_emulator.commands.registry import command
+from redis_emulator.keyspace import GENERIC
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, quote
 from redis_emulator.session import Session
 
@@ -93,11 +94,27 @@ def cluster_flushslots(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
+@command("cluster|flushslot")
+def cluster_flushslot(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    if len(argv) > 4:
+        raise ctx.server.wrong_words(argv)
+    slot = parse_slot(argv[2])
+    if len(argv) == 4 and argv[3].lower() not in (b"sync", b"async"):
+        raise syntax_error()
+    for db, key in node.keys_in(slot):
+        db.remove(key)
+        db.changed(key, b"del", GENERIC)
+    return OK
+
+
 @command("cluster|setslot")
 def cluster_setslot(ctx: Session, argv: list[bytes]) -> Reply:
     node = node_of(ctx)
     if node.master is not None:
         raise RedisError("ERR Please use SETSLOT only with masters.")
+    if node.exports:
+        raise RedisError("ERR Slot export in progress.")
     slot = parse_slot(argv[2])
     word = argv[3].lower()
     valkey = ctx.server.version.flavour == "valkey"

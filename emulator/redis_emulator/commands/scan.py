@@ -1,4 +1,4 @@
-"""SCAN, and the options it shares with HSCAN, SSCAN and ZSCAN.
+"""SCAN, and the options it shares with HSCAN, SSCAN, ZSCAN and CLUSTERSCAN.
 
 The cursor is a position in the order that `Database.scan_order` keeps: a key's place depends on its
 name alone. So what is there from the first call of an iteration to the last is returned, once,
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.cluster import parse_slot
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.keyspace import scan_position
@@ -37,14 +38,18 @@ class ScanOptions:
 
     Attributes:
         match: Tells whether a name matches the MATCH pattern; None without one.
+        pattern: The MATCH pattern.
         count: COUNT, how much work to do, at least 1.
-        type: TYPE in lower case (SCAN alone).
+        type: TYPE in lower case (SCAN and CLUSTERSCAN).
+        slot: SLOT (CLUSTERSCAN alone).
         values: False after NOVALUES (HSCAN alone).
     """
 
     match: Callable[[bytes], re.Match[bytes] | None] | None = None
+    pattern: bytes = b"*"
     count: int = 10
     type: bytes | None = None
+    slot: int | None = None
     values: bool = True
 
 
@@ -71,7 +76,7 @@ def _plain_negative(raw: bytes) -> bool:
 
 
 def parse_options(ctx: Session, argv: list[bytes], place: int) -> ScanOptions:
-    """The options of SCAN, HSCAN, SSCAN or ZSCAN from ``argv[place]`` on.
+    """The options of SCAN or one of its relatives from ``argv[place]`` on.
 
     Raises:
         RedisError: An option is unknown here, lacks its value, or has a wrong one.
@@ -87,9 +92,14 @@ def parse_options(ctx: Session, argv: list[bytes], place: int) -> ScanOptions:
             if options.count < 1:
                 raise syntax_error()
         elif option == b"MATCH" and value is not None:
+            options.pattern = value
             options.match = None if value == b"*" else glob(value)
-        elif option == b"TYPE" and value is not None and name == b"SCAN":
+        elif option == b"TYPE" and value is not None and name in (b"SCAN", b"CLUSTERSCAN"):
             options.type = _known_type(ctx, value)
+        elif option == b"SLOT" and value is not None and name == b"CLUSTERSCAN":
+            if options.slot is not None:
+                raise RedisError("ERR SLOT option can only be specified once")
+            options.slot = parse_slot(value)
         elif option == b"NOVALUES" and ctx.server.version.number >= (7, 4, 0):
             if name != b"HSCAN":
                 raise RedisError("ERR NOVALUES option can only be used in HSCAN")
@@ -116,12 +126,17 @@ def scan(ctx: Session, argv: list[bytes]) -> Reply:
     positions = list(islice(order.irange(minimum=cursor), count + 1))
     following = positions.pop() if len(positions) > count else 0
     names = [name for position in positions for name in order[position]]
+    return [b"%d" % following, chosen(ctx, names, options)]
+
+
+def chosen(ctx: Session, names: list[bytes], options: ScanOptions) -> list[bytes]:
+    """Those of some keys that MATCH and TYPE let through."""
     if options.match is not None:
         names = list(filter(options.match, names))
     if options.type is not None:
         data = ctx.db.data
         names = [name for name in names if type_name(data[name]) == options.type]
-    return [b"%d" % following, names]
+    return names
 
 
 @dataclass(slots=True)

@@ -1,0 +1,94 @@
+"""CLUSTERSCAN: the keys of a whole cluster, one node after the other.
+
+A cursor is ``fingerprint-{tag}-place``. The tag lies in the slot where to go on and leads the
+client to its node. The place says how far the slot has been scanned; it counts only on the node
+whose fingerprint the cursor has, others begin the slot anew.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import Final
+
+from redis_emulator.cluster import SLOTS, Node, slot_of, tags
+from redis_emulator.commands.cluster import node_of
+from redis_emulator.commands.registry import command
+from redis_emulator.commands.scan import ScanOptions, chosen, parse_options
+from redis_emulator.resp.types import RedisError, Reply
+from redis_emulator.session import Session
+
+_END: Final = b"0"
+_CURSOR: Final = re.compile(rb"([^-]*)-([^-]*)-\s*\+?([0-9]+)", re.DOTALL).fullmatch
+_PLAIN: Final = re.compile(rb"[^*?[\\]*").match
+_TAGGED: Final = re.compile(rb"[^{]*{[^}]+}", re.DOTALL).match
+
+
+@command("clusterscan")
+def clusterscan(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    options = parse_options(ctx, argv, 2)
+    wanted = _slot_of_pattern(options.pattern)
+    if argv[1] == _END:
+        return [_first_cursor(options, wanted), []]
+    slot, position = _parse_cursor(node, argv[1])
+    if options.slot not in (None, slot):
+        raise RedisError("ERR Cursor slot mismatch with SLOT argument")
+    if wanted not in (None, slot):
+        assert wanted is not None
+        later = options.slot is None and wanted > slot
+        return [_cursor(wanted) if later else _END, []]
+    if options.slot is not None or wanted is not None:
+        stop, following = slot + 1, _END
+    else:
+        stop = _end_of_run(node, slot)
+        following = _cursor(stop) if stop < SLOTS else _END
+    places = node.store.by_slot().places
+    coming = places.irange((slot, position), (stop,))
+    found = list(islice(coming, min(options.count, len(places))))
+    for place in coming:
+        if place[:2] != found[-1][:2]:
+            inside = place[0] == found[-1][0]
+            following = _cursor(place[0], place[1] if inside else 0, _fingerprint(node))
+            break
+        found.append(place)
+    return [following, chosen(ctx, [key for _, _, key in found], options)]
+
+
+def _slot_of_pattern(pattern: bytes) -> int | None:
+    """The slot that all names matching a pattern have, None when they may have several."""
+    plain = _PLAIN(pattern)
+    assert plain is not None
+    if plain[0] == pattern or _TAGGED(plain[0]):
+        return slot_of(plain[0])
+    return None
+
+
+def _first_cursor(options: ScanOptions, wanted: int | None) -> bytes:
+    if options.slot is None:
+        return _cursor(wanted or 0)
+    return _cursor(options.slot) if wanted in (None, options.slot) else _END
+
+
+def _parse_cursor(node: Node, raw: bytes) -> tuple[int, int]:
+    """The slot of a cursor, and the position in it."""
+    parts = _CURSOR(raw)
+    if parts is None or int(parts[3]) >= 1 << 64:
+        raise RedisError("ERR Invalid cursor")
+    position = int(parts[3]) // SLOTS if parts[1] == _fingerprint(node) else 0
+    return slot_of(parts[2]), position
+
+
+def _cursor(slot: int, position: int = 0, fingerprint: bytes = b"0") -> bytes:
+    place = position * SLOTS + slot if fingerprint != b"0" else 0
+    return b"%b-{%b}-%d" % (fingerprint, tags()[slot], place)
+
+
+def _fingerprint(node: Node) -> bytes:
+    return node.server.run_id[:6]
+
+
+def _end_of_run(node: Node, slot: int) -> int:
+    """The first slot after ``slot`` that another node serves."""
+    owner = node.owner(slot)
+    return next((each for each in range(slot, SLOTS) if node.owner(each) is not owner), SLOTS)

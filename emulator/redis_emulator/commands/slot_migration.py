@@ -1,0 +1,248 @@
+"""CLUSTER MIGRATESLOTS and what belongs to it: Valkey moves slots with their keys by itself.
+
+What a job does is in `redis_emulator.slot_migration`. SYNCSLOTS is what real nodes say to each
+other; the emulated ones do not need it, so that it only answers outsiders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from redis_emulator.cluster import Node
+from redis_emulator.commands.arguments import syntax_error
+from redis_emulator.commands.cluster import node_of, parse_slot
+from redis_emulator.commands.registry import command
+from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, quote
+from redis_emulator.session import Session
+from redis_emulator.slot_migration import (
+    LOST,
+    SlotMigration,
+    cancel,
+    forget_old,
+    keep,
+    refusal,
+)
+
+_NAME: Final = 40
+"""The length of the names of nodes and jobs."""
+_FOR_NODES: Final = frozenset(
+    b"ack failover-granted paused request-failover request-pause snapshot-eof".split()
+)
+
+
+@command("cluster|migrateslots")
+def cluster_migrateslots(ctx: Session, argv: list[bytes]) -> Reply:
+    node = _partner(ctx)
+    jobs = list(_groups(node, argv))
+    taken: set[int] = set()
+    for job in jobs:
+        slots = job.slots()
+        if slots & taken:
+            raise RedisError("ERR Slot ranges in migrations overlap")
+        taken |= slots
+    keep(node, jobs)
+    return OK
+
+
+def _partner(ctx: Session) -> Node:
+    """The client's node, if it takes part in migrations.
+
+    Raises:
+        RedisError: It does not.
+    """
+    node = node_of(ctx)
+    refused = refusal(node)
+    if refused is not None:
+        raise RedisError(refused)
+    return node
+
+
+def _groups(node: Node, argv: list[bytes]) -> Iterator[SlotMigration]:
+    """One job for each group of slots and the node they go to."""
+    place, now = 2, node.server.now // 1000
+    while place < len(argv):
+        if argv[place].lower() != b"slotsrange":
+            raise syntax_error()
+        ranges, owner, place = _ranges(node, argv, place + 1)
+        if owner is not node:
+            raise RedisError("ERR Slots are not served by this node.")
+        _not_exporting(node, ranges)
+        if place + 1 >= len(argv) or argv[place].lower() != b"node":
+            raise syntax_error()
+        target = _target(node, argv[place + 1])
+        yield SlotMigration(node.cluster.new_id(), "EXPORT", ranges, node, target, now, now)
+        place += 2
+
+
+def _ranges(node: Node, argv: list[bytes], place: int) -> tuple[list[tuple[int, int]], Node, int]:
+    """The ranges from ``argv[place]`` on, who serves them all, and where they end.
+
+    Raises:
+        RedisError: There is none, a range is wrong, or they are not all served by one node.
+    """
+    ranges: list[tuple[int, int]] = []
+    owners: set[Node] = set()
+    while place < len(argv) and _is_number(argv[place]):
+        if place + 1 == len(argv):
+            raise RedisError("ERR No end slot for final slot range")
+        first, last = parse_slot(argv[place]), parse_slot(argv[place + 1])
+        if first > last:
+            raise RedisError(
+                f"ERR Start slot number {first} is greater than end slot number {last}."
+            )
+        for slot in range(first, last + 1):
+            owner = node.owner(slot)
+            if owner is None:
+                raise RedisError(f"ERR Slot {slot} has no node served.")
+            owners.add(owner)
+            if len(owners) > 1:
+                raise RedisError("ERR Requested slots span multiple shards")
+        for other in ranges:
+            if first <= other[1] and other[0] <= last:
+                raise RedisError(
+                    f"ERR Slot range {first}-{last} overlaps with previous range "
+                    f"{other[0]}-{other[1]}."
+                )
+        ranges.append((first, last))
+        place += 2
+    if not ranges:
+        raise RedisError("ERR No slot ranges specified")
+    return ranges, owners.pop(), place
+
+
+def _is_number(raw: bytes) -> bool:
+    digits = raw.removeprefix(b"-")
+    return digits.isdigit() and len(digits) < 19
+
+
+def _not_exporting(node: Node, ranges: list[tuple[int, int]]) -> None:
+    moving = {slot for job in node.exports for slot in job.slots()}
+    for first, last in ranges if moving else ():
+        for slot in range(first, last + 1):
+            if slot in moving:
+                raise RedisError(f"ERR I am already migrating slot {slot}.")
+
+
+def _target(node: Node, name: bytes) -> Node:
+    if len(name) != _NAME:
+        raise RedisError(f"ERR Invalid node name: {quote(name)}")
+    target = _known(node, name)
+    if target is None:
+        raise RedisError(f"ERR Unknown node name: {quote(name)}")
+    if target is node:
+        raise RedisError("ERR Target node can not be this node.")
+    return target
+
+
+def _known(node: Node, name: bytes) -> Node | None:
+    return next((each for each in node.known if each.id == name), None)
+
+
+@command("cluster|getslotmigrations")
+def cluster_getslotmigrations(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    forget_old(node)
+    return [_told(job) for job in node.migrations]
+
+
+def _told(job: SlotMigration) -> Reply:
+    nodes: dict[bytes, Reply] = {}
+    if job.target is not None and job.source is not None:
+        nodes = {b"target_node": job.target.id, b"source_node": job.source.id}
+    return {
+        b"name": job.name,
+        b"operation": job.operation.encode(),
+        b"slot_ranges": " ".join(f"{first}-{last}" for first, last in job.ranges).encode(),
+        **nodes,
+        b"create_time": job.created,
+        b"last_update_time": job.updated,
+        b"last_ack_time": job.updated,
+        b"state": job.state.encode(),
+        b"message": job.message.encode(),
+        b"cow_size": 0,
+        b"remaining_repl_size": 0,
+    }
+
+
+@command("cluster|cancelslotmigrations")
+def cluster_cancelslotmigrations(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    if not cancel(node):
+        raise RedisError("ERR No migrations ongoing")
+    return OK
+
+
+@command("cluster|syncslots")
+def cluster_syncslots(ctx: Session, argv: list[bytes]) -> Reply:
+    node = node_of(ctx)
+    word = argv[2].lower()
+    if word == b"establish":
+        return _establish(ctx, argv)
+    if word == b"finish":
+        return _finish(node, _options(argv, b"state", b"name", b"message"))
+    if word == b"capa":
+        return None if ctx.deny_blocking else NO_REPLY
+    if word in _FOR_NODES:
+        name = quote(word).upper()
+        raise RedisError(
+            f"ERR CLUSTER SYNCSLOTS {name} should only be used by slot migration clients"
+        )
+    raise syntax_error()
+
+
+def _options(argv: list[bytes], *names: bytes) -> dict[bytes, bytes]:
+    """The options of SYNCSLOTS, each with one value.
+
+    Raises:
+        RedisError: There is another one, or a value is missing.
+    """
+    words = argv[3:]
+    if len(words) % 2 or not {word.lower() for word in words[::2]} <= set(names):
+        raise syntax_error()
+    return {name.lower(): value for name, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def _finish(node: Node, options: dict[bytes, bytes]) -> Reply:
+    name, state = options.get(b"name", b""), options.get(b"state")
+    if state is None or len(name) != _NAME:
+        raise syntax_error()
+    job = next((each for each in node.migrations if each.name == name), None)
+    if job is None:
+        raise RedisError("ERR No such slot migration job")
+    if state.lower() not in (b"success", b"failed", b"cancelled"):
+        raise syntax_error()
+    if job not in node.exports:
+        message = quote(options.get(b"message", b""))
+        job.end(node.server.now // 1000, quote(state.lower()), message)
+    return OK
+
+
+def _establish(ctx: Session, argv: list[bytes]) -> Reply:
+    """What a source says first. An outsider has nothing to add: the job ends when he goes."""
+    node = _partner(ctx)
+    source: Node | None = None
+    name, place = b"", 3
+    ranges: list[tuple[int, int]] = []
+    while place < len(argv):
+        word, place = argv[place].lower(), place + 1
+        value = argv[place] if place < len(argv) else b""
+        if word == b"source" and source is None and len(value) == _NAME:
+            source, place = _known(node, value), place + 1
+            if source is None:
+                raise RedisError("ERR Target node does not know the source node")
+            if source is node:
+                raise RedisError("ERR Source node is target node itself")
+        elif word == b"name" and not name and len(value) == _NAME:
+            name, place = value, place + 1
+        elif word == b"slotsrange" and not ranges:
+            ranges, owner, place = _ranges(node, argv, place)
+        else:
+            raise syntax_error()
+    if source is None or not name or not ranges:
+        raise syntax_error()
+    if owner is not source:
+        raise RedisError("ERR Target node does not agree about current slot ownership")
+    now = node.server.now // 1000
+    keep(node, [SlotMigration(name, "IMPORT", ranges, source, node, now, now, "failed", LOST)])
+    return OK
