@@ -296,14 +296,20 @@ class LoopBoundClient:
     """An asyncio client for any event loop; see `LoopGuard`."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self.redis = redis.asyncio.Redis.from_url(
-            url, redis_connect_func=self._on_connect, **options
+        self._make = partial(
+            redis.asyncio.Redis.from_url, url, redis_connect_func=self._on_connect, **options
         )
-        self._guard = LoopGuard(partial(self.redis.aclose, close_connection_pool=True))
+        self.redis = self._make()
+        self._guard = LoopGuard(self._end)
 
     def close(self) -> None:
         """Close the connections of loops that do not run at the moment."""
         self._guard.close()
+
+    async def _end(self) -> None:
+        """Close the connections, and their pool with them: its lock belongs to the loop."""
+        await self.redis.aclose(close_connection_pool=True)
+        self.redis.connection_pool = self._make().connection_pool
 
     async def _on_connect(self, connection: redis.asyncio.Connection) -> None:
         await self._guard.enter()

@@ -263,6 +263,15 @@ GET_CONNECTION = () if int(redis.__version__.partition(".")[0]) >= 6 else ("_",)
 """What a pool's `get_connection` has to be given, which older redis-py calls the command."""
 
 
+def primaries(client: Any) -> list[str]:
+    """The names of the nodes that slots belong to, as the client of a cluster knows them.
+
+    Taken from its map of slots: its list of primaries lacks replicas that have been promoted.
+    """
+    slots = client.nodes_manager.slots_cache.values()
+    return list(dict.fromkeys(nodes[0].name for nodes in slots))
+
+
 def cluster_policy(cls: type) -> dict[str, Any]:
     """Arguments that keep a cluster client from repeating commands and asking on for full cover.
 

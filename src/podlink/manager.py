@@ -278,7 +278,7 @@ class RedisManager:
     def nodes(self) -> list[str | None]:
         """The nodes that hold keys, by name; ``[None]`` when there is only one."""
         if self.is_cluster:
-            return [node.name for node in self.client.get_primaries()]
+            return [*connections.primaries(self.client)]
         return [None]
 
     def send_to(

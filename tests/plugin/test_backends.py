@@ -213,7 +213,7 @@ def test_connections_end_with_their_event_loop(
         return connections(server)
 
     for _ in range(2):
-        assert asyncio.run(use()) == 5
+        assert 1 <= asyncio.run(use()) <= 5
         assert connections(server) == 0
 
 

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 import podlink
-from podlink import AsyncStatefulExecutor, RedisConfig, RedisManager, StatefulExecutor
+from podlink import (
+    AsyncRedisManager,
+    AsyncStatefulExecutor,
+    RedisConfig,
+    RedisManager,
+    StatefulExecutor,
+)
 from redis_emulator import ClusterEmulator
 
 NAME = "podlink"
@@ -35,6 +41,15 @@ def test_it_is_a_cluster(cluster: ClusterEmulator) -> None:
         assert manager.health_check().ok
         assert len(manager.nodes()) == 3
         assert repr(manager) == f"<RedisManager {URL}>"
+
+
+def test_a_script_is_loaded_on_every_master_at_once(cluster: ClusterEmulator) -> None:
+    async def load() -> str:
+        async with AsyncRedisManager(URL) as manager:
+            return await manager.load_script("set_linked_pod")
+
+    sha = asyncio.run(load())
+    assert [master.execute("SCRIPT", "EXISTS", sha) for master in cluster.masters] == [[1]] * 3
 
 
 def test_operations(executor: StatefulExecutor) -> None:

@@ -22,9 +22,9 @@ import redis.exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection
 
 from podlink import telemetry
+from podlink.aio.connections import take
 from podlink.aio.manager import AsyncRedisManager, Lease
 from podlink.calls import RAW, Call, Reply, packed
-from podlink.connections import GET_CONNECTION
 from podlink.manager import PIPELINE, check_timeout
 
 _REPLIES_PER_TIMEOUT = 50
@@ -101,7 +101,7 @@ class Batcher:
                 _give(future, reply)
             return
         pool = lease.client.connection_pool
-        connection = await pool.get_connection(*GET_CONNECTION)
+        connection = await take(pool)
         unread = True
         try:
             unknown = await _exchange(connection, batch, [call.wire for call, _ in batch])

@@ -43,7 +43,7 @@ class Client(redis.asyncio.Redis):
         if NEVER_DECODE not in options:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         pool = self.connection_pool
-        connection = await pool.get_connection(*GET_CONNECTION)
+        connection = await take(pool)
         whole = False
         try:
             await connection.send_packed_command(packed(args))
@@ -57,6 +57,23 @@ class Client(redis.asyncio.Redis):
             if not whole:  # a reply may still come
                 await connection.disconnect(nowait=True)
             await pool.release(connection)
+
+
+async def take(pool: Any) -> Any:
+    """A connection of a pool; ``pool.release`` gives it back.
+
+    redis-py 5 does not notice that the server has closed it meanwhile.
+    """
+    connection = await pool.get_connection(*GET_CONNECTION)
+    reader = getattr(connection, "_reader", None)
+    if reader is not None and reader.at_eof():
+        try:
+            await connection.disconnect()
+            await connection.connect()
+        except BaseException:
+            await pool.release(connection)
+            raise
+    return connection
 
 
 def connect(config: RedisConfig) -> Any:

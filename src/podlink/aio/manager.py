@@ -20,6 +20,7 @@ from podlink import telemetry
 from podlink.aio import connections
 from podlink.calls import Call, Reply, again, as_text, script_load
 from podlink.config import RedisConfig
+from podlink.connections import primaries
 from podlink.errors import (
     InvalidParameterError,
     NotFoundError,
@@ -211,7 +212,8 @@ class AsyncRedisManager:
         script = self._scripts.get(name) if source is None else self._scripts.add(name, source)
         with errors_as_ours(f"load_script {name}", script=True):
             if self.is_cluster:
-                for node in self.client.get_primaries():
+                for address in await self.nodes():
+                    node = self.client.get_node(node_name=address)
                     await self.client.execute_command(*script_load(script), target_nodes=node)
                 return script.sha
             return as_text(await self.client.execute_command(*script_load(script)))
@@ -318,7 +320,7 @@ class AsyncRedisManager:
         """The nodes that hold keys, by name; ``[None]`` when there is only one."""
         if self.is_cluster:
             await self.client.initialize()
-            return [node.name for node in self.client.get_primaries()]
+            return [*primaries(self.client)]
         return [None]
 
     async def send_to(
