@@ -5,6 +5,7 @@ Deadlines are kept by cancelling: redis-py drops a connection whose reply nobody
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import redis
@@ -66,7 +67,7 @@ async def take(pool: Any) -> Any:
     """
     connection = await pool.get_connection(*GET_CONNECTION)
     reader = getattr(connection, "_reader", None)
-    if reader is not None and reader.at_eof():
+    if isinstance(reader, asyncio.StreamReader) and reader.at_eof():
         try:
             await connection.disconnect()
             await connection.connect()
