@@ -48,6 +48,8 @@ _NOT_REDIS = frozenset({b"post", b"host:"})
 _EXEC_ABORTED = "EXECABORT Transaction discarded because of: "
 _NO_LOGIN = "NOAUTH Authentication required."
 _ON_KEYS = frozenset({"write", "readonly"})
+_LOOK_FIRST = frozenset({"xgroup", "xinfo"})
+"""The containers that, before Redis 7, look at the key before they refuse a subcommand."""
 _UNSEEN = frozenset({"admin", "skip_monitor"})
 _SUBSCRIBER = frozenset(
     {
@@ -177,16 +179,28 @@ class Engine:
             raise RedisError(_unknown_command(argv, self.server.version))
         if entry.subcommands is not None and len(argv) > 1:
             sub = entry.subcommands.get(argv[1]) or entry.subcommands.get(argv[1].lower())
-            if sub is not None:
-                entry = sub
-            else:
-                raise RedisError(self._unknown_subcommand(entry, argv))
+            if sub is None:
+                return self._without_subcommand(entry, argv)
+            if not sub.min_argc <= len(argv) <= sub.max_argc:
+                sub.rejected += 1
+                if self.server.version.compatible < (7, 0):
+                    return self._without_subcommand(entry, argv)
+                raise RedisError(_wrong_arity(sub))
+            return sub
         if not entry.min_argc <= len(argv) <= entry.max_argc:
             entry.rejected += 1
-            if "|" in entry.name and self.server.version.compatible < (7, 0):
-                raise RedisError(self._unknown_subcommand(entry, argv))
             raise RedisError(_wrong_arity(entry))
         return entry
+
+    def _without_subcommand(self, entry: Entry, argv: list[bytes]) -> Entry:
+        """What runs when no subcommand of a container fits.
+
+        Raises:
+            RedisError: Nothing does.
+        """
+        if entry.name in _LOOK_FIRST and self.server.version.compatible < (7, 0):
+            return entry
+        raise RedisError(self._unknown_subcommand(entry, argv))
 
     def _unknown_subcommand(self, entry: Entry, argv: list[bytes]) -> str:
         word, help_ = quote(argv[1][:128]), entry.name.split("|")[0].upper()

@@ -72,6 +72,7 @@ class Session:
         "server",
         "shard_channels",
         "special",
+        "transactional",
         "user",
         "watched",
     )
@@ -104,6 +105,7 @@ class Session:
         self.executing: list[tuple[Entry, list[bytes]]] | None = None
         self.watched: set[tuple[Database, bytes]] = set()
         self.dirty = False
+        self.transactional = False
         self.blocked: Blocked | None = None
         self.backlog: list[list[bytes]] = []
         self.deny_blocking = False

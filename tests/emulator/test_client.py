@@ -36,7 +36,12 @@ def test_what_a_client_is_told(same: Pair) -> None:
     compare()
     same("CLIENT SETNAME me")
     same("SELECT 2")
+    same("UNWATCH")
+    compare()
     same("WATCH a b")
+    compare()
+    for command in ("UNWATCH", "MULTI", "EXEC"):
+        same(command)
     compare()
     if same.protocol == 3:
         same("SUBSCRIBE x")

@@ -80,3 +80,25 @@ def test_reading_the_last_entry(same: Pair) -> None:
     same("XADD s 1-1 a b")
     same("XREAD STREAMS s +")
     same("XREAD STREAMS s s 0-0 +")
+
+
+@pytest.mark.servers(*ALL)
+def test_wrong_subcommands(same: Pair) -> None:
+    same("SET s 1")
+    same("XADD x 1-1 a b")
+    same("XGROUP CREATE x g 0")
+    for key in ("x", "s", "no"):
+        for word in ("FOO", "CREATE", "SETID", "DESTROY", "CREATECONSUMER", "DELCONSUMER", "HELP"):
+            for group in ("", " g", " nog"):
+                same(f"XGROUP {word} {key}{group}" if word != "DESTROY" else f"XGROUP {word} {key}")
+            same(f"XGROUP {word} {key} nog 0 1 2 3")
+        for words in (f"FOO {key}", f"FOO {key} g", f"GROUPS {key} g", f"CONSUMERS {key}"):
+            same(f"XINFO {words}")
+        for words in (f"CONSUMERS {key} g c", f"STREAM {key} FOO", f"HELP {key}"):
+            same(f"XINFO {words}")
+    for command in ("MULTI", "XINFO GROUPS x"):
+        same(command)
+    if same.emulator.engine.server.version.compatible < (7, 0):
+        for command in ("XGROUP FOO no g", "XGROUP FOO s g", "XINFO FOO no", "XINFO FOO"):
+            same(command)
+    same("EXEC")

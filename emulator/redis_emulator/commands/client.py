@@ -66,7 +66,7 @@ def describe(session: Session, asking: list[bytes] | None = None) -> str:
     ]
     if like >= (7, 0):
         fields.append(("ssub", len(session.shard_channels)))
-    idle = 0 if valkey and session.watched else -1
+    idle = 0 if valkey and session.transactional else -1
     transaction = session.executing if session.queue is None else session.queue
     fields.append(("multi", idle if transaction is None else len(transaction)))
     if like >= (7, 4) or valkey:

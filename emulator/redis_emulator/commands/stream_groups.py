@@ -93,6 +93,17 @@ def _possibly_read(ctx: Session, stream: Stream, entries_read: int) -> int:
     return entries_read
 
 
+@command("xgroup")
+def xgroup(ctx: Session, argv: list[bytes]) -> Reply:
+    """XGROUP with a wrong subcommand, before Redis 7."""
+    if len(argv) >= 4:
+        if lookup_stream(ctx, argv[2]) is None:
+            raise RedisError(_KEY_MUST_EXIST)
+        if argv[1].upper() in (b"SETID", b"CREATECONSUMER", b"DELCONSUMER"):
+            _require_group(ctx, argv[2], argv[3])
+    raise ctx.server.wrong_words(argv)
+
+
 @command("xgroup|create")
 def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
     if _is_legacy(ctx):
@@ -423,6 +434,14 @@ def _info_stream(ctx: Session, key: bytes) -> Stream:
     if stream is None:
         raise RedisError(NO_SUCH_KEY)
     return stream
+
+
+@command("xinfo")
+def xinfo(ctx: Session, argv: list[bytes]) -> Reply:
+    """XINFO with a wrong subcommand, before Redis 7."""
+    if len(argv) >= 3:
+        _info_stream(ctx, argv[2])
+    raise ctx.server.wrong_words(argv)
 
 
 @command("xinfo|stream")

@@ -18,6 +18,7 @@ def multi(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.queue is not None:
         raise _refused(ctx, "multi", "ERR MULTI calls can not be nested")
     ctx.queue = []
+    ctx.transactional = True
     ctx.refresh()
     return OK
 
@@ -63,6 +64,7 @@ def discard(ctx: Session, argv: list[bytes]) -> Reply:
 def watch(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.queue is not None:
         raise _refused(ctx, "watch", "ERR WATCH inside MULTI is not allowed")
+    ctx.transactional = True
     if ctx.dirty:
         return OK
     db = ctx.db
