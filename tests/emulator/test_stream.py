@@ -44,6 +44,16 @@ def test_arguments_of_xsetid(same: Pair) -> None:
         same("SET text x")
 
 
+@pytest.mark.servers(*ALL)
+def test_xsetid_below_what_was_deleted(same: Pair) -> None:
+    same("XADD s 0-1 a b")
+    same("XADD s 0-5 a b")
+    same("XDEL s 0-5")
+    for number in (4, 1, 0):
+        same(f"XSETID s 0-{number}")
+    same("XINFO STREAM s")
+
+
 COUNTERS = (
     "XADD s 0-* f v|XGROUP CREATE s g 0-0 ENTRIESREAD 1",
     "XADD s 0-1 f v|XDEL s 0-1|XGROUP CREATE s g 5-0 ENTRIESREAD 0",

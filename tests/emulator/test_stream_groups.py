@@ -80,6 +80,11 @@ def test_reading_the_last_entry(same: Pair) -> None:
     same("XADD s 1-1 a b")
     same("XREAD STREAMS s +")
     same("XREAD STREAMS s s 0-0 +")
+    same("XADD s 1-2 a b")
+    same("XDEL s 1-2")
+    same("XREAD STREAMS s +")
+    same("XSETID s 2-0")
+    same("XREAD COUNT 5 STREAMS s +")
 
 
 @pytest.mark.servers(*ALL)

@@ -406,7 +406,7 @@ def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
     stream = lookup_stream(ctx, argv[1], write=True)
     if stream is None:
         raise RedisError(NO_SUCH_KEY)
-    if last_id < stream.max_deleted:
+    if last_id < stream.max_deleted and ctx.server.version.compatible >= (7, 2):
         raise RedisError(
             "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
         )

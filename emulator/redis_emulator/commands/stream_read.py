@@ -117,8 +117,9 @@ class _Request:
                 return stream.last_id
             if not stream.length:
                 return stream.last_id
-            last = next(stream.reverse_range(MAX_ID, MIN_ID))[0]
-            return previous_id(last)
+            if ctx.server.version.flavour == "valkey":
+                return previous_id(stream.last_id)  # whether or not that one is still there
+            return previous_id(next(stream.reverse_range(MAX_ID, MIN_ID))[0])
         if raw == b">":
             if not self.grouped:
                 raise RedisError(
