@@ -28,6 +28,24 @@ def test_encoding_of_strings(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
+def test_a_string_with_an_allocation_of_its_own_keeps_it(same: Pair) -> None:
+    for old, new in (("missing", "k"), ("k", "missing"), ("k" * 20, "k")):
+        for length in (13, 14, 26, 27, 32, 33, 34, 35, 40, 41, 44, 45, 94, 106, 107, 112, 113):
+            for ttl in ((), ("PX", 100_000)):
+                for change in (("COPY", old, new), ("RENAME", old, new)):
+                    same("DEL", old, new)
+                    same("SET", old, "v" * length, *ttl)
+                    same(*change)
+                    same("OBJECT", "ENCODING", new)
+                    same("GET", new)
+            for persist in (("PERSIST", old), ("GETEX", old, "PERSIST")):
+                same("DEL", old)
+                same("SET", old, "v" * length, "EX", 100)
+                same(*persist)
+                same("OBJECT", "ENCODING", old)
+
+
+@pytest.mark.servers(*ALL)
 def test_errors_and_absent_keys(same: Pair) -> None:
     same("SET s v")
     for sub in ("ENCODING", "refcount", "FREQ", "IDLETIME"):

@@ -7,6 +7,7 @@ is too large for 64 bits is refused.
 from __future__ import annotations
 
 from redis_emulator.commands.arguments import INT64_MAX, INT64_MIN, parse_integer
+from redis_emulator.commands.object import kept
 from redis_emulator.commands.registry import command
 from redis_emulator.keyspace import EXPIRED, GENERIC, Database
 from redis_emulator.resp.types import RedisError, Reply, quote
@@ -160,6 +161,14 @@ def persist(ctx: Session, argv: list[bytes]) -> Reply:
     db, key = ctx.db, argv[1]
     if db.writable(key) is None or key not in db.expires:
         return 0
+    never_expire(db, key)
+    return 1
+
+
+def never_expire(db: Database, key: bytes) -> None:
+    """Take the TTL from a key that has one."""
+    value = db.data[key]
+    if (same := kept(db, key, value)) is not value:
+        db.replace(key, same)
     db.set_expiry(key, None)
     db.changed(key, b"persist", GENERIC)
-    return 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy as copying
 
 from redis_emulator.commands.arguments import NO_SUCH_KEY, parse_integer, syntax_error
+from redis_emulator.commands.object import kept
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.keyspace import GENERIC, Database
@@ -95,7 +96,7 @@ def _rename(db: Database, source: bytes, target: bytes, *, only_if_absent: bool)
         raise RedisError(NO_SUCH_KEY)
     if source == target or (only_if_absent and target in db.data):
         return not only_if_absent
-    put(db, target, value, db.expires.get(source))
+    put(db, target, kept(db, source, value), db.expires.get(source))
     db.remove(source)
     db.changed(source, b"rename_from", GENERIC)
     db.changed(target, b"rename_to", GENERIC)
@@ -124,7 +125,8 @@ def copy(ctx: Session, argv: list[bytes]) -> Reply:
     value = ctx.db.lookup(source)
     if value is None or (target in db.data and not replace):
         return 0
-    put(db, target, copying.copy(value), ctx.db.expires.get(source))
+    value = kept(ctx.db, source, copying.copy(value))
+    put(db, target, value, ctx.db.expires.get(source))
     db.changed(target, b"copy_to", GENERIC)
     return 1
 

@@ -119,6 +119,15 @@ def encoding(db: Database, key: bytes, value: object) -> bytes:
     return _older_name(db.server.version.compatible, type_name(value), name)
 
 
+def kept(db: Database, key: bytes, value: object) -> object:
+    """``value`` as it goes on when its key or TTL changes: a string that has had an allocation of
+    its own once keeps it, though it would fit now.
+    """
+    if type(value) is bytes and encoding(db, key, value) == b"raw":
+        return bytearray(value)
+    return value
+
+
 def _older_name(version: tuple[int, int, int], kind: bytes, name: bytes) -> bytes:
     if version < (7, 2, 0) and kind == b"list":
         return b"quicklist"

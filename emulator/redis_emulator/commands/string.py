@@ -20,7 +20,7 @@ from redis_emulator.commands.arguments import (
     syntax_error,
     wrong_type,
 )
-from redis_emulator.commands.expiry import expire_now
+from redis_emulator.commands.expiry import expire_now, never_expire
 from redis_emulator.commands.object import is_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.keyspace import GENERIC, STRING
@@ -251,8 +251,7 @@ def getex(ctx: Session, argv: list[bytes]) -> Reply:
         db.set_expiry(key, options.at)
         db.changed(key, b"expire", GENERIC)
     elif options.persist and key in db.expires:
-        db.set_expiry(key, None)
-        db.changed(key, b"persist", GENERIC)
+        never_expire(db, key)
     return bytes(value)
 
 
