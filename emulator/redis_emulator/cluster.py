@@ -22,7 +22,15 @@ from sortedcontainers import SortedSet
 
 from redis_emulator import slot_migration
 from redis_emulator.journal import Journal
-from redis_emulator.keyspace import Database, Deadlines, scan_position
+from redis_emulator.keyspace import (
+    GENERIC,
+    HASH,
+    SET,
+    STRING,
+    Database,
+    Deadlines,
+    scan_position,
+)
 from redis_emulator.keyspec import channels, keys
 from redis_emulator.resp.types import Push, RedisError
 
@@ -37,6 +45,16 @@ BUS: Final = 10_000
 _SHARD_CHANNELS: Final = frozenset({"ssubscribe", "spublish"})
 _COVERAGE: Final = "cluster-require-full-coverage"
 _NO_KEYS, _FIRST, _SOME = range(3)
+_AT_REPLICAS: Final = {
+    b"expired": (b"del", GENERIC),
+    b"evicted": (b"del", GENERIC),
+    b"hexpired": (b"hdel", HASH),
+    b"incrbyfloat": (b"set", STRING),
+    b"hincrbyfloat": (b"hset", HASH),
+    b"spop": (b"srem", SET),
+    b"keymiss": (b"", 0),
+}
+"""What becomes of an event at replicas, which are told the effect: the event there, its class."""
 READ_ONLY: Final = "READONLY You can't write against a read only replica."
 
 
@@ -296,6 +314,15 @@ class Node:
         for replica in self.replicas():
             if replica.server.waiting:
                 replica.server.key_came(db, key, db.data.get(key))
+
+    def happened(self, db: Database, key: bytes, event: bytes, kind: int) -> None:
+        """There was a keyspace event: the replicas publish what they would for the same change."""
+        for replica in self.replicas():
+            server = replica.server
+            if server.notify and not replica.down:
+                told, its_kind = _AT_REPLICAS.get(event, (event, kind))
+                if server.notify & its_kind and (event != b"spop" or key in db.data):
+                    server.publish_event(db.index, key, told)
 
     def broadcast(self, channel: bytes, message: bytes) -> None:
         """Publish on all other nodes that this one knows."""

@@ -113,7 +113,7 @@ class Database:
         if key not in self.data:
             if self.order is not None:
                 self._enter_order(key)
-            if self.server.notify & NEW:
+            if self.server.notify & NEW or self.server.cluster is not None:
                 self.data[key] = value
                 self.notify(key, b"new", NEW)
             if self.server.waiting:
@@ -247,8 +247,11 @@ class Database:
 
     def notify(self, key: bytes, event: bytes, kind: int) -> None:
         """Publish a keyspace event only; nothing has changed (again)."""
-        if self.server.notify & kind:
-            self.server.publish_event(self.index, key, event)
+        server = self.server
+        if server.notify & kind:
+            server.publish_event(self.index, key, event)
+        if server.cluster is not None:
+            server.cluster.happened(self, key, event, kind)
 
     def put_back(self, key: bytes, value: object | None, expiry: int | None) -> None:
         """Make ``key`` what a snapshot says, without events. For the journal alone."""
@@ -301,8 +304,7 @@ class Database:
         self._touch(key)
         if event in _STREAM_NEWS and self.server.waiting:
             self.server.key_came(self, key, self.data[key])
-        if self.server.notify & kind:
-            self.server.publish_event(self.index, key, event)
+        self.notify(key, event, kind)
 
     def _touch(self, key: bytes) -> None:
         for session in self.watchers.get(key, ()):

@@ -833,6 +833,48 @@ def test_what_nodes_say_to_each_other(twin: Twin) -> None:
 
 
 @pytest.mark.servers(*ALL)
+def test_replicas_publish_events(twin: Twin) -> None:
+    for place in (0, 3):
+        twin(place, "CONFIG SET notify-keyspace-events KAm")
+    listening = [twin.connect(place) for place in (0, 3)]
+    for pair in listening:
+        for connection in pair:
+            connection("PSUBSCRIBE", "__key*")
+
+    def compare(*commands: str) -> None:
+        for command in commands:
+            twin(0, command, key=numberless if "SPOP" in command else None)
+        twin.in_step()
+        for emulated, real in listening:
+            while real.has_reply(0.05):
+                assert emulated.read() == real.read(), commands
+            assert not emulated.has_reply(), commands
+
+    compare("SET b 1 EX 100", "GET {b}miss", "APPEND b x", "DEL b", "INCR {b}n", "RENAME {b}n {b}m")
+    compare("INCRBYFLOAT {b}n 1.5", "EXPIRE {b}n 100", "PERSIST {b}n", "GETDEL {b}n", "COPY {b}m b")
+    compare("SADD {b}s 1 2 3", "SPOP {b}s", "SPOP {b}s 9", "RPUSH {b}l 1 2", "RPOPLPUSH {b}l {b}k")
+    compare(
+        "HSET {b}h a 1", "HINCRBYFLOAT {b}h a 1.5", "HDEL {b}h a", "ZADD {b}z 1 a", "ZPOPMIN {b}z"
+    )
+    compare("XADD {b}x 1-1 a b", "XTRIM {b}x MAXLEN 0", "MULTI", "SET b 1", "DEL b", "EXEC")
+    twin(0, "SET b 1 PX 1")
+    until("the key expires", lambda: twin.clients[0][1]("EXISTS b") == (":", b"0"))
+    assert twin.clients[0][0]("EXISTS b") == (":", b"0")
+    compare("PING")
+    if of_version(twin)[1] >= (7, 4):
+        compare("HSET {b}h f 1 g 1", "HEXPIRE {b}h 100 FIELDS 1 g")
+        twin(0, "HPEXPIRE {b}h 1 FIELDS 1 f")
+        until("the field expires", lambda: twin.clients[0][1]("HLEN {b}h") == (":", b"1"))
+        compare("HGET {b}h f")
+    twin(3, "CONFIG", "SET", "notify-keyspace-events", "")
+    compare("SET b 1")
+    twin(0, "CONFIG", "SET", "notify-keyspace-events", "")
+    for pair in listening:
+        for connection in pair:
+            connection.close()
+
+
+@pytest.mark.servers(*ALL)
 def test_no_cluster(same: Pair) -> None:
     for command in (
         *("CLUSTER", "CLUSTER FOO", "CLUSTER HELP", "CLUSTER INFO", "CLUSTER KEYSLOT a"),
