@@ -19,6 +19,8 @@ from redis.retry import Retry
 from redis_emulator import ClusterEmulator, ManualClock, RedisEmulator
 
 KEYS = [f"key-{number}" for number in range(30)]
+SAME_PLACE = (b"{b}2201e130-0", b"{b}38f96f10-5")
+"""Keys that scans cannot tell apart by their position."""
 
 
 @pytest.fixture
@@ -333,3 +335,68 @@ def _seven_free_ports() -> int:
                 held.enter_context(socket.create_server(("127.0.0.1", port + place)))
             return port
     raise LookupError("no seven ports in a row are free")
+
+
+def scanned(cluster: ClusterEmulator, *options: str) -> list[bytes]:
+    """All that CLUSTERSCAN tells from its beginning to its end."""
+    cursor, found = b"0", []
+    while True:
+        node = cluster.node_of(cursor)
+        cursor, keys = node.execute("CLUSTERSCAN", cursor, *options)
+        found += keys
+        if cursor == b"0":
+            return found
+
+
+@pytest.fixture
+def valkey() -> ClusterEmulator:
+    return RedisEmulator.cluster(seed=1, clock=ManualClock(), flavour="valkey")
+
+
+def test_a_scan_of_the_cluster_while_keys_come_and_go(valkey: ClusterEmulator) -> None:
+    stays = {b"stays-%d" % number for number in range(200)}
+    for key in stays:
+        valkey.execute("SET", key, 1)
+    cursor, found, step = b"0", [], 0
+    while cursor != b"0" or not step:
+        cursor, keys = valkey.node_of(cursor).execute("CLUSTERSCAN", cursor, "COUNT", 3)
+        found += keys
+        step += 1
+        valkey.execute("SET", f"comes-{step}", 1)
+        valkey.execute("DEL", f"comes-{step - 1}")
+        if step == 20:
+            snapshot = valkey.snapshot()
+            valkey.masters[0].execute("FLUSHALL")
+            valkey.restore(snapshot)
+        if step == 30:
+            slot = valkey.slot_of(cursor)
+            valkey.move_slot(slot, to=2)
+    assert stays <= set(found)
+    assert sorted(scanned(valkey, "MATCH", "stays-*")) == sorted(stays)
+
+
+def test_keys_at_one_place_of_a_scan(valkey: ClusterEmulator) -> None:
+    for key in (*SAME_PLACE, "{b}1"):
+        valkey.execute("SET", key, 1)
+    assert sorted(scanned(valkey, "COUNT", "1")) == sorted((*SAME_PLACE, b"{b}1"))
+
+
+def test_many_slots_migrate(valkey: ClusterEmulator) -> None:
+    client = valkey.client(decode_responses=True)
+    fill(client)
+    client.pexpire(KEYS[0], 100_000)
+    giver, taker, dead = valkey.masters
+    giver.execute("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", 0, 5460, "NODE", taker.id)
+    assert [len(node.slots) for node in valkey.masters] == [0, 10922, 5462]
+    assert holds_all(client)
+    assert client.pttl(KEYS[0]) == 100_000
+    (job,) = giver.execute("CLUSTER", "GETSLOTMIGRATIONS")
+    assert (job[b"state"], job[b"slot_ranges"]) == (b"success", b"0-5460")
+    valkey.kill(dead, fail_over=False)
+    taker.execute("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", 0, 9, "NODE", dead.id)
+    job = taker.execute("CLUSTER", "GETSLOTMIGRATIONS")[0]
+    assert job[b"state"] == b"failed"
+    assert job[b"message"] == b"Unable to connect to target node: Connection refused"
+    valkey.reset()
+    assert giver.execute("CLUSTER", "GETSLOTMIGRATIONS") == []
+    assert len(giver.slots) == 5461

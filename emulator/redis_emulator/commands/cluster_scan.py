@@ -90,5 +90,6 @@ def _fingerprint(node: Node) -> bytes:
 
 def _end_of_run(node: Node, slot: int) -> int:
     """The first slot after ``slot`` that another node serves."""
-    owner = node.owner(slot)
-    return next((each for each in range(slot, SLOTS) if node.owner(each) is not owner), SLOTS)
+    owners = node.cluster.owners
+    owner = owners[slot]
+    return next((each for each in range(slot, SLOTS) if owners[each] is not owner), SLOTS)
