@@ -103,3 +103,18 @@ def test_texts_of_older_servers(same: Pair) -> None:
         same(words)
     same("DECRBY a -9223372036854775808")
     same("EVAL", "return redis.pcall('mset', 'a', 'b', 'c')", 0)
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_comparing_is_no_read(same: Pair) -> None:
+    def hits(reply: Wire) -> list[bytes]:
+        return [line for line in reply[1].split() if line.startswith(b"keyspace_")]
+
+    for words in (
+        *("DELIFEQ k 1", "SET k 1 IFEQ 0", "SET k 1", "DELIFEQ k 2", "SET k 2 IFEQ 3"),
+        *("SET k 2 IFEQ 1", "DELIFEQ k 2", "LPUSH k 1", "DELIFEQ k 1", "SET k 1 IFEQ 1", "DEL k"),
+        "SET k 1 IFEQ 0 GET",
+    ):
+        same("CONFIG RESETSTAT")
+        same(words)
+        same("INFO stats", key=hits)

@@ -157,8 +157,10 @@ def set_(ctx: Session, argv: list[bytes]) -> Reply:
     if options.time is not None:
         options.at = _time(ctx, argv[0], *options.time)
     before: bytes | bytearray | None = None
-    if options.get or options.condition == b"IFEQ":
+    if options.get:
         before = lookup_string(ctx, key)
+    elif options.condition == b"IFEQ":
+        before = _writable_string(ctx, key)
     shown = None if before is None else bytes(before)
     if (
         (options.condition == b"NX" and key in db.data)
@@ -226,7 +228,7 @@ def getdel(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("delifeq")
 def delifeq(ctx: Session, argv: list[bytes]) -> Reply:
-    if lookup_string(ctx, argv[1]) != argv[2]:
+    if _writable_string(ctx, argv[1]) != argv[2]:
         return 0
     ctx.db.remove(argv[1])
     ctx.db.changed(argv[1], b"del", GENERIC)
