@@ -58,6 +58,8 @@ _EVENTS: Final = {
     "m": 1024,
 }
 _EVERY_EVENT: Final = 1 | 2 | 4 | 8 | 16 | 32 | 64 | 128 | 256 | 512
+_WITHIN_EVERY: Final = _EVERY_EVENT | 2048
+"""What CONFIG GET does not show beside A: the news of keys as well, though A leaves them out."""
 _KEPT_WITHIN: Final = {"hz": (1, 500), "repl-backlog-size": (16384, _INT64_MAX)}
 """What is silently made of numbers that are allowed but not sensible."""
 _OVERFLOW: Final = {
@@ -266,7 +268,7 @@ def _events(text: str, _: str) -> str:
     return ("A" if every else "") + "".join(
         letter
         for letter, flag in _EVENTS.items()
-        if flags & flag and not (every and flag & _EVERY_EVENT)
+        if flags & flag and not (every and flag & _WITHIN_EVERY)
     )
 
 

@@ -20,9 +20,11 @@ from collections import deque
 from redis_emulator.clock import Clock, ManualClock
 from redis_emulator.commands import registry
 from redis_emulator.commands.client import describe
+from redis_emulator.commands.function import promises_no_writes
 from redis_emulator.eviction import OUT_OF_MEMORY
 from redis_emulator.faults import Faults
 from redis_emulator.glob import glob
+from redis_emulator.keyspec import keys
 from redis_emulator.log import Log
 from redis_emulator.observe import monitor_line, without_secrets
 from redis_emulator.resp.encode import encode
@@ -42,11 +44,13 @@ from redis_emulator.session import Blocked, Pause, Session
 from redis_emulator.version import Version
 
 _UNQUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
-_CHANGES = frozenset({"write", "may_replicate"})
+_MAY_REPLICATE = frozenset({"publish", "spublish", "pfcount", "eval", "evalsha", "fcall"})
+"""What waits as long as writes are paused though it need not write; COMMAND does not tell."""
 _NOT_REDIS = frozenset({b"post", b"host:"})
 """What a browser says that was lured here: nothing of its request may run."""
 _EXEC_ABORTED = "EXECABORT Transaction discarded because of: "
 _NO_LOGIN = "NOAUTH Authentication required."
+_WALKS = frozenset({"keys", "randomkey", "scan"})
 _ON_KEYS = frozenset({"write", "readonly"})
 _LOOK_FIRST = frozenset({"xgroup", "xinfo"})
 """The containers that, before Redis 7, look at the key before they refuse a subcommand."""
@@ -127,12 +131,12 @@ class Engine:
                 server.expire_due(now)
             session.last_command = entry
             session.last_active = now
-            session.commands += 1
-            entry.calls += 1
             try:
                 reply = entry.handler(session, argv)
             except RedisError as error:
                 reply = self._failed(entry, error)
+            session.commands += 1
+            entry.calls += 1
             if server.ready:
                 self._serve()
             return reply
@@ -146,7 +150,7 @@ class Engine:
         server = self.server
         with self.lock:
             server.now = now = self._ms()
-            if now >= server.next_deadline:
+            if now >= server.next_deadline and not server.keeps_due():
                 server.expire_due(now)
             if server.cluster is not None:
                 server.cluster.enter(session)
@@ -218,7 +222,7 @@ class Engine:
         server = self.server
         with self.lock:
             server.now = now = self._ms()
-            if now >= server.next_deadline:
+            if now >= server.next_deadline and not server.keeps_due():
                 server.expire_due(now)
             late = [
                 (blocked.deadline, session.id, blocked)
@@ -437,7 +441,7 @@ class Engine:
         if fault.error is not None:
             session.fail_transaction(argv[0])
             error = RedisError(fault.error)
-            self._count(error)
+            self.server.count(error)
             return error
         if fault.drop is None:
             session.backlog.append(_Late(argv))
@@ -464,8 +468,11 @@ class Engine:
                 return QUEUED
             session.fail_transaction(argv[0])
             if self._must_log_in(session) and self._login_comes_first(argv):
-                return RedisError(_NO_LOGIN)
-            return self._forbidden(session, argv) or error
+                error = RedisError(_NO_LOGIN)
+            else:
+                error = self._forbidden(session, argv) or error
+            server.count(error)
+            return error
         session.last_command = entry
         refusal = self._refusal(session, entry, argv)
         if refusal is not None:
@@ -479,13 +486,13 @@ class Engine:
             if not session.queue_failed and not session.dirty:
                 session.queue.append((entry, argv))
             return QUEUED
-        if now >= server.next_deadline:
+        if now >= server.next_deadline and not server.keeps_due():
             server.expire_due(now)
-        session.commands += 1
         try:
             reply = self._call(session, entry, argv)
         except RedisError as error:
             reply = error
+        session.commands += 1
         if type(reply) is Blocked:
             reply.argv = argv
             reply = self._block(session, reply)
@@ -557,7 +564,8 @@ class Engine:
                 "PING / QUIT / RESET are allowed in this context"
             )
         if "monitor" in session.modes and entry.flags & _ON_KEYS:
-            return "ERR Replica can't interact with the keyspace"
+            word = "interact" if server.version.compatible >= (7, 0) else "interract"
+            return f"ERR Replica can't {word} with the keyspace"
         return None
 
     def _must_log_in(self, session: Session) -> bool:
@@ -575,9 +583,9 @@ class Engine:
         if paused.until <= now:
             self.unpause()
             return False
-        if paused.writes_only and not entry.flags & _CHANGES:
+        if paused.writes_only and not self._may_change(entry, argv):
             queued = session.queue if entry.name == "exec" and session.queue else ()
-            if not any(each.flags & _CHANGES for each, _ in queued):
+            if not any(self._may_change(*each) for each in queued):
                 return False
         session.backlog.append(argv)
         session.blocked = Blocked(session, [], None, lambda key: None, None)
@@ -585,13 +593,21 @@ class Engine:
         paused.waiting.append(session)
         return True
 
+    def _may_change(self, entry: Entry, argv: list[bytes]) -> bool:
+        if entry.write:
+            return True
+        return entry.name in _MAY_REPLICATE and not promises_no_writes(self.server, entry, argv)
+
     def _call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
         server = self.server
+        if server.now >= server.next_deadline and server.keeps_due():
+            hidden = self._meet_due(session, entry, argv)
+        else:
+            hidden = {}
         if server.faults.states and session.script is not None:
             refusal = server.faults.refusal(session, entry, argv)
             if refusal is not None:
                 raise self._reject(entry, refusal)
-        entry.calls += 1
         if server.monitors and "skip_monitor" in entry.flags and entry.name != "exec":
             self._show(session, argv)
         started = server.clock.us()
@@ -603,6 +619,9 @@ class Engine:
             self._failed(entry, error)
             raise
         finally:
+            entry.calls += 1
+            if hidden:
+                session.db.show(hidden)
             if server.tracker is not None:
                 server.tracker.end(session, entry, argv)
             took = server.clock.us() - started
@@ -619,7 +638,31 @@ class Engine:
             server.clock.us(), f"{session.db.index} {client}", without_secrets(argv)
         )
         for monitor in tuple(server.monitors):
-            monitor.deliver(SimpleString(line))
+            if monitor is server.current:
+                monitor.late.append(SimpleString(line))
+            else:
+                monitor.deliver(SimpleString(line))
+
+    def _meet_due(self, session: Session, entry: Entry, argv: list[bytes]) -> dict[bytes, object]:
+        """What a command does to keys that are due while none expires by itself: those it
+        touches expire, or are out of its sight when writes are paused. EXEC fails by those watched.
+
+        Returns:
+            What is hidden from the command, to be shown again afterwards.
+        """
+        db, now, paused = session.db, self.server.now, self.server.paused is not None
+        if entry.name == "exec":
+            session.dirty |= any(db.expires.get(key, now + 1) <= now for db, key in session.watched)
+            return {}
+        if entry.name in _WALKS:
+            met = [] if paused and entry.name == "randomkey" else list(db.expires)
+        else:
+            met = [argv[key.position] for key in keys(entry.spec, argv)]
+        if paused or entry.name == "keys":
+            return db.hide([key for key in met if db.expires.get(key, now + 1) <= now])
+        for key in met:
+            db.expire_due(key, now)
+        return {}
 
     def _note(self, session: Session, entry: Entry, argv: list[bytes], took: int) -> None:
         server = self.server
@@ -629,7 +672,8 @@ class Engine:
         if 0 <= threshold <= took and "skip_slowlog" not in entry.flags:
             argv = without_secrets(argv)
             longest = numbers["slowlog-max-len"]
-            server.slowlog.add(seconds, took, argv, session.addr, session.name, longest)
+            if longest or not self._retries:
+                server.slowlog.add(seconds, took, argv, session.addr, session.name, longest)
         if 0 < numbers["latency-monitor-threshold"] <= took // 1000:
             event = "fast-command" if "fast" in entry.flags else "command"
             server.latency.add(event, seconds, took // 1000)
@@ -646,7 +690,7 @@ class Engine:
             (server.large_replies, LARGE[1], "commandlog-large-reply-max-len", reply),
         ):
             size = len(encode(content, session.protocol))
-            if 0 <= numbers[threshold] <= size:
+            if 0 <= numbers[threshold] <= size and numbers[longest]:
                 log.add(
                     server.clock.ms() // 1000,
                     size,
@@ -659,18 +703,14 @@ class Engine:
     def _failed(self, entry: Entry, error: RedisError) -> RedisError:
         entry.failed += 1
         if not error.counted:
-            self._count(error)
+            self.server.count(error)
         return error
 
     def _reject(self, entry: Entry, text: str) -> RedisError:
         entry.rejected += 1
         error = RedisError(text)
-        self._count(error)
+        self.server.count(error)
         return error
-
-    def _count(self, error: RedisError) -> None:
-        errors = self.server.errors
-        errors[error.code] = errors.get(error.code, 0) + 1
 
     def _block(self, session: Session, blocked: Blocked) -> Reply:
         if session.deny_blocking:
@@ -738,7 +778,7 @@ class Engine:
         """Since Redis 7.2 a client that could be served now is kept for the end of a pause."""
         paused, entry = self.server.paused, blocked.session.last_command
         assert paused is not None
-        if entry is None or (paused.writes_only and not entry.flags & _CHANGES):
+        if entry is None or (paused.writes_only and not entry.write):
             return False
         paused.changes.append((blocked.db, key))
         return True

@@ -231,6 +231,20 @@ class Database:
             self.remove(key)
             self.changed(key, b"del", GENERIC)
 
+    def hide(self, keys: list[bytes]) -> dict[bytes, object]:
+        """Take away the values of ``keys`` without anybody noticing; `show` puts them back."""
+        if self.order is not None:
+            for key in keys:
+                self._leave_order(key)
+        return {key: self.data.pop(key) for key in keys}
+
+    def show(self, hidden: dict[bytes, object]) -> None:
+        """Put back what `hide` has taken away."""
+        self.data.update(hidden)
+        if self.order is not None:
+            for key in hidden:
+                self._enter_order(key)
+
     def changed(self, key: bytes, event: bytes, kind: int) -> None:
         """Tell everybody concerned that ``key`` changed by ``event`` of class ``kind``."""
         server = self.server

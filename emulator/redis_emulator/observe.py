@@ -16,6 +16,8 @@ _ARGUMENTS: Final = 32
 _LENGTH: Final = 128
 _SAMPLES: Final = 160
 _SECRET: Final = b"(redacted)"
+_MIGRATING: Final = {b"copy": 0, b"replace": 0, b"auth": 1, b"auth2": 2}
+"""Options of MIGRATE, and how many secrets come after each."""
 _ESCAPES: Final = {
     0x07: "\\a",
     0x08: "\\b",
@@ -109,6 +111,15 @@ def without_secrets(argv: list[bytes]) -> list[bytes]:
         for place, word in enumerate(argv):
             if word.lower() == b"auth" and place >= 2:
                 shown[place + 1 : place + 3] = [_SECRET] * len(argv[place + 1 : place + 3])
+        return shown
+    if name == b"migrate":
+        shown = list(argv)
+        place = 6
+        while place < len(argv) and (word := argv[place].lower()) in _MIGRATING:
+            count = _MIGRATING[word]
+            if place + count < len(argv):
+                shown[place + 1 : place + 1 + count] = [_SECRET] * count
+            place += 1 + count
         return shown
     return argv
 

@@ -118,6 +118,7 @@ class Server:
         self.large_replies = SlowLog()
         self.latency = Latency()
         self.last_client_id = 0
+        self.active_expiry = True
         self.notify = 0
         self.observed = False
         self.special = False
@@ -156,6 +157,7 @@ class Server:
         self.deadlines = Deadlines()
         self.next_deadline = 1 << 62
         self.notify = 0
+        self.active_expiry = True
         self.dirty = 0
         self.slowlog = SlowLog()
         self.large_requests = SlowLog()
@@ -179,6 +181,16 @@ class Server:
         for entry in self.commands.values():
             for each in (entry, *(entry.subcommands or {}).values()):
                 each.calls = each.failed = each.rejected = each.usec = 0
+
+    def count(self, error: RedisError) -> None:
+        """Have INFO errorstats know of an error that somebody is told."""
+        self.errors[error.code] = self.errors.get(error.code, 0) + 1
+
+    def keeps_due(self) -> bool:
+        """Whether what is due stays until a command meets it: DEBUG SET-ACTIVE-EXPIRE 0, or a
+        pause.
+        """
+        return self.paused is not None or not self.active_expiry
 
     def next_client_id(self) -> int:
         """A number no client had before."""
@@ -257,6 +269,7 @@ class Server:
             self.modes
             or self.monitors
             or self.paused
+            or not self.active_expiry
             or self.slowlog.eager
             or self.weighs()
             or self.ledger

@@ -203,6 +203,60 @@ def test_a_pause_and_what_blocked_clients_wait_for(same: Pair, mode: str) -> Non
         assert all(connection.read() for connection in clients.client("B"))
 
 
+@pytest.mark.servers(*EVERY_SERVER)
+def test_writes_that_a_pause_holds_up(same: Pair) -> None:
+    clients = Clients(same)
+    newer = same.emulator.engine.server.version.compatible >= (7, 0)
+    same("SCRIPT", "LOAD", "return 1")
+    clients("x", "CLIENT PAUSE 100000 WRITE")
+    clients("y", "MULTI")
+    clients.block("y", "PUBLISH channel message")
+    clients.block("a", "PFCOUNT none")
+    clients.block("b", "EVAL", "return 1", "0")
+    clients.block("c", "EVALSHA", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "0")
+    clients("d", "GET none")
+    if newer:
+        clients("d", "EVAL", "#!lua flags=no-writes\nreturn 1", "0")
+        clients("d", "EVAL_RO", "return 1", "0")
+        clients.block("d", "SPUBLISH channel message")
+        clients.block("e", "EVAL", "#!lua\nreturn 1", "0")
+        clients.block("f", "FCALL f 0")
+    clients("x", "CLIENT UNPAUSE")
+    for name in "yabc" + ("def" if newer else ""):
+        clients.served(name)
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+def test_nothing_expires_while_writes_are_paused(same: Pair) -> None:
+    counted = re.compile(rb"expired_keys:\d+|keys=\d+")
+
+    def shown(section: str) -> None:
+        same("INFO", section, key=lambda reply: counted.findall(reply[1]))
+
+    same("CONFIG RESETSTAT")
+    for command in ("MULTI", "SET a 1 PX 10", "SET b 1", "CLIENT PAUSE 100000 WRITE", "EXEC"):
+        same(command)
+    time.sleep(0.05)
+    for command in ("GET a", "EXISTS a", "DBSIZE", "KEYS *", "SCAN 0", "SCAN 0 TYPE string"):
+        same(command)
+    shown("stats")
+    shown("keyspace")
+    same("CLIENT UNPAUSE")
+    same("GET a")
+    same("DBSIZE")
+    shown("stats")
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+def test_who_monitors_is_a_client_like_any_other(same: Pair) -> None:
+    clients = Clients(same)
+    clients("m", "MONITOR")
+    for command in ("CLIENT LIST TYPE replica", "CLIENT KILL TYPE replica"):
+        same(command)
+    same("CLIENT LIST TYPE normal", key=lambda reply: reply[1].count(b" flags=O "))
+    same("INFO clients", key=lambda reply: reply[1].partition(b"connected_clients:")[2][:2])
+
+
 def test_unpause_lets_go_in_order() -> None:
     emulator = RedisEmulator(clock=ManualClock())
     client = emulator.client()

@@ -107,7 +107,7 @@ def test_sizes_and_words(same: Pair) -> None:
         "appendfsync": ("ALWAYS", "everysec", "sometimes"),
         "repl-diskless-sync": ("YES", "No", "true"),
         "save": ("", "60 1", "60 1 30 2", "60", "60 x", "0 1", "60 -1", "60  1", ""),
-        "notify-keyspace-events": ("KEA", "AKE", "Elg", "gxE$lshztd", "m", "Z", "K!", ""),
+        "notify-keyspace-events": ("KEA", "AKE", "Elg", "gxE$lshztd", "m", "AKm", "Z", "K!", ""),
         "client-output-buffer-limit": (
             "normal 100mb 200000000 3",
             "pubsub 1mb 1k 5 normal 0 0 0",

@@ -124,6 +124,19 @@ def test_reset_forgets_all_about_the_client(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
+def test_who_came_when_a_password_was_asked_for_must_still_say_hello_with_one(same: Pair) -> None:
+    same("CONFIG SET requirepass secret")
+    late = same.connect_raw()
+    try:
+        for command in ("PING", "HELLO 2"):
+            assert late[0](command) == late[1](command)
+    finally:
+        same("CONFIG", "SET", "requirepass", "")
+    for command in ("PING", "HELLO", "HELLO 3", "GET k"):
+        assert late[0](command) == late[1](command)
+
+
+@pytest.mark.servers(*EVERY_SERVER)
 def test_unknown_names(same: Pair) -> None:
     same("NOSUCH a b")
     same("NOSUCH", "a\r\nb", b"\xff\x00")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -141,3 +142,32 @@ def test_a_message_comes_beside_the_reply(same: Pair) -> None:
 @pytest.mark.servers(*ALL)
 def test_the_doctor_of_latency_is_not_on_duty(same: Pair) -> None:
     same("LATENCY DOCTOR")
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_what_is_due_stays_until_it_is_met(same: Pair) -> None:
+    same("DEBUG SET-ACTIVE-EXPIRE 0")
+    try:
+        for key in ("a", "b", "c", "d"):
+            same("SET", key, "v", "PX", "1")
+        same("SET kept v")
+        same("WATCH kept")
+        time.sleep(0.01)
+        same("DBSIZE")
+        same("INFO keyspace", key=lambda reply: b"keys=5,expires=4" in reply[1])
+        same("KEYS *")
+        same("DBSIZE")
+        same("TTL a")
+        same("DBSIZE")
+        same("EVAL", "return redis.call('get', 'b')", "0")
+        same("DBSIZE")
+        same("SET c v KEEPTTL")
+        same("TTL c")
+        same("SCAN 0 COUNT 100", key=lambda reply: sorted(map(repr, reply[1][1][1])))
+        same("DBSIZE")
+        for command in ("MULTI", "PING", "EXEC", "SET e v PX 20", "WATCH e", "MULTI", "PING"):
+            same(command)
+        time.sleep(0.03)
+        same("EXEC")
+    finally:
+        same("DEBUG SET-ACTIVE-EXPIRE 1")

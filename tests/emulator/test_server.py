@@ -7,7 +7,7 @@ import re
 import pytest
 
 from redis_emulator import RedisEmulator
-from tests.emulator.pair import Pair
+from tests.emulator.pair import Pair, arguments
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
@@ -179,6 +179,68 @@ def test_what_clients_of_valkey_tell_of_themselves(same: Pair) -> None:
         same("CLIENT", "IMPORT-SOURCE", word)
         same("CLIENT INFO", key=lambda reply: b"flags=I" in reply[1])
     same("CONFIG SET import-mode no")
+
+
+@pytest.mark.servers(*ALL)
+def test_the_slow_log_keeps_what_it_has_until_the_next_entry(same: Pair) -> None:
+    same("SLOWLOG RESET")
+    same("CONFIG SET slowlog-log-slower-than 0")
+    try:
+        for longest in (10, 0, 2, 10, 0, 1):
+            same("PING")
+            same("CONFIG", "SET", "slowlog-max-len", longest)
+            same("SLOWLOG LEN")
+            same("PING")
+        same("CONFIG SET slowlog-log-slower-than -1")
+        same("SLOWLOG GET -1", key=lambda reply: [entry[1][3] for entry in reply[1]])
+        same("CONFIG SET slowlog-max-len 0")
+        same("SLOWLOG LEN")
+    finally:
+        same("CONFIG SET slowlog-log-slower-than 10000")
+        same("CONFIG SET slowlog-max-len 128")
+
+
+@pytest.mark.servers(*ALL)
+def test_a_monitor_sees_itself_after_the_reply_and_no_secrets(same: Pair) -> None:
+    seen = same.connect_raw()
+    commands = (
+        *("MONITOR", "PING", "SELECT 1", "EXEC", "MONITOR", "GET k", "AUTH secret"),
+        *("MIGRATE 127.0.0.1 1 k 0 1 AUTH pass", "MIGRATE 127.0.0.1 1 k 0 1 AUTH2 user pass"),
+        *("MIGRATE h 1 k 0 1 COPY AUTH2 u", "MIGRATE h 1 k 0 1 COPY REPLACE AUTH p KEYS AUTH a"),
+        *("MULTI", "CLIENT ID", "DISCARD", "ECHO end", "RESET"),
+    )
+    lines: list[list[bytes]] = []
+    for connection in seen:
+        for command in commands:
+            connection.send(arguments([command]))
+        found: list[bytes] = []
+        while not found or found[-1] != b"RESET":
+            found.append(connection.read()[1])
+        lines.append([re.sub(rb"^[0-9.]+ \[(\d) .*?\]", rb"<\1>", line) for line in found])
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.servers(*ALL)
+def test_refused_commands_are_counted(same: Pair) -> None:
+    same("CONFIG RESETSTAT")
+    for command in (
+        *("NOSUCH", "GET", "CONFIG NOSUCH", "CONFIG GET", "MULTI", "SET", "EXEC", "EXEC"),
+        *("EVAL|return redis.pcall('nosuch')|0", "EVAL|return redis.call('nosuch')|0"),
+        *("EVAL|return redis.pcall('get')|0", "EVAL|return redis.pcall('watch', 'a')|0"),
+    ):
+        same(*(command.split("|") if "|" in command else command.split()))
+    newer = same.emulator.engine.server.version.compatible >= (7, 0)
+    if newer:
+        same("EVAL_RO", "return redis.pcall('set', 'a', 'b')", "0")
+        same("EVAL", "return redis.pcall('config', 'get')", "0")
+    for section, shown in (
+        ("errorstats", rb"errorstat_.*"),
+        ("stats", rb"total_error_replies:\d+"),
+        ("commandstats", rb"cmdstat_(get|set|watch|info|exec|eval):(calls=\d+).*?,(rej.*)"),
+    ):
+        if section == "commandstats" and not newer:
+            continue
+        same("INFO", section, key=lambda reply, shown=shown: sorted(re.findall(shown, reply[1])))
 
 
 def test_words_of_a_later_shutdown() -> None:

@@ -265,8 +265,7 @@ def client_unblock(ctx: Session, argv: list[bytes]) -> Reply:
     if not fail:
         return int(ctx.server.unblock(session, session.blocked.on_timeout))
     error = RedisError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
-    errors = ctx.server.errors
-    errors[error.code] = errors.get(error.code, 0) + 1
+    ctx.server.count(error)
     return int(ctx.server.unblock(session, error))
 
 

@@ -27,9 +27,7 @@ _BAD_ID: Final = "ERR client-id should be greater than 0"
 
 
 def class_of(session: Session) -> str:
-    """``normal``, ``pubsub`` or ``replica``, the classes that limits and filters know."""
-    if "monitor" in session.modes:
-        return "replica"
+    """``normal`` or ``pubsub``, the classes that limits and filters know; nobody is another's."""
     return "pubsub" if session.subscribed() else "normal"
 
 

@@ -104,12 +104,10 @@ def _choose_events(server: Server) -> None:
     server.refresh()
 
 
-@effect("slowlog-log-slower-than", "slowlog-max-len")
+@effect("slowlog-log-slower-than")
 def _watch_slow_commands(server: Server) -> None:
     numbers = server.config.numbers
     server.slowlog.eager = 0 <= numbers["slowlog-log-slower-than"] < 1000
-    while len(server.slowlog.entries) > numbers["slowlog-max-len"]:
-        server.slowlog.entries.pop()
     server.refresh()
 
 

@@ -103,7 +103,7 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError(f"ERR Syntax error in HELLO option '{quote(argv[place])}'")
     if login is not None:
         log_in(ctx, *login, argv[0])
-    if not ctx.authenticated and ctx.server.needs_password():
+    if not ctx.authenticated:
         older = ctx.server.version.compatible < (7, 2)
         raise RedisError(_HELLO_NEEDS_AUTH.format("" if older else "<proto> "))
     if name is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -327,8 +328,16 @@ def _internal_secret(ctx: Session, argv: list[bytes]) -> Reply:
     raise RedisError("ERR Internal secret is missing")
 
 
+@_word("set-active-expire", least=3, most=3)
+def _set_active_expire(ctx: Session, argv: list[bytes]) -> Reply:
+    number = re.match(rb"\s*[+-]?\d+", argv[2])
+    ctx.server.active_expiry = number is not None and int(number[0]) != 0
+    ctx.server.refresh()
+    return OK
+
+
 @_word("aof-flush-sleep", "leak", "log", least=3, most=3)
-@_word("set-active-expire", "set-skip-checksum-validation", least=3, most=3)
+@_word("set-skip-checksum-validation", least=3, most=3)
 @_word("change-repl-id", most=2)
 @_word("replicate", least=4, since=(7, 0))
 @_word("drop-cluster-packet-filter", "pause-cron", least=3, most=3, since=(7, 0))

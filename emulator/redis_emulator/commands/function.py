@@ -13,7 +13,11 @@ from weakref import WeakKeyDictionary
 
 from redis_emulator.commands.arguments import parse_integer
 from redis_emulator.commands.registry import command
-from redis_emulator.commands.scripting import script_writes, scripting_of
+from redis_emulator.commands.scripting import (
+    script_promises_no_writes,
+    script_writes,
+    scripting_of,
+)
 from redis_emulator.glob import glob
 from redis_emulator.rdb.crc64 import crc64
 from redis_emulator.rdb.payload import rdb_version
@@ -165,6 +169,14 @@ def function_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
         function = functions_of(server).functions.get(argv[1].lower())
         return function is not None and "no-writes" not in (function.script.flags or ())
     return script_writes(server, entry, argv)
+
+
+def promises_no_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
+    """Whether a command runs a script or a function with the flag ``no-writes``."""
+    if entry.name == "fcall":
+        function = functions_of(server).functions.get(argv[1].lower())
+        return function is not None and "no-writes" in (function.script.flags or ())
+    return script_promises_no_writes(server, entry, argv)
 
 
 @command("fcall")

@@ -16,7 +16,6 @@ from typing import Final
 from redis_emulator.access import REASONS
 from redis_emulator.cluster import Node
 from redis_emulator.commands.arguments import syntax_error
-from redis_emulator.commands.client_filters import class_of
 from redis_emulator.commands.registry import command
 from redis_emulator.memory import human, used_memory
 from redis_emulator.resp.types import Reply, Verbatim
@@ -26,6 +25,8 @@ from redis_emulator.table.documents import read, server_like
 
 _NOT_BY_DEFAULT: Final = frozenset({"commandstats", "latencystats", "cluster info"})
 _DENIED: Final = {b"command": "cmd", b"database": "db"}
+_SAFE: Final = str.maketrans("#:\n\r", "____")
+"""What keeps a line of INFO one field."""
 Fields = dict[str, object]
 
 
@@ -65,7 +66,7 @@ def _clients(server: Server) -> Fields:
     keys = {place for place, waiting in server.waiting.items() if waiting}
     paused = server.paused
     return {
-        "connected_clients": sum(class_of(session) != "replica" for session in sessions),
+        "connected_clients": len(sessions),
         "maxclients": server.config["maxclients"],
         "blocked_clients": sum(session.blocked is not None for session in sessions),
         "tracking_clients": sum("tracking" in session.modes for session in sessions),
@@ -243,7 +244,8 @@ def _commands(server: Server) -> Fields:
 
 
 def _errors(server: Server) -> Fields:
-    return {f"errorstat_{code}": f"count={count}" for code, count in server.errors.items()}
+    counted = sorted(server.errors.items())
+    return {f"errorstat_{code.translate(_SAFE)}": f"count={count}" for code, count in counted}
 
 
 def _latencies(server: Server) -> Fields:

@@ -7,7 +7,7 @@ from redis_emulator.commands.arguments import parse_integer, syntax_error
 from redis_emulator.commands.info import statistics
 from redis_emulator.commands.registry import command
 from redis_emulator.memory import key_size, used_memory
-from redis_emulator.resp.types import OK, RedisError, Reply, Verbatim
+from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, Verbatim
 from redis_emulator.session import Session
 
 _DISABLED = (
@@ -141,6 +141,8 @@ def latency_histogram(ctx: Session, argv: list[bytes]) -> Reply:
 def monitor(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.deny_blocking:
         raise RedisError("ERR MONITOR isn't allowed for DENY BLOCKING client")
+    if ctx in ctx.server.monitors:
+        return NO_REPLY
     ctx.modes["monitor"] = True
     ctx.server.monitors[ctx] = None
     ctx.refresh()

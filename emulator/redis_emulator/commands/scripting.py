@@ -9,7 +9,7 @@ in a script leaves the caller's alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Any, cast
 
@@ -277,13 +277,14 @@ class Scripting:
         if self._guarded:
             refusal = self._refused(entry, argv)
             if refusal is not None:
-                return refusal
+                return self._rejected(refusal, entry)
         if self._read_only and entry.write:
-            return ScriptCallError("Write commands are not allowed from read-only scripts.")
+            refusal = ScriptCallError("Write commands are not allowed from read-only scripts.")
+            return self._rejected(refusal, entry)
         if self.server.cluster is not None:
             refusal = self._misplaced(self.server.cluster, entry, argv)
             if refusal is not None:
-                return refusal
+                return self._rejected(refusal, entry)
         if entry.write:
             self.wrote = True
         try:
@@ -293,6 +294,15 @@ class Scripting:
         finally:
             self.plain = self.plain and not self.server.special
         return reply.on_timeout if type(reply) is Blocked else reply
+
+    def _rejected(self, error: RedisError, entry: Entry | None) -> RedisError:
+        """Count a call that was refused, as servers do since Redis 7."""
+        if not self._legacy:
+            plain = isinstance(error, ScriptCallError)
+            self.server.count(RedisError("ERR") if plain else error)
+            if entry is not None:
+                entry.rejected += 1
+        return error
 
     def _refused(self, entry: Entry, argv: list[bytes]) -> RedisError | None:
         """What the user may not call; what there is no memory for, until the script has written."""
@@ -368,9 +378,9 @@ class Scripting:
         if entry is None or (self._legacy and entry.name == "quit"):
             return self._refusal("unknown")
         if not entry.min_argc <= len(argv) <= entry.max_argc:
-            return self._refusal("arity")
+            return self._refusal("arity", entry)
         if entry.name in self._barred or "noscript" in entry.flags:
-            return self._refusal("noscript")
+            return self._refusal("noscript", entry)
         if entry.subcommands is None or len(argv) == 1:
             if entry.name in self._not_blocking and b"block" in map(bytes.lower, argv):
                 return RedisError(
@@ -383,18 +393,20 @@ class Scripting:
         if sub is None:
             return self._as_the_server(argv) if self._valkey else self._refusal("unknown")
         if not sub.min_argc <= len(argv) <= sub.max_argc:
-            return self._refusal("arity")
-        return self._refusal("noscript") if "noscript" in sub.flags else sub
+            return self._refusal("arity", sub)
+        return self._refusal("noscript", sub) if "noscript" in sub.flags else sub
 
     def _as_the_server(self, argv: list[bytes]) -> Entry | RedisError:
         try:
             return self.server.find(argv)
         except RedisError as error:
+            if not self._legacy:
+                self.server.count(error)
             return error
 
-    def _refusal(self, reason: str) -> ScriptCallError:
+    def _refusal(self, reason: str, entry: Entry | None = None) -> RedisError:
         generation = 0 if self._legacy else 2 if self._valkey else 1
-        return ScriptCallError(_REFUSALS[reason][generation])
+        return self._rejected(ScriptCallError(_REFUSALS[reason][generation]), entry)
 
     def _set_protocol(self, protocol: int) -> None:
         self._session.protocol = protocol
@@ -450,16 +462,27 @@ def scripting_of(server: Server) -> Scripting:
 
 def script_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
     """Whether a command runs a script whose first line lets it write."""
+    flags = _script_flags(server, entry, argv)
+    return flags is not None and "no-writes" not in flags
+
+
+def script_promises_no_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
+    """Whether a command runs a script with the flag ``no-writes``."""
+    return "no-writes" in (_script_flags(server, entry, argv) or ())
+
+
+def _script_flags(server: Server, entry: Entry, argv: list[bytes]) -> Collection[str] | None:
+    """What the first line of a command's script says; None if it says nothing."""
     if entry.name in ("eval", "eval_ro"):
         if server.version.compatible < (7, 0) or not argv[1].startswith(b"#!"):
-            return False
-        line = argv[1].partition(b"\n")[0]
-        return b"no-writes" not in line.partition(b"flags=")[2].split(b",")
+            return None
+        line = argv[1].partition(b"\n")[0].decode("utf-8", "replace")
+        return line.partition("flags=")[2].split(",")
     if entry.name in ("evalsha", "evalsha_ro"):
         known = scripting_of(server).known
         script = known.get(argv[1]) or known.get(argv[1].lower())
-        return script is not None and script.flags is not None and "no-writes" not in script.flags
-    return False
+        return None if script is None else script.flags
+    return None
 
 
 @command("eval")

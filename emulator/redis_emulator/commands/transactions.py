@@ -31,7 +31,9 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
     failed, dirty = ctx.queue_failed, ctx.dirty
     ctx.end_transaction()
     if failed:
-        raise RedisError("EXECABORT Transaction discarded because of previous errors.")
+        aborted = RedisError("EXECABORT Transaction discarded because of previous errors.")
+        aborted.counted = ctx.server.version.compatible < (7, 0)
+        raise aborted
     if dirty:
         return NULL_ARRAY
     denied, ctx.deny_blocking = ctx.deny_blocking, True
