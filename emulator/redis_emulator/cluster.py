@@ -309,8 +309,12 @@ class Node:
     def touched(self, db: Database, key: bytes) -> None:
         """A key of this master has changed: wake the clients of its replicas that wait for it."""
         self.store.offset += 1
-        if self.store.order is not None:
-            self.store.order.touched(key)
+        order = self.store.order
+        if order is not None:
+            if order.of is db.data:
+                order.touched(key)
+            else:
+                self.store.order = None
         for replica in self.replicas():
             if replica.server.waiting:
                 replica.server.key_came(db, key, db.data.get(key))
