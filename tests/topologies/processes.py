@@ -212,6 +212,45 @@ class Sentinels:
         port = self.address()[1]
         return next(node for node in (self.master, *self.replicas) if node.port == port)
 
+    def rejoin(self, node: servers.Server) -> None:
+        """Start a node that has died, and wait until another may die.
+
+        It begins where its arguments say, and follows the master when the Sentinels get round to
+        it, or when it is told to here.
+        """
+        node.restart()
+        until("all follow the master", self._all_follow)
+        for sentinel in self.sentinels:
+            until("Sentinels see that they do", lambda s=sentinel: self._sees_all_follow(s))
+
+    def _all_follow(self) -> bool:
+        host, port = self.address()
+        up = 0
+        for node in (self.master, *self.replicas):
+            about = node.client().info("replication")
+            if node.port == port:
+                up += about["role"] == "master"
+            elif about["role"] == "slave" and about["master_port"] == port:
+                up += about["master_link_status"] == "up"
+            else:
+                node.client().replicaof(host, port)
+        return up == 3
+
+    def _sees_all_follow(self, sentinel: servers.Server) -> bool:
+        client: Any = sentinel.client()
+        port = self.address()[1]
+        master = client.sentinel_master(self.service)
+        replicas = client.sentinel_slaves(self.service)
+        return (
+            (master["port"], master["flags"]) == (port, "master")
+            and len(replicas) == 2
+            and all(
+                (replica["flags"], replica["master-link-status"], replica["master-port"])
+                == ("slave", "ok", port)
+                for replica in replicas
+            )
+        )
+
     def stop(self) -> None:
         self._stack.close()
 

@@ -44,11 +44,7 @@ def test_the_new_master_is_heard_of(sentinels: Sentinels) -> None:
                 )
                 until("it is remembered", lambda: hits(router))
         finally:
-            victim.restart()
-            until(
-                "the old master follows",
-                lambda: victim.client().info("replication").get("master_link_status") == "up",
-            )
+            sentinels.rejoin(victim)
 
 
 def test_links_of_all_nodes_are_made_and_found(cluster: Cluster) -> None:
