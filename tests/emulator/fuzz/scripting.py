@@ -146,6 +146,8 @@ _command = st.one_of(
 
 def _wider(inner: Source) -> Source:
     """Expressions made of smaller ones."""
+    # Lua goes through a table in an order that depends on a seed.
+    in_order = inner.filter(lambda text: "verbatim_string" not in text)
     return st.one_of(
         st.lists(inner, max_size=3).map(lambda items: f"{{{', '.join(items)}}}"),
         st.builds("{{[{}] = {}}}".format, st.sampled_from(["1", "'a'", "2"]), inner),
@@ -159,10 +161,10 @@ def _wider(inner: Source) -> Source:
         st.builds("redis.pcall({})".format, _command),
         st.builds("{{pcall(function() return {} end)}}".format, inner),
         st.builds("{{pcall(redis.call, {})}}".format, _command.filter(bool)),
-        st.builds("cjson.encode({})".format, inner),
-        st.builds("cjson.decode(cjson.encode({}))".format, inner),
+        st.builds("cjson.encode({})".format, in_order),
+        st.builds("cjson.decode(cjson.encode({}))".format, in_order),
         st.builds("cjson.decode({})".format, _text),
-        st.builds("cmsgpack.unpack(cmsgpack.pack({}))".format, inner),
+        st.builds("cmsgpack.unpack(cmsgpack.pack({}))".format, in_order),
         st.builds("cmsgpack.unpack({})".format, _text),
         st.builds("struct.pack({}, {})".format, st.sampled_from(["'>i'", "'d'", "'s'"]), _simple),
         st.builds(

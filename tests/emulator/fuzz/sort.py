@@ -45,7 +45,7 @@ _any = st.one_of(
     _store,
 )
 _of_sets = st.one_of(
-    _plain.map(lambda words: [words]),
+    _plain.filter(lambda words: words != [b"BY"]).map(lambda words: [words]),  # BY ASC is a pattern
     _by.map(lambda pattern: [[b"BY", pattern]]),
     st.just([[b"ALPHA"]]),
     _store.map(lambda words: [[b"BY", b"nosort"], words]),
@@ -81,7 +81,8 @@ def commands() -> Commands:
     elements = st.lists(_element, min_size=1, max_size=5)
     suffix = st.sampled_from([b"1", b"2", b"3", b"10", b"a", b"1.5", b""])
     return st.one_of(
-        _call(name, st.sampled_from([b"l", b"l", b"n", b"n", b"z", b"missing", b"h_1"]), options),
+        _call(name, st.sampled_from([b"l", b"l", b"n", b"n", b"missing", b"h_1"]), options),
+        _call(name, b"z", st.lists(_any, max_size=4).filter(_only_one_order).map(_words)),
         _call(name, b"l", options, b"ALPHA"),
         _call(name, b"n", b"BY", _by, options),
         _call(name, b"s", of_sets.map(_words)),
