@@ -2,7 +2,8 @@
 
 local host, box = ...
 local select, type, error, tostring, unpack = select, type, error, tostring, unpack
-local byte, sub, rep, find, concat, char, floor = string.byte, string.sub, string.rep, string.find, table.concat, string.char, math.floor
+local byte, sub, rep, find, concat, char = string.byte, string.sub, string.rep, string.find, table.concat, string.char
+local ceil, floor = math.ceil, math.floor
 local pack_float, unpack_float, unpack_int, pack_int = host.pack_float, host.unpack_float, host.unpack_int, host.pack_int
 local LARGEST_INT, LARGEST_SIZE, ALIGNMENT = 32, 2 ^ 31 - 1, 8
 local SIZES = { b = 1, B = 1, h = 2, H = 2, l = 8, L = 8, T = 8, f = 4, d = 8, x = 1 }
@@ -118,15 +119,19 @@ function struct.unpack(...)
   local data = text(2, 2, ...)
   local position = 0
   if select("#", ...) >= 3 and (select(3, ...)) ~= nil then
-    position = box.int32(box.number(3, 2, ...)) - 1
-    if position < 0 then box.bad(3, "offset must be 1 or greater", 2) end
+    local offset = box.number(3, 2, ...)
+    position = (offset < 0 and ceil(offset) or floor(offset)) - 1
+    -- A negative one is refused by what it points at.
+    if position == -1 then box.bad(3, "offset must be 1 or greater", 2) end
   end
   local size = #data
   local out, n = {}, 0
   while state.at <= #state.format do
     local letter, width = option(state, 2)
     position = position + padding(state, letter, width, position)
-    if position > size or width > size - position then box.bad(2, "data string too short", 2) end
+    if position < 0 or position > size or width > size - position then
+      box.bad(2, "data string too short", 2)
+    end
     if n >= 7900 then error("too many results", 2) end
     local raw = sub(data, position + 1, position + width)
     if letter == "x" then
