@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from pytest_podlink import servers
 from redis_emulator import RedisEmulator
 from redis_emulator.doors.tcp import TcpServer
 
@@ -70,6 +72,16 @@ def connection_of(client: redis.Redis) -> Any:
     """A connection of the client's pool, for commands without their replies."""
     pool = client.connection_pool
     return pool.get_connection("_") if REDIS_PY < (5, 3) else pool.get_connection()
+
+
+def program(name: str) -> str:
+    """The path of a program that comes with Redis: on PATH, or in a wheel with a server."""
+    if found := shutil.which(name):
+        return found
+    for server in servers.installed():
+        if (beside := server.path.with_name(name)).exists():
+            return str(beside)
+    pytest.skip(f"{name} is not installed")
 
 
 class Wire:

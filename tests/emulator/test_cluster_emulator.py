@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_emulator import ClusterEmulator, ManualClock, RedisEmulator
+from tests.emulator.doors import program
 
 KEYS = [f"key-{number}" for number in range(30)]
 SAME_PLACE = (b"{b}2201e130-0", b"{b}38f96f10-5")
@@ -288,14 +288,14 @@ def test_over_tcp(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
     assert cluster.nodes[0].port == 7000
 
 
-@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="needs redis-cli")
 def test_redis_cli(cluster: ClusterEmulator) -> None:
+    path = program("redis-cli")
     with cluster.serve():
         port = str(cluster.nodes[0].port)
 
         def cli(*words: str, text: str = "") -> str:
             return subprocess.run(
-                ["redis-cli", *words], input=text, capture_output=True, text=True, timeout=20,
+                [path, *words], input=text, capture_output=True, text=True, timeout=20,
                 check=True,
             ).stdout  # fmt: skip
 

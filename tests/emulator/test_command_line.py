@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulator.doors import wire
+from tests.emulator.doors import program, wire
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +37,7 @@ def start(*options: str) -> tuple[subprocess.Popen[str], int]:
 
 
 def tool(name: str, port: int, *options: str, text: str = "", seconds: float = 30) -> str:
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed")
+    path = program(name)
     command = [path, "-p", str(port), *options]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -94,6 +91,7 @@ def test_redis_cli_listens(port: int) -> None:
                 time.sleep(0.1)
                 connection.ask(b"PUBLISH news hello\r\n")
 
+    program("redis-cli")
     talker = threading.Thread(target=talk)
     talker.start()
     heard = tool("redis-cli", port, "SUBSCRIBE", "news", seconds=0.7)
