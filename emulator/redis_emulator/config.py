@@ -104,11 +104,12 @@ class Parameter:
     Attributes:
         name: As CONFIG GET prints it.
         default: The value of a fresh server.
-        type: ``boolean``, ``enum``, ``integer``, ``memory``, ``percent`` (memory or percent) or
-        ``string``. low: The least number allowed; None for no limit of its own.
+        type: ``boolean``, ``enum``, ``enums`` (words, the first for none), ``integer``, ``memory``,
+            ``percent`` (memory or percent) or ``string``.
+        low: The least number allowed; None for no limit of its own.
         high: The greatest number allowed.
         unsigned: Whether negative numbers have an error text of their own.
-        values: The words of an enum.
+        values: The words of an enum or of enums.
         immutable: Only a server's start can set it.
         protected: Only a server started with ``enable-protected-configs`` lets it be set.
         alias: Another name of the same parameter.
@@ -151,7 +152,18 @@ class Parameter:
                 if word == text.lower():
                     return word
             raise ValueError(f"argument(s) must be one of the following: {', '.join(self.values)}")
+        if self.type == "enums":
+            return self._several(text)
         return self._print(self._bounded(self._number(text)))
+
+    def _several(self, text: str) -> str:
+        words = set(text.lower().split(" "))
+        if not words <= set(self.values):
+            raise ValueError(f"argument(s) must be one of the following: {', '.join(self.values)}")
+        if {"save", "nosave"} <= words:
+            raise ValueError("shutdown options SAVE and NOSAVE can't be used simultaneously")
+        none, *others = self.values
+        return " ".join(word for word in others if word in words) or none
 
     def _number(self, text: str) -> int:
         if self.type == "integer":

@@ -92,6 +92,7 @@ class Engine:
         self._gap = threading.Condition(self.lock)
         self._ms = clock.ms
         self._resumed: list[Session] = []
+        self._slept = 0
         self._retries = version.compatible >= (7, 2)
         server.commands = registry.entries(version)
         server.call = self._call
@@ -307,6 +308,8 @@ class Engine:
         server.next_deadline, server.ready = 1 << 62, deque()
         faults.way_out = way_out
         with faults.busy:
+            for serve in tuple(server.on_gap):
+                serve()
             self._gap.wait(0.001)
         ready.extend(server.ready)
         server.now, server.ready = now, ready
@@ -391,6 +394,7 @@ class Engine:
         if session.deny_blocking:
             time.sleep(ms / 1000)
             return OK
+        self._slept = 1000 * ms
         blocked = Blocked(session, [], None, lambda key: None, OK)
         self.pause(self.server.now + ms, writes_only=False)
         assert self.server.paused is not None
@@ -624,7 +628,7 @@ class Engine:
                 session.db.show(hidden)
             if server.tracker is not None:
                 server.tracker.end(session, entry, argv)
-            took = server.clock.us() - started
+            took, self._slept = server.clock.us() - started + self._slept, 0
             entry.usec += took
             if took >= 1000 or server.slowlog.eager:
                 self._note(session, entry, argv, took)

@@ -339,7 +339,7 @@ class Faults:
             return _OUT_OF_MEMORY
         if "misconf" in states and (writes or entry.name == "ping"):
             return _misconf(self._version)
-        if "noreplicas" in states and writes:
+        if "noreplicas" in states and writes and not (session.script and release < (7, 0)):
             return _NO_REPLICAS
         if writes and ("readonly" in states or "masterdown" in states):
             return _READ_ONLY

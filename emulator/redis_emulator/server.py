@@ -141,6 +141,7 @@ class Server:
         self.let_others_in: Callable[[str], None] = _unbound
         self.on_restart: list[Callable[[], None]] = []
         self.on_shutdown: list[Callable[[], None]] = []
+        self.on_gap: list[Callable[[], None]] = []
         self.on_touch: list[Callable[[Database, bytes], None]] = []
 
     def restart(self) -> None:

@@ -147,3 +147,36 @@ def test_reset_brings_the_defaults_back(same: Pair) -> None:
     emulator.reset()
     assert client.config_get("hz") == {"hz": "10"}
     assert emulator.engine.server.notify == 0
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_several_words(same: Pair) -> None:
+    for words in ("nosave now", "save nosave", "now nosave", "default force", "foo", "", "default"):
+        same("CONFIG", "SET", "shutdown-on-sigint", words)
+        same("CONFIG GET shutdown-on-sigint")
+    for words in ("50 99", "50.5 100.0", "101", "-1", "x", ""):
+        same("CONFIG", "SET", "latency-tracking-info-percentiles", words)
+        same("CONFIG GET latency-tracking-info-percentiles")
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+def test_writing_needs_replicas_when_told(same: Pair) -> None:
+    try:
+        same("CONFIG SET min-slaves-to-write 1")
+        same("SET a b")
+        same("GET a")
+        same("EVAL", "return redis.call('set', KEYS[1], 'b')", 1, "a")
+        same("EVAL", "return redis.call('get', KEYS[1])", 1, "a")
+        same("MULTI")
+        same("SET a b")
+        same("EXEC")
+        same("PUBLISH a b")
+        same("CONFIG SET min-slaves-max-lag 0")
+        same("SET a c")
+        same("CONFIG SET min-slaves-max-lag 10")
+        same("SET a d")
+    finally:
+        for connection in (same.real, same.emulated):
+            connection("DISCARD")
+        same("CONFIG SET min-replicas-to-write 0")
+    same("SET a e")

@@ -27,6 +27,8 @@ _log: Final = logging.getLogger("redis_emulator")
 _READ: Final = 64 * 1024
 _READ_MORE: Final = 1024 * 1024
 _UNAUTHENTICATED_OUTPUT_MAX: Final = 1024
+_STATIC_BUFFER: Final = 16 * 1024
+"""Bytes of replies that no limit of a class counts."""
 
 
 class Peer:
@@ -38,6 +40,8 @@ class Peer:
     """
 
     __slots__ = (
+        "_at_work",
+        "_copies",
         "_deaf",
         "_engine",
         "_limited",
@@ -63,6 +67,7 @@ class Peer:
         self._pieces: list[memoryview] = []
         self.unsent = 0
         self.gone = False
+        self._at_work = False
         self._deaf = False
         self._woken = False
         self._writing = False
@@ -73,6 +78,7 @@ class Peer:
         session.laddr = laddr
         version = engine.server.version
         self._limited = version.compatible >= (7, 0)
+        self._copies = version.flavour == "redis" or version.number < (9, 0)
         self._parser = RequestParser(
             trusted=session.authenticated or not self._limited,
             count_max=MULTIBULK_MAX if self._limited else 1 << 20,
@@ -85,7 +91,7 @@ class Peer:
         """The socket can be read or written."""
         if mask & selectors.EVENT_WRITE:
             self._send(b"")
-        if not mask & selectors.EVENT_READ or self.gone:
+        if not mask & selectors.EVENT_READ or self.gone or self._at_work:
             return
         try:
             data = self._socket.recv(_READ_MORE if self._parser.size >= _READ else _READ)
@@ -112,7 +118,7 @@ class Peer:
         parser.bulk_max = engine.server.config.numbers["proto-max-bulk-len"]
         parser.trusted = session.authenticated or not self._limited
         with engine.lock:
-            self._woken = True
+            self._at_work = self._woken = True
             try:
                 for argv in parser.commands():
                     reply = execute(session, argv)
@@ -145,7 +151,7 @@ class Peer:
                     self._server.held.add(self)
             data = b"".join(out)
             out.clear()
-            self._woken = False
+            self._at_work = self._woken = False
         self._check_query(arrived)
         if not self.gone:
             self._send(data)
@@ -186,9 +192,7 @@ class Peer:
         ):
             self.drop()
             return
-        words = self._engine.server.config["client-output-buffer-limit"].split()
-        place = words.index("pubsub" if session.subscribed() else "normal")
-        hard, soft, seconds = map(int, words[place + 1 : place + 4])
+        hard, soft, seconds = self._limits()
         if hard and self.unsent >= hard:
             self.drop()
         elif not soft or self.unsent < soft:
@@ -197,6 +201,21 @@ class Peer:
             self._soft_since = time.monotonic()
         elif time.monotonic() - self._soft_since > seconds:
             self.drop()
+
+    def _check_size(self, new: int) -> None:
+        """Drop the client if it would owe too much with so many bytes more: it gets none of them
+        then. Servers that send long values without a copy of their own do not look before.
+        """
+        hard, _, _ = self._limits()
+        if hard and self.unsent + new >= hard:
+            self.drop()
+
+    def _limits(self) -> tuple[int, int, int]:
+        """How many bytes its class may leave unread: ever, and for more than some seconds."""
+        words = self._engine.server.config["client-output-buffer-limit"].split()
+        place = words.index("pubsub" if self.session.subscribed() else "normal")
+        hard, soft, seconds = map(int, words[place + 1 : place + 4])
+        return hard, soft, seconds
 
     def _refuse(self, error: ProtocolError) -> None:
         session = self.session
@@ -230,6 +249,10 @@ class Peer:
             self._server.wake(self)
 
     def _send(self, data: bytes) -> None:
+        if len(data) > _STATIC_BUFFER and self._copies:
+            self._check_size(len(data) - _STATIC_BUFFER)
+            if self.gone:
+                return
         if self._pieces:
             if data:
                 self._keep(memoryview(data))

@@ -81,6 +81,7 @@ class TcpServer:
             raise
         self._thread = threading.Thread(target=self._run, name="redis-emulator", daemon=True)
         engine.server.on_shutdown.append(self._request_stop)
+        engine.server.on_gap.append(self._serve_meanwhile)
         self._thread.start()
 
     @property
@@ -167,6 +168,7 @@ class TcpServer:
             self._say_goodbye()
         finally:
             self.engine.server.on_shutdown.remove(self._request_stop)
+            self.engine.server.on_gap.remove(self._serve_meanwhile)
             self._close()
 
     def _turn(self, pause: float) -> None:
@@ -184,6 +186,15 @@ class TcpServer:
                 break
         while self.unsent > UNSENT_MAX:
             max(self.peers, key=lambda peer: peer.unsent).drop()
+
+    def _serve_meanwhile(self) -> None:
+        """Serve the others while one client of this server runs a script for too long."""
+        if threading.get_ident() == self._thread.ident:
+            for key, mask in self.selector.select(0):
+                key.data(mask)
+            woken, self._woken = self._woken, []
+            for peer in woken:
+                peer.flush()
 
     def _check_outputs(self) -> None:
         if self.unsent:

@@ -47,6 +47,8 @@ _UNTRIED: dict[str, dict[str, Any]] = {
     "masterauth": {"type": "string"},
 }
 """Parameters that would make the asked server unreachable, or another one."""
+_SEVERAL = ("shutdown-on-sigint", "shutdown-on-sigterm")
+"""Enums that take more than one word."""
 _TRIALS = (
     "zzz",
     "-1",
@@ -69,6 +71,8 @@ def parameters(url: str) -> dict[str, dict[str, Any]]:
             row.update(_UNTRIED[name])
         else:
             row.update(_classify({trial: _try(client, name, trial) for trial in _TRIALS}))
+            if name in _SEVERAL:
+                row["type"] = "enums"
             _try(client, name, value)
         found[name] = row
     for name, row in found.items():
@@ -97,7 +101,7 @@ def _classify(said: dict[str, str]) -> dict[str, Any]:
     if "one of the following" in nonsense:
         return {"type": "enum", "values": nonsense.split(": ", 1)[1].split(", ")}
     if "percent" in nonsense:
-        return {"type": "percent"}
+        return {"type": "string" if "parameters" in nonsense else "percent"}
     kind = "memory" if "memory" in nonsense else "integer" if "integer" in nonsense else ""
     if not kind:
         return {"type": "string"}
