@@ -185,12 +185,14 @@ class Tracker:
 
     def _tell_readers(self, key: bytes, readers: Iterable[int]) -> None:
         server = self._server
+        # Before Redis 7 what a script changes is not its client's doing.
+        doer = server.current if server.version.compatible >= (7, 0) else self._actor
         for number in readers:
             session = server.sessions.get(number)
             mode = None if session is None else session.modes.get("tracking")
             if session is None or type(mode) is not Mode or mode.broadcast:
                 continue
-            if not (mode.noloop and session is server.current):
+            if not (mode.noloop and session is doer):
                 self._send(session, mode, [key], server.version.compatible >= (7, 0))
 
     def flushed(self, session: Session, argv: list[bytes]) -> None:

@@ -242,6 +242,7 @@ def test_noloop(play: Play) -> None:
         a: GET x
         b: SET x 3
         a:
+        a: GET x ;; EVAL "return redis.call('del', KEYS[1])" 1 x ;; PING
         a: CLIENT TRACKING off
         a: CLIENT TRACKING on BCAST NOLOOP
         a: SET g 1 ;; PING
