@@ -58,8 +58,6 @@ _EVENTS: Final = {
     "m": 1024,
 }
 _EVERY_EVENT: Final = 1 | 2 | 4 | 8 | 16 | 32 | 64 | 128 | 256 | 512
-_WITHIN_EVERY: Final = _EVERY_EVENT | 2048
-"""What CONFIG GET does not show beside A: the news of keys as well, though A leaves them out."""
 _KEPT_WITHIN: Final = {"hz": (1, 500), "repl-backlog-size": (16384, _INT64_MAX)}
 """What is silently made of numbers that are allowed but not sensible."""
 _OVERFLOW: Final = {
@@ -280,8 +278,15 @@ def _events(text: str, _: str) -> str:
     return ("A" if every else "") + "".join(
         letter
         for letter, flag in _EVENTS.items()
-        if flags & flag and not (every and flag & _WITHIN_EVERY)
+        if flags & flag and not (every and flag & _EVERY_EVENT)
     )
+
+
+def shown(name: str, value: str) -> str:
+    """A value as CONFIG GET prints it: beside A the letter of new keys is kept, but not shown."""
+    if name == "notify-keyspace-events" and value.startswith("A"):
+        return value.replace("n", "")
+    return value
 
 
 def _save(text: str, _: str) -> str:

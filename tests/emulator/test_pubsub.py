@@ -115,6 +115,21 @@ def test_inside_a_transaction(same: Pair) -> None:
     same("PING")
 
 
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_events_of_new_keys(same: Pair) -> None:
+    listen = Listeners(same)
+    listen("PSUBSCRIBE __key*__:*")
+    try:
+        for classes, events in (("Kn", 1), ("KAn", 2), ("KA", 1)):
+            same(f"CONFIG SET notify-keyspace-events {classes}")
+            same("CONFIG GET notify-keyspace-events")
+            same("SET", f"new-{classes}", "v")
+            listen.read(events)
+    finally:
+        same("CONFIG", "SET", "notify-keyspace-events", "")
+    listen("PUNSUBSCRIBE")
+
+
 @pytest.mark.servers(*EVERY_SERVER)
 def test_keyspace_events(same: Pair) -> None:
     listen = Listeners(same)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from redis_emulator.commands.registry import command
-from redis_emulator.config import EFFECTS, effect, event_flags
+from redis_emulator.config import EFFECTS, effect, event_flags, shown
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import OK, RedisError, Reply, quote
 from redis_emulator.server import Server
@@ -18,7 +18,7 @@ def config_get(ctx: Session, argv: list[bytes]) -> Reply:
         raise ctx.server.wrong_words(argv)
     tests = [glob(pattern, True) for pattern in argv[2:]]
     return {
-        name.encode(): value.encode("utf-8", "surrogateescape")
+        name.encode(): shown(name, value).encode("utf-8", "surrogateescape")
         for name, value in config.values.items()
         if any(test(name.encode()) for test in tests)
     }
