@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -19,6 +20,7 @@ from pytest_podlink import servers
 from redis_emulator import ManualClock, RedisEmulator
 from redis_emulator.doors.tcp import TcpServer
 from tests.emulator.doors import Wire, wire
+from tests.emulator.pair import ServerConnection
 
 SERVERS = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MARK = b"ECHO end-of-test\r\n"
@@ -103,7 +105,8 @@ def both(name: str) -> Iterator[tuple[int, int]]:
     """Ports of an emulator and of the real server that it is like."""
     flavour, _, version = name.partition("-")
     emulator = RedisEmulator(version=version, flavour=flavour)
-    with servers.start(name) as real, emulator.serve() as server:
+    allowed = () if name == "redis-6.2" else ("--enable-debug-command", "local")
+    with servers.start(name, extra_args=allowed) as real, emulator.serve() as server:
         assert server.port
         yield server.port, real.port
 
@@ -184,6 +187,66 @@ def test_strangers_are_kept_short(name: str) -> None:
                     connection.send(request + b"QUIT\r\n")
                     heard.append(connection.read_all())
             assert heard[0] == heard[1], request
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if runs(name)])
+def test_others_are_served_while_a_script_runs_for_too_long(name: str) -> None:
+    heard: list[list[Any]] = []
+    with both(name) as ports:
+        for port in ports:
+            busy, other, third = (ServerConnection(port) for _ in range(3))
+            said = [other("CONFIG SET lua-time-limit 5"), third("MULTI"), third("SET k v")]
+            busy.send([b"EVAL", b"while true do end", b"0"])
+            time.sleep(0.1)
+            for command in ("PING", "HELLO 2", "MULTI", "GET k", "EXEC", "DBSIZE", "WATCH k"):
+                said.append(other(command)[:1] if command == "HELLO 2" else other(command))
+            said += [third("EXEC"), other("SCRIPT KILL"), busy.read(), other("PING"), third("PING")]
+            busy.send([b"EVAL", b"redis.call('set', 'k', 1) while true do end", b"0"])
+            time.sleep(0.1)
+            said.append(other("SCRIPT KILL"))
+            with pytest.raises(ConnectionError):
+                other("SHUTDOWN NOSAVE")
+            heard.append(said)
+            for connection in (busy, other, third):
+                connection.close()
+    assert heard[0] == heard[1]
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if runs(name)])
+def test_who_would_owe_too_much_gets_nothing_of_it(name: str) -> None:
+    with both(name) as ports:
+        for port in ports:
+            with wire(port) as connection:
+                limit = b"CONFIG SET client-output-buffer-limit 'normal 100000 0 0'\r\n"
+                assert connection.ask(limit) == b"+OK\r\n"
+                connection.ask(b"SETRANGE big 300000 x\r\nSETRANGE small 80000 x\r\n", b"80001\r\n")
+        heard = []
+        for request in (b"GET big\r\n", b"PING\r\n" + 3 * b"GET small\r\n", b"GET small\r\n"):
+            for port in ports:
+                with wire(port) as connection:
+                    connection.send(request + b"PING\r\n")
+                    heard.append(connection.read(7))
+        assert heard[0::2] == heard[1::2]
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if runs(name)])
+def test_a_sleeping_command_is_a_slow_one(name: str) -> None:
+    heard = []
+    with both(name) as ports:
+        for port in ports:
+            client = ServerConnection(port)
+            client("CONFIG SET latency-monitor-threshold 1")
+            for command in ("DEBUG SLEEP 0.02", "PING", "MULTI", "DEBUG SLEEP 0.02", "EXEC"):
+                client(command)
+            latest = client("LATENCY LATEST")[1]
+            heard.append(
+                (
+                    [entry[1][3] for entry in client("SLOWLOG GET")[1]],
+                    [(entry[1][0], int(entry[1][2][1]) >= 20) for entry in latest],
+                )
+            )
+            client.close()
+    assert heard[0] == heard[1]
 
 
 def test_a_request_in_pieces(server: TcpServer) -> None:
