@@ -180,34 +180,3 @@ def test_writing_needs_replicas_when_told(same: Pair) -> None:
             connection("DISCARD")
         same("CONFIG SET min-replicas-to-write 0")
     same("SET a e")
-
-
-@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_several_words_and_numbers(same: Pair) -> None:
-    for name, values in {
-        "shutdown-on-sigint": (
-            *("nosave  force", "force nosave", "now save FORCE", "default now", "", "nosave save"),
-            *("foo save", "default"),
-        ),
-        "latency-tracking-info-percentiles": (
-            *("zzz", "1 x", "101", "-1", "", "0.5 50.0 99.99 100", "50 99 99.9"),
-        ),
-    }.items():
-        for value in values:
-            if same("CONFIG", "SET", name, value)[0] == "+":
-                same("CONFIG", "GET", name, key=pairs)
-
-
-@pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
-def test_writes_need_replicas_when_that_is_asked_for(same: Pair) -> None:
-    same("CONFIG SET min-slaves-to-write 1")
-    try:
-        for command in ("SET a b", "GET a", "MULTI", "SET a b", "EXEC"):
-            same(command)
-        same("CONFIG SET min-replicas-max-lag 0")
-        same("SET a b")
-        same("CONFIG SET min-slaves-max-lag 10")
-        same("SET a b")
-    finally:
-        same("CONFIG SET min-replicas-to-write 0")
-    same("SET a b")

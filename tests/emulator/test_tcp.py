@@ -213,23 +213,6 @@ def test_others_are_served_while_a_script_runs_for_too_long(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SERVERS if runs(name)])
-def test_who_would_owe_too_much_gets_nothing_of_it(name: str) -> None:
-    with both(name) as ports:
-        for port in ports:
-            with wire(port) as connection:
-                limit = b"CONFIG SET client-output-buffer-limit 'normal 100000 0 0'\r\n"
-                assert connection.ask(limit) == b"+OK\r\n"
-                connection.ask(b"SETRANGE big 300000 x\r\nSETRANGE small 80000 x\r\n", b"80001\r\n")
-        heard = []
-        for request in (b"GET big\r\n", b"PING\r\n" + 3 * b"GET small\r\n", b"GET small\r\n"):
-            for port in ports:
-                with wire(port) as connection:
-                    connection.send(request + b"PING\r\n")
-                    heard.append(connection.read(7))
-        assert heard[0::2] == heard[1::2]
-
-
-@pytest.mark.parametrize("name", [name for name in SERVERS if runs(name)])
 def test_a_sleeping_command_is_a_slow_one(name: str) -> None:
     heard = []
     with both(name) as ports:
