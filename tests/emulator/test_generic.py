@@ -324,3 +324,11 @@ def test_msetex(same: Pair) -> None:
     )
     real, emulated = watcher.collect()
     assert emulated == real
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_msetex_in_scripts_keeps_text(same: Pair) -> None:
+    same("EVAL", "return redis.call('MSETEX', 1, KEYS[1], 0)", 1, "a")
+    same("OBJECT ENCODING a")
+    same("MSETEX 1 a 0")
+    same("OBJECT ENCODING a")

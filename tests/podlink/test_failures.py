@@ -29,7 +29,7 @@ from podlink import (
 from pytest_podlink import servers
 
 SERVERS = sorted(executable.name for executable in servers.installed())
-QUICK: dict[str, Any] = {"socket_timeout": 0.4, "retries": 2, "retry_backoff": 0.001}
+QUICK: dict[str, Any] = {"socket_timeout": 0.8, "retries": 2, "retry_backoff": 0.001}
 LINK, INDEX = "sf:{n:lk:u}s", "sf:{n:lk:u}"
 
 

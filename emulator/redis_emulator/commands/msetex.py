@@ -6,6 +6,7 @@ from typing import Final
 
 from redis_emulator.commands.arguments import INT64_MAX, parse_integer, parse_range, syntax_error
 from redis_emulator.commands.registry import command
+from redis_emulator.commands.string import kept_text
 from redis_emulator.keyspace import GENERIC, STRING
 from redis_emulator.resp.types import RedisError, Reply
 from redis_emulator.session import Session
@@ -26,10 +27,11 @@ def msetex(ctx: Session, argv: list[bytes]) -> Reply:
         if not (all(there) if condition == b"XX" else not any(there)):
             return 0
     for key, value in zip(argv[2:end:2], argv[3:end:2], strict=True):
+        text = kept_text(ctx, value)
         if keep:
-            db.replace(key, value)
+            db.replace(key, text)
         else:
-            db.set(key, value)
+            db.set(key, text)
         if at is not None:
             db.set_expiry(key, at)
         db.changed(key, b"set", STRING)

@@ -60,7 +60,7 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
     raise wrong_type()
 
 
-def _kept(ctx: Session, raw: bytes) -> bytes | bytearray:
+def kept_text(ctx: Session, raw: bytes) -> bytes | bytearray:
     """A new value as it is kept: in Valkey's scripts, digits do not become an integer."""
     if ctx.script is not None and ctx.server.version.flavour == "valkey":
         return Printed(raw) if is_integer(raw) else raw
@@ -146,7 +146,7 @@ _GETEX: Final = frozenset((b"EX", b"PX", b"EXAT", b"PXAT", b"PERSIST"))
 def set_(ctx: Session, argv: list[bytes]) -> Reply:
     db, key = ctx.db, argv[1]
     if len(argv) == 3:
-        db.set(key, argv[2] if ctx.script is None else _kept(ctx, argv[2]))
+        db.set(key, argv[2] if ctx.script is None else kept_text(ctx, argv[2]))
         db.changed(key, b"set", STRING)
         return OK
     version = ctx.server.version
@@ -182,9 +182,9 @@ def _store(ctx: Session, key: bytes, value: bytes, options: _Options) -> None:
             expire_now(db, key)
         return
     if options.keep:
-        db.replace(key, _kept(ctx, value))
+        db.replace(key, kept_text(ctx, value))
     else:
-        db.set(key, _kept(ctx, value))
+        db.set(key, kept_text(ctx, value))
     if at is not None:
         db.set_expiry(key, at)
     db.changed(key, b"set", STRING)
@@ -280,7 +280,7 @@ def mset(ctx: Session, argv: list[bytes]) -> Reply:
     if name == b"msetnx" and any(key in db.data for key in argv[1::2]):
         return 0
     for key, value in zip(argv[1::2], argv[2::2], strict=True):
-        db.set(key, _kept(ctx, value))
+        db.set(key, kept_text(ctx, value))
         db.changed(key, b"set", STRING)
     return OK if name == b"mset" else 1
 
@@ -436,7 +436,7 @@ def append(ctx: Session, argv: list[bytes]) -> Reply:
     db, key, suffix = ctx.db, argv[1], argv[2]
     value = _writable_string(ctx, key)
     if value is None:
-        db.set(key, _kept(ctx, suffix))
+        db.set(key, kept_text(ctx, suffix))
         length = len(suffix)
     else:
         length = len(value) + len(suffix)

@@ -104,6 +104,11 @@ local function text_error(text, level)
   error({ err = "ERR " .. text })
 end
 
+local function up_to_nul(text)
+  local nul = find(text, "\0", 1, true)
+  return nul and sub(text, 1, nul - 1) or text
+end
+
 local function reply_table(field)
   return function(...)
     local text = ...
@@ -111,6 +116,7 @@ local function reply_table(field)
       return { err = place("wrong number or type of arguments", 2) }
     end
     if field == "err" and not legacy then
+      text = up_to_nul(text)
       if sub(text, 1, 1) == "-" then text = sub(text, 2) end
       local cleaned = gsub(text, "[\r\n]", " ")
       if not find(text, " ", 1, true) then cleaned = "ERR " .. cleaned end
@@ -341,6 +347,7 @@ function emit(v, out, n, depth)
   if not legacy then
     special = get(v, "big_number")
     if type(special) == "string" then
+      if valkey then special = up_to_nul(special) end
       out[n + 1], out[n + 2], out[n + 3] = true, "big_number", special
       return n + 3
     end

@@ -11,11 +11,18 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from redis_emulator.resp.double import Double17, format_double, format_double17
+from redis_emulator.resp.double import (
+    Decimals17,
+    Double17,
+    format_decimals17,
+    format_double,
+    format_double17,
+)
 from redis_emulator.resp.types import (
     NULL_ARRAY,
     BigNumber,
     MapReply,
+    PairMap,
     Pairs,
     Push,
     RedisError,
@@ -36,7 +43,7 @@ def to_lua2(reply: Any, table: Table) -> Any:
         return reply
     if reply is None or reply is NULL_ARRAY:
         return False
-    if kind is list or kind is SetReply or kind is Push or kind is tuple:
+    if kind in (list, SetReply, Push, tuple, PairMap):
         return table([to_lua2(item, table) for item in reply])
     if kind is SimpleString:
         return table({b"ok": reply})
@@ -52,6 +59,8 @@ def to_lua2(reply: Any, table: Table) -> Any:
         return format_double(reply)
     if kind is Double17:
         return format_double17(reply)
+    if kind is Decimals17:
+        return format_decimals17(reply)
     if kind is Verbatim or kind is BigNumber:
         return bytes(reply)
     raise TypeError(f"no Lua value stands for a reply of type {kind.__name__}")
@@ -70,12 +79,13 @@ def to_lua3(reply: Any, table: Table) -> Any:
         return table({b"ok": reply})
     if isinstance(reply, RedisError):
         return table({b"err": reply.wire()})
-    if kind is dict:
-        pairs = ((to_lua3(k, table), to_lua3(v, table)) for k, v in reply.items())
+    if kind is dict or kind is PairMap:
+        items = reply.items() if kind is dict else reply
+        pairs = ((to_lua3(k, table), to_lua3(v, table)) for k, v in items)
         return table({b"map": table({k: v for k, v in pairs if k is not None})})
     if kind is SetReply:
         return table({b"set": table({to_lua3(item, table): True for item in reply})})
-    if kind is float or kind is Double17:
+    if kind in (float, Double17, Decimals17):
         return table({b"double": float(reply)})
     if kind is Verbatim:
         return table(
@@ -160,7 +170,7 @@ def _leaf(kind: bytes, tokens: Iterator[Any], resp3: bool, double: type[float]) 
         return double(next(tokens))
     if kind == b"verbatim":
         verbatim = Verbatim(next(tokens))
-        verbatim.format = next(tokens)[:3].ljust(3)
+        verbatim.format = ended(next(tokens))[:3].ljust(3)
         return verbatim
     return BigNumber(next(tokens).replace(b"\r", b" ").replace(b"\n", b" "))
 

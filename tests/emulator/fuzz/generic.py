@@ -109,7 +109,7 @@ def key_for(argv: list[bytes]) -> Any:
         return _page
     if argv[:2] == [b"OBJECT", b"IDLETIME"]:
         return lambda reply: reply if reply[0] != ":" else "seconds"
-    if argv[0] in (b"TTL", b"PTTL"):
+    if argv[0] in (b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME"):
         return _about
     if argv[0] == b"RANDOMKEY":
         return lambda reply: reply[1] is None

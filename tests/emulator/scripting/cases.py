@@ -387,6 +387,16 @@ RESULTS = (
     "redis.setresp(3) return redis.pcall('hget', 'string', 'x')",
     "redis.setresp(3) return redis.call('hget', 'string', 'x')",
     "redis.setresp(3) return {map = {a = 1}}",
+    "redis.pcall('xadd', 'x', '0-1', 'f', 'v') return redis.call('xread', 'streams', 'x', '0')",
+    "redis.setresp(3) redis.pcall('xadd', 'x', '0-1', 'f', 'v') "
+    "return redis.call('xread', 'streams', 'x', '0')",
+    "redis.call('geoadd', 'g', 1, 1, 'a') return redis.call('geopos', 'g', 'a')",
+    "redis.setresp(3) redis.call('geoadd', 'g', 1, 1, 'a') return redis.call('geopos', 'g', 'a')",
+    "return redis.error_reply('a b\\0c').err",
+    "return redis.error_reply('a\\0b c').err",
+    "return redis.error_reply('\\0').err",
+    "return {big_number = '1\\0b'}",
+    "return {verbatim_string = {string = 'a\\0b', format = 't\\0t'}}",
     "redis.setresp(3) redis.setresp(2) return {redis.call('get', 'none'), true}",
 )
 
