@@ -27,7 +27,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test of servers that this machine cannot have is none, rather than one that is skipped."""
-    idle = [item for item in items if item.name.endswith("[NOTSET]")]
+    idle = [item for item in items if "NOTSET" in item.name]
     if idle:
         config.hook.pytest_deselected(items=idle)
         items[:] = [item for item in items if item not in idle]
