@@ -1,6 +1,7 @@
-"""``same``: the emulator beside a real server, see `tests.emulator.pair`.
+"""``same``: the emulator beside a real server, see `tests.emulator.pair`. ``twin`` (test_cluster):
+an emulated cluster beside a real one.
 
-A test that uses it runs against Redis 8.2, over RESP2 and RESP3, unless
+A test that uses one of them runs against Redis 8.2, over RESP2 and RESP3, unless
 ``@pytest.mark.servers(...)`` names other servers. A server that a PyPI wheel brings for this
 interpreter must be there; one that has none runs where it is found on PATH.
 """
@@ -18,11 +19,11 @@ _running: dict[str, servers.Server] = {}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "same" in metafunc.fixturenames:
+    for fixture in {"same", "twin"}.intersection(metafunc.fixturenames):
         marker = metafunc.definition.get_closest_marker("servers")
         names = [n for n in (marker.args if marker else ("redis-8.2",)) if servers.is_expected(n)]
         ways = [(name, protocol) for name in names for protocol in (2, 3)]
-        metafunc.parametrize("same", ways, indirect=True, ids=lambda w: f"{w[0]}-resp{w[1]}")
+        metafunc.parametrize(fixture, ways, indirect=True, ids=lambda w: f"{w[0]}-resp{w[1]}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

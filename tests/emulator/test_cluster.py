@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_podlink import servers
 from tests.emulator.pair import Pair, Wire
 from tests.emulator.twin import Twin, unordered
 from tests.topologies.processes import Cluster, until
@@ -17,14 +16,6 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 _running: dict[str, Cluster] = {}
 
 # Slots: b and bar are served by the first master, c by the second, foo by the third.
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "twin" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("servers")
-        names = [n for n in (marker.args if marker else ("redis-8.2",)) if servers.is_expected(n)]
-        ways = [(name, protocol) for name in names for protocol in (2, 3)]
-        metafunc.parametrize("twin", ways, indirect=True, ids=lambda w: f"{w[0]}-resp{w[1]}")
 
 
 @pytest.fixture
