@@ -19,14 +19,22 @@ SLOTS = 16384
 NODE_TIMEOUT_MS = 1_000
 
 
-def until(what: str, true: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait for processes of others, which tell nobody when they are ready."""
+def until(
+    what: str,
+    true: Callable[[], object],
+    about: Callable[[], str] = str,
+    seconds: float = 60.0,
+) -> None:
+    """Wait for processes of others, which tell nobody when they are ready.
+
+    What ``about`` returns is a part of the failure.
+    """
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(redis.RedisError, OSError):
             if true():
                 return
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{about()}"
         time.sleep(0.02)
 
 
@@ -201,44 +209,73 @@ class Sentinels:
         nodes = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{nodes}/{self.service}"
 
-    def address(self) -> tuple[str, int]:
-        """Where the first Sentinel says that the master is."""
-        sentinel: Any = self.sentinels[0].client()
-        host, port = sentinel.sentinel_get_master_addr_by_name(self.service)
-        return str(host), int(port)
+    def current(self, other_than: servers.Server | None = None) -> servers.Server:
+        """The process that all Sentinels say is the master, as soon as they do, and it is another
+        one than ``other_than``.
+        """
+        found: servers.Server | None = None
 
-    def current(self) -> servers.Server:
-        """The process that is the master now."""
-        port = self.address()[1]
-        return next(node for node in (self.master, *self.replicas) if node.port == port)
+        def agreed() -> bool:
+            nonlocal found
+            found = self._agreed()
+            return found not in (None, other_than)
+
+        until("Sentinels agree", agreed, self._about)
+        assert found is not None
+        return found
+
+    def _agreed(self) -> servers.Server | None:
+        ports = set()
+        for sentinel in self.sentinels:
+            client: Any = sentinel.client()
+            ports.add(int(client.sentinel_get_master_addr_by_name(self.service)[1]))
+        nodes = (self.master, *self.replicas)
+        return next((node for node in nodes if ports == {node.port}), None)
 
     def rejoin(self, node: servers.Server) -> None:
-        """Start a node that has died, and wait until another may die.
+        """Start a node that has died while another is the master, and wait until one may die again.
 
-        It begins where its arguments say, and follows the master when the Sentinels get round to
-        it, or when it is told to here.
+        It begins where its arguments say; it is told here whom to follow, sooner than the Sentinels
+        get round to it. Whom the others follow is theirs to decide.
         """
+        master = self.current(other_than=node)
         node.restart()
-        until("all follow the master", self._all_follow)
+        node.client().replicaof("127.0.0.1", master.port)
+        until("all follow the master", self._all_follow, self._about)
         for sentinel in self.sentinels:
-            until("Sentinels see that they do", lambda s=sentinel: self._sees_all_follow(s))
+            until(
+                "Sentinels see that they do",
+                lambda s=sentinel: self._sees_all_follow(s),
+                self._about,
+            )
+
+    def _about(self) -> str:
+        """What everybody believes, and has logged last."""
+        told = []
+        for sentinel in self.sentinels:
+            client: Any = sentinel.client()
+            told.append(f"{sentinel.port}: {client.sentinel_master(self.service)}")
+        for node in (self.master, *self.replicas):
+            told.append(f"{node.port}: {node.client().info('replication')}")
+        for process in (*self.sentinels, self.master, *self.replicas):
+            told += [f"{process.port}:", *process.log.splitlines()[-25:]]
+        return "\n".join(told)
 
     def _all_follow(self) -> bool:
-        host, port = self.address()
-        up = 0
-        for node in (self.master, *self.replicas):
-            about = node.client().info("replication")
-            if node.port == port:
-                up += about["role"] == "master"
-            elif about["role"] == "slave" and about["master_port"] == port:
-                up += about["master_link_status"] == "up"
-            else:
-                node.client().replicaof(host, port)
-        return up == 3
+        master = self._agreed()
+        if master is None or master.client().info("replication")["role"] != "master":
+            return False
+        followers = [node for node in (self.master, *self.replicas) if node is not master]
+        abouts: list[Any] = [node.client().info("replication") for node in followers]
+        return all(
+            (about["role"], about.get("master_port"), about.get("master_link_status"))
+            == ("slave", master.port, "up")
+            for about in abouts
+        )
 
     def _sees_all_follow(self, sentinel: servers.Server) -> bool:
         client: Any = sentinel.client()
-        port = self.address()[1]
+        port = self.current().port
         master = client.sentinel_master(self.service)
         replicas = client.sentinel_slaves(self.service)
         return (

@@ -36,7 +36,7 @@ def test_the_new_master_is_heard_of(sentinels: Sentinels) -> None:
             until("it is noticed", lambda: not router.stats().tracked)
             assert router.stats().links == 0
             until("the new master is heard of", lambda: hits(router))
-            until("every Sentinel knows", lambda: sentinels.current() is not victim)
+            sentinels.current(other_than=victim)
             for pod in (1, 0, 1):
                 executor.set_linked_pod("routed", "u", "s", pod)
                 until(
