@@ -115,6 +115,14 @@ def test_inside_a_transaction(same: Pair) -> None:
     same("PING")
 
 
+@pytest.mark.servers(*MODERN)
+def test_shard_channels_inside_a_transaction(same: Pair) -> None:
+    same("MULTI")
+    same("SSUBSCRIBE a")
+    same("PUBSUB SHARDNUMSUB a")
+    same("EXEC")
+
+
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
 def test_events_of_new_keys(same: Pair) -> None:
     listen = Listeners(same)

@@ -20,7 +20,7 @@ Listeners = dict[bytes, dict[Session, None]]
 def _subscribe(
     ctx: Session, argv: list[bytes], mine: dict[bytes, None], everybody: Listeners
 ) -> Reply:
-    if ctx.deny_blocking and ctx.script is not None:
+    if ctx.deny_blocking and (ctx.script is not None or everybody is ctx.server.shard_channels):
         name = argv[0].decode().upper()
         raise RedisError(f"ERR {name} isn't allowed for a DENY BLOCKING client")
     word = argv[0].lower()

@@ -9,7 +9,7 @@ and to end.
 from __future__ import annotations
 
 from redis_emulator.commands.registry import command
-from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
+from redis_emulator.resp.types import CLOSED, NULL_ARRAY, OK, Aside, Interleaved, RedisError, Reply
 from redis_emulator.session import Blocked, Session
 
 
@@ -38,8 +38,18 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
         return NULL_ARRAY
     denied, ctx.deny_blocking = ctx.deny_blocking, True
     ctx.executing = queue
+    replies: list[Reply] = []
+    deliver = ctx.deliver
+    if ctx.kind == "tcp":  # in process, a message cannot be a part of a reply: it comes first
+
+        def put_aside(message: Reply) -> None:
+            if message is CLOSED:
+                deliver(message)
+            else:
+                replies.append(Aside(message))
+
+        ctx.deliver = put_aside
     try:
-        replies: list[Reply] = []
         for entry, queued in queue:
             try:
                 if ctx.limited and (refusal := ctx.server.access.refuse_queued(ctx, entry, queued)):
@@ -48,10 +58,11 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
             except RedisError as error:
                 reply = error
             replies.append(reply.on_timeout if type(reply) is Blocked else reply)
-        return replies
     finally:
+        ctx.deliver = deliver
         ctx.deny_blocking = denied
         ctx.executing = None
+    return replies if len(replies) == len(queue) else Interleaved(replies)
 
 
 @command("discard")

@@ -13,7 +13,9 @@ from redis_emulator.resp.double import (
 )
 from redis_emulator.resp.types import (
     NULL_ARRAY,
+    Aside,
     BigNumber,
+    Interleaved,
     MapReply,
     PairMap,
     Pairs,
@@ -29,6 +31,11 @@ from redis_emulator.resp.types import (
 
 def encode(reply: Reply, protocol: int) -> bytes:
     """``reply`` as a client that speaks ``protocol`` (2 or 3) reads it from the wire."""
+    if type(reply) is Interleaved:
+        asides = sum(type(item) is Aside for item in reply)
+        return b"*%d\r\n" % (len(reply) - asides) + b"".join(
+            encode(item.message if type(item) is Aside else item, protocol) for item in reply
+        )
     out = bytearray()
     if protocol == 2:
         _encode2(lower(reply), out)

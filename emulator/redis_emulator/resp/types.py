@@ -57,6 +57,21 @@ class Push(list[Reply]):
     __slots__ = ()
 
 
+class Aside:
+    """A message that a transaction sends its own client while it runs."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Reply) -> None:
+        self.message = message
+
+
+class Interleaved(list[Reply]):
+    """EXEC's replies with each `Aside` where it came, not counted as the array's on the wire."""
+
+    __slots__ = ()
+
+
 class Verbatim(bytes):
     """Text for people, sent with its format of three letters; a bulk string in RESP2."""
 
