@@ -21,11 +21,16 @@ endif
 SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
 	$$($(BIN)/python -c 'import sys; print("--stateful-backend valkey-9.1" * (sys.version_info >= (3, 11)))')
 
-.PHONY: help demo test lint bench conformance topologies fuzz wheel clean
+# What reads replies and requests otherwise where hiredis is installed. redis-py takes it wherever it is,
+# so it is kept apart from what the other tests run on.
+HIREDIS = tests/podlink tests/emulator/test_parser.py tests/emulator/test_hostile.py tests/emulator/test_tcp.py
+
+.PHONY: help demo test hiredis lint bench conformance topologies fuzz wheel clean
 
 help:
 	@echo 'make demo         watch users being linked to pods'
 	@echo 'make test         the test suite, on the emulator and on real servers'
+	@echo 'make hiredis      what hiredis changes, with hiredis'
 	@echo 'make conformance  the state machine, 2,000 examples on every server'
 	@echo 'make topologies   clusters, Sentinels, TLS, and everything that can fail'
 	@echo 'make fuzz         random commands of a family, emulator beside servers, in lock-step'
@@ -38,6 +43,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest -n auto --dist loadgroup --ignore=tests/benchmarks --ignore=tests/topologies -p no:benchmark $(SERVERS) $(ARGS)
+
+hiredis: $(READY)
+	PYTHONPATH=$(abspath $(VENV))/hiredis $(BIN)/pytest -n auto --dist loadgroup -p no:benchmark $(HIREDIS) $(ARGS)
 
 conformance: $(READY)
 	$(BIN)/pytest -n auto -p no:benchmark --timeout=0 --hypothesis-profile=conformance \
@@ -77,4 +85,5 @@ $(READY): pyproject.toml
 		'its venv package (Debian: apt-get install python3-venv)' >&2; exit 1; }
 	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --target $(VENV)/hiredis 'hiredis>=3.2'
 	@touch $@

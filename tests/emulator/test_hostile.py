@@ -16,7 +16,6 @@ import redis
 from redis_emulator import RedisEmulator
 from redis_emulator.doors import tcp
 from redis_emulator.doors.tcp import TcpServer
-from redis_emulator.resp.decode import ProtocolError, RequestParser
 from tests.emulator.doors import Wire, wire
 
 
@@ -70,49 +69,6 @@ def test_damaged_requests(server: TcpServer, seed: int) -> None:
             place = source.randrange(len(request))
             request[place : place + source.randint(0, 2)] = source.randbytes(source.randint(0, 2))
         attack(server, bytes(request[: source.randint(1, len(request) or 1)])).close()
-
-
-@pytest.mark.parametrize("size", [1, 7, 64, 4096])
-def test_requests_are_the_same_in_pieces_of_any_size(size: int) -> None:
-    source = random.Random(size)
-    for _ in range(300):
-        commands = [
-            [
-                source.randbytes(source.choice((0, 1, 3, 20, 1500)))
-                for _ in range(source.randint(1, 5))
-            ]
-            for _ in range(source.randint(1, 6))
-        ]
-        data = b"".join(frame(*argv) for argv in commands)
-        parser, found = RequestParser(), []
-        for place in range(0, len(data), size):
-            parser.add(data[place : place + size])
-            for argv in parser.commands():
-                found.append(argv)
-                if source.random() < 0.3:
-                    break
-        found += parser.commands()
-        assert found == commands
-        assert parser.size == 0
-
-
-def test_the_quick_way_of_reading_finds_the_same() -> None:
-    source = random.Random(0)
-    for _ in range(2000):
-        data = bytearray(frame(b"SET", b"key", b"a\r\n$1") + frame(b"GET", b"key") * 2)
-        for _ in range(source.randint(0, 3)):
-            place = source.randrange(len(data))
-            data[place : place + 1] = source.choice((b"", b"*", b"$", b"1", b"\r\n", b"x"))
-        results = []
-        for trusted in (True, False):
-            parser = RequestParser(trusted=trusted)
-            found: list[object] = []
-            try:
-                found.extend(parser.feed(bytes(data)))
-            except ProtocolError as error:
-                found.append(str(error).replace("unauthenticated", "invalid"))
-            results.append(found)
-        assert results[0] == results[1], data
 
 
 @pytest.mark.parametrize(

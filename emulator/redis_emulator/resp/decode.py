@@ -4,10 +4,8 @@
 many pieces costs what its bytes cost. Every limit of the server is here, so hostile lengths end in
 an error and not in memory.
 
-There are two ways to read, with the same result. `_whole` splits everything that arrived at its
-line ends and takes the commands of short arguments off the front, a few operations for each.
-Whatever it leaves (long or binary arguments, inline commands, errors, a command that is not
-complete) is read argument by argument.
+There are two ways to read, with the same result. `batch` takes whole commands off the front of what
+arrived, a few operations for each. Whatever it leaves is read argument by argument.
 """
 
 from __future__ import annotations
@@ -16,6 +14,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from redis_emulator.resp.batch import taker
+
 INLINE_MAX: Final = 64 * 1024
 MULTIBULK_MAX: Final = 2**31 - 1
 UNAUTHENTICATED_MULTIBULK_MAX: Final = 10
@@ -23,8 +23,8 @@ UNAUTHENTICATED_BULK_MAX: Final = 16 * 1024
 
 _OBJECT: Final = 48
 """What an argument takes besides its bytes."""
-_LENGTHS: Final = [b"$%d" % length for length in range(1024)]
-_COUNTS: Final = {b"*%d" % count: count for count in range(1, 256)}
+_BATCH: Final = 64 * 1024
+"""Bytes to take whole commands from at once."""
 
 
 class ProtocolError(Exception):
@@ -40,9 +40,6 @@ class RequestParser:
         count_max: The most arguments allowed.
         strict_ends: Read as Valkey does: what follows an argument must be a line end, a header may
             contain any byte, and a word of an inline command may go on after a quoted part.
-
-    Attributes:
-        size: Bytes kept for a command that is not complete, or not asked for yet.
     """
 
     __slots__ = (
@@ -53,9 +50,11 @@ class RequestParser:
         "_length",
         "_missing",
         "_place",
+        "_ready",
+        "_size",
+        "_take",
         "bulk_max",
         "count_max",
-        "size",
         "strict_ends",
         "trusted",
     )
@@ -72,7 +71,9 @@ class RequestParser:
         self.count_max = count_max
         self.trusted = trusted
         self.strict_ends = strict_ends
-        self.size = 0
+        self._size = 0
+        self._take = taker()
+        self._ready: list[list[bytes]] = []
         self._data = b""
         self._place = 0
         self._argv: list[bytes] = []
@@ -81,9 +82,16 @@ class RequestParser:
         self._length = -1
         self._chunks: list[bytes] = []
 
+    @property
+    def size(self) -> int:
+        """Bytes kept for a command that is not complete, or not asked for yet."""
+        if self._ready:
+            return self._size + sum(len(argument) for argv in self._ready for argument in argv)
+        return self._size
+
     def add(self, data: bytes) -> None:
         """Take in what arrived."""
-        self.size += len(data)
+        self._size += len(data)
         self._chunks.append(data)
 
     def feed(self, data: bytes) -> Iterator[list[bytes]]:
@@ -102,15 +110,24 @@ class RequestParser:
         Raises:
             ProtocolError: The text tells the client what was wrong.
         """
-        if self._length >= 0 and self.size - self._argv_size < self._length + 2:
+        ready = self._ready
+        while ready:
+            yield ready.pop()
+        if self._length >= 0 and self._size - self._argv_size < self._length + 2:
             return
         self._join()
         quick = self.trusted
         while self._place < len(self._data):
             if quick and not self._missing and self._data[self._place] == 42:
-                yield from self._whole()
+                commands, used = self._take(self._data[self._place : self._place + _BATCH])
+                self._place += used
+                self._size -= used
+                commands.reverse()
+                self._ready = ready = commands
+                while ready:
+                    yield ready.pop()
                 self._join()
-                quick = False
+                quick = used > 0
                 continue
             if not self._missing and not self._begin():
                 break
@@ -121,10 +138,10 @@ class RequestParser:
             if self._argv:
                 argv, self._argv = self._argv, []
                 self._argv_size = 0
-                self.size = len(self._data) - self._place
+                self._size = len(self._data) - self._place
                 yield argv
                 self._join()
-        self.size = len(self._data) - self._place + self._argv_size
+        self._size = len(self._data) - self._place + self._argv_size
 
     def _join(self) -> None:
         if self._chunks:
@@ -133,31 +150,6 @@ class RequestParser:
             chunks, self._chunks = self._chunks, []
             self._data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             self._place = 0
-
-    def _whole(self) -> Iterator[list[bytes]]:
-        """Commands whose arguments are all short and contain no line end, as far as they go."""
-        tokens = self._data[self._place :].split(b"\r\n")
-        lengths, count_of = _LENGTHS, _COUNTS.get
-        last = len(tokens) - 1
-        place = 0
-        while place < last:
-            count = count_of(tokens[place])
-            if count is None:
-                return
-            end = place + 1 + 2 * count
-            if end > last:
-                return
-            argv = tokens[place + 2 : end : 2]
-            try:
-                if [lengths[len(argument)] for argument in argv] != tokens[place + 1 : end : 2]:
-                    return
-            except IndexError:
-                return
-            used = sum(map(len, tokens[place:end])) + 2 * (end - place)
-            self._place += used
-            self.size -= used
-            place = end
-            yield argv
 
     def _begin(self) -> bool:
         """Read an array header or a whole inline command; False when it is not complete."""

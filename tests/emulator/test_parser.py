@@ -1,0 +1,164 @@
+"""Reading requests: whatever arrives, in whatever pieces, every way of reading finds the same.
+
+``make hiredis`` runs these with hiredis too.
+"""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redis_emulator.resp import batch
+from redis_emulator.resp.batch import HiredisTaker, Taken, take_split
+from redis_emulator.resp.decode import ProtocolError, RequestParser
+
+Take = Callable[[bytes], Taken]
+WAYS: dict[str, Callable[[], Take]] = {"split": lambda: take_split}
+if batch.hiredis is not None:
+    WAYS["hiredis"] = lambda: HiredisTaker(batch.hiredis)
+
+
+def frame(*argv: bytes) -> bytes:
+    return b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%b\r\n" % (len(a), a) for a in argv)
+
+
+def nothing(_: bytes) -> Taken:
+    """Leaves everything to be read argument by argument."""
+    return [], 0
+
+
+def read(take: Take, pieces: list[bytes], *, strict: bool) -> tuple[list[list[bytes]], str]:
+    """The commands that arrive in pieces, and the error that ends them."""
+    parser = RequestParser(strict_ends=strict, bulk_max=1 << 20)
+    parser._take = take
+    found: list[list[bytes]] = []
+    try:
+        for piece in pieces:
+            found.extend(parser.feed(piece))
+    except ProtocolError as error:
+        return found, str(error)
+    return found, ""
+
+
+arguments = st.one_of(
+    st.sampled_from([b"", b"GET", b"k", b"\r\n", b"$3\r\nabc\r\n", b"*1\r\n", b"\n~1000"]),
+    st.binary(max_size=40),
+    st.integers(1000, 1100).map(lambda size: b"x" * size),
+)
+frames = st.lists(arguments, min_size=1, max_size=4).map(lambda argv: frame(*argv))
+other_frames = st.sampled_from(
+    [
+        b"*0\r\n",
+        b"*-1\r\n",
+        b"*1\r\n$-1\r\n",
+        b"*01\r\n$4\r\nPING\r\n",
+        b"*1\r\n$04\r\nPING\r\n",
+        b"*1\r\n$4\r\nPING\n\r",
+        b"PING\r\n",
+        b"\r\n",
+        b'ECHO "a b"\r\n',
+        b"+OK\r\n",
+        b":1\r\n",
+        b"#f\r\n",
+        b"_\r\n",
+        b"%1\r\n+a\r\n+b\r\n",
+        b"*1\r\n+PING\r\n",
+        b"*2\r\n+ab\r\n=7\r\ntxt:abc\r\n",
+        b"*1\r\n:1\r\n",
+        b"*1\r\n#t\r\n",
+        b"*1\r\n,1.5\r\n",
+        b"*1\r\n(123\r\n",
+        b"*1\r\n-ERR x\r\n",
+        b"*1\r\n*1\r\n$4\r\nPING\r\n",
+        b"*1\r\n%1\r\n*0\r\n:1\r\n",
+        b"*1\r\n|1\r\n+a\r\n+b\r\n$1\r\na\r\n",
+        b"*1\r\n>1\r\n$1\r\na\r\n",
+        b"*1\r\n" * 20,
+        b"*1000\r\n",
+    ]
+)
+streams = st.lists(
+    st.one_of(frames, frames.map(lambda one: one * 12), other_frames, st.binary(max_size=6)),
+    max_size=8,
+).map(b"".join)
+
+
+@st.composite
+def pieces_of(draw: st.DrawFn) -> list[bytes]:
+    """What a client sends, perhaps damaged in a place, and cut anywhere."""
+    data = bytearray(draw(streams))
+    if data and draw(st.booleans()):
+        place = draw(st.integers(0, len(data) - 1))
+        data[place : place + 1] = draw(st.sampled_from([b"", b"*", b"$", b"1", b"\r\n", b"x"]))
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=4)))
+    return [bytes(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("strict", [False, True], ids=["redis", "valkey"])
+@settings(max_examples=1500)
+@given(pieces=pieces_of())
+def test_every_way_finds_the_same(way: str, strict: bool, pieces: list[bytes]) -> None:
+    assert read(WAYS[way](), pieces, strict=strict) == read(nothing, pieces, strict=strict)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", [1, 7, 64, 4096, 1 << 20])
+def test_reading_may_stop_anywhere(way: str, size: int) -> None:
+    source = random.Random(size)
+    for _ in range(200):
+        commands = [
+            [
+                source.randbytes(source.choice((0, 1, 3, 20, 1500)))
+                for _ in range(source.randint(1, 5))
+            ]
+            for _ in range(source.choice((1, 3, 6, 80)))
+        ]
+        data = b"".join(frame(*argv) for argv in commands)
+        parser, found = RequestParser(), []
+        parser._take = WAYS[way]()
+        for place in range(0, len(data), size):
+            parser.add(data[place : place + size])
+            for argv in parser.commands():
+                found.append(argv)
+                if source.random() < 0.3:
+                    break
+        found += parser.commands()
+        assert found == commands
+        assert parser.size == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_not_asked_for_counts(way: str) -> None:
+    parser = RequestParser()
+    parser._take = WAYS[way]()
+    parser.add(frame(b"SET", b"key", b"x" * 100) * 10)
+    assert next(parser.commands())[0] == b"SET"
+    assert 9 * 106 <= parser.size < 1500
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", [b"*", b"~", b"%", b">", b"|", b"*1\r\n*", b"*1\r\n~", b"*1\r\n%"])
+def test_a_count_takes_no_memory(way: str, kind: bytes) -> None:
+    data = frame(b"PING") * 100 + kind + b"99999999\r\n" + b":1\r\n" * 100
+    take = WAYS[way]()
+    tracemalloc.start()
+    try:
+        commands, _ = take(data)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert commands == [[b"PING"]] * 100
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nesting_is_no_command(way: str) -> None:
+    take = WAYS[way]()
+    for depth in (2, 8, 100, 10_000):
+        assert take(b"*1\r\n" * depth + frame(b"PING") * 60)[0] == []
+        assert take(frame(b"PING") * 60)[0] == [[b"PING"]] * 60
