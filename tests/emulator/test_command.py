@@ -83,13 +83,16 @@ def implemented(same: Pair) -> list[bytes]:
     """Commands and subcommands that both sides have."""
 
     def names(connection: Any) -> set[bytes]:
-        found = {name for _, name in connection("COMMAND", "LIST")[1]}
-        pattern = connection("COMMAND", "LIST", "FILTERBY", "PATTERN", "*|*")[1]
-        return found | {name for _, name in pattern}
+        return {name for _, name in connection("COMMAND", "LIST")[1]}
 
     have = names(same.emulated)
     assert have <= names(same.real)
     return sorted(have)
+
+
+def without_vector_sets(reply: Wire) -> list[bytes]:
+    """Names of commands, without those in capitals: they are of a type that comes as a module."""
+    return sorted(name for _, name in reply[1] if not name.isupper())
 
 
 def canonical(reply: Wire) -> Any:
@@ -155,6 +158,7 @@ def test_keys(form: str, same: Pair) -> None:
 
 
 def test_lists(same: Pair) -> None:
+    same("COMMAND LIST", key=without_vector_sets)
     for line in (
         "COMMAND LIST FILTERBY PATTERN config|*",
         "COMMAND LIST FILTERBY PATTERN CLIENT|S*",

@@ -85,8 +85,9 @@ def command_info(ctx: Session, argv: list[bytes]) -> Reply:
 @command("command|list")
 def command_list(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
+    everything = [each for outer in entries(server) for each in (outer, *subcommands(outer))]
     if len(argv) == 2:
-        return [entry.name.encode() for entry in entries(server)]
+        return [entry.name.encode() for entry in everything]
     if len(argv) != 5 or argv[2].lower() != b"filterby":
         raise syntax_error()
     kind, wanted = argv[3].lower(), argv[4]
@@ -96,8 +97,7 @@ def command_list(ctx: Session, argv: list[bytes]) -> Reply:
     matches = glob(wanted, True)
     return [
         entry.name.encode()
-        for outer in entries(server)
-        for entry in (outer, *subcommands(outer))
+        for entry in everything
         if (kind == b"aclcat" and category in entry.spec.categories)
         or (kind == b"pattern" and matches(entry.name.encode()))
     ]
