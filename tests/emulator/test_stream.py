@@ -28,6 +28,39 @@ def test_arguments_of_xadd(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
+def test_forms_of_ids(same: Pair) -> None:
+    """Numbers are read as C reads them."""
+    for form in (
+        *("01", "01-02", "2-0005", "+3", " 3-1", "\t\n\x0b\x0c\r 3-2", "3-3 ", "3-+4", "3- 5"),
+        *(
+            "",
+            "-",
+            "4-",
+            "4--",
+            "-4",
+            "4x",
+            "0x4",
+            "4-4-4",
+            "4--4",
+            "4--04",
+            "4--0",
+            "5\0",
+            "5-1\0x",
+        ),
+        *("+", "0" * 125 + "60", "0" * 126 + "60", "7-18446744073709551616", "08-*", "8-0*"),
+        *("9--9223372036854775808", "9--9223372036854775809", "10--18446744073709551615"),
+        *("10--18446744073709551616", "018446744073709551615-0018446744073709551614"),
+        "18446744073709551616",
+    ):
+        same("XADD", "s", form, "f", "v")
+        same("XRANGE", "s", form, "+")
+        same("XREVRANGE", "s", "+", f"({form}")
+    same("XRANGE", "s", "-\0x", "+\0x")
+    same("XDEL", "s", "01-02", "2-5")
+    same("XADD", "t", "*\0", "f", "v", key=lambda reply: reply[0])
+
+
+@pytest.mark.servers(*ALL)
 def test_arguments_of_xtrim(same: Pair) -> None:
     same("XADD s 1-1 a b")
     for words in ("MAXLEN 0 KEEPREF", "KEEPREF MAXLEN 0", "MAXLEN 1 FOO", "MINID 1 DELREF ACKED"):

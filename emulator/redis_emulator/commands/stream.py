@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +32,9 @@ from redis_emulator.values.stream import (
 )
 
 INVALID_ID: Final = "ERR Invalid stream ID specified as stream command argument"
+_ID_LENGTH_MAX: Final = 127
+_LOOSE_NUMBER: Final = re.compile(rb"[ \t-\r]*[+-]?[0-9]+").fullmatch
+_NEGATIVE_NUMBER: Final = re.compile(rb"-[1-9][0-9]*").fullmatch
 _SMALLER: Final = "ERR The ID specified in XADD is equal or smaller than the target stream top item"
 _EXHAUSTED: Final = "ERR The stream has exhausted the last possible ID, unable to add more items"
 STRATEGIES: Final = (b"KEEPREF", b"DELREF", b"ACKED")
@@ -54,6 +58,9 @@ def parse_id(raw: bytes, missing_sequence: int = 0, *, strict: bool = False) -> 
     Raises:
         RedisError: It is none of these.
     """
+    if len(raw) > _ID_LENGTH_MAX:
+        raise RedisError(INVALID_ID)
+    raw = raw.partition(b"\0")[0]
     if not strict and raw == b"-":
         return MIN_ID
     if not strict and raw == b"+":
@@ -64,13 +71,14 @@ def parse_id(raw: bytes, missing_sequence: int = 0, *, strict: bool = False) -> 
     return _part(milliseconds), _part(sequence)
 
 
-def _part(digits: bytes) -> int:
-    if not digits.isdigit() or len(digits) > 20 or (digits[:1] == b"0" and len(digits) > 1):
+def _part(text: bytes) -> int:
+    """What C's ``strtoull`` makes of it; a plain negative number is refused before."""
+    if not text.isdigit() and not _LOOSE_NUMBER(text):
         raise RedisError(INVALID_ID)
-    value = int(digits)
-    if value > MAX_PART:
+    value = int(text)
+    if abs(value) > MAX_PART or (value >= -1 << 63 and _NEGATIVE_NUMBER(text)):
         raise RedisError(INVALID_ID)
-    return value
+    return value & MAX_PART
 
 
 def parse_interval(low: bytes, high: bytes) -> tuple[Id, Id]:
@@ -115,7 +123,7 @@ def _parse_trim(ctx: Session, argv: list[bytes], place: int, *, adding: bool) ->
     version = ctx.server.version
     strategies = version.flavour == "redis" and version.number >= (8, 2)
     while place < len(argv):
-        word = argv[place].upper()
+        word = argv[place].partition(b"\0")[0].upper()
         left = len(argv) - place - 1
         if adding and word == b"*":
             break
@@ -143,7 +151,7 @@ def _parse_trim(ctx: Session, argv: list[bytes], place: int, *, adding: bool) ->
             trim.strategy = word
         elif adding:
             partly = version.compatible >= (7, 0)
-            parse_id(argv[place].removesuffix(b"-*" if partly else b""), strict=True)
+            parse_id(word.removesuffix(b"-*" if partly else b""), strict=True)
             break
         else:
             raise syntax_error()
@@ -224,7 +232,7 @@ def _max_entries(ctx: Session) -> int:
 @command("xadd")
 def xadd(ctx: Session, argv: list[bytes]) -> Reply:
     trim, place = _parse_trim(ctx, argv, 2, adding=True)
-    wanted = argv[place] if place < len(argv) else b"*"
+    wanted = argv[place].partition(b"\0")[0] if place < len(argv) else b"*"
     if wanted.endswith(b"-*") and ctx.server.version.compatible < (7, 0, 0):
         parse_id(wanted, strict=True)
     fields = argv[place + 1 :]

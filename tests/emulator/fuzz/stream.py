@@ -15,6 +15,7 @@ _id = st.one_of(
     st.builds(lambda a, b: a + b"-" + b, _part, _part),
     _part,
     st.sampled_from([b"x", b"-", b"+", b"1-x", b"$", b"18446744073709551616", b""]),
+    st.sampled_from([b"01-02", b"+2", b" 3-1", b"1--02", b"2\x00x", b"3-1\x00", b"3--1", b"0-00"]),
 )
 _end = st.one_of(_id, _id.map(lambda raw: b"(" + raw))
 _new = st.one_of(_id, _part.map(lambda raw: raw + b"-*"))
