@@ -241,6 +241,43 @@ class Node:
         """The node whose moving slots this one heeds: replicas of Valkey go by their master."""
         return self.top if self._is_valkey else self
 
+    @property
+    def peer_address(self) -> tuple[str, int]:
+        """The host and port that it announces to other nodes."""
+        port = int(self._said("cluster-announce-port"))
+        return self._said("cluster-announce-ip") or self.host, port or self.port
+
+    @property
+    def ip(self) -> str:
+        """The address that it announces to clients."""
+        return self._said("cluster-announce-client-ipv4") or self.peer_address[0]
+
+    @property
+    def announced_port(self) -> int:
+        """The port that it announces to clients."""
+        port = int(self._said("cluster-announce-client-port") or 0)
+        return port or self.peer_address[1]
+
+    @property
+    def bus_port(self) -> int:
+        """The port for other nodes that it announces."""
+        return int(self._said("cluster-announce-bus-port")) or self.peer_address[1] + BUS
+
+    @property
+    def hostname(self) -> str:
+        """The host name it announces, empty for none."""
+        return self._said("cluster-announce-hostname")
+
+    def _said(self, parameter: str) -> str:
+        return self.server.config.values.get(parameter, "")
+
+    def endpoint(self, node: Node) -> str | None:
+        """The host by which this node tells clients of ``node``; None leaves it to them."""
+        preferred = self._said("cluster-preferred-endpoint-type")
+        if preferred == "unknown-endpoint":
+            return None
+        return (node.hostname or "?") if preferred == "hostname" else node.ip
+
     def replicas(self) -> list[Node]:
         """The nodes that replicate this one."""
         return [node for node in self.cluster.nodes if node.master is self]
@@ -465,9 +502,9 @@ class Node:
         found = self._keys(entry, argv)
         return slot_of(found[0]) if found else None
 
-    @staticmethod
-    def _lead_to(reason: str, slot: int, node: Node) -> Redirection:
-        return Redirection.make(reason, f"{reason.upper()} {slot} {node.host}:{node.port}")
+    def _lead_to(self, reason: str, slot: int, node: Node) -> Redirection:
+        place = f"{self.endpoint(node) or ''}:{node.announced_port}"
+        return Redirection.make(reason, f"{reason.upper()} {slot} {place}")
 
     def _asked(self, session: Session, entry: Entry, argv: list[bytes]) -> _Asked | Redirection:
         asked = _Asked()

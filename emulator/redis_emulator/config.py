@@ -67,6 +67,9 @@ _OVERFLOW: Final = {
     "valkey-9.1": None,
 }
 _LONGEST_PLACE: Final = 45
+_LONGEST_HOST_NAME: Final = 255
+_NO_BRACKETS: Final = r"[^]!#$%&()*+:;<>?@[^{|}~]*"
+_PLAIN: Final = r"[^\x00-,;-@\[-^{-\x7f]*"
 _CLASSES: Final = {"normal": 0, "slave": 1, "replica": 1, "pubsub": 2}
 
 
@@ -103,7 +106,7 @@ class Parameter:
         name: As CONFIG GET prints it.
         default: The value of a fresh server.
         type: ``boolean``, ``enum``, ``enums`` (words, the first for none), ``integer``, ``memory``,
-            ``percent`` (memory or percent) or ``string``.
+            ``percent`` (memory or percent), ``place``, ``node name`` or ``string``.
         low: The least number allowed; None for no limit of its own.
         high: The greatest number allowed.
         unsigned: Whether negative numbers have an error text of their own.
@@ -141,6 +144,8 @@ class Parameter:
             return special(text, current) if special is not None else text
         if self.type == "place":
             return _place(self.name, text)
+        if self.type == "node name":
+            return _node_name(text, _PLAIN)
         if self.type == "boolean":
             if text.lower() not in ("yes", "no"):
                 raise ValueError("argument must be 'yes' or 'no'")
@@ -351,6 +356,8 @@ def _percentiles(text: str, _: str) -> str:
 
 
 def _host_name(text: str, _: str) -> str:
+    if len(text) > _LONGEST_HOST_NAME:
+        raise ValueError("Hostnames must be less than 256 characters")
     if not re.fullmatch(r"[A-Za-z0-9.-]*", text):
         raise ValueError("Hostnames may only contain alphanumeric characters, hyphens or dots")
     return text
@@ -376,8 +383,8 @@ def _address(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> Speci
     return parse
 
 
-def _node_name(text: str, _: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]*", text):
+def _node_name(text: str, allowed: str) -> str:
+    if not re.fullmatch(allowed, text):
         raise ValueError("Announced human node name contained invalid character")
     return text
 
@@ -387,7 +394,7 @@ _SPECIAL: Final[dict[str, Special]] = {
     "cluster-announce-client-ipv6": _address(ipaddress.IPv6Address),
     "client-output-buffer-limit": _output_limits,
     "cluster-announce-hostname": _host_name,
-    "cluster-announce-human-nodename": _node_name,
+    "cluster-announce-human-nodename": lambda text, _: _node_name(text, _NO_BRACKETS),
     "latency-tracking-info-percentiles": _percentiles,
     "notify-keyspace-events": _events,
     "oom-score-adj-values": _scores,

@@ -166,14 +166,21 @@ class Cluster:
             if owner is node:
                 self.owners[slot] = None
         if node.master is not None:
-            node.master = None
-            node.use(Store([Database(node.server, db.index) for db in node.store.databases]))
+            self.part(node)
         node.known = [node]
         node.migrating.clear()
         node.importing.clear()
         if hard:
             node.id, node.shard = self.new_id(), self.new_id()
             node.epoch = 0
+        self.changes += 1
+
+    def part(self, node: Node) -> None:
+        """Make a replica an empty master; Valkey gives it a shard of its own."""
+        node.master = None
+        if node.server.version.flavour == "valkey":
+            node.shard = self.new_id()
+        node.use(Store([Database(node.server, db.index) for db in node.store.databases]))
         self.changes += 1
 
     def state(self) -> object:

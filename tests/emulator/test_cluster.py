@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulator.pair import Pair, Wire
+from tests.emulator.pair import Connection, Pair, Wire
 from tests.emulator.twin import Twin, unordered
 from tests.topologies.processes import Cluster, until
 
@@ -306,12 +306,65 @@ def test_what_a_node_tells(twin: Twin) -> None:
             twin(place, "CLUSTER LINKS", key=lambda reply: unordered(numberless(reply)))
 
 
+@pytest.mark.servers(*ALL)
+def test_what_a_node_announces(twin: Twin) -> None:
+    modern = of_version(twin)[1] >= (7, 0)
+    announced = {"ip": "127.0.0.2"}
+    if modern:
+        bus = twin.ports[0] + 10_000
+        announced |= {"port": "7777", "bus-port": str(bus), "hostname": "a.example"}
+    for name, value in announced.items():
+        twin(0, "CONFIG", "SET", f"cluster-announce-{name}", value)
+    places = [real for _, real in twin.clients]
+    until("the nodes know", lambda: all(b"127.0.0.2" in r("CLUSTER NODES")[1] for r in places))
+    if modern:
+        until("the name is known", lambda: all(b"a.ex" in r("CLUSTER NODES")[1] for r in places))
+    for place in (0, 1):
+        for kind in ("ip", "hostname", "unknown-endpoint", "ip") if modern else ("",):
+            if kind:
+                twin(place, f"CONFIG SET cluster-preferred-endpoint-type {kind}")
+                twin(place, "CLUSTER SHARDS", key=shards)
+            twin(place, "CLUSTER SLOTS", key=unordered)
+            twin.all(place, "GET b", "GET foo")
+            twin(place, "CLUSTER NODES", key=places_of)
+    for name in announced:
+        at = "127.0.0.1" if name == "ip" else twin.ports[0] if name == "port" else ""
+        twin(0, "CONFIG", "SET", f"cluster-announce-{name}", at or (0 if "port" in name else ""))
+    until("the address is back", lambda: all(not_moved(r) for r in places))
+    until("all is well", lambda: all(b"state:ok" in r("CLUSTER INFO")[1] for r in places))
+    until("the name is gone", lambda: all(b"a.ex" not in r("CLUSTER NODES")[1] for r in places))
+    twin.agree()
+    until("the replica is back", lambda: twin.clients[0][1]("WAIT 1 100")[1] == b"1")
+
+
+def not_moved(real: Connection) -> bool:
+    return re.search(rb"127.0.0.2|7777@", real("CLUSTER NODES")[1]) is None
+
+
+def places_of(reply: Wire) -> list[list[str]]:
+    """The nodes with what they announce."""
+    return sorted(line.split()[:2] for line in text_of(reply).splitlines() if line)
+
+
 def test_shards_have_names(twin: Twin) -> None:
     for _, real in twin.clients:
         assert len(real("CLUSTER MYSHARDID")[1]) == 40
     names = [emulated("CLUSTER MYSHARDID")[1] for emulated, _ in twin.clients]
     assert names[:3] == names[3:]
     assert len(set(names)) == 3
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_a_replica_parts(twin: Twin) -> None:
+    twin.all(0, "SET b 1", "CLUSTER REPLICATE NO ONE", "CLUSTER REPLICATE NO TWO")
+    twin.all(0, "CLUSTER REPLICATE x y z", "CLUSTER FAILOVER FORCE TAKEOVER")
+    twin.in_step()
+    twin.all(3, "READONLY", "GET b", "CLUSTER REPLICATE no TWO", "CLUSTER REPLICATE no one")
+    twin.all(3, "DBSIZE", "GET b", "CLUSTER REPLICATE no one")
+    twin(3, "ROLE", key=numberless)
+    twin(3, f"CLUSTER REPLICATE {twin.ids[0]}")
+    twin.agree()
+    until("the replica is back", lambda: twin.clients[0][1]("WAIT 1 100")[1] == b"1")
 
 
 @pytest.mark.servers(*ALL)

@@ -180,3 +180,13 @@ def test_writing_needs_replicas_when_told(same: Pair) -> None:
             connection("DISCARD")
         same("CONFIG SET min-replicas-to-write 0")
     same("SET a e")
+
+
+@pytest.mark.servers("redis-8.2", "valkey-9.1")
+def test_names_of_nodes(same: Pair) -> None:
+    for code in range(1, 128):
+        same("CONFIG", "SET", "cluster-announce-human-nodename", bytes([code]))
+    for name in ("a" * 300, ""):
+        same("CONFIG", "SET", "cluster-announce-human-nodename", name)
+        same("CONFIG", "SET", "cluster-announce-hostname", name)
+    same("CONFIG", "SET", "cluster-announce-hostname", "a" * 256)

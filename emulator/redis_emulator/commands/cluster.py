@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from redis_emulator.cluster import BUS, SLOTS, Node, slot_of
+from redis_emulator.cluster import SLOTS, Node, slot_of
 from redis_emulator.commands.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, Verbatim, quote
@@ -173,7 +173,8 @@ def _line(node: Node, each: Node) -> bytes:
         flags.append("fail")
     words = [
         each.id.decode(),
-        f"{each.host}:{each.port}@{each.port + BUS}",
+        f"{each.ip}:{each.announced_port}@{each.bus_port}"
+        + (f",{each.hostname}" if each.hostname else ""),
         ",".join(flags),
         "-" if each.master is None else each.master.id.decode(),
         "0",
@@ -211,13 +212,29 @@ def cluster_slots(ctx: Session, argv: list[bytes]) -> Reply:
             first,
             last,
             *(
-                [each.host.encode(), each.port, each.id, *([{}] if modern else [])]
+                [*_place(node, each), each.id, *([_other_names(node, each)] if modern else [])]
                 for each in (master, *(r for r in master.replicas() if not r.down))
                 if each in node.known
             ),
         ]
         for first, last, master in sorted(found, key=lambda each: each[0])
     ]
+
+
+def _place(node: Node, each: Node) -> tuple[bytes | None, int]:
+    host = node.endpoint(each)
+    return None if host is None else host.encode(), each.announced_port
+
+
+def _other_names(node: Node, each: Node) -> Reply:
+    """How else a node can be reached than by what SLOTS names first."""
+    names: dict[bytes, Reply] = {}
+    preferred = node.server.config["cluster-preferred-endpoint-type"]
+    if preferred != "ip":
+        names[b"ip"] = each.ip.encode()
+    if preferred != "hostname" and each.hostname:
+        names[b"hostname"] = each.hostname.encode()
+    return names
 
 
 @command("cluster|shards")
@@ -230,7 +247,7 @@ def cluster_shards(ctx: Session, argv: list[bytes]) -> Reply:
     for name, members in shards.items():
         reply: dict[bytes, Reply] = {
             b"slots": [end for each in members for run in each.ranges() for end in run],
-            b"nodes": [_member(each) for each in members],
+            b"nodes": [_member(node, each) for each in members],
         }
         if ctx.server.version.flavour == "valkey":
             reply[b"id"] = name
@@ -238,16 +255,17 @@ def cluster_shards(ctx: Session, argv: list[bytes]) -> Reply:
     return replies
 
 
-def _member(node: Node) -> Reply:
-    host = node.host.encode()
+def _member(node: Node, each: Node) -> Reply:
+    """What SHARDS tells of one node that ``node`` knows."""
     return {
-        b"id": node.id,
-        b"port": node.port,
-        b"ip": host,
-        b"endpoint": host,
-        b"role": b"master" if node.master is None else b"replica",
-        b"replication-offset": node.store.offset,
-        b"health": b"fail" if node.down else b"online",
+        b"id": each.id,
+        b"port": each.announced_port,
+        b"ip": each.ip.encode(),
+        b"endpoint": (node.endpoint(each) or "").encode(),
+        **({b"hostname": each.hostname.encode()} if each.hostname else {}),
+        b"role": b"master" if each.master is None else b"replica",
+        b"replication-offset": each.store.offset,
+        b"health": b"fail" if each.down else b"online",
     }
 
 

@@ -196,6 +196,12 @@ def cluster_saveconfig(ctx: Session, argv: list[bytes]) -> Reply:
 @command("cluster|replicate")
 def cluster_replicate(ctx: Session, argv: list[bytes]) -> Reply:
     node = node_of(ctx)
+    if len(argv) > 3:
+        if [word.lower() for word in argv[2:]] != [b"no", b"one"]:
+            raise ctx.server.wrong_words(argv)
+        if node.master is not None:
+            node.cluster.part(node)
+        return OK
     master = named(node, argv[2])
     if master is node:
         raise RedisError("ERR Can't replicate myself")
@@ -213,7 +219,7 @@ def cluster_failover(ctx: Session, argv: list[bytes]) -> Reply:
     valkey = ctx.server.version.flavour == "valkey"
     if len(argv) > 3 and not valkey:
         raise ctx.server.wrong_words(argv)
-    if len(argv) > 3 or (len(argv) == 3 and argv[2].lower() not in (b"force", b"takeover")):
+    if any(word.lower() not in (b"force", b"takeover") for word in argv[2:]):
         raise syntax_error()
     master = node.master
     if master is None:

@@ -196,8 +196,8 @@ def _links(server: Server, node: Node) -> Fields:
         }
     fields: Fields = {
         "role": "slave",
-        "master_host": master.host,
-        "master_port": master.port,
+        "master_host": master.peer_address[0],
+        "master_port": master.peer_address[1],
         "master_link_status": "down" if master.down else "up",
         "master_last_io_seconds_ago": 0,
         "master_sync_in_progress": 0,

@@ -26,7 +26,8 @@ def role(ctx: Session, argv: list[bytes]) -> Reply:
     offset = node.store.offset
     if node.master is not None:
         link = b"connect" if node.master.down else b"connected"
-        return [b"slave", node.master.host.encode(), node.master.port, link, offset]
+        host, port = node.master.peer_address
+        return [b"slave", host.encode(), port, link, offset]
     return [
         b"master",
         offset,

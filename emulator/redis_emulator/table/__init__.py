@@ -34,6 +34,7 @@ class Spec:
         valkey_since: The Valkey version that brought it, where not the same as ``since``.
         legacy_arity: The arity that it had once, where that was another one; else 0.
         legacy_before: The Redis version that brought today's arity.
+        valkey_arity: The arity since Valkey 9.0, where that is another one; else 0.
         until: The Redis version that no longer had it, if one did away with it.
     """
 
@@ -51,12 +52,15 @@ class Spec:
     valkey_since: str
     legacy_arity: int
     legacy_before: str
+    valkey_arity: int = 0
     until: str = ""
 
     def of(self, version: Version) -> Spec:
         """The row as a server of ``version`` has it."""
         if self.legacy_arity and version.compatible < _numbers(self.legacy_before):
             return replace(self, arity=self.legacy_arity)
+        if self.valkey_arity and version.flavour == "valkey" and version.number >= (9, 0):
+            return replace(self, arity=self.valkey_arity)
         return self
 
     def exists_in(self, version: Version) -> bool:
@@ -96,6 +100,7 @@ def load() -> dict[str, Spec]:
                 valkey_since=row.get("valkey_since", row["since"]),
                 legacy_arity=row.get("legacy_arity", 0),
                 legacy_before=row.get("legacy_before", "7.0.0"),
+                valkey_arity=row.get("valkey_arity", 0),
                 until=row.get("until", ""),
             )
     return rows

@@ -61,12 +61,14 @@ def rows_of(url: str) -> dict[str, dict[str, Any]]:
 
 
 def _keep_what_older_servers_say(rows: dict[str, dict[str, Any]], name: str, spec: Spec) -> None:
-    """What no new server tells any more stays as it is: commands that are gone, former arities."""
+    """What one new server does not tell stays as it is: commands that are gone, other arities."""
     if spec.until:
         rows[name] = json.loads(_line_of(spec))[name]
     elif spec.legacy_arity and name in rows:
         rows[name]["legacy_arity"] = spec.legacy_arity
         rows[name]["legacy_before"] = spec.legacy_before
+    elif spec.valkey_arity and name in rows:
+        rows[name] |= {"arity": spec.arity, "valkey_arity": spec.valkey_arity}
 
 
 def _line_of(spec: Spec) -> str:
