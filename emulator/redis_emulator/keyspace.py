@@ -166,6 +166,21 @@ class Database:
         self._touch_observed(gone)
         return count
 
+    def reload(self, values: dict[bytes, object]) -> None:
+        """Hold ``values``, as many as there are now at the same keys, in place of them; who watches
+        one hears of it. When keys were used is forgotten, unless the policy goes by it.
+        """
+        if self.journal is not None:
+            for key in self.data:
+                self.journal.note(self, key)
+        self.data = values
+        policy = self.server.config["maxmemory-policy"]
+        if "lru" not in policy and "lfu" not in policy:
+            self.access = dict.fromkeys(self.access, self.server.now)
+        for key in values.keys() & self.watchers.keys():
+            for session in self.watchers[key]:
+                session.dirty = True
+
     def exchange(self, other: Database) -> None:
         """Swap all keys with ``other``; clients stay with the number of their database."""
         if self.journal is not None:

@@ -102,6 +102,52 @@ def test_digests(same: Pair) -> None:
     same("DEBUG DIGEST")
 
 
+@pytest.mark.servers(*ALL)
+def test_reload_brings_the_form_that_fits(same: Pair) -> None:
+    limits = {"set-max-intset-entries": 512, "hash-max-ziplist-entries": 128}
+    limits |= {"zset-max-ziplist-value": 64, "list-max-ziplist-size": -2}
+    for parameter in limits:
+        same("CONFIG", "SET", parameter, "4")
+    same("SET number 1")
+    same("APPEND number 2")
+    same("SET text a")
+    same("APPEND text b")
+    same("SADD grown 1 2 3 4 5")
+    same("SREM grown 1 2")
+    same("HSET hsh a 1 b 2 c 3 d 4 e 5")
+    same("HDEL hsh a b")
+    same("ZADD ranks 1 a 2 abcde")
+    same("ZREM ranks abcde")
+    same("RPUSH lst 1 2 3 4 5 6 7 8 9")
+    same("LREM lst 0 5")
+    same("LTRIM lst 3 5")
+    keys = ("number", "text", "grown", "hsh", "ranks", "lst")
+    for key in keys:
+        same("OBJECT", "ENCODING", key)
+    same("DEBUG RELOAD")
+    for key in keys:
+        same("OBJECT", "ENCODING", key)
+    for parameter, value in limits.items():
+        same("CONFIG", "SET", parameter, str(value))
+    same("SADD many 1 2 3")
+    same("CONFIG SET set-max-intset-entries 2")
+    same("DEBUG RELOAD")
+    same("OBJECT ENCODING many")
+    same("CONFIG SET set-max-intset-entries 512")
+    same("DEBUG RELOAD")
+    same("OBJECT ENCODING many")
+
+
+@pytest.mark.servers(*ALL)
+def test_reload_touches_what_is_watched(same: Pair) -> None:
+    same("SET key 1")
+    for key in ("key", "no"):
+        same("WATCH", key)
+        same("DEBUG RELOAD")
+        same("MULTI")
+        same("EXEC")
+
+
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
 def test_digest_of_a_field_that_expires(same: Pair) -> None:
     same("HSET hsh f v g w")

@@ -14,6 +14,7 @@ from redis_emulator.commands.arguments import (
     parse_integer,
     parse_range,
 )
+from redis_emulator.commands.dump import reloaded
 from redis_emulator.commands.registry import command
 from redis_emulator.config import read_memory
 from redis_emulator.resp.double import Double17
@@ -187,6 +188,12 @@ def _reload(ctx: Session, argv: list[bytes]) -> Reply:
     options = {word.lower() for word in argv[2:]}
     if options - {b"merge", b"noflush", b"nosave"}:
         raise RedisError("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+    if b"nosave" not in options:
+        _ask(ctx, b"SAVE")
+    for db in ctx.server.databases:
+        db.reload({key: reloaded(ctx, db, key, value) for key, value in db.data.items()})
+    if ctx.server.tracker is not None:
+        ctx.server.tracker.flushed(ctx, argv)
     return OK
 
 

@@ -11,10 +11,11 @@ from redis_emulator.commands.object import encoding
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.set import limits_of
 from redis_emulator.frequency import Frequencies
-from redis_emulator.keyspace import GENERIC
+from redis_emulator.keyspace import GENERIC, Database
 from redis_emulator.rdb import payload
 from redis_emulator.rdb.hashes import Field
 from redis_emulator.rdb.lists import Node
+from redis_emulator.rdb.values import INTSET as INTEGERS
 from redis_emulator.rdb.values import PACKED, PLAIN, Read
 from redis_emulator.rdb.wire import Writer
 from redis_emulator.resp.types import OK, RedisError, Reply
@@ -26,6 +27,7 @@ from redis_emulator.values.set import HASHTABLE, INTSET, LISTPACK, Set
 from redis_emulator.values.sorted_set import SortedSet
 
 _BAD_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255"
+_FORMS: Final = {b"hashtable": PLAIN, b"skiplist": PLAIN, b"intset": INTEGERS}
 
 
 @command("dump")
@@ -144,6 +146,12 @@ def build(ctx: Session, read: Read) -> object:
     """
     builder = _BUILDERS.get(read.kind)
     return read.content if builder is None else builder(ctx, read.content, read.form)
+
+
+def reloaded(ctx: Session, db: Database, key: bytes, value: object) -> object:
+    """The value at ``key`` as it is after it was saved and loaded: in the form that fits it now."""
+    form = _FORMS.get(encoding(db, key, value), PACKED)
+    return build(ctx, Read(type_name(value), _content(value), form))
 
 
 def _build_list(ctx: Session, nodes: list[Node], form: bytes) -> List:
