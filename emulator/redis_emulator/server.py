@@ -119,6 +119,7 @@ class Server:
         self.latency = Latency()
         self.last_client_id = 0
         self.active_expiry = True
+        self.packed_threshold = 0
         self.notify = 0
         self.observed = False
         self.special = False
@@ -159,6 +160,7 @@ class Server:
         self.next_deadline = 1 << 62
         self.notify = 0
         self.active_expiry = True
+        self.packed_threshold = 0
         self.dirty = 0
         self.slowlog = SlowLog()
         self.large_requests = SlowLog()

@@ -138,6 +138,27 @@ def test_reload_brings_the_form_that_fits(same: Pair) -> None:
     same("OBJECT ENCODING many")
 
 
+@pytest.mark.servers("redis-8.2", "valkey-9.1")
+def test_packed_threshold(same: Pair) -> None:
+    same("DEBUG QUICKLIST-PACKED-THRESHOLD 5b")
+    same("CONFIG SET list-max-listpack-size 3")
+    same("RPUSH lst a b long-one c d e longer-one")
+    same("DUMP lst")
+    same("LSET lst 1 another-long-one")
+    same("LINSERT lst AFTER c long-too")
+    same("LSET lst 2 f")
+    same("DUMP lst")
+    same("LTRIM lst 1 1")
+    same("OBJECT ENCODING lst")
+    same("SORT lst BY nosort STORE sorted")
+    same("DEBUG QUICKLIST-PACKED-THRESHOLD 0")
+    same("LSET lst 0 not-so-long-now")
+    same("DUMP lst")
+    same("DEBUG RELOAD")
+    same("OBJECT ENCODING lst")
+    same("CONFIG SET list-max-listpack-size -2")
+
+
 @pytest.mark.servers(*ALL)
 def test_reload_touches_what_is_watched(same: Pair) -> None:
     same("SET key 1")

@@ -32,6 +32,7 @@ from redis_emulator.resp.types import (
 )
 from redis_emulator.session import Session
 from redis_emulator.table.documents import read, server_like
+from redis_emulator.values.list import List
 from redis_emulator.version import Version
 
 Subcommand = Callable[[Session, list[bytes]], Reply]
@@ -290,6 +291,11 @@ def _packed_threshold(ctx: Session, argv: list[bytes]) -> Reply:
     size = read_memory(quote(argv[2]))
     if size is None or not 0 <= size < 4 << 30:
         raise RedisError("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
+    ctx.server.packed_threshold = size
+    for db in ctx.server.databases:
+        for value in db.data.values():
+            if type(value) is List:
+                value.large = size
     return OK
 
 

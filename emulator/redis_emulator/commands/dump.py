@@ -157,8 +157,8 @@ def reloaded(ctx: Session, db: Database, key: bytes, value: object) -> object:
 def _build_list(ctx: Session, nodes: list[Node], form: bytes) -> List:
     fill = ctx.server.config.numbers["list-max-listpack-size"]
     if form == PLAIN and isinstance(nodes[0], list):
-        return List.of(nodes[0], fill)
-    return List.of_nodes(nodes, fill)
+        return List.of(nodes[0], fill, ctx.server.packed_threshold)
+    return List.of_nodes(nodes, fill, ctx.server.packed_threshold)
 
 
 def _build_set(ctx: Session, members: list[bytes], form: bytes) -> Set:

@@ -81,7 +81,7 @@ def _push(ctx: Session, argv: list[bytes], event: bytes, *, left: bool) -> int:
     db, key = ctx.db, argv[1]
     value = db.writable(key)
     if value is None:
-        value = List()
+        value = List(db.server.packed_threshold)
         db.set(key, value)
     elif type(value) is not List:
         raise wrong_type()
@@ -350,7 +350,7 @@ def move(
     receiver = writable_list(ctx, target)
     element = value.pop(left=from_left)
     if receiver is None:
-        receiver = List()
+        receiver = List(db.server.packed_threshold)
         db.set(target, receiver)
     receiver.push([element], max_listpack_size(db), left=to_left)
     db.changed(target, b"lpush" if to_left else b"rpush", LIST)

@@ -135,7 +135,8 @@ def sort_ro(ctx: Session, argv: list[bytes]) -> Reply:
 def _store(ctx: Session, key: bytes, elements: list[bytes]) -> int:
     db = ctx.db
     if elements:
-        db.set(key, List.of(elements, ctx.server.config.numbers["list-max-listpack-size"]))
+        fill = ctx.server.config.numbers["list-max-listpack-size"]
+        db.set(key, List.of(elements, fill, ctx.server.packed_threshold))
         db.changed(key, b"sortstore", LIST)
         ctx.server.dirty += len(elements) - 1
     elif db.remove(key):

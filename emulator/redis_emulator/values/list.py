@@ -72,24 +72,27 @@ class List:
         nodes: The elements; a listpack has exactly one node, a quicklist has no empty ones.
         fill: None for a listpack; a quicklist's limit for its nodes, which stays what was
             configured when it became one.
+        large: From how many bytes on an element of a quicklist has a node of its own; 0 when that
+            follows from the limit.
     """
 
-    __slots__ = ("_length", "fill", "max_bytes", "max_count", "nodes")
+    __slots__ = ("_length", "fill", "large", "max_bytes", "max_count", "nodes")
 
     kind = b"list"
 
-    def __init__(self) -> None:
+    def __init__(self, large: int = 0) -> None:
+        self.large = large
         self.nodes: list[Node] = [Node([], _FRAME)]
         self._length = 0
         self.fill: int | None = None
         self.max_bytes = self.max_count = 0
 
     @classmethod
-    def of(cls, elements: Iterable[bytes], fill: int) -> List:
+    def of(cls, elements: Iterable[bytes], fill: int, large: int = 0) -> List:
         """A list as SORT stores it and an RDB file without nodes makes it: pushed as a quicklist,
         then packed if it is small.
         """
-        made = cls()
+        made = cls(large)
         made._unpack(fill)
         for element in elements:
             made._push(element, left=False)
@@ -97,9 +100,9 @@ class List:
         return made
 
     @classmethod
-    def of_nodes(cls, nodes: Iterable[bytes | list[bytes]], fill: int) -> List:
+    def of_nodes(cls, nodes: Iterable[bytes | list[bytes]], fill: int, large: int = 0) -> List:
         """A list with given nodes, of which one that is bytes is plain."""
-        made = cls()
+        made = cls(large)
         made._unpack(fill)
         for node in nodes:
             if isinstance(node, bytes):
@@ -123,7 +126,7 @@ class List:
             yield from node.items
 
     def __copy__(self) -> List:
-        twin = List()
+        twin = List(self.large)
         twin.nodes = [node.__copy__() for node in self.nodes]
         twin._length, twin.fill = self._length, self.fill
         twin.max_bytes, twin.max_count = self.max_bytes, self.max_count
@@ -196,6 +199,7 @@ class List:
                 node.size + len(element) + _OVERHEAD <= self.max_bytes
                 and len(node.items) < self.max_count
                 and not node.plain
+                and (not self.large or len(element) < self.large)
             ):
                 if left:
                     node.items.insert(0, element)
@@ -206,6 +210,8 @@ class List:
         nodes.insert(0 if left else len(nodes), self._node_of(element))
 
     def _is_large(self, element: bytes) -> bool:
+        if self.large:
+            return len(element) >= self.large
         return len(element) > self.max_bytes
 
     def _node_of(self, element: bytes) -> Node:
@@ -218,7 +224,7 @@ class List:
         return (
             node is not None
             and not node.plain
-            and len(element) <= self.max_bytes
+            and not self._is_large(element)
             and node.size + len(element) + _OVERHEAD <= self.max_bytes
             and len(node.items) < self.max_count
         )
