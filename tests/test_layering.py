@@ -52,6 +52,7 @@ EMULATOR_LAYERS = [
         "frequency",
         "memory",
         "observe",
+        "replication",
     },
     {"values", "resp", "rdb", "glob", "version"},
 ]

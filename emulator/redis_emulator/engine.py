@@ -16,11 +16,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from functools import partial
 
 from redis_emulator.clock import Clock, ManualClock
 from redis_emulator.commands import registry
 from redis_emulator.commands.client import describe
-from redis_emulator.commands.function import promises_no_writes
+from redis_emulator.commands.function import function_writes, promises_no_writes
 from redis_emulator.eviction import OUT_OF_MEMORY
 from redis_emulator.faults import Faults
 from redis_emulator.glob import glob
@@ -108,6 +109,7 @@ class Engine:
         server.let_others_in = self.let_others_in
         server.access.describe = describe
         server.faults = Faults(self._refresh, version, seed)
+        server.faults.script_writes = partial(function_writes, server)
         server.on_restart.append(server.faults.clear)
         if isinstance(clock, ManualClock):
             clock.subscribe(self.tick)
@@ -649,20 +651,21 @@ class Engine:
 
     def _meet_due(self, session: Session, entry: Entry, argv: list[bytes]) -> dict[bytes, object]:
         """What a command does to keys that are due while none expires by itself: those it
-        touches expire, or are out of its sight when writes are paused. EXEC fails by those watched.
+        touches expire, or are out of its sight when writes are paused or a master is to say so.
+        EXEC fails by those watched.
 
         Returns:
             What is hidden from the command, to be shown again afterwards.
         """
-        db, now, paused = session.db, self.server.now, self.server.paused is not None
+        db, now, hides = session.db, self.server.now, self.server.hides_due()
         if entry.name == "exec":
             session.dirty |= any(db.expires.get(key, now + 1) <= now for db, key in session.watched)
             return {}
         if entry.name in _WALKS:
-            met = [] if paused and entry.name == "randomkey" else list(db.expires)
+            met = [] if self.server.paused and entry.name == "randomkey" else list(db.expires)
         else:
             met = [argv[key.position] for key in keys(entry.spec, argv)]
-        if paused or entry.name == "keys":
+        if hides or entry.name == "keys":
             return db.hide([key for key in met if db.expires.get(key, now + 1) <= now])
         for key in met:
             db.expire_due(key, now)

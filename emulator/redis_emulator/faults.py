@@ -26,13 +26,17 @@ Which: TypeAlias = "str | Callable[[list[bytes]], bool]"
 
 _OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
 _READ_ONLY: Final = "READONLY You can't write against a read only replica."
-_MASTER_DOWN: Final = (
+MASTER_DOWN: Final = (
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 )
+_STALE: Final = "ERR Can not execute the command on a stale replica"
 _NO_REPLICAS: Final = "NOREPLICAS Not enough good replicas to write."
 _NO_SCRIPT: Final = "NOSCRIPT No matching script. Please use EVAL."
 
 
+_WITHOUT_MASTER: Final = frozenset({"masterdown", "stale"})
+_REFUSES_WRITES: Final = frozenset({"readonly", "masterdown", "replica"})
+"""States; ``replica`` and ``stale`` are those of a server that was told to follow another."""
 _HANDSHAKE: Final = frozenset({b"hello", b"auth", b"client setinfo", b"client setname"})
 """What clients send on their own when they connect; only its name hits it, no pattern."""
 _SINCE_7: Final = frozenset({"echo", "eval", "evalsha", "readonly", "readwrite"})
@@ -190,6 +194,7 @@ class Faults:
         planted: Faults in the order in which they are tried; the first that strikes counts.
         states: Names of the states that are on.
         random: What decides about faults that strike by chance.
+        script_writes: Whether a command runs a script that says it may write.
     """
 
     def __init__(self, changed: Callable[[], None], version: Version, seed: int | None) -> None:
@@ -200,6 +205,7 @@ class Faults:
         self.planted: list[Fault] = []
         self.states: set[str] = set()
         self.way_out = "SCRIPT KILL"
+        self.script_writes: Callable[[Entry, list[bytes]], bool] = lambda entry, argv: False
         self.loading = State(self, "loading")
         """Nothing but what a server answers while it loads its data."""
         self.busy = State(self, "busy")
@@ -218,6 +224,11 @@ class Faults:
         """A replica that has lost its master and serves no stale data."""
         self.noreplicas = State(self, "noreplicas")
         """Fewer replicas than writing needs."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether there is no master, without whom nothing is served."""
+        return not self.states.isdisjoint(_WITHOUT_MASTER)
 
     @property
     def active(self) -> bool:
@@ -330,7 +341,7 @@ class Faults:
         states, flags = self.states, entry.flags
         if entry.name == "exec" and session.queue:
             flags = flags.union(*(queued.flags for queued, _ in session.queue))
-        writes = "write" in flags
+        writes = "write" in flags or self.script_writes(entry, argv)
         if "clusterdown" in states and keys(entry.spec, argv):
             return "CLUSTERDOWN The cluster is down"
         release = self._version.compatible
@@ -341,12 +352,13 @@ class Faults:
             return _misconf(self._version)
         if "noreplicas" in states and writes and not (session.script and release < (7, 0)):
             return _NO_REPLICAS
-        if writes and ("readonly" in states or "masterdown" in states):
+        stale = self.stale and not self._answers(entry, "stale")
+        if stale and session.script and release >= (7, 0):
+            return _STALE
+        if writes and not states.isdisjoint(_REFUSES_WRITES):
             return _READ_ONLY
-        if "masterdown" in states and (
-            not self._answers(entry, "stale") or _is_plain_script(entry, argv)
-        ):
-            return _MASTER_DOWN
+        if stale:
+            return MASTER_DOWN
         if "loading" in states and not self._answers(entry, "loading"):
             return f"LOADING {_product(self._version)} is loading the dataset in memory"
         if "busy" in states and not self._answers(entry, "allow_busy"):
@@ -384,11 +396,6 @@ def _matcher(command: Which) -> Callable[[tuple[bytes, ...], list[bytes]], bool]
         return lambda names, argv: wanted in names
     matches = glob(wanted)
     return lambda names, argv: _HANDSHAKE.isdisjoint(names) and any(map(matches, names))
-
-
-def _is_plain_script(entry: Entry, argv: list[bytes]) -> bool:
-    """Whether this is EVAL of a script that does not say itself what it may be run in."""
-    return entry.name in ("eval", "eval_ro") and not argv[1].startswith(b"#!")
 
 
 def _product(version: Version) -> str:

@@ -18,6 +18,7 @@ from redis_emulator.config import Config
 from redis_emulator.journal import Journal
 from redis_emulator.keyspace import KEYEVENT, KEYSPACE, Database, Deadlines
 from redis_emulator.observe import Latency, SlowLog
+from redis_emulator.replication import Replication
 from redis_emulator.resp.types import Push, RedisError, Reply, quote
 from redis_emulator.table import Spec
 from redis_emulator.version import Version
@@ -88,6 +89,7 @@ class Server:
         self.random = random.Random(seed)
         self.config = Config(version)
         self.run_id = b"%040x" % self.random.getrandbits(160)
+        self.replication = Replication(self.run_id[::-1].decode(), self.random)
         self.commands: dict[bytes, Entry] = {}
         self.started_at = clock.ms()
         self.now = self.started_at
@@ -152,6 +154,7 @@ class Server:
         self.config = Config(self.version)
         self.random.seed(self.seed)
         self.run_id = b"%040x" % self.random.getrandbits(160)
+        self.replication = Replication(self.run_id[::-1].decode(), self.random)
         self.modes.clear()
         self.access.restart()
         self.ledger = None
@@ -190,10 +193,14 @@ class Server:
         self.errors[error.code] = self.errors.get(error.code, 0) + 1
 
     def keeps_due(self) -> bool:
-        """Whether what is due stays until a command meets it: DEBUG SET-ACTIVE-EXPIRE 0, or a
-        pause.
+        """Whether what is due stays until a command meets it: DEBUG SET-ACTIVE-EXPIRE 0, a pause,
+        or a master that has not said so.
         """
-        return self.paused is not None or not self.active_expiry
+        return not self.active_expiry or self.hides_due()
+
+    def hides_due(self) -> bool:
+        """Whether commands leave what is due as it is, and only do not see it."""
+        return self.paused is not None or self.replication.master is not None
 
     def next_client_id(self) -> int:
         """A number no client had before."""
@@ -271,8 +278,7 @@ class Server:
         self.special = bool(
             self.modes
             or self.monitors
-            or self.paused
-            or not self.active_expiry
+            or self.keeps_due()
             or self.slowlog.eager
             or self.weighs()
             or self.ledger

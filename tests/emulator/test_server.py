@@ -70,7 +70,7 @@ def test_offset_of_a_synchronization(same: Pair) -> None:
 
 def test_there_is_no_replication() -> None:
     emulator = RedisEmulator()
-    for words in (("SYNC",), ("PSYNC", "?", "-1"), ("REPLICAOF", "other", "6379")):
+    for words in (("SYNC",), ("PSYNC", "?", "-1")):
         with pytest.raises(Exception, match="no replication"):
             emulator.execute(*words)
 

@@ -111,16 +111,6 @@ def _watch_slow_commands(server: Server) -> None:
     server.refresh()
 
 
-@effect("min-slaves-to-write", "min-slaves-max-lag")
-def _ask_for_replicas(server: Server) -> None:
-    numbers = server.config.numbers
-    asked = numbers["min-slaves-to-write"] and numbers["min-slaves-max-lag"]
-    if asked and server.cluster is None:
-        server.faults.noreplicas.on()
-    else:
-        server.faults.noreplicas.off()
-
-
 @command("config|resetstat")
 def config_resetstat(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.server.reset_statistics()

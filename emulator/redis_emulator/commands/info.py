@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Final
 
 from redis_emulator.access import REASONS
-from redis_emulator.cluster import Node
 from redis_emulator.commands.arguments import syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.memory import human, used_memory
@@ -167,8 +166,11 @@ def _stats(server: Server) -> Fields:
 
 def _replication(server: Server) -> Fields:
     node = server.cluster
+    replication = (server if node is None else node.top.server).replication
     fields: Fields = {
-        "master_replid": (server if node is None else node.top.server).run_id.decode()[::-1],
+        "master_replid": replication.id,
+        "master_replid2": replication.earlier_id,
+        "second_repl_offset": replication.second_offset,
         "repl_backlog_size": server.config["repl-backlog-size"],
     }
     if node is not None and (node.master is not None or node.replicas()):
@@ -182,24 +184,34 @@ def _replication(server: Server) -> Fields:
     return fields
 
 
-def _links(server: Server, node: Node) -> Fields:
-    """What INFO of a node of a cluster tells of its master, or of its replicas."""
+def _links(server: Server) -> Fields:
+    """What INFO tells of the master of a server, or of its replicas."""
+    node = server.cluster
+    if node is None:
+        master = server.replication.master
+        if master is None:
+            return {}
+        return _link(server, *master, up=False, offset=0)
+    offset = node.store.offset
+    if node.master is not None:
+        return _link(server, *node.master.peer_address, up=not node.master.down, offset=offset)
+    kind = ",type=replica" if server.version.flavour == "valkey" else ""
+    up = [replica for replica in node.replicas() if not replica.down]
+    return {"role": "master", "connected_slaves": len(up)} | {
+        f"slave{place}": f"ip={each.host},port={each.port},state=online,offset={offset},lag=0{kind}"
+        for place, each in enumerate(up)
+    }
+
+
+def _link(server: Server, host: str, port: int, *, up: bool, offset: int) -> Fields:
+    """What INFO of a replica tells of its link to the master."""
     valkey = server.version.flavour == "valkey"
-    master, offset = node.master, node.store.offset
-    if master is None:
-        up = [replica for replica in node.replicas() if not replica.down]
-        kind = ",type=replica" if valkey else ""
-        return {"role": "master", "connected_slaves": len(up)} | {
-            f"slave{place}": f"ip={each.host},port={each.port},state=online,offset={offset},"
-            f"lag=0{kind}"
-            for place, each in enumerate(up)
-        }
     fields: Fields = {
         "role": "slave",
-        "master_host": master.peer_address[0],
-        "master_port": master.peer_address[1],
-        "master_link_status": "down" if master.down else "up",
-        "master_last_io_seconds_ago": 0,
+        "master_host": host,
+        "master_port": port,
+        "master_link_status": "up" if up else "down",
+        "master_last_io_seconds_ago": 0 if up else -1,
         "master_sync_in_progress": 0,
     }
     if server.version.compatible >= (7, 0):
@@ -208,14 +220,19 @@ def _links(server: Server, node: Node) -> Fields:
     if valkey or server.version.number >= (8, 0):
         buffers = "replicas_repl_buffer" if valkey else "replica_full_sync_buffer"
         fields |= {f"{buffers}_size": 0, f"{buffers}_peak": 0}
-    if not valkey and server.version.number >= (8, 2):
+    counts = not valkey and server.version.number >= (8, 2)
+    if counts:
         fields |= {"master_current_sync_attempts": 1, "master_total_sync_attempts": 1}
+    if not up:
+        fields["master_link_down_since_seconds"] = -1
+    elif counts:
         fields["master_link_up_since_seconds"] = (server.now - server.started_at) // 1000
+    if counts:
         fields["total_disconnect_time_sec"] = 0
     return fields | {
-        "slave_priority": 100,
-        "slave_read_only": 1,
-        "replica_announced": 1,
+        "slave_priority": server.config["slave-priority"],
+        "slave_read_only": int(server.config["slave-read-only"] == "yes"),
+        "replica_announced": int(server.config["replica-announced"] == "yes"),
         "connected_slaves": 0,
     }
 
@@ -303,8 +320,8 @@ def _section(server: Server, name: str, layout: dict[str, str]) -> str:
     elif name in _LIVE:
         live = _LIVE[name](server)
         fields = {field: live.get(field, value) for field, value in layout.items()}
-        if name == "Replication" and server.cluster is not None:
-            fields = _links(server, server.cluster) | {
+        if name == "Replication" and (links := _links(server)):
+            fields = links | {
                 field: value
                 for field, value in fields.items()
                 if field not in ("role", "connected_slaves")

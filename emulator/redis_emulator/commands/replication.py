@@ -1,5 +1,7 @@
-"""What replicas say to their master. An emulator has no replication stream, so that a client may
-introduce itself as a replica but is refused when it asks for the data.
+"""Masters and replicas: who follows whom, and what replicas say to their master.
+
+An emulator has no replication stream. Told to follow another server it is a replica whose link is
+down; a client may introduce itself as a replica but is refused when it asks for the data.
 """
 
 from __future__ import annotations
@@ -7,13 +9,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.arguments import parse_integer, parse_range, syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, quote
+from redis_emulator.config import effect
+from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, SimpleString, quote
+from redis_emulator.server import Server
 from redis_emulator.session import Session
 from redis_emulator.version import Version
 
 _VERSION: Final = re.compile(rb"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})").fullmatch
+_NO_MASTER_ANY_MORE: Final = RedisError(
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+)
 _NO_BOOLEAN: Final = "ERR value is out of range, value must between 0 and 1"
 
 
@@ -84,9 +91,117 @@ def _check_filter(value: bytes) -> None:
 @command("psync", "sync")
 def psync(ctx: Session, argv: list[bytes]) -> Reply:
     name = argv[0].decode().upper()
+    if ctx.server.replication.master is not None:
+        raise RedisError("NOMASTERLINK Can't SYNC while not connected with my master")
     if name == "PSYNC":
         if len(argv) > 3 and argv[3].lower() == b"failover":
             raise RedisError("ERR PSYNC FAILOVER can't be sent to a master.")
         if ctx.server.version.compatible >= (7, 0):
             parse_integer(argv[2])
     raise RedisError(f"ERR {name} is not possible: an emulator has no replication")
+
+
+@command("role")
+def role(ctx: Session, argv: list[bytes]) -> Reply:
+    node = ctx.server.cluster
+    if node is None:
+        if (master := ctx.server.replication.master) is None:
+            return [b"master", 0, []]
+        return [b"slave", master[0].encode(), master[1], b"connect", -1]
+    offset = node.store.offset
+    if node.master is not None:
+        link = b"connect" if node.master.down else b"connected"
+        host, port = node.master.peer_address
+        return [b"slave", host.encode(), port, link, offset]
+    return [
+        b"master",
+        offset,
+        [
+            [replica.host.encode(), b"%d" % replica.port, b"%d" % offset]
+            for replica in node.replicas()
+            if not replica.down
+        ],
+    ]
+
+
+@command("replicaof", "slaveof")
+def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
+    server = ctx.server
+    if server.cluster is not None:
+        raise RedisError("ERR REPLICAOF not allowed in cluster mode.")
+    if argv[1].lower() == b"no" and argv[2].lower() == b"one":
+        if server.replication.master is not None:
+            server.replication.lead()
+            server.config["slaveof"] = ""
+            _restrict(server)
+        return OK
+    if server.version.compatible < (7, 0):
+        port = parse_integer(argv[2])
+    else:
+        port = parse_range(argv[2], 0, 65535, "ERR Invalid master port")
+    host = quote(argv[1])
+    if server.replication.master == (host, port):
+        return SimpleString(b"OK Already connected to specified master")
+    server.replication.follow(host, port)
+    server.config["slaveof"] = f"{host} {port}"
+    for session in tuple(server.sessions.values()):
+        paused = server.paused is not None and session in server.paused.waiting
+        if session.blocked is not None and not paused:
+            server.unblock(session, _NO_MASTER_ANY_MORE)
+            session.close()
+    _restrict(server)
+    return OK
+
+
+@effect(
+    *("slave-read-only", "slave-serve-stale-data", "min-slaves-to-write", "min-slaves-max-lag"),
+)
+def _restrict(server: Server) -> None:
+    """Have a master without replicas, or a replica, refuse what it is configured to refuse."""
+    config, replica = server.config, server.replication.master is not None
+    asks = config.integer("min-slaves-to-write") and config.integer("min-slaves-max-lag")
+    for state, refuses in (
+        ("replica", replica and config["slave-read-only"] == "yes"),
+        ("stale", replica and config["slave-serve-stale-data"] == "no"),
+        ("noreplicas", asks and not replica and server.cluster is None),
+    ):
+        if refuses:
+            server.faults.enter(state)
+        else:
+            server.faults.leave(state)
+
+
+@command("failover")
+def failover(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.server.cluster is not None:
+        raise RedisError(
+            "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead."
+        )
+    options = [word.lower() for word in argv[1:]]
+    if options == [b"abort"]:
+        raise RedisError("ERR No failover in progress.")
+    place = 0
+    seen: set[bytes] = set()
+    while place < len(options):
+        word = options[place]
+        left = len(options) - 1 - place
+        if word in seen:
+            raise syntax_error()
+        seen.add(word)
+        if word == b"timeout" and left >= 1:
+            timeout = parse_integer(
+                options[place + 1], "ERR value is not an integer or out of range"
+            )
+            if timeout <= 0:
+                raise RedisError("ERR FAILOVER timeout must be greater than 0")
+            place += 2
+        elif word == b"to" and left >= 2:
+            parse_integer(options[place + 2])
+            place += 3
+        elif word == b"force":
+            place += 1
+        else:
+            raise syntax_error()
+    if ctx.server.replication.master is not None:
+        raise RedisError("ERR FAILOVER is not valid when server is a replica.")
+    raise RedisError("ERR FAILOVER requires connected replicas.")

@@ -17,9 +17,10 @@ from redis_emulator.cluster import READ_ONLY, Node, slot_of
 from redis_emulator.commands.arguments import parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.eviction import OUT_OF_MEMORY
+from redis_emulator.faults import MASTER_DOWN
 from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.scripting.direct import shortcut
-from redis_emulator.scripting.runtime import LuaScripts, Script, ScriptCallError
+from redis_emulator.scripting.runtime import FLAGS, LuaScripts, Script, ScriptCallError
 from redis_emulator.server import Entry, Server
 from redis_emulator.session import Blocked, Session
 
@@ -184,8 +185,6 @@ class Scripting:
         Raises:
             RedisError: What the script failed with.
         """
-        if read_only and script.flags is not None and "no-writes" not in script.flags:
-            raise RedisError("ERR Can not execute a script with write flag using *_ro command.")
         session = self._session
         session.db, session.user, session.protocol = ctx.db, ctx.user, 2
         session.limited = ctx.limited
@@ -207,16 +206,21 @@ class Scripting:
         Raises:
             RedisError: It may not run at all.
         """
+        flags = script.flags
+        if self.server.faults.stale and "allow-stale" not in (flags or ()):
+            raise RedisError(MASTER_DOWN)
+        if read_only and flags is not None and "no-writes" not in flags:
+            raise RedisError("ERR Can not execute a script with write flag using *_ro command.")
         if self.server.cluster is not None:
             self._enter_cluster(self.server.cluster, ctx, script, keys)
         ledger = self.server.ledger
         self._guarded = ctx.limited or ledger is not None
         self._short_of_memory = ledger is not None and ledger.full
-        if self._short_of_memory and script.flags is not None:
-            if not script.flags & {"allow-oom", "no-writes"}:
+        if self._short_of_memory and flags is not None:
+            if not flags & {"allow-oom", "no-writes"}:
                 raise RedisError(OUT_OF_MEMORY)
-            self._short_of_memory = "allow-oom" not in script.flags
-        self._read_only = read_only or (script.flags is not None and "no-writes" in script.flags)
+            self._short_of_memory = "allow-oom" not in flags
+        self._read_only = read_only or (flags is not None and "no-writes" in flags)
 
     def kill(self, function: bool) -> None:
         """End the script that runs, or the function.
@@ -278,7 +282,7 @@ class Scripting:
             refusal = self._refused(entry, argv)
             if refusal is not None:
                 return self._rejected(refusal, entry)
-        if self._read_only and entry.write:
+        if self._read_only and (entry.write or entry.name in _MAY_REPLICATE):
             refusal = ScriptCallError("Write commands are not allowed from read-only scripts.")
             return self._rejected(refusal, entry)
         if self.server.cluster is not None:
@@ -452,6 +456,10 @@ _MISPLACEMENTS = {
 }
 
 
+_MAY_REPLICATE = frozenset({"publish", "spublish", "pfcount"})
+"""What is no write but may be told to replicas."""
+
+
 def scripting_of(server: Server) -> Scripting:
     """The scripts of ``server``."""
     state = server.scripting
@@ -477,7 +485,10 @@ def _script_flags(server: Server, entry: Entry, argv: list[bytes]) -> Collection
         if server.version.compatible < (7, 0) or not argv[1].startswith(b"#!"):
             return None
         line = argv[1].partition(b"\n")[0].decode("utf-8", "replace")
-        return line.partition("flags=")[2].split(",")
+        flags = line.partition("flags=")[2]
+        found = flags.split(",") if flags else []
+        lua = line.split()[0] == "#!lua" or server.version.flavour == "valkey"
+        return found if lua and FLAGS.issuperset(found) else None
     if entry.name in ("evalsha", "evalsha_ro"):
         known = scripting_of(server).known
         script = known.get(argv[1]) or known.get(argv[1].lower())

@@ -1,9 +1,8 @@
-"""The server as a whole: time, role, saving, and what a server without replicas or files says to
-the rest."""
+"""The server as a whole: time, saving, and what a server without files says to the rest."""
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import parse_integer, parse_range, syntax_error
+from redis_emulator.commands.arguments import syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, SimpleString
 from redis_emulator.session import Session
@@ -16,27 +15,6 @@ _REWRITING = SimpleString(b"Background append only file rewriting started")
 def time(ctx: Session, argv: list[bytes]) -> Reply:
     now = ctx.server.clock.us()
     return [b"%d" % (now // 1_000_000), b"%d" % (now % 1_000_000)]
-
-
-@command("role")
-def role(ctx: Session, argv: list[bytes]) -> Reply:
-    node = ctx.server.cluster
-    if node is None:
-        return [b"master", 0, []]
-    offset = node.store.offset
-    if node.master is not None:
-        link = b"connect" if node.master.down else b"connected"
-        host, port = node.master.peer_address
-        return [b"slave", host.encode(), port, link, offset]
-    return [
-        b"master",
-        offset,
-        [
-            [replica.host.encode(), b"%d" % replica.port, b"%d" % offset]
-            for replica in node.replicas()
-            if not replica.down
-        ],
-    ]
 
 
 @command("lastsave")
@@ -74,55 +52,6 @@ def bgsave(ctx: Session, argv: list[bytes]) -> Reply:
 @command("bgrewriteaof")
 def bgrewriteaof(ctx: Session, argv: list[bytes]) -> Reply:
     return _REWRITING
-
-
-@command("replicaof", "slaveof")
-def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.cluster is not None:
-        raise RedisError("ERR REPLICAOF not allowed in cluster mode.")
-    if argv[1].lower() == b"no" and argv[2].lower() == b"one":
-        return OK
-    if ctx.server.version.compatible < (7, 0):
-        parse_integer(argv[2])
-    else:
-        parse_range(argv[2], 0, 65535, "ERR Invalid master port")
-    raise RedisError(
-        "ERR REPLICAOF to another server is not possible: an emulator has no replication"
-    )
-
-
-@command("failover")
-def failover(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.cluster is not None:
-        raise RedisError(
-            "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead."
-        )
-    options = [word.lower() for word in argv[1:]]
-    if options == [b"abort"]:
-        raise RedisError("ERR No failover in progress.")
-    place = 0
-    seen: set[bytes] = set()
-    while place < len(options):
-        word = options[place]
-        left = len(options) - 1 - place
-        if word in seen:
-            raise syntax_error()
-        seen.add(word)
-        if word == b"timeout" and left >= 1:
-            timeout = parse_integer(
-                options[place + 1], "ERR value is not an integer or out of range"
-            )
-            if timeout <= 0:
-                raise RedisError("ERR FAILOVER timeout must be greater than 0")
-            place += 2
-        elif word == b"to" and left >= 2:
-            parse_integer(options[place + 2])
-            place += 3
-        elif word == b"force":
-            place += 1
-        else:
-            raise syntax_error()
-    raise RedisError("ERR FAILOVER requires connected replicas.")
 
 
 @command("shutdown")

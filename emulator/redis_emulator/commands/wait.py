@@ -38,7 +38,7 @@ def waitaof(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _refuse_on_replica(ctx: Session, name: str) -> None:
     node = ctx.server.cluster
-    if node is None or node.master is None:
+    if (ctx.server.replication if node is None else node).master is None:
         return
     writable = ""
     if name == "WAIT":

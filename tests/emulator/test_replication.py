@@ -1,0 +1,170 @@
+"""A server that follows another, beside a real one whose master cannot be reached."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from redis_emulator import ManualClock, RedisEmulator
+from tests.emulator.pair import Pair, Wire, unordered
+from tests.topologies.processes import until
+
+ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+SINCE_7 = ("redis-8.2", "redis-7.0", "valkey-9.1")
+LIBRARY = """#!lua name=l
+local function add(name, body, ...)
+    redis.register_function{function_name=name, callback=body, flags={...}}
+end
+add('w', function() return redis.call('set', 'a', 1) end)
+add('r', function() return redis.call('get', 'k') end, 'no-writes')
+add('stale', function() return redis.call('ping') end, 'allow-stale', 'no-writes')
+add('echo', function() return redis.call('echo', 'a') end, 'allow-stale')
+"""
+
+
+@contextlib.contextmanager
+def replica(same: Pair) -> Iterator[None]:
+    """For its length both servers follow one that nobody reaches."""
+    same("REPLICAOF 127.0.0.1 1")
+    try:
+        yield
+    finally:
+        for words in (
+            "CONFIG SET replica-serve-stale-data yes",
+            "CONFIG SET replica-read-only yes",
+            "REPLICAOF NO ONE",
+        ):
+            same(words)
+
+
+def state(reply: Wire) -> Wire:
+    """ROLE without how far the link has come."""
+    return reply if len(reply[1]) < 5 else ("*", [*reply[1][:3], *reply[1][4:]])
+
+
+def fields(reply: Wire) -> list[str]:
+    """INFO with what is the same wherever a server has never reached its master."""
+    lines = reply[1].decode().split("\r\n")
+    changing = ("replid", "attempts", "down_since", "disconnect_time", "second_repl")
+    return [
+        line.partition(":")[0] if any(word in line for word in changing) else line for line in lines
+    ]
+
+
+@pytest.mark.servers(*ALL)
+def test_a_replica_is_read_only(same: Pair) -> None:
+    same("SET k v")
+    with replica(same):
+        same("REPLICAOF 127.0.0.1 1")
+        same("SLAVEOF 127.0.0.1 01")
+        same("REPLICAOF 127.0.0.1 2")
+        same("ROLE", key=state)
+        same("INFO replication", key=fields)
+        same("HELLO", key=lambda reply: "replica" in repr(reply))
+        same("CONFIG GET slaveof")
+        for command in (
+            *("SET k w", "GET k", "DEL k", "FLUSHALL", "COPY k l", "PFCOUNT p", "PUBLISH a b"),
+            *("MULTI", "GET k", "EXEC", "MULTI", "SET k w", "EXEC", "WAIT 0 0", "BLPOP l 0"),
+            *("WAITAOF 0 0 0", "FAILOVER", "FAILOVER ABORT", "PSYNC ? -1", "SYNC", "SET k"),
+            *("CONFIG SET replica-read-only no", "SET w 1", "CONFIG SET min-replicas-to-write 1"),
+            *("SET w 2", "CONFIG SET min-replicas-to-write 0", "DEL w", "GET k"),
+        ):
+            same(command)
+    for command in ("SET k w", "CONFIG GET slaveof", "WAIT 0 0", "REPLICAOF NO ONE"):
+        same(command)
+    same("ROLE", key=lambda reply: reply[1][0])
+
+
+@pytest.mark.servers(*ALL)
+def test_a_replica_without_its_master(same: Pair) -> None:
+    same("SET k v")
+    with replica(same):
+        same("CONFIG SET replica-serve-stale-data no")
+        for command in (
+            *("GET k", "SET k v", "PING", "ECHO a", "DBSIZE", "KEYS *", "MULTI", "GET k", "EXEC"),
+            *("SUBSCRIBE a", "UNSUBSCRIBE a", "WATCH k", "UNWATCH", "CONFIG SET hz 10"),
+            *("CONFIG SET replica-read-only no", "SET k v"),
+        ):
+            same(command)
+        same("ROLE", key=state)
+
+
+@pytest.mark.servers(*SINCE_7)
+def test_scripts_of_a_replica(same: Pair) -> None:
+    same("SET k v")
+    same("FUNCTION", "LOAD", "REPLACE", LIBRARY)
+    sha = same("SCRIPT", "LOAD", "return 1")[1]
+    scripts = (
+        *("return redis.call('get', 'k')", "return redis.call('set', 'k', 'w')", "return 1"),
+        *("#!lua\nreturn redis.call('get', 'k')", "#!lua flags=nope\nreturn 1"),
+        "#!lua flags=no-writes\nreturn redis.call('get', 'k')",
+        "#!lua flags=no-writes\nreturn redis.call('set', 'k', 1)",
+        "#!lua flags=allow-stale\nreturn redis.call('echo', 'a')",
+        "#!lua flags=allow-stale,no-writes\nreturn redis.call('get', 'k')",
+        "#!lua flags=allow-stale,no-writes\nreturn redis.pcall('ping')",
+    )
+    with replica(same):
+        for stale in ("yes", "no"):
+            same("CONFIG", "SET", "replica-serve-stale-data", stale)
+            for read_only in ("yes", "no"):
+                same("CONFIG", "SET", "replica-read-only", read_only)
+                for script in scripts:
+                    same("EVAL", script, 0)
+                    same("EVAL_RO", script, 0)
+                same("EVALSHA", sha, 0)
+                for name in ("w", "r", "stale", "echo", "nope"):
+                    same("FCALL", name, 0)
+                    same("FCALL_RO", name, 0)
+                same("MULTI")
+                same("EVALSHA", sha, 0)
+                same("EXEC")
+    same("FUNCTION FLUSH")
+
+
+@pytest.mark.servers(*SINCE_7)
+def test_scripts_that_only_read_tell_replicas_nothing(same: Pair) -> None:
+    for call in ("'publish', 'a', 'b'", "'spublish', 'a', 'b'", "'pfcount', 'a'"):
+        same("EVAL_RO", f"return redis.call({call})", 0)
+        same("EVAL", f"#!lua flags=no-writes\nreturn redis.call({call})", 0)
+        same("EVAL", f"return redis.call({call})", 0)
+
+
+@pytest.mark.servers(*ALL)
+def test_who_waits_is_sent_away(same: Pair) -> None:
+    waiting = [same.connect() for _ in range(3)]
+    for pair, command in zip(
+        waiting, ("BLPOP l 0", "XREAD BLOCK 0 STREAMS s $", "WAIT 1 0"), strict=True
+    ):
+        for connection in pair:
+            connection.send([word.encode() for word in command.split()])
+    until("all wait", lambda: b"blocked_clients:3\r" in same.real("INFO clients")[1])
+    with replica(same):
+        for emulated, real in waiting:
+            assert emulated.read() == real.read()
+            real.close()
+            emulated.close()
+
+
+@pytest.mark.servers("redis-8.2")
+def test_a_replica_keeps_what_is_due(same: Pair) -> None:
+    same("SET k v PX 20")
+    same("SET stays v")
+    with replica(same):
+        same("BLPOP l 0.05")
+        for command in ("GET k", "EXISTS k", "TTL k", "DBSIZE", "TYPE k"):
+            same(command)
+        same("KEYS *", key=unordered)
+
+
+def test_a_master_lets_expire_what_the_replica_kept() -> None:
+    clock = ManualClock()
+    emulator = RedisEmulator(clock=clock)
+    emulator.execute("SET", "k", "v", "PX", 10)
+    emulator.execute("REPLICAOF", "somewhere", 6379)
+    clock.advance(1)
+    assert emulator.execute("GET", "k") is None
+    assert emulator.execute("DBSIZE") == 1
+    emulator.execute("REPLICAOF", "NO", "ONE")
+    assert emulator.execute("DBSIZE") == 0
