@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pytest_podlink import servers
 from redis_emulator import ManualClock, RedisEmulator
+from tests.emulator.doors import program, wire
 from tests.emulator.pair import Pair, Wire, unordered
 from tests.topologies.processes import until
 
@@ -168,3 +173,61 @@ def test_a_master_lets_expire_what_the_replica_kept() -> None:
     assert emulator.execute("DBSIZE") == 1
     emulator.execute("REPLICAOF", "NO", "ONE")
     assert emulator.execute("DBSIZE") == 0
+
+
+def filled(version: str, flavour: str) -> RedisEmulator:
+    """An emulator with values of every type."""
+    emulator = RedisEmulator(version=version, flavour=flavour)
+    for command in (
+        *("SET s v", "SET n 12345", "SET t v PX 10000000", "RPUSH l a b 3", "SADD ints 1 2 3"),
+        *("SADD words a b", "ZADD z 1 a 2.5 b", "HSET h f v g w", "XADD x 1-1 a b"),
+        *("XGROUP CREATE x g 0", "XREADGROUP GROUP g c STREAMS x >", "PFADD p a b"),
+    ):
+        emulator.execute(*command.split())
+    emulator.execute("SET", "long", "abc" * 1000)
+    emulator.execute("HSET", "wide", *[f"f{number}" for number in range(2000)])
+    emulator.execute("ZADD", "high", *[str(number // 2) for number in range(2000)])
+    emulator[3]["elsewhere"] = "v"
+    if emulator._version.compatible >= (7, 0):
+        emulator.execute("FUNCTION", "LOAD", LIBRARY)
+    if emulator._version.compatible >= (7, 4):
+        emulator.execute(*"HPEXPIRE h 10000000 FIELDS 1 f".split())
+    return emulator
+
+
+def words(emulator: RedisEmulator) -> list[str]:
+    """What an emulator holds, in no order and without times."""
+    text = re.sub(r"[0-9.]+s\b", "later", emulator.dump())
+    return sorted(re.split(r"[][ ,{}()\n]+", text))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_real_servers_start_with_the_file(name: str, tmp_path: Path) -> None:
+    flavour, _, version = name.partition("-")
+    emulator = filled(version, flavour)
+    with emulator.serve() as server, wire(server.port) as connection:
+        assert connection.ask(b"REPLCONF rdb-only 1\r\n") == b"+OK\r\n"
+        connection.socket.sendall(b"PSYNC ? -1\r\n")
+        stream = connection.socket.makefile("rb")
+        assert stream.readline().startswith(b"+FULLRESYNC ")
+        size = int(stream.readline()[1:])
+        (tmp_path / "saved.rdb").write_bytes(stream.read(size))
+        stream.close()
+        assert connection.ask(b"PING\r\n") == b"+PONG\r\n"
+    options = ("--dir", str(tmp_path), "--dbfilename", "saved.rdb")
+    with servers.start(name, extra_args=options) as real, real.client() as client:
+        copy = RedisEmulator(version=version, flavour=flavour)
+        copy.load(client)
+        assert words(copy) == words(emulator)
+        if emulator._version.compatible >= (7, 0):
+            assert len(client.function_list()) == 1
+
+
+def test_redis_cli_saves_the_file(tmp_path: Path) -> None:
+    path = program("redis-cli")
+    for option, kind in (("--rdb", b"elsewhere"), ("--functions-rdb", b"#!lua")):
+        file = tmp_path / "saved.rdb"
+        with filled("8.2", "redis").serve() as server:
+            command = [path, "-p", str(server.port), option, str(file)]
+            assert subprocess.run(command, capture_output=True, timeout=20).returncode == 0
+        assert kind in file.read_bytes()

@@ -16,9 +16,10 @@ from redis_emulator.rdb import payload
 from redis_emulator.rdb.hashes import Field
 from redis_emulator.rdb.lists import Node
 from redis_emulator.rdb.values import INTSET as INTEGERS
-from redis_emulator.rdb.values import PACKED, PLAIN, Read
+from redis_emulator.rdb.values import PACKED, PLAIN, Read, write_value
 from redis_emulator.rdb.wire import Writer
 from redis_emulator.resp.types import OK, RedisError, Reply
+from redis_emulator.server import Server
 from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
@@ -35,13 +36,27 @@ def dump(ctx: Session, argv: list[bytes]) -> Reply:
     value = ctx.db.lookup(argv[1])
     if value is None:
         return None
-    server = ctx.server
-    out = Writer(
+    kind, form = type_name(value), encoding(ctx.db, argv[1], value)
+    return payload.dump(writer(ctx.server), kind, _content(value), form)
+
+
+def writer(server: Server) -> Writer:
+    """What writes RDB as ``server`` is configured to."""
+    return Writer(
         payload.rdb_version(server.version),
         compressing=server.config["rdbcompression"] == "yes",
         fill=server.config.numbers["list-max-listpack-size"],
     )
-    return payload.dump(out, type_name(value), _content(value), encoding(ctx.db, argv[1], value))
+
+
+def write(out: Writer, db: Database, key: bytes, value: Any) -> None:
+    """Append a key and its value as they stand in a file: the type, the key, the data."""
+    start = len(out.data)
+    write_value(out, type_name(value), _content(value), encoding(db, key, value))
+    data = bytes(out.data[start + 1 :])
+    del out.data[start + 1 :]
+    out.string(key)
+    out.data += data
 
 
 def _content(value: Any) -> Any:

@@ -300,11 +300,16 @@ def function_stats(ctx: Session, argv: list[bytes]) -> Reply:
 def function_dump(ctx: Session, argv: list[bytes]) -> Reply:
     compressing = ctx.server.config["rdbcompression"] == "yes"
     out = Writer(rdb_version(ctx.server.version), compressing=compressing)
-    for library in functions_of(ctx.server).libraries.values():
-        out.byte(_LIBRARY)
-        out.string(library.code)
+    write_libraries(out, functions_of(ctx.server))
     out.data += struct.pack("<H", out.version)
     return bytes(out.data) + struct.pack("<Q", crc64(out.data))
+
+
+def write_libraries(out: Writer, functions: Functions) -> None:
+    """Append all libraries as RDB has them."""
+    for library in functions.libraries.values():
+        out.byte(_LIBRARY)
+        out.string(library.code)
 
 
 @command("function|restore")

@@ -1,7 +1,7 @@
 """Masters and replicas: who follows whom, and what replicas say to their master.
 
 An emulator has no replication stream. Told to follow another server it is a replica whose link is
-down; a client may introduce itself as a replica but is refused when it asks for the data.
+down; a client may introduce itself as a replica, and gets the data if it wants no more than them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import re
 from typing import Final
 
 from redis_emulator.commands.arguments import parse_integer, parse_range, syntax_error
+from redis_emulator.commands.rdb_file import rdb_file
 from redis_emulator.commands.registry import command
 from redis_emulator.config import effect
-from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, SimpleString, quote
+from redis_emulator.resp.types import NO_REPLY, OK, File, RedisError, Reply, SimpleString, quote
 from redis_emulator.server import Server
 from redis_emulator.session import Session
 from redis_emulator.version import Version
 
 _VERSION: Final = re.compile(rb"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})").fullmatch
+_DATA_ONLY, _FUNCTIONS_ONLY, _NOTHING = "rdb-only", "rdb-functions", "rdb-nothing"
 _NO_MASTER_ANY_MORE: Final = RedisError(
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 )
@@ -35,7 +37,21 @@ def replconf(ctx: Session, argv: list[bytes]) -> Reply:
             return NO_REPLY
         if not _is_understood(version, word, value):
             raise RedisError(f"ERR Unrecognized REPLCONF option: {quote(option)}")
+        _note(ctx, word, value)
     return OK
+
+
+def _note(ctx: Session, word: bytes, value: bytes) -> None:
+    """Keep in mind what of the data a client wants."""
+    if word == b"rdb-only":
+        wanted = {_DATA_ONLY} if int(value) else set()
+        ctx.flags = (ctx.flags - {_DATA_ONLY}) | wanted
+    elif word == b"rdb-filter-only":
+        wanted = {_FUNCTIONS_ONLY if b"functions" in value.lower() else _NOTHING}
+        ctx.flags = (ctx.flags - {_FUNCTIONS_ONLY, _NOTHING}) | wanted
+    else:
+        return
+    ctx.refresh()
 
 
 def _is_understood(version: Version, word: bytes, value: bytes) -> bool:
@@ -98,7 +114,17 @@ def psync(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError("ERR PSYNC FAILOVER can't be sent to a master.")
         if ctx.server.version.compatible >= (7, 0):
             parse_integer(argv[2])
-    raise RedisError(f"ERR {name} is not possible: an emulator has no replication")
+    if _DATA_ONLY not in ctx.flags:
+        raise RedisError(
+            f"ERR {name} is only possible after REPLCONF rdb-only 1: an emulator has no "
+            "replication stream"
+        )
+    if name == "PSYNC":
+        ctx.deliver(SimpleString(f"FULLRESYNC {ctx.server.replication.id} 0".encode()))
+    everything = ctx.flags.isdisjoint({_FUNCTIONS_ONLY, _NOTHING})
+    return File(
+        rdb_file(ctx.server, keys=everything, functions=everything or _FUNCTIONS_ONLY in ctx.flags)
+    )
 
 
 @command("role")

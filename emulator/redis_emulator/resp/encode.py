@@ -15,6 +15,7 @@ from redis_emulator.resp.types import (
     NULL_ARRAY,
     Aside,
     BigNumber,
+    File,
     Interleaved,
     MapReply,
     PairMap,
@@ -36,6 +37,8 @@ def encode(reply: Reply, protocol: int) -> bytes:
         return b"*%d\r\n" % (len(reply) - asides) + b"".join(
             encode(item.message if type(item) is Aside else item, protocol) for item in reply
         )
+    if type(reply) is File:
+        return b"$%d\r\n%b" % (len(reply), reply)
     out = bytearray()
     if protocol == 2:
         _encode2(lower(reply), out)

@@ -45,6 +45,12 @@ class MapReply(list[tuple[Reply, Reply]]):
     __slots__ = ()
 
 
+class File(bytes):
+    """Bytes that are sent like a bulk string but without the end of line behind it."""
+
+    __slots__ = ()
+
+
 class PairMap(list[Reply]):
     """A list of pairs that is a map in RESP3 and stays a list of pairs in RESP2."""
 
