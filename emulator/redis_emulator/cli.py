@@ -15,8 +15,13 @@ from redis_emulator.version import latest
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop by SIGINT, SIGTERM or a client's SHUTDOWN; returns the exit code."""
-    options = _parser().parse_args(argv)
-    if options.cluster:
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.cluster is None and options.cluster_replicas is not None:
+        parser.error("--cluster-replicas goes with --cluster")
+    if options.cluster is not None:
+        if options.unixsocket is not None:
+            parser.error("the nodes of a cluster listen on ports only, not on --unixsocket")
         return _serve_cluster(options)
     try:
         emulator = RedisEmulator(
@@ -44,7 +49,7 @@ def _serve_cluster(options: argparse.Namespace) -> int:
     try:
         cluster = ClusterEmulator(
             nodes=options.cluster,
-            replicas=options.cluster_replicas,
+            replicas=1 if options.cluster_replicas is None else options.cluster_replicas,
             version=options.version,
             flavour=options.flavour,
             seed=options.seed,
@@ -52,9 +57,9 @@ def _serve_cluster(options: argparse.Namespace) -> int:
         for node in cluster.nodes if options.requirepass else ():
             node.execute("CONFIG", "SET", "requirepass", options.requirepass)
         stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
         with cluster.serve(host=options.bind, port=options.port):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: stop.set())
             ports = ", ".join(str(node.port) for node in cluster.nodes)
             print(f"{cluster!r} is ready on {options.bind}, ports {ports}", flush=True)
             while not stop.wait(0.5) and not all(node.is_down for node in cluster.nodes):
@@ -79,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cluster", type=int, metavar="N", help="be a cluster of N masters on ports from --port on"
     )
     parser.add_argument(
-        "--cluster-replicas", type=int, default=1, metavar="N", help="replicas of each master (1)"
+        "--cluster-replicas", type=int, metavar="N", help="replicas of each master (1)"
     )
     parser.add_argument("--seed", type=int, help="makes everything random repeat itself")
     return parser

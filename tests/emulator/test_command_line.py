@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from redis_emulator.cli import main
 from tests.emulator.doors import program, wire
 
 
@@ -68,6 +69,26 @@ def test_a_port_in_use(port: int) -> None:
     failed = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert failed.returncode == 1
     assert failed.stderr.startswith("redis-emulator: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ("--port 65536", "a port is a number from 0 to 65535, got 65536"),
+        ("--port -1", "a port is a number"),
+        ("--port 65534 --cluster 3", "got 65536"),
+        ("--cluster 0", "no cluster of 0 masters"),
+        ("--cluster 1 --unixsocket a", "listen on ports only"),
+        ("--cluster-replicas 2", "goes with --cluster"),
+        ("--version 3.0", "redis 3.0 is not emulated"),
+    ],
+)
+def test_wrong_options(options: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        assert main(options.split()) == 1
+    except SystemExit as error:
+        assert error.code == 2
+    assert wrong in capsys.readouterr().err
 
 
 def test_redis_cli(port: int) -> None:

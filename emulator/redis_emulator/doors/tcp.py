@@ -24,6 +24,7 @@ from redis_emulator.engine import Engine
 
 UNSENT_MAX: Final = 1 << 30
 """Bytes of replies that all clients together may leave unread."""
+_LAST_PORT: Final = 65535
 _TICK: Final = 0.1
 _TICK_WAITING: Final = 0.005
 _FAREWELL: Final = 1.0
@@ -48,6 +49,7 @@ class TcpServer:
 
     Raises:
         OSError: The address cannot be listened on.
+        ValueError: There is no such port, or nothing to listen on.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class TcpServer:
     ) -> None:
         if port is None and unixsocket is None:
             raise ValueError("a server needs a port or a unixsocket to listen on")
+        if port is not None and not 0 <= port <= _LAST_PORT:
+            raise ValueError(f"a port is a number from 0 to {_LAST_PORT}, got {port}")
         self.engine = engine
         self.host = host
         self.port = port
