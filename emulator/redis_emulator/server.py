@@ -8,7 +8,7 @@ business, and the hooks at the end are how state and commands reach the engine w
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 LARGE = ("commandlog-request-larger-than", "commandlog-reply-larger-than")
 """The parameters that say from which size on Valkey notes requests and replies."""
+
+_ERROR_CODES_MAX = 128
+_OTHER_ERRORS = "ERRORSTATS_OVERFLOW"
+_NO_ERRORS = "ERRORSTATS_DISABLED"
 
 Handler = Callable[["Session", list[bytes]], Reply]
 
@@ -184,13 +188,22 @@ class Server:
         self.connections_received = 0
         self.commands_processed = 0
         self.errors: dict[str, int] = {}
+        self.counters: Counter[str] = Counter()
         for entry in self.commands.values():
             for each in (entry, *(entry.subcommands or {}).values()):
                 each.calls = each.failed = each.rejected = each.usec = 0
 
     def count(self, error: RedisError) -> None:
         """Have INFO errorstats know of an error that somebody is told."""
-        self.errors[error.code] = self.errors.get(error.code, 0) + 1
+        self.counters["total_error_replies"] += 1
+        code = error.code
+        if code not in self.errors and len(self.errors) >= _ERROR_CODES_MAX:
+            if self.version.flavour == "valkey":
+                code = code if code == "ERR" else _OTHER_ERRORS
+            elif self.version.number >= (7, 2):
+                self.errors = {_NO_ERRORS: 1}
+        if _NO_ERRORS not in self.errors:
+            self.errors[code] = self.errors.get(code, 0) + 1
 
     def keeps_due(self) -> bool:
         """Whether what is due stays until a command meets it: DEBUG SET-ACTIVE-EXPIRE 0, a pause,

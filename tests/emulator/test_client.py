@@ -116,6 +116,11 @@ def test_refusals(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
+def test_unblock_takes_one_reason(same: Pair) -> None:
+    same("CLIENT UNBLOCK 99 TIMEOUT more")
+
+
+@pytest.mark.servers(*EVERY_SERVER)
 def test_list_filters(same: Pair) -> None:
     others = same.connect()
     ids = [other("CLIENT", "ID")[1] for other in others]

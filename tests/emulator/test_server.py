@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
 from redis_emulator import RedisEmulator
-from tests.emulator.pair import Pair, arguments
+from tests.emulator.pair import Connection, Pair, arguments
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
@@ -179,6 +180,84 @@ def test_what_clients_of_valkey_tell_of_themselves(same: Pair) -> None:
         same("CLIENT", "IMPORT-SOURCE", word)
         same("CLIENT INFO", key=lambda reply: b"flags=I" in reply[1])
     same("CONFIG SET import-mode no")
+
+
+def _field(name: str, *clients: Connection) -> tuple[str, ...]:
+    """A field of INFO, as each client sees it."""
+    found = []
+    for client in clients:
+        lines = client("INFO")[1].decode().splitlines()
+        found.append("".join(line for line in lines if line.startswith(f"{name}:")))
+    return tuple(found)
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0")
+def test_what_another_thread_frees_is_counted(same: Pair) -> None:
+    time.sleep(0.1)  # let go of what earlier tests have left
+    same("CONFIG RESETSTAT")
+    observers = same.connect()
+    for command in (
+        "SET s x",
+        "UNLINK s",
+        f"SADD s {' '.join(map(str, range(600)))}",
+        "UNLINK s s",
+        "HSET h a b",
+        "UNLINK h",
+        "SET a b",
+        "SADD c 1 2",
+        "FLUSHALL ASYNC",
+        "SET a b",
+        "FLUSHDB SYNC",
+        "SET a b",
+        "MULTI",
+        "FLUSHALL",
+        "EXEC",
+    ):
+        same(command)
+        for _ in range(50):
+            emulated, real = _field("lazyfreed_objects", *observers)
+            if emulated == real:
+                break
+            time.sleep(0.02)
+        assert emulated == real, command
+
+
+@pytest.mark.servers("redis-8.2")
+def test_sizes_of_keys(same: Pair) -> None:
+    same("SELECT 3")
+    for command in (
+        "SET a 1",
+        "SET b 22",
+        "SETRANGE c 5000 x",
+        "APPEND d 12345678",
+        "RPUSH l 1 2 3 4 5",
+        "HSET h a b",
+        "SADD s 1 2",
+        "ZADD z 1 a",
+        "XADD x 1-1 a b",
+        f"RPUSH big {'x ' * 1000}",
+        "DEL b",
+        "INFO keysizes",
+    ):
+        same(command)
+    same("SET", "e", "")
+    same("INFO keysizes")
+    same("FLUSHALL")
+    same("INFO keysizes")
+
+
+@pytest.mark.servers(*ALL)
+def test_scripts_do_not_fill_the_statistics_of_errors(same: Pair) -> None:
+    same("CONFIG RESETSTAT")
+    for number in range(135):
+        same("EVAL", f"return redis.error_reply('E{number} x')", 0)
+    same("SELECT x")
+    same("EVAL", "return redis.error_reply('E1 x')", 0)
+    same("INFO errorstats")
+    assert len(set(_field("total_error_replies", same.emulated, same.real))) == 1
+    same("CONFIG RESETSTAT")
+    same("SELECT x")
+    same("INFO errorstats")
 
 
 @pytest.mark.servers(*ALL)

@@ -247,6 +247,8 @@ def client_import_source(ctx: Session, argv: list[bytes]) -> Reply:
 @command("client|unblock")
 def client_unblock(ctx: Session, argv: list[bytes]) -> Reply:
     fail = False
+    if len(argv) > 4 and ctx.server.version.flavour == "redis":
+        raise ctx.server.wrong_words(argv)
     if len(argv) == 4:
         reason = argv[3].lower()
         if reason not in (b"timeout", b"error"):

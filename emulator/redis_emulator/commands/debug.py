@@ -72,6 +72,9 @@ _PROTOCOL: Final[dict[bytes, Callable[[], Reply]]] = {
     b"false": lambda: False,
     b"attrib": lambda: b"Some real reply following the attribute",
 }
+_PAUSES: Final = frozenset(
+    {b"clear", b"after-fork", b"before-rdb-channel", b"on-streaming-repl-buf"}
+)
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
 _PROTOCOL_NAMES: Final = (
     "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
@@ -347,6 +350,18 @@ def _set_active_expire(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.server.active_expiry = number is not None and int(number[0]) != 0
     ctx.server.refresh()
     return OK
+
+
+@_word("repl-pause", least=3, most=3, since=(8, 0), flavours=("redis",))
+def _repl_pause(ctx: Session, argv: list[bytes]) -> Reply:
+    if argv[2].lower() not in _PAUSES:
+        raise ctx.server.wrong_words(argv)
+    return OK
+
+
+@_word("mallctl", "mallctl-str", least=3, most=4, flavours=("redis",))
+def _mallctl(ctx: Session, argv: list[bytes]) -> Reply:
+    raise RedisError("ERR No such file or directory")
 
 
 @_word("aof-flush-sleep", "leak", "log", least=3, most=3)

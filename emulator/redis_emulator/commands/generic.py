@@ -7,6 +7,7 @@ Expiry is in `expiry`, iteration in `scan`, what OBJECT tells in `object`, seria
 from __future__ import annotations
 
 import copy as copying
+from typing import Any, Final
 
 from redis_emulator.commands.arguments import NO_SUCH_KEY, parse_integer, syntax_error
 from redis_emulator.commands.object import kept
@@ -21,6 +22,9 @@ from redis_emulator.values.kinds import type_name
 _INT32 = "ERR value is out of range, value must between -2147483648 and 2147483647"
 _SAME_OBJECT = "ERR source and destination objects are the same"
 _DB_OUT_OF_RANGE = "ERR DB index is out of range"
+_EFFORT_MAX: Final = 64
+_LIST_NODE: Final = 8192
+_PACKED: Final = (b"intset", b"listpack")
 
 
 def put(db: Database, key: bytes, value: object, expires_at: int | None) -> None:
@@ -33,7 +37,31 @@ def put(db: Database, key: bytes, value: object, expires_at: int | None) -> None
         db.schedule_fields(key, deadline)
 
 
-@command("del", "unlink")
+@command("unlink")
+def unlink(ctx: Session, argv: list[bytes]) -> Reply:
+    data, limits = ctx.db.data, ctx.server.config.numbers
+    costly = sum(
+        _effort(data[key], limits) > _EFFORT_MAX for key in dict.fromkeys(argv[1:]) if key in data
+    )
+    if costly:
+        ctx.server.counters["lazyfreed_objects"] += costly
+    return delete(ctx, argv)
+
+
+def _effort(value: Any, limits: dict[str, int]) -> int:
+    """How many allocations ``value`` takes, about: if many, another thread frees it."""
+    kind = type_name(value)
+    if kind == b"string" or (kind == b"hash" and value.compact):
+        return 1
+    if kind == b"list":
+        return sum(map(len, value)) // _LIST_NODE
+    if kind == b"stream":
+        pending = sum(1 + len(group.pending) for group in value.groups.values())
+        return len(value) // (limits["stream-node-max-entries"] or len(value) or 1) + pending
+    return 1 if kind != b"hash" and value.encoding in _PACKED else len(value)
+
+
+@command("del")
 def delete(ctx: Session, argv: list[bytes]) -> Reply:
     db = ctx.db
     count = 0
@@ -168,7 +196,7 @@ def swapdb(ctx: Session, argv: list[bytes]) -> Reply:
 @command("flushdb")
 def flushdb(ctx: Session, argv: list[bytes]) -> Reply:
     _check_flush_mode(argv)
-    ctx.server.dirty += ctx.db.clear()
+    _clear(ctx, argv, [ctx.db])
     if ctx.server.tracker is not None:
         ctx.server.tracker.flushed(ctx, argv)
     return OK
@@ -177,11 +205,24 @@ def flushdb(ctx: Session, argv: list[bytes]) -> Reply:
 @command("flushall")
 def flushall(ctx: Session, argv: list[bytes]) -> Reply:
     _check_flush_mode(argv)
-    for db in ctx.server.databases:
-        ctx.server.dirty += db.clear()
+    _clear(ctx, argv, ctx.server.databases)
     if ctx.server.tracker is not None:
         ctx.server.tracker.flushed(ctx, argv)
     return OK
+
+
+def _clear(ctx: Session, argv: list[bytes], databases: list[Database]) -> None:
+    """Empty databases; servers leave it to another thread, as they are told or by default."""
+    server = ctx.server
+    count = sum(db.clear() for db in databases)
+    server.dirty += count
+    lazy = server.config["lazyfree-lazy-user-flush"] == "yes"
+    if len(argv) > 1:
+        lazy = argv[1].upper() == b"ASYNC"
+    version = server.version
+    waits = version.flavour == "redis" and version.number >= (7, 4) and ctx.queue is None
+    if lazy or (waits and ctx.executing is None and ctx.script is None):
+        server.counters["lazyfreed_objects"] += count
 
 
 def _check_flush_mode(argv: list[bytes]) -> None:

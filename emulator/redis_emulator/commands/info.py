@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -21,9 +22,17 @@ from redis_emulator.resp.types import Reply, Verbatim
 from redis_emulator.server import Entry, Server
 from redis_emulator.session import Session
 from redis_emulator.table.documents import read, server_like
+from redis_emulator.values.kinds import type_name
 
 _NOT_BY_DEFAULT: Final = frozenset({"commandstats", "latencystats", "cluster info"})
 _DENIED: Final = {b"command": "cmd", b"database": "db"}
+_SIZED: Final = {
+    b"string": "strings_sizes",
+    b"list": "lists_items",
+    b"set": "sets_items",
+    b"zset": "zsets_items",
+    b"hash": "hashes_items",
+}
 _SAFE: Final = str.maketrans("#:\n\r", "____")
 """What keeps a line of INFO one field."""
 Fields = dict[str, object]
@@ -118,6 +127,8 @@ def _memory(server: Server) -> Fields:
         "rss_overhead_ratio": "1.00",
         "rss_overhead_bytes": 0,
         "mem_clients_normal": 0,
+        "number_of_cached_scripts": 0 if server.scripting is None else len(server.scripting.known),
+        **server.counters,
     }
 
 
@@ -150,7 +161,7 @@ def _stats(server: Server) -> Fields:
         "pubsub_channels": len(server.channels),
         "pubsub_patterns": len(server.patterns),
         "pubsubshard_channels": len(server.shard_channels),
-        "total_error_replies": sum(server.errors.values()),
+        "total_error_replies": 0,
         "unexpected_error_replies": 0,
         **{
             f"acl_access_denied_{_DENIED.get(word, word.decode())}": server.access.denied[reason]
@@ -161,6 +172,7 @@ def _stats(server: Server) -> Fields:
         "tracking_total_prefixes": 0 if tracker is None else len(tracker.prefixes),
         "total_reads_processed": sum(entry.calls for entry in entries),
         "total_writes_processed": sum(entry.calls for entry in entries),
+        **server.counters,
     }
 
 
@@ -296,6 +308,41 @@ def _keyspace(server: Server) -> Fields:
     return found
 
 
+def _key_sizes(server: Server) -> Fields:
+    """How many values there are of each kind and size, sizes rounded down to powers of two."""
+    found: Fields = {}
+    for db in server.databases:
+        counts: dict[bytes, Counter[int]] = {kind: Counter() for kind in _SIZED}
+        for value in db.data.values():
+            if (kind := type_name(value)) in counts:
+                counts[kind][len(value).bit_length()] += 1  # type: ignore[arg-type]
+        for kind, sizes in counts.items():
+            if sizes:
+                found[f"db{db.index}_distrib_{_SIZED[kind]}"] = ",".join(
+                    f"{_rounded(bits)}={count}" for bits, count in sorted(sizes.items())
+                )
+    return found
+
+
+def _rounded(bits: int) -> str:
+    if bits == 0:
+        return "0"
+    unit, power = divmod(bits - 1, 10)
+    return f"{1 << power}{' KMGTPE'[unit].strip()}"
+
+
+def _event_loop(server: Server) -> Fields:
+    fields: Fields = {
+        "eventloop_duration_aof_sum": 0,
+        "eventloop_duration_cron_sum": 0,
+        "eventloop_duration_max": 0,
+        "eventloop_cmd_per_cycle_max": 1,
+    }
+    if server.version.flavour == "valkey":
+        fields |= {"io_threaded_reads_pending": 0, "io_threaded_writes_pending": 0}
+    return fields
+
+
 _LIVE: Final[dict[str, Callable[[Server], Fields]]] = {
     "Server": _server,
     "Clients": _clients,
@@ -310,6 +357,8 @@ _WHOLLY_LIVE: Final[dict[str, Callable[[Server], Fields]]] = {
     "Errorstats": _errors,
     "Latencystats": _latencies,
     "Keyspace": _keyspace,
+    "Keysizes": _key_sizes,
+    "Debug": _event_loop,
 }
 
 
@@ -326,7 +375,7 @@ def _section(server: Server, name: str, layout: dict[str, str]) -> str:
                 for field, value in fields.items()
                 if field not in ("role", "connected_slaves")
             }
-    elif name in ("Modules", "Keysizes", "Threads", "TLS"):
+    elif name in ("Modules", "Threads", "TLS"):
         fields = {}
     else:
         fields = dict(layout)
@@ -350,4 +399,6 @@ def info(ctx: Session, argv: list[bytes]) -> Reply:
         or name.lower() in asked
         or ("default" in asked and name.lower() not in _NOT_BY_DEFAULT)
     ]
+    if "debug" in asked and server.version.compatible >= (7, 2):
+        sections.append(_section(server, "Debug", {}))
     return Verbatim("\r\n".join(sections).encode())
