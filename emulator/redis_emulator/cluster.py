@@ -200,6 +200,7 @@ class Node:
         migrations: The jobs of CLUSTER MIGRATESLOTS that concern it, the last one first.
         exports: Those of them by which it gives slots and which have not ended.
         known: The nodes it knows, itself included.
+        forgotten: Names of nodes that it was told to forget.
         down: Whether it is dead; the others know it at once.
         tick: Lets its blocked clients go on.
         script_writes: Whether a command runs a script that says it may write.
@@ -220,6 +221,7 @@ class Node:
         self.migrations: list[slot_migration.SlotMigration] = []
         self.exports: list[slot_migration.SlotMigration] = []
         self.known: list[Node] = [self]
+        self.forgotten: set[bytes] = set()
         self.down = False
         self.store = Store(server.databases)
         self.created_at = server.clock.ms()

@@ -151,6 +151,7 @@ class Cluster:
         everybody = list(dict.fromkeys((*node.known, *other.known)))
         for each in everybody:
             each.known = [one for one in self.nodes if one in everybody]
+            each.forgotten -= {one.id for one in everybody}
         self.changes += 1
 
     def forget(self, node: Node, gone: Node, *, everywhere: bool) -> None:
@@ -158,6 +159,7 @@ class Cluster:
         for each in tuple(node.known) if everywhere else (node,):
             if each is not gone and gone in each.known and each.master is not gone:
                 each.known.remove(gone)
+                each.forgotten.add(gone.id)
         self.changes += 1
 
     def leave(self, node: Node, *, hard: bool) -> None:

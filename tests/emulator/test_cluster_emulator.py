@@ -206,6 +206,7 @@ def test_a_node_leaves_and_comes_back(cluster: ClusterEmulator) -> None:
     assert fourth.execute("DBSIZE") == 1
     cluster.nodes[1].execute("CLUSTER", "FORGET", fourth.id)
     assert len(cluster.nodes[2].execute("CLUSTER", "NODES").splitlines()) == 5
+    assert cluster.nodes[2].execute("CLUSTER", "FORGET", fourth.id)
 
 
 def test_seeds_name_the_nodes() -> None:

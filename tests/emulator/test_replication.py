@@ -206,7 +206,6 @@ def test_real_servers_start_with_the_file(name: str, tmp_path: Path) -> None:
     flavour, _, version = name.partition("-")
     emulator = filled(version, flavour)
     with emulator.serve() as server, wire(server.port) as connection:
-        assert connection.ask(b"REPLCONF rdb-only 1\r\n") == b"+OK\r\n"
         connection.socket.sendall(b"PSYNC ? -1\r\n")
         stream = connection.socket.makefile("rb")
         assert stream.readline().startswith(b"+FULLRESYNC ")
@@ -231,3 +230,9 @@ def test_redis_cli_saves_the_file(tmp_path: Path) -> None:
             command = [path, "-p", str(server.port), option, str(file)]
             assert subprocess.run(command, capture_output=True, timeout=20).returncode == 0
         assert kind in file.read_bytes()
+
+
+def test_the_file_comes_without_a_status_for_sync() -> None:
+    with filled("8.2", "redis").serve() as server, wire(server.port) as connection:
+        connection.send(b"SYNC\r\n")
+        assert re.match(rb"\$[0-9]+\r\nREDIS0012", connection.read(30))

@@ -235,10 +235,12 @@ def cluster_forget(ctx: Session, argv: list[bytes]) -> Reply:
     node = node_of(ctx)
     if argv[2] == node.id:
         raise RedisError("ERR I tried hard but I can't forget myself...")
+    everywhere = ctx.server.version.compatible >= (7, 2)
+    if everywhere and argv[2] in node.forgotten:
+        return OK
     gone = named(node, argv[2])
     if node.master is gone:
         raise RedisError("ERR Can't forget my master!")
-    everywhere = ctx.server.version.compatible >= (7, 2)
     node.cluster.forget(node, gone, everywhere=everywhere)
     return OK
 

@@ -1,7 +1,8 @@
 """Masters and replicas: who follows whom, and what replicas say to their master.
 
 An emulator has no replication stream. Told to follow another server it is a replica whose link is
-down; a client may introduce itself as a replica, and gets the data if it wants no more than them.
+down. Who asks for the data gets them and no more, and who has introduced itself as a replica with
+a port, as servers do, is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from redis_emulator.version import Version
 
 _VERSION: Final = re.compile(rb"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})").fullmatch
 _DATA_ONLY, _FUNCTIONS_ONLY, _NOTHING = "rdb-only", "rdb-functions", "rdb-nothing"
+_REPLICA: Final = "replica"
 _NO_MASTER_ANY_MORE: Final = RedisError(
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 )
@@ -49,6 +51,8 @@ def _note(ctx: Session, word: bytes, value: bytes) -> None:
     elif word == b"rdb-filter-only":
         wanted = {_FUNCTIONS_ONLY if b"functions" in value.lower() else _NOTHING}
         ctx.flags = (ctx.flags - {_FUNCTIONS_ONLY, _NOTHING}) | wanted
+    elif word == b"listening-port":
+        ctx.flags.add(_REPLICA)
     else:
         return
     ctx.refresh()
@@ -114,10 +118,9 @@ def psync(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError("ERR PSYNC FAILOVER can't be sent to a master.")
         if ctx.server.version.compatible >= (7, 0):
             parse_integer(argv[2])
-    if _DATA_ONLY not in ctx.flags:
+    if _REPLICA in ctx.flags and _DATA_ONLY not in ctx.flags:
         raise RedisError(
-            f"ERR {name} is only possible after REPLCONF rdb-only 1: an emulator has no "
-            "replication stream"
+            f"ERR {name} by a replica is not possible: an emulator has no replication stream"
         )
     if name == "PSYNC":
         ctx.deliver(SimpleString(f"FULLRESYNC {ctx.server.replication.id} 0".encode()))
