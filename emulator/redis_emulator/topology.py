@@ -151,7 +151,6 @@ class Cluster:
         everybody = list(dict.fromkeys((*node.known, *other.known)))
         for each in everybody:
             each.known = [one for one in self.nodes if one in everybody]
-            each.forgotten -= {one.id for one in everybody}
         self.changes += 1
 
     def forget(self, node: Node, gone: Node, *, everywhere: bool) -> None:

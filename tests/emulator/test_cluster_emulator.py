@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import redis
@@ -310,6 +311,23 @@ def test_redis_cli(cluster: ClusterEmulator) -> None:
         assert cluster.node_of("foo") is cluster.nodes[0]
         assert cluster.execute("GET", "foo") == b"1"
         assert "[OK] All 16384 slots covered." in cli("--cluster", "check", f"127.0.0.1:{port}")
+
+
+def test_redis_cli_takes_nodes_out_and_in(cluster: ClusterEmulator, tmp_path: Path) -> None:
+    path = program("redis-cli")
+    with cluster.serve():
+        first, last = (f"127.0.0.1:{cluster.nodes[place].port}" for place in (0, 5))
+        for words in (
+            ("backup", first, str(tmp_path)),
+            ("del-node", first, cluster.nodes[5].id),
+            ("add-node", last, first, "--cluster-slave"),
+            ("rebalance", first, "--cluster-weight", f"{cluster.nodes[0].id}=2"),
+            ("check", first),
+        ):
+            command = [path, "--cluster", *words]
+            assert subprocess.run(command, capture_output=True, timeout=20).returncode == 0, words
+    assert len(list(tmp_path.glob("*.rdb"))) == 3
+    assert len(cluster.nodes[0].slots) > 8000
 
 
 def test_command_line() -> None:

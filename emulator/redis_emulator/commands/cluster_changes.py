@@ -236,7 +236,8 @@ def cluster_forget(ctx: Session, argv: list[bytes]) -> Reply:
     if argv[2] == node.id:
         raise RedisError("ERR I tried hard but I can't forget myself...")
     everywhere = ctx.server.version.compatible >= (7, 2)
-    if everywhere and argv[2] in node.forgotten:
+    known = any(each.id == argv[2] for each in node.known)
+    if everywhere and not known and argv[2] in node.forgotten:
         return OK
     gone = named(node, argv[2])
     if node.master is gone:
