@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from redis_emulator.keyspace import Database
     from redis_emulator.server import Server
+    from redis_emulator.session import Session
 
 _EMPTY_SERVER: Final = 650_000
-_CLIENT: Final = 17_000
+_CLIENT: Final = 17_280
+_LIST_NODE: Final = 24
+_POINTER: Final = 8
+_STRING_HEADER: Final = 6
 _ENTRY: Final = 24
 _OBJECT: Final = 16
 _ELEMENT: Final = 40
@@ -52,6 +56,29 @@ def used_memory(server: Server, *, empty: bool = False) -> int:
                 break
         total += measured
     return total
+
+
+def size_class(size: int) -> int:
+    """What an allocator reserves for ``size`` bytes: one of four sizes for each doubling."""
+    step = 1 << max((size - 1).bit_length() - 3, 4)
+    return -(-size // step) * step
+
+
+def multi_size(session: Session) -> int:
+    """Bytes of what ``session`` has queued in MULTI."""
+    transaction = session.executing if session.queue is None else session.queue
+    return sum(len(arg) + _POINTER for _, argv in transaction or () for arg in argv)
+
+
+def client_size(session: Session) -> int:
+    """Bytes that a client takes with its buffers, as CLIENT LIST sums them up."""
+    buffers = session.buffers()
+    total = _CLIENT + multi_size(session) + buffers.arguments
+    if buffers.query:
+        total += buffers.query + buffers.room + _STRING_HEADER
+    if session.blocked is not None:
+        total += sum(map(len, session.blocked.argv))
+    return total + buffers.replies + _LIST_NODE * buffers.blocks
 
 
 def human(size: int) -> str:

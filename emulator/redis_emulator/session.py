@@ -9,13 +9,33 @@ careful path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from redis_emulator.resp.types import CLOSED, Reply
 
 if TYPE_CHECKING:
     from redis_emulator.keyspace import Database
     from redis_emulator.server import Entry, Server
+
+
+class Buffers(NamedTuple):
+    """What a door keeps for a client, in bytes.
+
+    Attributes:
+        query: What arrived and is not read yet.
+        room: What could arrive without another allocation.
+        arguments: Those that are read of a command that is not complete.
+        replies: The allocations of replies that the client has not taken.
+        blocks: How many these are.
+        short: What is not taken of replies that need no allocation.
+    """
+
+    query: int = 0
+    room: int = 0
+    arguments: int = 0
+    replies: int = 0
+    blocks: int = 0
+    short: int = 0
 
 
 class Tracking(Protocol):
@@ -39,6 +59,7 @@ class Session:
         "authenticated",
         "backlog",
         "blocked",
+        "buffers",
         "bytes_in",
         "bytes_out",
         "capabilities",
@@ -81,6 +102,7 @@ class Session:
         self.server = server
         self.deliver = deliver
         self.kind = kind
+        self.buffers: Callable[[], Buffers] = Buffers
         self.id = server.next_client_id()
         self.db: Database = server.databases[0]
         self.protocol = 2

@@ -227,6 +227,67 @@ def test_a_sleeping_command_is_a_slow_one(name: str) -> None:
     assert heard[0] == heard[1]
 
 
+@pytest.mark.parametrize("name", [name for name in HERE if name in ("redis-8.2", "valkey-9.1")])
+def test_what_is_kept_for_clients_is_told(name: str) -> None:
+    fields = {"qbuf", "argv-mem", "multi-mem", "obl", "oll", "omem", "events"}
+    if name == "redis-8.2":  # Valkey keeps room for some who send nothing
+        fields.add("qbuf-free")
+    heard = []
+    with both(name) as ports:
+        for port in ports:
+            observer = ServerConnection(port)
+            observer("SET", "big", b"v" * 10_000_000)
+            clients = []
+            for request in (
+                b"*3\r\n$3\r\nset\r\n$1\r\na\r\n$1000000\r\n" + b"x" * 1000,
+                b"*3\r\n$3\r\nset\r\n$1\r\na\r\n$100\r\n" + b"x" * 10,
+                b"*3\r\n$3\r\nset\r\n$200\r\n" + b"k" * 200 + b"\r\n",
+                b"set a b",
+                b"MULTI\r\nSET a bbbb\r\nGET a\r\n",
+                b"BLPOP key 0\r\n",
+            ):
+                client = ServerConnection(port)
+                client("CLIENT SETNAME about")
+                client._socket.sendall(request)
+                clients.append(client)
+            time.sleep(0.1)
+            lines = observer("CLIENT LIST")[1].decode().splitlines()
+            heard.append(
+                [
+                    {word for word in line.split() if word.partition("=")[0] in fields}
+                    for line in lines
+                    if "name=about" in line
+                ]
+            )
+            heard[-1].sort(key=sorted)
+            for client in (*clients, observer):
+                client.close()
+    assert heard[0] == heard[1]
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_clients_dropped_for_their_buffers_are_counted(name: str) -> None:
+    heard = []
+    with both(name) as ports:
+        for port in ports:
+            observer = ServerConnection(port)
+            observer("SET", "big", b"v" * 5_000_000)
+            observer("CONFIG SET client-query-buffer-limit 1mb")
+            observer("CONFIG", "SET", "client-output-buffer-limit", "normal 100000 0 0")
+            for request in (
+                b"*2\r\n$3\r\nget\r\n$2000000\r\n" + b"x" * 1_500_000,
+                b"GET big\r\n" * 20,
+            ):
+                with wire(port) as client:
+                    with contextlib.suppress(OSError):
+                        client.socket.sendall(request)
+                    time.sleep(0.3)
+            stats = observer("INFO stats")[1].decode().splitlines()
+            heard.append([line for line in stats if "buffer_limit_disconnections" in line])
+            observer.close()
+    assert heard[0] == heard[1]
+
+
 def test_a_request_in_pieces(server: TcpServer) -> None:
     request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$7\r\na\r\n\0b\xff!\r\n"
     request += b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n"

@@ -9,6 +9,7 @@ from redis_emulator.commands.arguments import (
 )
 from redis_emulator.commands.client_filters import Test, filters, flags_of, of_class
 from redis_emulator.commands.registry import command
+from redis_emulator.memory import client_size, multi_size
 from redis_emulator.resp.types import (
     NO_REPLY,
     OK,
@@ -47,6 +48,13 @@ def describe(session: Session, asking: list[bytes] | None = None) -> str:
     last = session.last_command
     name = "NULL" if last is None else last.name if like >= (7, 0) else last.name.split("|")[0]
     tracking = session.tracking()
+    buffers = session.buffers()
+    if asking:
+        buffers = buffers._replace(
+            query=len(asked), room=20474 - len(asked), arguments=sum(map(len, asking))
+        )
+    elif session.blocked is not None:
+        buffers = buffers._replace(arguments=sum(map(len, session.blocked.argv)))
     fields: list[tuple[str, object]] = [
         ("id", session.id),
         ("addr", session.addr),
@@ -72,19 +80,19 @@ def describe(session: Session, asking: list[bytes] | None = None) -> str:
     if like >= (7, 4) or valkey:
         fields.append(("watch", len(session.watched)))
     fields += [
-        ("qbuf", len(asked)),
-        ("qbuf-free", 20474 - len(asked) if asked else 0),
-        ("argv-mem", sum(map(len, asking or ()))),
+        ("qbuf", buffers.query),
+        ("qbuf-free", buffers.room),
+        ("argv-mem", buffers.arguments),
     ]
     if like >= (7, 0):
-        queued = sum(len(a) for _, argv in transaction or () for a in argv)
-        fields += [("multi-mem", queued), ("rbs", 16384), ("rbp", 16384)]
+        fields += [("multi-mem", multi_size(session)), ("rbs", 16384), ("rbp", 16384)]
+    unsent = buffers.blocks or buffers.short
     fields += [
-        ("obl", 0),
-        ("oll", 0),
-        ("omem", 0),
-        ("tot-mem", 37786 if asking else 17002),
-        ("events", "r"),
+        ("obl", buffers.short),
+        ("oll", buffers.blocks),
+        ("omem", buffers.replies + 24 * buffers.blocks),
+        ("tot-mem", client_size(session) + (20504 if asking else 0)),
+        ("events", "rw" if unsent else "r"),
         ("cmd", name),
         ("user", session.user),
         ("redir", -1 if tracking is None else tracking.redirect),

@@ -17,7 +17,7 @@ from typing import Final
 from redis_emulator.access import REASONS
 from redis_emulator.commands.arguments import syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.memory import human, used_memory
+from redis_emulator.memory import client_size, human, used_memory
 from redis_emulator.resp.types import Reply, Verbatim
 from redis_emulator.server import Entry, Server
 from redis_emulator.session import Session
@@ -126,7 +126,7 @@ def _memory(server: Server) -> Fields:
         "allocator_rss_bytes": 0,
         "rss_overhead_ratio": "1.00",
         "rss_overhead_bytes": 0,
-        "mem_clients_normal": 0,
+        "mem_clients_normal": sum(map(client_size, server.sessions.values())),
         "number_of_cached_scripts": 0 if server.scripting is None else len(server.scripting.known),
         **server.counters,
     }

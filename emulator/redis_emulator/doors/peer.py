@@ -15,10 +15,11 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from redis_emulator.memory import size_class
 from redis_emulator.resp.decode import MULTIBULK_MAX, ProtocolError, RequestParser
 from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import CLOSED, NO_REPLY, OK, PENDING, RedisError, Reply
-from redis_emulator.session import Session
+from redis_emulator.session import Buffers, Session
 
 if TYPE_CHECKING:
     from redis_emulator.doors.tcp import TcpServer
@@ -27,6 +28,9 @@ _log: Final = logging.getLogger("redis_emulator")
 _READ: Final = 64 * 1024
 _READ_MORE: Final = 1024 * 1024
 _UNAUTHENTICATED_OUTPUT_MAX: Final = 1024
+_BIG_ARGUMENT: Final = 32 * 1024
+_QUERY_BUFFER: Final = 20474
+_QUERY_BUFFER_OF_VALKEY: Final = 16386
 _STATIC_BUFFER: Final = 16 * 1024
 """Bytes of replies that no limit of a class counts."""
 
@@ -76,6 +80,7 @@ class Peer:
         self.session = session = Session(engine.server, self._deliver)
         session.addr = addr
         session.laddr = laddr
+        session.buffers = self._buffers
         version = engine.server.version
         self._limited = version.compatible >= (7, 0)
         self._copies = version.flavour == "redis" or version.number < (9, 0)
@@ -179,6 +184,22 @@ class Peer:
         self._server.selector.unregister(self._socket)
         self._socket.close()
 
+    def _buffers(self) -> Buffers:
+        query, arguments, length = self._parser.incomplete()
+        room = 0
+        if query:
+            valkey = self._engine.server.version.flavour == "valkey"
+            usual = _QUERY_BUFFER_OF_VALKEY if valkey else _QUERY_BUFFER
+            whole = size_class(length + 12) - 10 if length >= _BIG_ARGUMENT else usual
+            room = max(whole - query, 0)
+        pieces = [memoryview(piece.obj).nbytes for piece in self._pieces]
+        long = [size_class(size + 24) for size in pieces if size > _STATIC_BUFFER]
+        rest = sum(size for size in pieces if size <= _STATIC_BUFFER)
+        short = 0 if long else min(rest, _STATIC_BUFFER)
+        shared = -((short - rest) // _STATIC_BUFFER)
+        replies = sum(long) + shared * size_class(_STATIC_BUFFER + 24)
+        return Buffers(query, room, arguments, replies, len(long) + shared, short)
+
     def check_output(self) -> None:
         """Drop the client if it leaves too much unread, or too much for too long."""
         session = self.session
@@ -194,13 +215,18 @@ class Peer:
             return
         hard, soft, seconds = self._limits()
         if hard and self.unsent >= hard:
-            self.drop()
+            self._drop_for("client_output_buffer_limit_disconnections")
         elif not soft or self.unsent < soft:
             self._soft_since = None
         elif self._soft_since is None:
             self._soft_since = time.monotonic()
         elif time.monotonic() - self._soft_since > seconds:
-            self.drop()
+            self._drop_for("client_output_buffer_limit_disconnections")
+
+    def _drop_for(self, counter: str) -> None:
+        """Hang up, and have INFO count why."""
+        self._engine.server.counters[counter] += 1
+        self.drop()
 
     def _check_size(self, new: int) -> None:
         """Drop the client if it would owe too much with so many bytes more: it gets none of them
@@ -208,7 +234,7 @@ class Peer:
         """
         hard, _, _ = self._limits()
         if hard and self.unsent + new >= hard:
-            self.drop()
+            self._drop_for("client_output_buffer_limit_disconnections")
 
     def _limits(self) -> tuple[int, int, int]:
         """How many bytes its class may leave unread: ever, and for more than some seconds."""
@@ -237,7 +263,7 @@ class Peer:
         self._queued = self._queued + arrived if self.session.queue is not None else 0
         limit = self._engine.server.config.numbers["client-query-buffer-limit"]
         if self._parser.size + self._queued > limit:
-            self.drop()
+            self._drop_for("client_query_buffer_limit_disconnections")
 
     def _deliver(self, reply: Reply) -> None:
         if reply is CLOSED:

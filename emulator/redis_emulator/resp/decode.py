@@ -89,6 +89,13 @@ class RequestParser:
             return self._size + sum(len(argument) for argv in self._ready for argument in argv)
         return self._size
 
+    def incomplete(self) -> tuple[int, int, int]:
+        """Of the command that is not complete: bytes not read yet, bytes of the arguments read, and
+        the length of the argument that is on its way, -1 if it is unknown.
+        """
+        arguments = sum(map(len, self._argv))
+        return self.size - self._argv_size, arguments, self._length
+
     def add(self, data: bytes) -> None:
         """Take in what arrived."""
         self._size += len(data)
