@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from redis_emulator.session import Blocked, Pause, Session
     from redis_emulator.tracking import Tracker
 
+_NO_MASTER_ANY_MORE = (
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+)
 LARGE = ("commandlog-request-larger-than", "commandlog-reply-larger-than")
 """The parameters that say from which size on Valkey notes requests and replies."""
 
@@ -214,6 +217,14 @@ class Server:
     def hides_due(self) -> bool:
         """Whether commands leave what is due as it is, and only do not see it."""
         return self.paused is not None or self.replication.master is not None
+
+    def send_waiting_away(self) -> None:
+        """Hang up on the clients that wait, as what they wait for is up to a master now."""
+        for session in tuple(self.sessions.values()):
+            held_up = self.paused is not None and session in self.paused.waiting
+            if session.blocked is not None and not held_up:
+                self.unblock(session, RedisError(_NO_MASTER_ANY_MORE))
+                session.close()
 
     def next_client_id(self) -> int:
         """A number no client had before."""

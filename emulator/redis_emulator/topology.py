@@ -143,6 +143,10 @@ class Cluster:
             replica.importing.update(master.importing)
         master.migrating.clear()
         master.importing.clear()
+        for slot in {slot_of(channel) for channel in master.server.shard_channels}:
+            master.silence(slot)
+        if replica.server.version.flavour == "redis":
+            master.server.send_waiting_away()
         replica.lead()
         self.changes += 1
 

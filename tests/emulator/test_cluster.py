@@ -367,6 +367,27 @@ def test_a_replica_parts(twin: Twin) -> None:
     until("the replica is back", lambda: twin.clients[0][1]("WAIT 1 100")[1] == b"1")
 
 
+@pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
+def test_clients_of_a_master_that_steps_down(twin: Twin) -> None:
+    waiting, listening = twin.connect(0), twin.connect(0)
+    for place, words in ((waiting, (b"BLPOP", b"b", b"0")), (listening, (b"SSUBSCRIBE", b"b"))):
+        for connection in place:
+            connection.send(words)
+    assert listening[0].read() == listening[1].read()
+    real = twin.clients[0][1]
+    until("it waits", lambda: b"blocked_clients:1\r" in real("INFO clients")[1])
+    twin(3, "CLUSTER FAILOVER TAKEOVER")
+    for emulated, server in (waiting, listening):
+        assert emulated.read() == server.read()
+        emulated.close()
+        server.close()
+    twin.agree()
+    until("the old master follows", lambda: twin.clients[3][1]("WAIT 1 100")[1] == b"1")
+    twin(0, "CLUSTER FAILOVER TAKEOVER")
+    twin.agree()
+    until("the replica is back", lambda: twin.clients[0][1]("WAIT 1 100")[1] == b"1")
+
+
 @pytest.mark.servers(*ALL)
 def test_wrong_commands(twin: Twin) -> None:
     unknown = "f" * 40

@@ -22,9 +22,6 @@ from redis_emulator.version import Version
 _VERSION: Final = re.compile(rb"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})").fullmatch
 _DATA_ONLY, _FUNCTIONS_ONLY, _NOTHING = "rdb-only", "rdb-functions", "rdb-nothing"
 _REPLICA: Final = "replica"
-_NO_MASTER_ANY_MORE: Final = RedisError(
-    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
-)
 _NO_BOOLEAN: Final = "ERR value is out of range, value must between 0 and 1"
 
 
@@ -173,11 +170,7 @@ def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
         return SimpleString(b"OK Already connected to specified master")
     server.replication.follow(host, port)
     server.config["slaveof"] = f"{host} {port}"
-    for session in tuple(server.sessions.values()):
-        paused = server.paused is not None and session in server.paused.waiting
-        if session.blocked is not None and not paused:
-            server.unblock(session, _NO_MASTER_ANY_MORE)
-            session.close()
+    server.send_waiting_away()
     _restrict(server)
     return OK
 
