@@ -288,6 +288,35 @@ def test_clients_dropped_for_their_buffers_are_counted(name: str) -> None:
     assert heard[0] == heard[1]
 
 
+@pytest.mark.parametrize("name", [name for name in HERE if name != "redis-6.2"])
+def test_clients_that_take_too_much_memory_are_evicted(name: str) -> None:
+    heard = []
+    with both(name) as ports:
+        for port in ports:
+            observer = ServerConnection(port)
+            clients = []
+            for about, size in (("little", 1000), ("much", 4_000_000), ("kept", 6_000_000)):
+                client = ServerConnection(port)
+                client(f"CLIENT SETNAME {about}")
+                if about == "kept":
+                    client("CLIENT NO-EVICT ON")
+                client._socket.sendall(b"*2\r\n$3\r\nget\r\n$%d\r\n" % size + b"x" * (size - 9))
+                clients.append(client)
+            time.sleep(0.3)
+            observer("CONFIG SET maxmemory-clients 8mb")
+            time.sleep(0.3)
+            names = []
+            for line in observer("CLIENT LIST")[1].decode().splitlines():
+                names += [word for word in line.split() if word.startswith("name=")]
+            stats = observer("INFO stats")[1].decode().splitlines()
+            evicted = [line for line in stats if line.startswith("evicted_clients")]
+            heard.append((sorted(names), evicted))
+            for client in (*clients, observer):
+                client.close()
+    assert heard[0] == heard[1]
+    assert "name=much" not in heard[0][0]
+
+
 def test_a_request_in_pieces(server: TcpServer) -> None:
     request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$7\r\na\r\n\0b\xff!\r\n"
     request += b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n"

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from redis_emulator.doors.peer import Peer
 from redis_emulator.engine import Engine
+from redis_emulator.memory import client_size
 
 UNSENT_MAX: Final = 1 << 30
 """Bytes of replies that all clients together may leave unread."""
@@ -169,6 +170,7 @@ class TcpServer:
                     next_tick = now + (_TICK_WAITING if waiting else _TICK)
                     self.engine.tick()
                     self._check_outputs()
+                    self._evict_clients()
             self._say_goodbye()
         finally:
             self.engine.server.on_shutdown.remove(self._request_stop)
@@ -204,6 +206,25 @@ class TcpServer:
         if self.unsent:
             for peer in tuple(self.peers):
                 peer.check_output()
+
+    def _evict_clients(self) -> None:
+        """Drop those who take most while clients take more than ``maxmemory-clients`` together."""
+        server = self.engine.server
+        text = server.config.values.get("maxmemory-clients", "0")
+        limit = int(text.rstrip("%"))
+        if text.endswith("%"):
+            limit = server.config.numbers["maxmemory"] * limit // 100
+        if not limit:
+            return
+        sizes = {peer: client_size(peer.session) for peer in self.peers}
+        total = sum(sizes.values())
+        for peer in sorted(sizes, key=lambda peer: -sizes[peer]):
+            if total <= limit:
+                return
+            if "no-evict" not in peer.session.flags:
+                total -= sizes[peer]
+                server.counters["evicted_clients"] += 1
+                peer.drop()
 
     def _accepting(self, listener: socket.socket) -> Any:
         def accept(mask: int) -> None:
