@@ -37,9 +37,6 @@ NEW: Final = 2048
 KEYSPACE: Final = 4096
 KEYEVENT: Final = 8192
 
-_STREAM_NEWS: Final = frozenset((b"xadd", b"xgroup-destroy"))
-"""What those who wait for a stream must hear of though its key was there before."""
-
 
 class Database:
     """One numbered database. All access to values goes through its methods."""
@@ -274,6 +271,20 @@ class Database:
         if server.observed:
             self._touch(key)
 
+    def adjusted(self, key: bytes, event: bytes | None = None) -> None:
+        """Something beside the entries of the stream at ``key`` changed, such as a consumer group:
+        who watches or tracks the key is not told.
+        """
+        server = self.server
+        server.dirty += 1
+        if server.observed:
+            for told in server.on_touch:
+                told(self, key)
+            if event == b"xgroup-destroy" and server.waiting:
+                server.key_came(self, key, self.data[key])
+            if event is not None:
+                self.notify(key, event, STREAM)
+
     def notify(self, key: bytes, event: bytes, kind: int) -> None:
         """Publish a keyspace event only; nothing has changed (again)."""
         server = self.server
@@ -331,7 +342,7 @@ class Database:
 
     def _tell(self, key: bytes, event: bytes, kind: int) -> None:
         self._touch(key)
-        if event in _STREAM_NEWS and self.server.waiting:
+        if event == b"xadd" and self.server.waiting:
             self.server.key_came(self, key, self.data[key])
         self.notify(key, event, kind)
 

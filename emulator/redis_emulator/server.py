@@ -297,6 +297,7 @@ class Server:
             self.notify
             or self.waiting
             or self.on_touch
+            or "tracking" in self.modes
             or any(db.watchers for db in self.databases)
         )
         self.special = bool(
@@ -320,6 +321,8 @@ class Server:
         """A key changed while somebody observes."""
         for told in self.on_touch:
             told(db, key)
+        if self.tracker is not None:
+            self.tracker.invalidate(db, key)
 
     def key_came(self, db: Database, key: bytes, value: object) -> None:
         """A key came into being, or a stream has news: wake those who wait for such a value."""

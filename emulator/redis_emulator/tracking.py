@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 CHANNEL: Final = b"__redis__:invalidate"
 _OF_SCRIPTS: Final = frozenset({"eval_ro", "evalsha_ro", "fcall_ro"})
+_REPLY_FIRST: Final = frozenset(
+    "bitfield blpop brpop geoadd getdel getex getset hincrby hincrbyfloat hmset hset hsetnx lpop "
+    "lpush lpushx lset rpop rpush rpushx spop xadd zadd zincrby".split()
+)
+_REPLY_FIRST_IF_KEPT: Final = frozenset({"expire", "expireat", "pexpire", "pexpireat"})
+_REPLY_FIRST_IF_GONE: Final = frozenset(
+    {"sdiffstore", "zdiffstore", "zinterstore", "zrangestore", "zunionstore"}
+)
+_MOVES: Final = frozenset({"blmove", "brpoplpush", "lmove", "rpoplpush"})
 
 
 class Mode:
@@ -120,8 +129,6 @@ class Tracker:
                 self.prefixes.setdefault(prefix, Prefix()).listeners[session] = mode
         session.modes["tracking"] = mode
         server.modes["tracking"] = self
-        if self.invalidate not in server.on_touch:
-            server.on_touch.append(self.invalidate)
         server.refresh()
         session.refresh()
 
@@ -148,8 +155,6 @@ class Tracker:
         for session in self._server.sessions.values():
             if session.tracking() is not None:
                 self._server.modes["tracking"] = self
-                if self.invalidate not in self._server.on_touch:
-                    self._server.on_touch.append(self.invalidate)
 
     def begin(self, session: Session, entry: Entry, argv: list[bytes]) -> None:
         """A command is about to run; a script's own calls run on the session of the scripts."""
@@ -181,10 +186,11 @@ class Tracker:
                 prefix.changed.setdefault(key, self._actor)
         readers = self.keys.pop(key, None)
         if readers is not None:
-            self._tell_readers(key, readers)
+            self._tell_readers(db, key, readers)
 
-    def _tell_readers(self, key: bytes, readers: Iterable[int]) -> None:
+    def _tell_readers(self, db: Database, key: bytes, readers: Iterable[int]) -> None:
         server = self._server
+        after = server.version.compatible >= (7, 0) or self._is_answered(db, key)
         # Before Redis 7 what a script changes is not its client's doing.
         doer = server.current if server.version.compatible >= (7, 0) else self._actor
         for number in readers:
@@ -193,7 +199,25 @@ class Tracker:
             if session is None or type(mode) is not Mode or mode.broadcast:
                 continue
             if not (mode.noloop and session is doer):
-                self._send(session, mode, [key], server.version.compatible >= (7, 0))
+                self._send(session, mode, [key], after)
+
+    def _is_answered(self, db: Database, key: bytes) -> bool:
+        """Whether the command that runs replies before it tells of its change to ``key``: before
+        Redis 7 that is each command's own habit.
+        """
+        if self._running is None or self._actor is None or self._actor.script is not None:
+            return False
+        entry, argv = self._running
+        name = entry.name
+        if name in _REPLY_FIRST:
+            return True
+        if name in _REPLY_FIRST_IF_KEPT:
+            return key in db.data
+        if name in _REPLY_FIRST_IF_GONE:
+            return key not in db.data
+        if name in _MOVES:
+            return key == argv[1] != argv[2]
+        return name == "set" and any(word.lower() == b"get" for word in argv[3:])
 
     def flushed(self, session: Session, argv: list[bytes]) -> None:
         """FLUSHALL or FLUSHDB has run: everybody is told to forget everything.
@@ -225,7 +249,7 @@ class Tracker:
         limit = self._server.config.numbers["tracking-table-max-keys"]
         while limit and len(self.keys) > limit:
             key = next(iter(self.keys))
-            self._tell_readers(key, self.keys.pop(key))
+            self._tell_readers(session.db, key, self.keys.pop(key))
 
     def _broadcast(self, prefix: Prefix) -> None:
         changed, prefix.changed = sorted(prefix.changed.items()), {}

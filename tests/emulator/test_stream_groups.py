@@ -107,3 +107,29 @@ def test_wrong_subcommands(same: Pair) -> None:
         for command in ("XGROUP FOO no g", "XGROUP FOO s g", "XINFO FOO no", "XINFO FOO"):
             same(command)
     same("EXEC")
+
+
+@pytest.mark.servers(*ALL)
+def test_groups_are_not_watched(same: Pair) -> None:
+    """A transaction runs although groups of the stream it watches have changed."""
+    other = same.connect()
+    for key, command, *more in (
+        ("s", "XGROUP CREATE s h 0"),
+        ("s", "XGROUP SETID s g 0"),
+        ("s", "XGROUP CREATECONSUMER s g c"),
+        ("s", "XREADGROUP GROUP g c STREAMS s >"),
+        ("s", "XACK s g 1-1"),
+        ("s", "XREADGROUP GROUP g d STREAMS s >", "XAUTOCLAIM s g e 0 0"),
+        ("s", "XGROUP DELCONSUMER s g c"),
+        ("s", "XGROUP DESTROY s g"),
+        ("s", "XSETID s 9-9"),
+        ("s", "XADD s 10-1 f v"),
+        ("new", "XGROUP CREATE new g 0 MKSTREAM"),
+    ):
+        for line in ("DEL s new", "XADD s 1-1 f v", "XGROUP CREATE s g 0", f"WATCH {key}"):
+            same(line)
+        for each in (command, *more):
+            for connection in other:
+                connection(each)
+        for line in ("MULTI", "PING", "EXEC"):
+            same(line)

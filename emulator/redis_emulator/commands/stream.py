@@ -431,7 +431,7 @@ def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
         stream.added = added
     if max_deleted is not None and max_deleted != MIN_ID:
         stream.max_deleted = max_deleted
-    ctx.db.changed(argv[1], b"xsetid", STREAM)
+    ctx.db.adjusted(argv[1], b"xsetid")
     return OK
 
 
@@ -448,5 +448,5 @@ def _set_last_id(ctx: Session, argv: list[bytes]) -> Reply:
             "ERR The ID specified in XSETID is smaller than the target stream top item"
         )
     stream.last_id = last_id
-    ctx.db.changed(argv[1], b"xsetid", STREAM)
+    ctx.db.adjusted(argv[1], b"xsetid")
     return OK

@@ -129,13 +129,17 @@ def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
         last_id = MIN_ID if stream is None else stream.last_id
     else:
         last_id = parse_id(argv[4], strict=True)
+    made = stream is None
     if stream is None:
         stream = Stream()
         ctx.db.set(key, stream)
     if name in stream.groups:
         raise RedisError("BUSYGROUP Consumer Group name already exists")
     stream.groups[name] = Group(last_id, _possibly_read(ctx, stream, entries_read))
-    ctx.db.changed(key, b"xgroup-create", STREAM)
+    if made:
+        ctx.db.changed(key, b"xgroup-create", STREAM)
+    else:
+        ctx.db.adjusted(key, b"xgroup-create")
     return OK
 
 
@@ -151,7 +155,7 @@ def xgroup_setid(ctx: Session, argv: list[bytes]) -> Reply:
     stream, group = _require_group(ctx, argv[2], argv[3])
     group.last_id = stream.last_id if argv[4] == b"$" else parse_id(argv[4])
     group.entries_read = _possibly_read(ctx, stream, entries_read)
-    ctx.db.changed(argv[2], b"xgroup-setid", STREAM)
+    ctx.db.adjusted(argv[2], b"xgroup-setid")
     return OK
 
 
@@ -162,7 +166,7 @@ def xgroup_destroy(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError(_KEY_MUST_EXIST)
     if stream.groups.pop(argv[3], None) is None:
         return 0
-    ctx.db.changed(argv[2], b"xgroup-destroy", STREAM)
+    ctx.db.adjusted(argv[2], b"xgroup-destroy")
     return 1
 
 
@@ -171,7 +175,7 @@ def xgroup_createconsumer(ctx: Session, argv: list[bytes]) -> Reply:
     _, group = _require_group(ctx, argv[2], argv[3])
     _, made = group.consumer(argv[4], ctx.server.now)
     if made:
-        ctx.db.changed(argv[2], b"xgroup-createconsumer", STREAM)
+        ctx.db.adjusted(argv[2], b"xgroup-createconsumer")
     return int(made)
 
 
@@ -181,11 +185,11 @@ def xgroup_delconsumer(ctx: Session, argv: list[bytes]) -> Reply:
     consumer = group.consumers.pop(argv[4], None)
     if consumer is None:
         if _is_legacy(ctx):
-            ctx.db.changed(argv[2], b"xgroup-delconsumer", STREAM)
+            ctx.db.adjusted(argv[2], b"xgroup-delconsumer")
         return 0
     for entry_id in consumer.pending:
         del group.pending[entry_id]
-    ctx.db.changed(argv[2], b"xgroup-delconsumer", STREAM)
+    ctx.db.adjusted(argv[2], b"xgroup-delconsumer")
     return len(consumer.pending)
 
 
@@ -306,7 +310,7 @@ def xclaim(ctx: Session, argv: list[bytes]) -> Reply:
         group.deliver(entry_id, consumer, claim.delivered_at, deliveries)
         consumer.active_at = now
         found.append(_claimed(entry_id, fields, claim.just_id))
-    ctx.db.touched(key)
+    ctx.db.adjusted(key)
     return found
 
 
@@ -322,7 +326,7 @@ def _claimant(ctx: Session, key: bytes, group: Group, name: bytes) -> Consumer:
     consumer, made = group.consumer(name, ctx.server.now)
     consumer.seen_at = ctx.server.now
     if made and not _is_legacy(ctx):
-        ctx.db.changed(key, b"xgroup-createconsumer", STREAM)
+        ctx.db.adjusted(key, b"xgroup-createconsumer")
     return consumer
 
 
@@ -374,7 +378,7 @@ def xautoclaim(ctx: Session, argv: list[bytes]) -> Reply:
         consumer.active_at = now
         found.append(_claimed(entry_id, fields, just_id))
         count -= 1
-    ctx.db.touched(key)
+    ctx.db.adjusted(key)
     return [format_id(cursor), found] if legacy else [format_id(cursor), found, deleted]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from redis_emulator.commands.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.stream import entry_reply, lookup_stream, parse_id
-from redis_emulator.keyspace import STREAM
 from redis_emulator.resp.types import NULL_ARRAY, PairMap, RedisError, Reply, quote
 from redis_emulator.session import Blocked, Session
 from redis_emulator.values.stream import (
@@ -206,7 +205,7 @@ def _reader(ctx: Session, request: _Request, key: bytes, group: Group) -> Consum
     consumer, made = group.consumer(request.consumer, ctx.server.now)
     consumer.seen_at = ctx.server.now
     if made and ctx.server.version.compatible >= (7, 0):
-        ctx.db.changed(key, b"xgroup-createconsumer", STREAM)
+        ctx.db.adjusted(key, b"xgroup-createconsumer")
     return consumer
 
 
@@ -252,7 +251,7 @@ def _deliver(
             break
     if found:
         consumer.active_at = ctx.server.now
-        ctx.db.touched(key)
+        ctx.db.adjusted(key)
     return found
 
 

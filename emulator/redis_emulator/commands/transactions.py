@@ -38,6 +38,7 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
         return NULL_ARRAY
     denied, ctx.deny_blocking = ctx.deny_blocking, True
     ctx.executing = queue
+    early = ctx.server.version.compatible < (7, 0)
     replies: list[Reply] = []
     deliver = ctx.deliver
     if ctx.kind == "tcp":  # in process, a message cannot be a part of a reply: it comes first
@@ -58,6 +59,10 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
             except RedisError as error:
                 reply = error
             replies.append(reply.on_timeout if type(reply) is Blocked else reply)
+            if early and ctx.late:
+                late, ctx.late = ctx.late, []
+                for message in late:
+                    ctx.deliver(message)
     finally:
         ctx.deliver = deliver
         ctx.deny_blocking = denied
