@@ -390,9 +390,14 @@ class Access:
                 entry.client, entry.updated = client, now
                 del self.log[place]
                 self.log.appendleft(entry)
+                if self._version.compatible >= (7, 2):
+                    self._trim()
                 return
         self.log.appendleft(Refusal(self._entries, reason, context, about, user, client, now, now))
         self._entries += 1
+        self._trim()
+
+    def _trim(self) -> None:
         while len(self.log) > self._server.config.numbers["acllog-max-len"]:
             self.log.pop()
 

@@ -22,6 +22,7 @@ from redis_emulator.clock import Clock, ManualClock
 from redis_emulator.commands import registry
 from redis_emulator.commands.client import describe
 from redis_emulator.commands.function import function_writes, promises_no_writes
+from redis_emulator.commands.scripting import MAY_REPLICATE
 from redis_emulator.eviction import OUT_OF_MEMORY
 from redis_emulator.faults import Faults
 from redis_emulator.glob import glob
@@ -45,8 +46,6 @@ from redis_emulator.session import Blocked, Pause, Session
 from redis_emulator.version import Version
 
 _UNQUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
-_MAY_REPLICATE = frozenset({"publish", "spublish", "pfcount", "eval", "evalsha", "fcall"})
-"""What waits as long as writes are paused though it need not write; COMMAND does not tell."""
 _NOT_REDIS = frozenset({b"post", b"host:"})
 """What a browser says that was lured here: nothing of its request may run."""
 _EXEC_ABORTED = "EXECABORT Transaction discarded because of: "
@@ -529,10 +528,11 @@ class Engine:
         server = self.server
         entry = server.commands.get(argv[0].lower())
         if session.limited and entry is not None and server.version.compatible < (7, 0):
-            if entry.subcommands is not None and (
-                refusal := server.access.refuse(session, entry, argv)
-            ):
-                return RedisError(refusal)
+            takes = entry.min_argc <= len(argv) <= entry.max_argc
+            if entry.subcommands is not None and takes:
+                refusal = server.access.refuse(session, entry, argv)
+                if refusal is not None:
+                    return RedisError(refusal)
         return None
 
     def _login_comes_first(self, argv: list[bytes]) -> bool:
@@ -564,9 +564,11 @@ class Engine:
             and (session.channels or session.patterns or session.shard_channels)
             and entry.name not in _SUBSCRIBER
         ):
-            kinds = "(P|S)" if self.server.version.compatible >= (7, 0) else "(P)"
+            older = server.version.compatible < (7, 0)
+            kinds = "(P)" if older else "(P|S)"
+            name = entry.name.split("|")[0] if older else entry.name
             return (
-                f"ERR Can't execute '{entry.name}': only {kinds}SUBSCRIBE / {kinds}UNSUBSCRIBE / "
+                f"ERR Can't execute '{name}': only {kinds}SUBSCRIBE / {kinds}UNSUBSCRIBE / "
                 "PING / QUIT / RESET are allowed in this context"
             )
         if "monitor" in session.modes and entry.flags & _ON_KEYS:
@@ -602,7 +604,7 @@ class Engine:
     def _may_change(self, entry: Entry, argv: list[bytes]) -> bool:
         if entry.write:
             return True
-        return entry.name in _MAY_REPLICATE and not promises_no_writes(self.server, entry, argv)
+        return entry.name in MAY_REPLICATE and not promises_no_writes(self.server, entry, argv)
 
     def _call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
         server = self.server

@@ -855,6 +855,37 @@ def connected(port: int) -> ServerConnection:
     raise AssertionError("the server did not start")
 
 
+@pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+def test_the_log_is_cut_when_an_entry_is_counted_again(same: Pair) -> None:
+    same("ACL LOG RESET")
+    same("ACL SETUSER joe reset on nopass +@all ~k*")
+    same("AUTH joe x")
+    same("GET a")
+    same("GET b")
+    same("CONFIG SET acllog-max-len 0")
+    same("GET b")
+    same("ACL LOG", key=lambda reply: len(reply[1]))
+    same("CONFIG SET acllog-max-len 128")
+
+
+@pytest.mark.servers("redis-6.2", "redis-7.0", "redis-8.2")
+def test_which_refusal_of_a_container_comes_first(same: Pair) -> None:
+    same("ACL SETUSER joe reset on nopass -@all")
+    same("AUTH joe x")
+    same("ACL")
+    same("ACL NOSUCH")
+
+
+@pytest.mark.servers("redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1")
+def test_hello_that_fails_after_some_options(same: Pair) -> None:
+    same("ACL SETUSER joe reset on >p +@all")
+    same("HELLO 2 AUTH joe x SETNAME")
+    same("HELLO", "2", "AUTH", "joe", "p", "SETNAME", "a b")
+    same("ACL WHOAMI")
+    same("HELLO 2 AUTH joe p SETNAME ann NOSUCH")
+    same("CLIENT GETNAME")
+
+
 def test_a_limited_client_over_redis_py() -> None:
     emulator = RedisEmulator()
     admin = emulator.client()

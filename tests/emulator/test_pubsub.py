@@ -161,3 +161,9 @@ def test_keyspace_events(same: Pair) -> None:
         same("CONFIG", "SET", "notify-keyspace-events", "")
     same("SET k v")
     listen("PUNSUBSCRIBE")
+
+
+@pytest.mark.servers("redis-6.2", "redis-7.0", "redis-8.2")
+def test_a_subscriber_hears_the_name_of_a_refused_subcommand(same: Pair) -> None:
+    same("SUBSCRIBE a")
+    same("CLIENT SETNAME me")

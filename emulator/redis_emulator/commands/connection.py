@@ -83,6 +83,7 @@ def log_in(ctx: Session, user: bytes, password: bytes, command: bytes) -> None:
 @command("hello")
 def hello(ctx: Session, argv: list[bytes]) -> Reply:
     protocol = ctx.protocol
+    older = ctx.server.version.compatible < (7, 2)  # each option counts, whatever follows it
     login: tuple[bytes, bytes] | None = None
     name: bytes | None = None
     if len(argv) > 1:
@@ -95,16 +96,19 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
         left = len(argv) - 1 - place
         if option == b"auth" and left >= 2:
             login = (argv[place + 1], argv[place + 2])
+            if older:
+                log_in(ctx, *login, argv[0])
             place += 3
         elif option == b"setname" and left >= 1:
             name = client.valid_name(argv[place + 1])
+            if older:
+                ctx.name = name
             place += 2
         else:
             raise RedisError(f"ERR Syntax error in HELLO option '{quote(argv[place])}'")
-    if login is not None:
+    if login is not None and not older:
         log_in(ctx, *login, argv[0])
     if not ctx.authenticated:
-        older = ctx.server.version.compatible < (7, 2)
         raise RedisError(_HELLO_NEEDS_AUTH.format("" if older else "<proto> "))
     if name is not None:
         ctx.name = name

@@ -36,6 +36,8 @@ _UNKILLABLE = (
     "NOSAVE command."
 )
 _SMALL = {b"%d" % number: number for number in range(100)}
+MAY_REPLICATE = frozenset({"publish", "spublish", "pfcount", "eval", "evalsha", "fcall"})
+"""What counts as a write where writes are paused or forbidden; COMMAND does not tell."""
 _NO_SUCH_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 
 

@@ -114,6 +114,8 @@ def test_commands(same: Pair) -> None:
         ("EVAL", "return {#KEYS, #ARGV, KEYS[9000], ARGV[9000]}", "9000", *map(str, range(18000))),
         ("EVAL_RO", "return redis.call('get', 'string')", "0"),
         ("EVAL_RO", "return redis.call('set', 'string', 1)", "0"),
+        ("EVAL_RO", "return redis.call('publish', 'channel', 1)", "0"),
+        ("EVAL_RO", "return redis.call('pfcount', 'log')", "0"),
         ("EVALSHA_RO", sha, "0"),
         ("SCRIPT", "EXISTS", sha, "f" * 40, sha.upper()),
         ("SCRIPT", "EXISTS"),
