@@ -183,14 +183,15 @@ def test_own_changes_come_after_the_reply(play: Play) -> None:
 CHANGES = {
     "SET x 5": (
         "APPEND x 1 | BITFIELD x SET u8 0 200 | BITOP NOT x o | COPY o x REPLACE | DECR x | "
-        "DEL x | EXPIRE x 100 | PEXPIREAT x 9999999999999 | EXPIRE x -1 | GETDEL x | GETEX x EX 100 | "
-        "GETEX x PERSIST | GETSET x b | INCRBYFLOAT x 1.5 | MSET x 1 c 2 | MOVE x 1 | "
-        "RENAME x c | RENAME o x | SET x 1 | SET x 1 GET | SET x 1 XX | SETEX x 100 y | "
-        "SETRANGE x 1 y | UNLINK x | SETBIT x 1 1 | EVAL \"redis.call('lpush','x1',1) redis.call('getdel','x') return 1\" 0"
+        "DEL x | EXPIRE x 100 | PEXPIREAT x 9999999999999 | EXPIRE x -1 | GETDEL x | "
+        "GETEX x EX 100 | GETEX x PERSIST | GETSET x b | INCRBYFLOAT x 1.5 | MSET x 1 c 2 | "
+        "MOVE x 1 | RENAME x c | RENAME o x | SET x 1 | SET x 1 GET | SET x 1 XX | "
+        "SETEX x 100 y | SETRANGE x 1 y | UNLINK x | SETBIT x 1 1 | "
+        "EVAL \"redis.call('lpush','x1',1) redis.call('getdel','x') return 1\" 0"
     ),
     "RPUSH x a b c": (
-        "LPUSH x a | RPUSHX x a | LPOP x | RPOP x 2 | LPOP x 5 | LINSERT x BEFORE a q | LSET x 0 q | "
-        "LREM x 0 a | LTRIM x 1 1 | LMOVE x c LEFT LEFT | LMOVE ol x LEFT LEFT | "
+        "LPUSH x a | RPUSHX x a | LPOP x | RPOP x 2 | LPOP x 5 | LINSERT x BEFORE a q | "
+        "LSET x 0 q | LREM x 0 a | LTRIM x 1 1 | LMOVE x c LEFT LEFT | LMOVE ol x LEFT LEFT | "
         "LMOVE x x LEFT RIGHT | RPOPLPUSH x c | BLPOP x 0 | BLMOVE x c LEFT LEFT 0 | "
         "BRPOPLPUSH ol x 0 | SORT ol STORE x | SORT no STORE x"
     ),

@@ -19,8 +19,9 @@ _weight = st.one_of(
     _number,
     st.sampled_from([b"a", b"B", b"b", b"\xff", b"", b"nan", b" 1", b"1 ", b"0x10", b"1e3"]),
 )
+# Redis 6.2 breaks down when the sum of two bounds overflows: test_sort asks the others for that.
 _bound = st.sampled_from(
-    [b"0", b"1", b"2", b"-1", b"-2", b"100", b"x", b"", b"9223372036854775807", b"1.5", b"5"]
+    [b"0", b"1", b"2", b"-1", b"-2", b"100", b"x", b"", b"4611686018427387903", b"1.5", b"5"]
 )
 _get = st.sampled_from(
     [b"#", b"w_*", b"h_*->f", b"h_*->g", b"h_*->", b"nope", b"*", b"w_*_*", b"#*"]
