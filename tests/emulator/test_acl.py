@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+import redis
 
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
@@ -899,3 +900,14 @@ def test_a_limited_client_over_redis_py() -> None:
         reader.set("cache:1", "w")
     emulator.reset()
     assert admin.acl_users() == ["default"]
+
+
+def test_a_limited_script_asks_for_half_a_command() -> None:
+    """Real servers break down when asked for permission without the arguments that name keys."""
+    emulator = RedisEmulator()
+    admin = emulator.client()
+    admin.execute_command("ACL SETUSER u on nopass ~a* +@all")
+    client = emulator.client(username="u", password="x")
+    with pytest.raises(redis.ResponseError, match="Invalid command passed to redis"):
+        client.eval("return redis.acl_check_cmd('set')", 0)
+    assert client.eval("return redis.acl_check_cmd('set', 'ab', 1)", 0) == 1

@@ -24,7 +24,13 @@ from redis_emulator.rdb.payload import rdb_version
 from redis_emulator.rdb.wire import Reader, Writer
 from redis_emulator.resp.decode import ProtocolError, split_inline
 from redis_emulator.resp.types import OK, RedisError, Reply, SetReply, SimpleString, quote
-from redis_emulator.scripting.runtime import NAME_RULE, LibraryFunction, LuaScripts, valid_name
+from redis_emulator.scripting.runtime import (
+    FLAGS,
+    NAME_RULE,
+    LibraryFunction,
+    LuaScripts,
+    valid_name,
+)
 from redis_emulator.server import Entry, Server
 from redis_emulator.session import Session
 
@@ -243,7 +249,7 @@ def _describe(library: Library, with_code: bool) -> Reply:
             b"name": each.name,
             b"description": each.description,
             b"flags": SetReply(
-                SimpleString(flag.encode()) for flag in sorted(each.script.flags or ())
+                SimpleString(flag.encode()) for flag in FLAGS if flag in (each.script.flags or ())
             ),
         }
         for each in library.functions

@@ -421,11 +421,12 @@ class Scripting:
         entry = self.server.commands.get(argv[0].lower())
         if entry is not None and entry.subcommands is not None and len(argv) > 1:
             entry = entry.subcommands.get(argv[1].lower())
-        if entry is None:
+        limited = self._session.limited
+        if entry is None or (limited and not entry.min_argc <= len(argv) <= entry.max_argc):
             name = "server" if self._valkey else "redis"
             raise ScriptCallError(f"Invalid command passed to {name}.acl_check_cmd()")
         session, access = self._session, self.server.access
-        if not session.limited:
+        if not limited:
             return True
         return access.denial(access.users[session.user], session, entry, argv) is None
 
@@ -490,7 +491,7 @@ def _script_flags(server: Server, entry: Entry, argv: list[bytes]) -> Collection
         flags = line.partition("flags=")[2]
         found = flags.split(",") if flags else []
         lua = line.split()[0] == "#!lua" or server.version.flavour == "valkey"
-        return found if lua and FLAGS.issuperset(found) else None
+        return found if lua and all(flag in FLAGS for flag in found) else None
     if entry.name in ("evalsha", "evalsha_ro"):
         known = scripting_of(server).known
         script = known.get(argv[1]) or known.get(argv[1].lower())

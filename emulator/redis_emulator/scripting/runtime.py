@@ -116,6 +116,7 @@ class LuaScripts:
         self._interrupt = interrupt
         self._log = log
         self._pending: BaseException | None = None
+        self._load_until: float | None = None
         self._call = call
         self._direct = direct
         self._failure: tuple[bytes, bool, bool] = (b"", False, False)
@@ -150,14 +151,18 @@ class LuaScripts:
             code: Everything after the ``#!`` line.
 
         Raises:
-            RedisError: The code does not compile, fails, or registers nothing.
+            RedisError: The code does not compile, fails, takes long, or registers nothing.
         """
         result = self._lua.compile(b"\n" + code, b"@user_function")
         if type(result) is tuple:
             message = result[1].decode("utf-8", "surrogateescape")
             raise RedisError(f"ERR Error compiling function: {message}")
         compiled = keep_callers(self._lua.dump(result), self._host_names)
-        loaded = self._lua.load_library(self._lua.bind(compiled, b"@user_function", None))
+        self._load_until = time.monotonic() + _LOAD_SECONDS
+        try:
+            loaded = self._lua.load_library(self._lua.bind(compiled, b"@user_function", None))
+        finally:
+            self._load_until = None
         if type(loaded) is bytes:
             raise convert.error(b"ERR Error registering functions: " + loaded)
         functions: list[LibraryFunction] = []
@@ -453,6 +458,8 @@ class LuaScripts:
         try:
             if self._pending is not None:
                 return b"ERR the script was interrupted"
+            if self._load_until is not None and time.monotonic() > self._load_until:
+                return b"FUNCTION LOAD timeout"
             return self._interrupt()
         except BaseException as error:
             self._pending = error
@@ -472,7 +479,9 @@ class LuaScripts:
             self._pending = error
 
 
-FLAGS = frozenset({"no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"})
+_LOAD_SECONDS = 0.5
+"""How long the code of a library may run while it is loaded."""
+FLAGS = ("no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys")
 NAME_RULE = (
     "can only contain letters, numbers, or underscores(_) and must be at least one character long"
 )

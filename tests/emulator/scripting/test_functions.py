@@ -134,6 +134,26 @@ def test_what_a_library_registers(same: Pair) -> None:
         same("FUNCTION", "LIST", key=anyhow)
 
 
+@EVERY
+def test_a_library_loads_for_half_a_second_at_most(same: Pair) -> None:
+    same("FUNCTION", "LOAD", library("a", "while true do end"))
+    same("FUNCTION", "LIST")
+    same("FUNCTION", "LOAD", library("a", PLAIN))
+
+
+@EVERY
+def test_the_flags_of_a_function_have_an_order(same: Pair) -> None:
+    for flags in (
+        "'no-cluster', 'allow-stale', 'no-writes', 'allow-oom', 'allow-cross-slot-keys'",
+        "'allow-cross-slot-keys', 'allow-oom', 'allow-oom'",
+    ):
+        body = (
+            f"redis.register_function{{function_name='f', callback={FUNCTION}, flags={{{flags}}}}}"
+        )
+        same("FUNCTION", "LOAD", "REPLACE", library("a", body))
+        same("FUNCTION", "LIST")
+
+
 @pytest.mark.servers("redis-8.2", "redis-7.0")
 def test_a_library_may_log(same: Pair) -> None:
     for body in (
