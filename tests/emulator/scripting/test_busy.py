@@ -45,7 +45,9 @@ def running(same: Pair, command: Sequence[str]) -> Iterator[Both]:
     ]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
+    for other in others:
+        while not other("PING")[1].startswith(b"BUSY"):
+            assert any(thread.is_alive() for thread in threads)
     yield both
     for thread in threads:
         thread.join(10)
@@ -90,7 +92,8 @@ def test_a_script_cannot_catch_its_end(same: Pair) -> None:
 
 @EVERY
 def test_a_script_that_has_written_goes_on(same: Pair) -> None:
-    with running(same, ("EVAL", "redis.call('set', 'x', 1) for i = 1, 4e7 do end", "0")) as both:
+    lasting = "redis.call('set', 'x', 1) for i = 1, 15e7 do end"
+    with running(same, ("EVAL", lasting, "0")) as both:
         both("SCRIPT", "KILL")
         both("GET", "x")
     same("GET", "x")
