@@ -133,3 +133,23 @@ def test_groups_are_not_watched(same: Pair) -> None:
                 connection(each)
         for line in ("MULTI", "PING", "EXEC"):
             same(line)
+
+
+@pytest.mark.servers(*ALL)
+def test_the_largest_id_asks_for_new_entries(same: Pair) -> None:
+    largest = "18446744073709551615-18446744073709551615"
+    for line in (
+        "XGROUP CREATE s g 0 MKSTREAM",
+        f"XREADGROUP GROUP g c STREAMS s {largest}",
+        "XADD s 1-1 f v",
+        f"XREADGROUP GROUP g c STREAMS s {largest}",
+        f"XREADGROUP GROUP g c STREAMS s s 0 {largest}",
+        "XADD s 2-1 f v",
+        f"XREADGROUP GROUP g c STREAMS s s {largest} 0",
+        f"XADD s {largest} f v",
+        "XREADGROUP GROUP g c STREAMS s 18446744073709551615-18446744073709551614",
+        f"XREADGROUP GROUP g c STREAMS s 0{largest}",
+        "XPENDING s g",
+        f"XREAD STREAMS s {largest}",
+    ):
+        same(line)

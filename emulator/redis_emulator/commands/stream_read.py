@@ -126,7 +126,8 @@ class _Request:
                     "<group> <consumer> option."
                 )
             return None
-        return parse_id(raw, strict=True)
+        start = parse_id(raw, strict=True)
+        return None if self.grouped and start == MAX_ID else start  # the largest id means > too
 
 
 @command("xread")
