@@ -421,14 +421,17 @@ class Scripting:
         entry = self.server.commands.get(argv[0].lower())
         if entry is not None and entry.subcommands is not None and len(argv) > 1:
             entry = entry.subcommands.get(argv[1].lower())
-        limited = self._session.limited
-        if entry is None or (limited and not entry.min_argc <= len(argv) <= entry.max_argc):
-            name = "server" if self._valkey else "redis"
-            raise ScriptCallError(f"Invalid command passed to {name}.acl_check_cmd()")
+        name = "server" if self._valkey else "redis"
+        invalid = ScriptCallError(f"Invalid command passed to {name}.acl_check_cmd()")
+        if entry is None:
+            raise invalid
         session, access = self._session, self.server.access
-        if not limited:
+        if not session.limited:
             return True
-        return access.denial(access.users[session.user], session, entry, argv) is None
+        try:
+            return access.denial(access.users[session.user], session, entry, argv) is None
+        except IndexError:  # the keys that it must have are not there
+            raise invalid from None
 
 
 _REFUSALS = {
