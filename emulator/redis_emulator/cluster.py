@@ -203,7 +203,6 @@ class Node:
         forgotten: Names of nodes that it was told to forget.
         down: Whether it is dead; the others know it at once.
         tick: Lets its blocked clients go on.
-        script_writes: Whether a command runs a script that says it may write.
         answer: Runs a command of one of its clients.
     """
 
@@ -226,7 +225,6 @@ class Node:
         self.store = Store(server.databases)
         self.created_at = server.clock.ms()
         self.tick: Callable[[], None] = _nothing
-        self.script_writes: Callable[[Server, Entry, list[bytes]], bool] = _never
         self.answer: Callable[[Session, list[bytes]], object] = _never
         self._is_valkey = server.version.flavour == "valkey"
         self._kinds: dict[str, int] = {}
@@ -445,7 +443,7 @@ class Node:
     def _writes(self, session: Session, entry: Entry, argv: list[bytes]) -> bool:
         if entry.name == "exec":
             return any(queued.write for queued, _ in session.queue or ())
-        return entry.write or self.script_writes(self.server, entry, argv)
+        return entry.write or self.server.script_writes(entry, argv)
 
     def redirect(
         self, session: Session, entry: Entry, argv: list[bytes], flags: set[str]

@@ -15,7 +15,6 @@ from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 
 from redis_emulator.clock import Clock, SystemClock
 from redis_emulator.cluster import SLOTS, Node, slot_of
-from redis_emulator.commands.function import function_writes
 from redis_emulator.doors.cluster import async_connection_to, connection_to
 from redis_emulator.doors.tcp import TcpServer
 from redis_emulator.emulator import RedisEmulator
@@ -58,7 +57,6 @@ class NodeEmulator(RedisEmulator):
         self.node = node = Node(cluster, server, _HOST, port)
         node.tick = self._engine.tick
         node.answer = self._engine.execute
-        node.script_writes = function_writes
         server.cluster = node
         server.on_restart.append(self._configure)
         self._configure()

@@ -108,7 +108,7 @@ class Engine:
         server.let_others_in = self.let_others_in
         server.access.describe = describe
         server.faults = Faults(self._refresh, version, seed)
-        server.faults.script_writes = partial(function_writes, server)
+        server.script_writes = partial(function_writes, server)
         server.on_restart.append(server.faults.clear)
         if isinstance(clock, ManualClock):
             clock.subscribe(self.tick)

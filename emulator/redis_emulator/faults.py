@@ -194,7 +194,6 @@ class Faults:
         planted: Faults in the order in which they are tried; the first that strikes counts.
         states: Names of the states that are on.
         random: What decides about faults that strike by chance.
-        script_writes: Whether a command runs a script that says it may write.
     """
 
     def __init__(self, changed: Callable[[], None], version: Version, seed: int | None) -> None:
@@ -205,7 +204,6 @@ class Faults:
         self.planted: list[Fault] = []
         self.states: set[str] = set()
         self.way_out = "SCRIPT KILL"
-        self.script_writes: Callable[[Entry, list[bytes]], bool] = lambda entry, argv: False
         self.loading = State(self, "loading")
         """Nothing but what a server answers while it loads its data."""
         self.busy = State(self, "busy")
@@ -341,7 +339,7 @@ class Faults:
         states, flags = self.states, entry.flags
         if entry.name == "exec" and session.queue:
             flags = flags.union(*(queued.flags for queued, _ in session.queue))
-        writes = "write" in flags or self.script_writes(entry, argv)
+        writes = "write" in flags or session.server.script_writes(entry, argv)
         if "clusterdown" in states and keys(entry.spec, argv):
             return "CLUSTERDOWN The cluster is down"
         release = self._version.compatible

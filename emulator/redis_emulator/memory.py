@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _EMPTY_SERVER: Final = 650_000
 _CLIENT: Final = 17_280
-_LIST_NODE: Final = 24
 _POINTER: Final = 8
 _STRING_HEADER: Final = 6
 _ENTRY: Final = 24
@@ -78,7 +77,7 @@ def client_size(session: Session) -> int:
         total += buffers.query + buffers.room + _STRING_HEADER
     if session.blocked is not None:
         total += sum(map(len, session.blocked.argv))
-    return total + buffers.replies + _LIST_NODE * buffers.blocks
+    return total + buffers.output()
 
 
 def human(size: int) -> str:

@@ -149,6 +149,7 @@ class Server:
         self.unpause: Callable[[], None] = _unbound
         self.shutdown: Callable[[], None] = _unbound
         self.let_others_in: Callable[[str], None] = _unbound
+        self.script_writes: Callable[[Entry, list[bytes]], bool] = _unbound
         self.on_restart: list[Callable[[], None]] = []
         self.on_shutdown: list[Callable[[], None]] = []
         self.on_gap: list[Callable[[], None]] = []
@@ -213,6 +214,10 @@ class Server:
         or a master that has not said so.
         """
         return not self.active_expiry or self.hides_due()
+
+    def follows(self) -> bool:
+        """Whether it is a replica, of a cluster's master or of a server it was told to follow."""
+        return (self.replication if self.cluster is None else self.cluster).master is not None
 
     def hides_due(self) -> bool:
         """Whether commands leave what is due as it is, and only do not see it."""

@@ -9,13 +9,18 @@ careful path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 from redis_emulator.resp.types import CLOSED, Reply
 
 if TYPE_CHECKING:
     from redis_emulator.keyspace import Database
     from redis_emulator.server import Entry, Server
+
+
+_LIST_NODE: Final = 24
+QUERY_BUFFER: Final = 20474
+"""Bytes that fit into the buffer that a server other than Valkey reads a client with."""
 
 
 class Buffers(NamedTuple):
@@ -36,6 +41,10 @@ class Buffers(NamedTuple):
     replies: int = 0
     blocks: int = 0
     short: int = 0
+
+    def output(self) -> int:
+        """The allocations of replies, with the list that holds them."""
+        return self.replies + _LIST_NODE * self.blocks
 
 
 class Tracking(Protocol):

@@ -250,7 +250,8 @@ def test_what_is_kept_for_clients_is_told(name: str) -> None:
                 client("CLIENT SETNAME about")
                 client._socket.sendall(request)
                 clients.append(client)
-            time.sleep(0.1)
+            for _ in range(2):  # when it has been answered twice, everybody's bytes are read
+                observer("PING")
             lines = observer("CLIENT LIST")[1].decode().splitlines()
             heard.append(
                 [

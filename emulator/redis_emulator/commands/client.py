@@ -19,7 +19,7 @@ from redis_emulator.resp.types import (
     Verbatim,
     quote,
 )
-from redis_emulator.session import Session
+from redis_emulator.session import QUERY_BUFFER, Session
 
 _NO_SUCH_CLIENT = "ERR No such client"
 
@@ -51,7 +51,7 @@ def describe(session: Session, asking: list[bytes] | None = None) -> str:
     buffers = session.buffers()
     if asking:
         buffers = buffers._replace(
-            query=len(asked), room=20474 - len(asked), arguments=sum(map(len, asking))
+            query=len(asked), room=QUERY_BUFFER - len(asked), arguments=sum(map(len, asking))
         )
     elif session.blocked is not None:
         buffers = buffers._replace(arguments=sum(map(len, session.blocked.argv)))
@@ -90,7 +90,7 @@ def describe(session: Session, asking: list[bytes] | None = None) -> str:
     fields += [
         ("obl", buffers.short),
         ("oll", buffers.blocks),
-        ("omem", buffers.replies + 24 * buffers.blocks),
+        ("omem", buffers.output()),
         ("tot-mem", client_size(session) + (20504 if asking else 0)),
         ("events", "rw" if unsent else "r"),
         ("cmd", name),

@@ -118,14 +118,13 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _greeting(ctx: Session) -> Reply:
     version, node = ctx.server.version, ctx.server.cluster
-    master = (ctx.server.replication if node is None else node).master
     return {
         b"server": version.flavour.encode(),
         b"version": version.text.encode(),
         b"proto": ctx.protocol,
         b"id": ctx.id,
         b"mode": b"standalone" if node is None else b"cluster",
-        b"role": b"master" if master is None else b"replica",
+        b"role": b"replica" if ctx.server.follows() else b"master",
         b"modules": built_in(version),
     }
 

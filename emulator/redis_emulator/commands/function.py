@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from redis_emulator.commands.arguments import parse_integer
+from redis_emulator.commands.dump import writer
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scripting import (
     script_promises_no_writes,
@@ -19,8 +20,8 @@ from redis_emulator.commands.scripting import (
     scripting_of,
 )
 from redis_emulator.glob import glob
+from redis_emulator.rdb import payload
 from redis_emulator.rdb.crc64 import crc64
-from redis_emulator.rdb.payload import rdb_version
 from redis_emulator.rdb.wire import Reader, Writer
 from redis_emulator.resp.decode import ProtocolError, split_inline
 from redis_emulator.resp.types import OK, RedisError, Reply, SetReply, SimpleString, quote
@@ -304,11 +305,9 @@ def function_stats(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("function|dump")
 def function_dump(ctx: Session, argv: list[bytes]) -> Reply:
-    compressing = ctx.server.config["rdbcompression"] == "yes"
-    out = Writer(rdb_version(ctx.server.version), compressing=compressing)
+    out = writer(ctx.server)
     write_libraries(out, functions_of(ctx.server))
-    out.data += struct.pack("<H", out.version)
-    return bytes(out.data) + struct.pack("<Q", crc64(out.data))
+    return payload.seal(out)
 
 
 def write_libraries(out: Writer, functions: Functions) -> None:
@@ -327,7 +326,9 @@ def function_restore(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError(
             "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE."
         )
-    functions_of(ctx.server).restore(_read(argv[2], rdb_version(ctx.server.version)), policy)
+    functions_of(ctx.server).restore(
+        _read(argv[2], payload.rdb_version(ctx.server.version)), policy
+    )
     return OK
 
 

@@ -23,7 +23,6 @@ _INT32 = "ERR value is out of range, value must between -2147483648 and 21474836
 _SAME_OBJECT = "ERR source and destination objects are the same"
 _DB_OUT_OF_RANGE = "ERR DB index is out of range"
 _EFFORT_MAX: Final = 64
-_LIST_NODE: Final = 8192
 _PACKED: Final = (b"intset", b"listpack")
 
 
@@ -54,7 +53,7 @@ def _effort(value: Any, limits: dict[str, int]) -> int:
     if kind == b"string" or (kind == b"hash" and value.compact):
         return 1
     if kind == b"list":
-        return sum(map(len, value)) // _LIST_NODE
+        return len(value.nodes)
     if kind == b"stream":
         pending = sum(1 + len(group.pending) for group in value.groups.values())
         return len(value) // (limits["stream-node-max-entries"] or len(value) or 1) + pending
@@ -195,34 +194,29 @@ def swapdb(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("flushdb")
 def flushdb(ctx: Session, argv: list[bytes]) -> Reply:
-    _check_flush_mode(argv)
-    _clear(ctx, argv, [ctx.db])
-    if ctx.server.tracker is not None:
-        ctx.server.tracker.flushed(ctx, argv)
-    return OK
+    return _flush(ctx, argv, [ctx.db])
 
 
 @command("flushall")
 def flushall(ctx: Session, argv: list[bytes]) -> Reply:
-    _check_flush_mode(argv)
-    _clear(ctx, argv, ctx.server.databases)
-    if ctx.server.tracker is not None:
-        ctx.server.tracker.flushed(ctx, argv)
-    return OK
+    return _flush(ctx, argv, ctx.server.databases)
 
 
-def _clear(ctx: Session, argv: list[bytes], databases: list[Database]) -> None:
+def _flush(ctx: Session, argv: list[bytes], databases: list[Database]) -> Reply:
     """Empty databases; servers leave it to another thread, as they are told or by default."""
+    _check_flush_mode(argv)
     server = ctx.server
     count = sum(db.clear() for db in databases)
     server.dirty += count
     lazy = server.config["lazyfree-lazy-user-flush"] == "yes"
     if len(argv) > 1:
         lazy = argv[1].upper() == b"ASYNC"
-    version = server.version
-    waits = version.flavour == "redis" and version.number >= (7, 4) and ctx.queue is None
-    if lazy or (waits and ctx.executing is None and ctx.script is None):
+    waits = server.version.flavour == "redis" and server.version.number >= (7, 4)
+    if lazy or (waits and not ctx.deny_blocking):
         server.counters["lazyfreed_objects"] += count
+    if server.tracker is not None:
+        server.tracker.flushed(ctx, argv)
+    return OK
 
 
 def _check_flush_mode(argv: list[bytes]) -> None:

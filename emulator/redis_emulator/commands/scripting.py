@@ -284,7 +284,7 @@ class Scripting:
             refusal = self._refused(entry, argv)
             if refusal is not None:
                 return self._rejected(refusal, entry)
-        if self._read_only and (entry.write or entry.name in _MAY_REPLICATE):
+        if self._read_only and (entry.write or entry.name in MAY_REPLICATE):
             refusal = ScriptCallError("Write commands are not allowed from read-only scripts.")
             return self._rejected(refusal, entry)
         if self.server.cluster is not None:
@@ -460,10 +460,6 @@ _MISPLACEMENTS = {
     ),
     "unbound": "Script attempted to access a slot not served",
 }
-
-
-_MAY_REPLICATE = frozenset({"publish", "spublish", "pfcount"})
-"""What is no write but may be told to replicas."""
 
 
 def scripting_of(server: Server) -> Scripting:

@@ -37,8 +37,7 @@ def waitaof(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _refuse_on_replica(ctx: Session, name: str) -> None:
-    node = ctx.server.cluster
-    if (ctx.server.replication if node is None else node).master is None:
+    if not ctx.server.follows():
         return
     writable = ""
     if name == "WAIT":

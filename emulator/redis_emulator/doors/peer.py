@@ -19,7 +19,7 @@ from redis_emulator.memory import size_class
 from redis_emulator.resp.decode import MULTIBULK_MAX, ProtocolError, RequestParser
 from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import CLOSED, NO_REPLY, OK, PENDING, RedisError, Reply
-from redis_emulator.session import Buffers, Session
+from redis_emulator.session import QUERY_BUFFER, Buffers, Session
 
 if TYPE_CHECKING:
     from redis_emulator.doors.tcp import TcpServer
@@ -29,7 +29,6 @@ _READ: Final = 64 * 1024
 _READ_MORE: Final = 1024 * 1024
 _UNAUTHENTICATED_OUTPUT_MAX: Final = 1024
 _BIG_ARGUMENT: Final = 32 * 1024
-_QUERY_BUFFER: Final = 20474
 _QUERY_BUFFER_OF_VALKEY: Final = 16386
 _STATIC_BUFFER: Final = 16 * 1024
 """Bytes of replies that no limit of a class counts."""
@@ -189,7 +188,7 @@ class Peer:
         room = 0
         if query:
             valkey = self._engine.server.version.flavour == "valkey"
-            usual = _QUERY_BUFFER_OF_VALKEY if valkey else _QUERY_BUFFER
+            usual = _QUERY_BUFFER_OF_VALKEY if valkey else QUERY_BUFFER
             whole = size_class(length + 12) - 10 if length >= _BIG_ARGUMENT else usual
             room = max(whole - query, 0)
         pieces = [memoryview(piece.obj).nbytes for piece in self._pieces]

@@ -31,6 +31,11 @@ def rdb_version(version: Version) -> int:
 def dump(out: Writer, kind: bytes, content: Any, encoding: bytes) -> bytes:
     """The payload of a value, written with ``out``, a new writer; see `write_value`."""
     write_value(out, kind, content, encoding)
+    return seal(out)
+
+
+def seal(out: Writer) -> bytes:
+    """What was written, with version and checksum behind it."""
     out.data += struct.pack("<H", out.version)
     return bytes(out.data) + struct.pack("<Q", crc64(out.data))
 

@@ -101,15 +101,13 @@ class HiredisTaker:
         reader.feed(data)
         gets = reader.gets
         found: list[Any] = []
+        whole = False
         try:
             while (argv := gets()) is not False:
                 found.append(argv)
-        except (
-            self._module.HiredisError,
-            TypeError,
-        ):  # TypeError: what a dict cannot have as a key
+            whole = not reader.has_data()
+        except (self._module.HiredisError, TypeError):
+            pass  # a TypeError: a map with lists for keys
+        if not whole:
             self._reader = self._module.Reader()
-        else:
-            if reader.has_data():
-                self._reader = self._module.Reader()
         return found
