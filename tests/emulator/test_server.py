@@ -165,7 +165,14 @@ def test_commandlog(same: Pair) -> None:
 
 
 def _without_addresses(reply: tuple[str, list[tuple[str, list[object]]]]) -> object:
-    return [entry[1][2:4] for entry in reply[1]]
+    """Sizes and commands; the size of what COMMANDLOG GET replied goes by how many digits the ids
+    have that a server has come to.
+    """
+    entries = [entry[1][2:4] for entry in reply[1]]
+    return [
+        argv if argv[1][0] == ("$", b"COMMANDLOG") else (size, argv)
+        for size, argv in entries  # type: ignore[misc]
+    ]
 
 
 @pytest.mark.servers("valkey-9.1")
