@@ -169,10 +169,7 @@ def _without_addresses(reply: tuple[str, list[tuple[str, list[object]]]]) -> obj
     have that a server has come to.
     """
     entries = [entry[1][2:4] for entry in reply[1]]
-    return [
-        argv if argv[1][0] == ("$", b"COMMANDLOG") else (size, argv)
-        for size, argv in entries  # type: ignore[misc]
-    ]
+    return [argv if argv[1][0] == ("$", b"COMMANDLOG") else (size, argv) for size, argv in entries]
 
 
 @pytest.mark.servers("valkey-9.1")
