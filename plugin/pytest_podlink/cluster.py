@@ -11,8 +11,9 @@ from typing import Any
 import redis
 import redis.asyncio
 
+from podlink.clients import connection_kwargs
 from podlink.config import RedisConfig
-from podlink.connections import connect_cluster, connection_kwargs
+from podlink.connections import connect_cluster
 from pytest_podlink.backends import Backend, BackendError, LoopGuard
 from pytest_podlink.clock import ServerClock
 

@@ -9,7 +9,6 @@ No operation and no retry is decided here.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +22,13 @@ from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConn
 
 from podlink import deadline
 from podlink.calls import packed
+from podlink.clients import (
+    GET_CONNECTION,
+    cluster_policy,
+    connection_kwargs,
+    sentinels_of,
+    without_maintenance,
+)
 from podlink.config import RedisConfig
 
 
@@ -174,12 +180,6 @@ def disconnect(client: Any) -> None:
         sentinel.connection_pool.disconnect()
 
 
-def sentinels_of(client: Any) -> list[Any]:
-    """The clients of the Sentinels that a client asks where its master is."""
-    pool = getattr(client, "connection_pool", None)
-    return list(getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()))
-
-
 def connect_cluster(config: RedisConfig) -> redis.RedisCluster:
     """A client of a cluster. Asks its nodes for the slots.
 
@@ -259,34 +259,6 @@ def _read_replies(
 
 
 _BROKEN = (redis.ConnectionError, redis.TimeoutError, OSError)
-GET_CONNECTION = () if int(redis.__version__.partition(".")[0]) >= 6 else ("_",)
-"""What a pool's `get_connection` has to be given, which older redis-py calls the command."""
-
-
-def primaries(client: Any) -> list[str]:
-    """The names of the nodes that slots belong to, as the client of a cluster knows them.
-
-    Taken from its map of slots: its list of primaries lacks replicas that have been promoted.
-    """
-    slots = client.nodes_manager.slots_cache.values()
-    return list(dict.fromkeys(nodes[0].name for nodes in slots))
-
-
-def cluster_policy(cls: type) -> dict[str, Any]:
-    """Arguments that keep a cluster client from repeating commands and asking on for full cover.
-
-    A slot that no node covers concerns its keys alone.
-    """
-    policy: dict[str, Any] = {"require_full_coverage": False}
-    newer = int(redis.__version__.partition(".")[0]) >= 6
-    if newer:
-        retry: Any = Retry(NoBackoff(), 0)
-        if ".asyncio." in cls.__module__:
-            from redis.asyncio.retry import Retry as AsyncRetry
-
-            retry = AsyncRetry(NoBackoff(), 0)
-        return policy | {"retry": retry}
-    return policy | {"cluster_error_retry_attempts": 0}
 
 
 def _pool(config: RedisConfig) -> Any:
@@ -324,24 +296,3 @@ def _of_sentinel(config: RedisConfig) -> Client:
         **without_maintenance(redis.ConnectionPool),
     )
     return Client(connection_pool=pool)
-
-
-def connection_kwargs(config: RedisConfig) -> dict[str, Any]:
-    """What a connection class takes, without where it leads."""
-    kwargs = config.client_kwargs()
-    for name in ("host", "port", "unix_socket_path", "ssl"):
-        kwargs.pop(name, None)
-    return kwargs
-
-
-def without_maintenance(client_class: type) -> dict[str, Any]:
-    """The keyword argument that turns maintenance notifications off, where redis-py has them.
-
-    While they are on, its asyncio pool does not look whether a connection has died before it hands
-    it out, and the first call on each connection after a restart of the server fails.
-    """
-    if "maint_notifications_config" not in inspect.signature(client_class).parameters:
-        return {}
-    from redis.maint_notifications import MaintNotificationsConfig
-
-    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from podlink.clients import emulator_package
 from podlink.executor import StatefulExecutor
-from podlink.manager import emulator_package
 
 SERVICES = {"chat": 4, "match": 3, "voice": 2}
 T = TypeVar("T")

@@ -22,23 +22,39 @@ import redis
 from redis.exceptions import NoScriptError
 
 from podlink import connections, deadline, telemetry
-from podlink.calls import Call, Reply, RetryPolicy, again, as_text, run_script, script_load
+from podlink.calls import Call, Reply, again, as_text, script_load
+from podlink.clients import (
+    emulated_cluster,
+    emulator_named,
+    pool_stats,
+    pools,
+    primaries,
+    sentinels_of,
+    server_version,
+)
 from podlink.config import RedisConfig
 from podlink.errors import (
     InvalidParameterError,
     NotFoundError,
     RedisConnectionError,
     StatefulError,
-    translate,
+)
+from podlink.management import (
+    NO_RETRIES,
+    SLOW,
+    Closed,
+    as_config,
+    changed,
+    chunks,
+    described,
+    errors_as_ours,
+    known,
+    script_call,
 )
 from podlink.models import HealthStatus, PoolStats
-from podlink.scripts import Script, ScriptRegistry
+from podlink.scripts import ScriptRegistry
 
 T = TypeVar("T")
-
-NO_RETRIES = RetryPolicy(0, 0.0, 0.0)
-PIPELINE = 1_000
-SLOW = 1.0
 
 
 class RedisManager:
@@ -238,7 +254,7 @@ class RedisManager:
             self._use(new)
         # What is in use is closed with the pool, when its last user lets go of it.
         if owned and old is not None:
-            for pool in (*pools(old), *map(_pool_of, connections.sentinels_of(old))):
+            for pool in (*pools(old), *map(_pool_of, sentinels_of(old))):
                 pool.disconnect(inuse_connections=False)
 
     def send(
@@ -278,7 +294,7 @@ class RedisManager:
     def nodes(self) -> list[str | None]:
         """The nodes that hold keys, by name; ``[None]`` when there is only one."""
         if self.is_cluster:
-            return [*connections.primaries(self.client)]
+            return [*primaries(self.client)]
         return [None]
 
     def send_to(
@@ -374,49 +390,6 @@ class RedisManager:
         return f"<{type(self).__name__} {described(self._config, self.client)}>"
 
 
-def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """What goes into one pipeline after the other, so that none of them gets too long."""
-    return (items[i : i + PIPELINE] for i in range(0, len(items), PIPELINE))
-
-
-class Closed:
-    """Stands where the client was, after `close`."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise RedisConnectionError("the manager or executor is closed")
-
-
-def as_config(source: object) -> RedisConfig | None:
-    """The configuration that a URL means, or is; ``None`` for anything else."""
-    if isinstance(source, str):
-        return RedisConfig.from_url(source)
-    return source if isinstance(source, RedisConfig) else None
-
-
-def known(config: RedisConfig | None) -> RedisConfig:
-    """The configuration of a manager that has one."""
-    if config is None:
-        raise NotFoundError("a manager that was made from a client has no configuration")
-    return config
-
-
-def changed(
-    present: RedisConfig | None, config: RedisConfig | str | None, changes: Mapping[str, Any]
-) -> RedisConfig:
-    """What `update_config` is asked for."""
-    base = known(present) if config is None else as_config(config)
-    if base is None:
-        raise InvalidParameterError(
-            f"config must be a RedisConfig or a URL, not {type(config).__name__}"
-        )
-    return base.with_changes(**changes)
-
-
-def described(config: RedisConfig | None, client: object) -> str:
-    """What a manager leads to, for its repr."""
-    return type(client).__name__ if config is None else config.url
-
-
 def check_timeout(seconds: float) -> float:
     """Refuse a timeout that is no number of seconds above 0."""
     if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds < 2**31:
@@ -424,101 +397,8 @@ def check_timeout(seconds: float) -> float:
     raise InvalidParameterError(f"timeout must be a number of seconds above 0; got {seconds!r}")
 
 
-def script_call(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Call[Reply]:
-    """A user's script as a call. It counts as a write: nobody knows what it does."""
-    wire = run_script(script, keys, args)
-    return Call("execute_script", wire, tuple(keys), lambda call, reply: reply, script, True)
-
-
-@contextmanager
-def errors_as_ours(doing: str, *, script: bool = False, write: bool = False) -> Iterator[None]:
-    """Turn any exception of redis-py and sockets in the block into a `StatefulError`."""
-    try:
-        yield
-    except Exception as error:
-        raise translate(error, doing, script=script, write=write) from error
-
-
-def emulator_named(name: str) -> Any:
-    """The emulator of that name in this process.
-
-    Raises:
-        NotFoundError: the emulator is not installed; the message says how to install it.
-    """
-    return emulator_package().RedisEmulator.named(name)
-
-
-def emulated_cluster(config: RedisConfig, client_class: type) -> tuple[Any, dict[str, Any]]:
-    """The emulated cluster that is meant, and the arguments of its clients.
-
-    Raises:
-        NotFoundError: the emulator is not installed; the message says how to install it.
-    """
-    kwargs = config.client_kwargs()
-    del kwargs["db"]
-    kwargs |= connections.cluster_policy(client_class)
-    kwargs |= connections.without_maintenance(client_class)
-    return emulator_package().ClusterEmulator.named(config.emulator), kwargs
-
-
-def emulator_package() -> Any:
-    """The package `redis_emulator`, imported when it is asked for.
-
-    Raises:
-        NotFoundError: it is not installed; the message says how to install it.
-    """
-    try:
-        import redis_emulator
-    except ImportError as error:
-        raise NotFoundError(
-            "an emulator:// URL needs the emulator: pip install 'podlink[emulator]'", error
-        ) from error
-    return redis_emulator
-
-
-def server_version(info: Any) -> tuple[str | None, str | None]:
-    """Name and version of a server from INFO, of any node of a cluster."""
-    if "redis_version" not in info:
-        info = next(iter(info.values()))
-    if "valkey_version" in info:
-        return "valkey", str(info["valkey_version"])
-    return "redis", str(info["redis_version"])
-
-
-def pool_stats(client: Any) -> PoolStats:
-    """Count the connections of any redis-py client; it has no public way to ask."""
-    every = pools(client)
-    counts = [_pool_counts(pool) for pool in every]
-    limit = max((int(getattr(pool, "max_connections", 0)) for pool in every), default=0)
-    return PoolStats(limit, sum(used for used, _ in counts), sum(idle for _, idle in counts))
-
-
-def pools(client: Any) -> list[Any]:
-    """The pools of any redis-py client; an asyncio cluster's nodes are their own."""
-    if hasattr(client, "connection_pool"):
-        return [client.connection_pool]
-    return [
-        node.redis_connection.connection_pool
-        if getattr(node, "redis_connection", None) is not None
-        else node
-        for node in client.get_nodes()
-    ]
-
-
 def _pool_of(client: Any) -> Any:
     return client.connection_pool
-
-
-def _pool_counts(pool: Any) -> tuple[int, int]:
-    """Connections in use and idle, of a pool or an asyncio cluster node."""
-    if hasattr(pool, "_in_use_connections"):
-        return len(pool._in_use_connections), len(pool._available_connections)
-    connections = getattr(pool, "_connections", ())
-    if hasattr(pool, "_free"):
-        return len(connections) - len(pool._free), len(pool._free)
-    queued = getattr(getattr(pool, "pool", None), "queue", ())
-    idle = sum(connection is not None for connection in queued)
-    return len(connections) - idle, idle
 
 
 def _connect_cluster(config: RedisConfig) -> Any:

@@ -23,14 +23,14 @@ from redis.backoff import NoBackoff
 from redis.client import NEVER_DECODE
 
 from podlink.calls import packed
-from podlink.config import RedisConfig
-from podlink.connections import (
+from podlink.clients import (
     GET_CONNECTION,
     cluster_policy,
     connection_kwargs,
     sentinels_of,
     without_maintenance,
 )
+from podlink.config import RedisConfig
 
 PIPELINES_NEED_RETRIES = int(redis.__version__.partition(".")[0]) < 6
 """Whether a cluster's pipeline does nothing when it must not repeat, as redis-py 5's does."""

@@ -19,31 +19,27 @@ from redis.exceptions import NoScriptError
 from podlink import telemetry
 from podlink.aio import connections
 from podlink.calls import Call, Reply, again, as_text, script_load
+from podlink.clients import emulated_cluster, emulator_named, pool_stats, primaries, server_version
 from podlink.config import RedisConfig
-from podlink.connections import primaries
 from podlink.errors import (
     InvalidParameterError,
     NotFoundError,
     RedisConnectionError,
     StatefulError,
 )
-from podlink.manager import (
+from podlink.management import (
     NO_RETRIES,
     SLOW,
     Closed,
     as_config,
     changed,
-    check_timeout,
     chunks,
     described,
-    emulated_cluster,
-    emulator_named,
     errors_as_ours,
     known,
-    pool_stats,
     script_call,
-    server_version,
 )
+from podlink.manager import check_timeout
 from podlink.models import HealthStatus, PoolStats
 from podlink.scripts import ScriptRegistry
 

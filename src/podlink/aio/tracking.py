@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 
 from podlink.aio.manager import AsyncRedisManager
 from podlink.cache import LinkCache, changed_keys, track
-from podlink.tracking import (
+from podlink.push import (
     BEATS,
     FIRST_PAUSE,
     LONGEST_PAUSE,

@@ -1,0 +1,148 @@
+"""What sync and asyncio redis-py clients have in common: options, pools, emulators."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from podlink.config import RedisConfig
+from podlink.errors import NotFoundError
+from podlink.models import PoolStats
+
+GET_CONNECTION = () if int(redis.__version__.partition(".")[0]) >= 6 else ("_",)
+"""What a pool's `get_connection` has to be given, which older redis-py calls the command."""
+
+
+def connection_kwargs(config: RedisConfig) -> dict[str, Any]:
+    """What a connection class takes, without where it leads."""
+    kwargs = config.client_kwargs()
+    for name in ("host", "port", "unix_socket_path", "ssl"):
+        kwargs.pop(name, None)
+    return kwargs
+
+
+def cluster_policy(cls: type) -> dict[str, Any]:
+    """Arguments that keep a cluster client from repeating commands and asking on for full cover.
+
+    A slot that no node covers concerns its keys alone.
+    """
+    policy: dict[str, Any] = {"require_full_coverage": False}
+    newer = int(redis.__version__.partition(".")[0]) >= 6
+    if newer:
+        retry: Any = Retry(NoBackoff(), 0)
+        if ".asyncio." in cls.__module__:
+            from redis.asyncio.retry import Retry as AsyncRetry
+
+            retry = AsyncRetry(NoBackoff(), 0)
+        return policy | {"retry": retry}
+    return policy | {"cluster_error_retry_attempts": 0}
+
+
+def without_maintenance(client_class: type) -> dict[str, Any]:
+    """The keyword argument that turns maintenance notifications off, where redis-py has them.
+
+    While they are on, its asyncio pool does not look whether a connection has died before it hands
+    it out, and the first call on each connection after a restart of the server fails.
+    """
+    if "maint_notifications_config" not in inspect.signature(client_class).parameters:
+        return {}
+    from redis.maint_notifications import MaintNotificationsConfig
+
+    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+
+def sentinels_of(client: Any) -> list[Any]:
+    """The clients of the Sentinels that a client asks where its master is."""
+    pool = getattr(client, "connection_pool", None)
+    return list(getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()))
+
+
+def primaries(client: Any) -> list[str]:
+    """The names of the nodes that slots belong to, as the client of a cluster knows them.
+
+    Taken from its map of slots: its list of primaries lacks replicas that have been promoted.
+    """
+    slots = client.nodes_manager.slots_cache.values()
+    return list(dict.fromkeys(nodes[0].name for nodes in slots))
+
+
+def emulator_named(name: str) -> Any:
+    """The emulator of that name in this process.
+
+    Raises:
+        NotFoundError: the emulator is not installed; the message says how to install it.
+    """
+    return emulator_package().RedisEmulator.named(name)
+
+
+def emulated_cluster(config: RedisConfig, client_class: type) -> tuple[Any, dict[str, Any]]:
+    """The emulated cluster that is meant, and the arguments of its clients.
+
+    Raises:
+        NotFoundError: the emulator is not installed; the message says how to install it.
+    """
+    kwargs = config.client_kwargs()
+    del kwargs["db"]
+    kwargs |= cluster_policy(client_class)
+    kwargs |= without_maintenance(client_class)
+    return emulator_package().ClusterEmulator.named(config.emulator), kwargs
+
+
+def emulator_package() -> Any:
+    """The package `redis_emulator`, imported when it is asked for.
+
+    Raises:
+        NotFoundError: it is not installed; the message says how to install it.
+    """
+    try:
+        import redis_emulator
+    except ImportError as error:
+        raise NotFoundError(
+            "an emulator:// URL needs the emulator: pip install 'podlink[emulator]'", error
+        ) from error
+    return redis_emulator
+
+
+def server_version(info: Any) -> tuple[str | None, str | None]:
+    """Name and version of a server from INFO, of any node of a cluster."""
+    if "redis_version" not in info:
+        info = next(iter(info.values()))
+    if "valkey_version" in info:
+        return "valkey", str(info["valkey_version"])
+    return "redis", str(info["redis_version"])
+
+
+def pool_stats(client: Any) -> PoolStats:
+    """Count the connections of any redis-py client; it has no public way to ask."""
+    every = pools(client)
+    counts = [_pool_counts(pool) for pool in every]
+    limit = max((int(getattr(pool, "max_connections", 0)) for pool in every), default=0)
+    return PoolStats(limit, sum(used for used, _ in counts), sum(idle for _, idle in counts))
+
+
+def pools(client: Any) -> list[Any]:
+    """The pools of any redis-py client; an asyncio cluster's nodes are their own."""
+    if hasattr(client, "connection_pool"):
+        return [client.connection_pool]
+    return [
+        node.redis_connection.connection_pool
+        if getattr(node, "redis_connection", None) is not None
+        else node
+        for node in client.get_nodes()
+    ]
+
+
+def _pool_counts(pool: Any) -> tuple[int, int]:
+    """Connections in use and idle, of a pool or an asyncio cluster node."""
+    if hasattr(pool, "_in_use_connections"):
+        return len(pool._in_use_connections), len(pool._available_connections)
+    connections = getattr(pool, "_connections", ())
+    if hasattr(pool, "_free"):
+        return len(connections) - len(pool._free), len(pool._free)
+    queued = getattr(getattr(pool, "pool", None), "queue", ())
+    idle = sum(connection is not None for connection in queued)
+    return len(connections) - idle, idle
