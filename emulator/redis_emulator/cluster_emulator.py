@@ -14,17 +14,17 @@ import redis.asyncio
 from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 
 from redis_emulator.clock import Clock, SystemClock
-from redis_emulator.cluster import SLOTS, Node, slot_of
-from redis_emulator.doors.cluster import async_connection_to, connection_to
-from redis_emulator.doors.tcp import TcpServer
+from redis_emulator.cluster.migration import finish
+from redis_emulator.cluster.node import SLOTS, Node, slot_of
+from redis_emulator.cluster.topology import Cluster
 from redis_emulator.emulator import RedisEmulator
-from redis_emulator.engine import Engine
-from redis_emulator.journal import Snapshot
-from redis_emulator.log import Log
-from redis_emulator.slot_migration import finish
-from redis_emulator.topology import Cluster
+from redis_emulator.engine.dispatch import Engine
+from redis_emulator.keyspace.snapshots import Snapshot
+from redis_emulator.server.command_log import Log
+from redis_emulator.tools.mapping import encoded, own_session
+from redis_emulator.transports.cluster import async_connection_to, connection_to
+from redis_emulator.transports.tcp import TcpServer
 from redis_emulator.version import Version, latest
-from redis_emulator.view import encoded, own_session
 
 FIRST_PORT = 7000
 _HOST = "127.0.0.1"

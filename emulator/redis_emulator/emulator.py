@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import redis
 import redis.asyncio
 
-from redis_emulator import inspect, transfer
 from redis_emulator.clock import Clock, SystemClock
-from redis_emulator.doors.aio import AsyncEmulatorConnection
-from redis_emulator.doors.sync import EmulatorConnection
-from redis_emulator.doors.tcp import TcpServer
-from redis_emulator.engine import Engine
-from redis_emulator.faults import Faults
-from redis_emulator.journal import Snapshot
-from redis_emulator.log import Log
+from redis_emulator.engine.dispatch import Engine
+from redis_emulator.keyspace.snapshots import Snapshot
 from redis_emulator.resp.types import RedisError
+from redis_emulator.server.command_log import Log
+from redis_emulator.server.faults import Faults
+from redis_emulator.tools import copying, text_dump
+from redis_emulator.tools.mapping import Database, encoded, own_session, plain
+from redis_emulator.transports.aio import AsyncEmulatorConnection
+from redis_emulator.transports.sync import EmulatorConnection
+from redis_emulator.transports.tcp import TcpServer
 from redis_emulator.version import Version
-from redis_emulator.view import Database, encoded, own_session, plain
 
 if TYPE_CHECKING:
     from redis_emulator.cluster_emulator import ClusterEmulator
@@ -185,7 +185,7 @@ class RedisEmulator:
 
     def dump(self) -> str:
         """All keys of all databases, for people: types, TTLs, values."""
-        return inspect.dump(self)
+        return text_dump.dump(self)
 
     def load(self, client: redis.Redis) -> int:
         """Copy every key of every database from the server of ``client``; returns how many.
@@ -195,7 +195,7 @@ class RedisEmulator:
         Raises:
             TransferError: A value cannot be taken over.
         """
-        return transfer.load(self, client)
+        return copying.load(self, client)
 
     def reset(self) -> None:
         """Back to a fresh server: no keys, scripts, or changed settings. Clients stay connected."""

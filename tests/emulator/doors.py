@@ -15,7 +15,7 @@ import redis.asyncio
 
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
-from redis_emulator.doors.tcp import TcpServer
+from redis_emulator.transports.tcp import TcpServer
 
 REDIS_PY = tuple(map(int, redis.__version__.split(".")[:2]))
 DOORS = ("in-process", "tcp", "unix")

@@ -13,9 +13,9 @@ from typing import Any
 
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
+from redis_emulator.clients.session import Session
 from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING
-from redis_emulator.session import Session
 
 Wire = tuple[Any, ...]
 """A reply as it stands on the wire: its type byte, then its content."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redis_emulator.config import parameters
+from redis_emulator.server.config import parameters
 from redis_emulator.table.parameters import _UNTRIED
 from tests.emulator.pair import Pair, Wire
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from pytest_podlink import servers
 from redis_emulator import ManualClock, RedisEmulator
-from redis_emulator.inspect import dump
 from redis_emulator.rdb import payload
 from redis_emulator.rdb.crc64 import crc64
 from redis_emulator.rdb.lzf import compress, decompress
 from redis_emulator.rdb.packed import pack, pack_ziplist, unpack, unpack_ziplist
 from redis_emulator.rdb.wire import Writer
-from redis_emulator.transfer import TransferError, load
+from redis_emulator.tools.copying import TransferError, load
+from redis_emulator.tools.text_dump import dump
 from redis_emulator.values.stream import Stream
 from tests.emulator.fuzz.dump import FAR, comparable, contents, payloads
 from tests.emulator.fuzz.test_fuzz import EventWatcher, compare_keyspaces

@@ -14,8 +14,8 @@ import pytest
 import redis
 
 from redis_emulator import RedisEmulator
-from redis_emulator.doors import tcp
-from redis_emulator.doors.tcp import TcpServer
+from redis_emulator.transports import tcp
+from redis_emulator.transports.tcp import TcpServer
 from tests.emulator.doors import Wire, wire
 
 

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from redis_emulator import ManualClock, RedisEmulator
-from redis_emulator.memory import used_memory
+from redis_emulator.keyspace.memory import used_memory
 from tests.emulator.fuzz.test_fuzz import EventWatcher
 from tests.emulator.pair import Pair, unordered
 from tests.emulator.test_acl import LIBRARY

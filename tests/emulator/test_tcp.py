@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from pytest_podlink import servers
 from redis_emulator import ManualClock, RedisEmulator
-from redis_emulator.doors.tcp import TcpServer
+from redis_emulator.transports.tcp import TcpServer
 from tests.emulator.doors import Wire, wire
 from tests.emulator.pair import ServerConnection
 

@@ -1,13 +1,13 @@
 """ACL: users, what they may do, and what was refused to them. The rules themselves are in
-`redis_emulator.acl`, the checks in `redis_emulator.access`."""
+`redis_emulator.clients.acl`, the checks in `redis_emulator.clients.access`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from redis_emulator.access import REASONS, Refusal
-from redis_emulator.acl import (
+from redis_emulator.clients.access import REASONS, Refusal
+from redis_emulator.clients.acl import (
     CATEGORIES,
     UNKNOWN,
     RuleError,
@@ -16,11 +16,11 @@ from redis_emulator.acl import (
     catalogue,
     join_selectors,
 )
-from redis_emulator.commands.arguments import parse_integer
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, SetReply, quote
-from redis_emulator.server import Server
-from redis_emulator.session import Session
+from redis_emulator.server.server import Server
 
 _NO_FILE = (
     "ERR This {}instance is not configured to use an ACL file. You may want to specify users via "

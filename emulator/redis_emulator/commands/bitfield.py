@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.bitmap import parse_offset, raw_string
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import lookup_string
-from redis_emulator.keyspace import STRING
+from redis_emulator.keyspace.database import STRING
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Session
 
 _BAD_TYPE: Final = (
     "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but "

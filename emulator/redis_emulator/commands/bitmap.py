@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import (
     INT64_MIN,
     parse_integer,
     syntax_error,
@@ -16,9 +17,8 @@ from redis_emulator.commands.arguments import (
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import lookup_string
-from redis_emulator.keyspace import GENERIC, STRING
+from redis_emulator.keyspace.database import GENERIC, STRING
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.string import Printed
 
 _BAD_OFFSET: Final = "ERR bit offset is not an integer or out of range"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import QUERY_BUFFER, Session
+from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     parse_integer,
     syntax_error,
 )
-from redis_emulator.commands.client_filters import Test, filters, flags_of, of_class
+from redis_emulator.commands.helpers.client_filters import Test, filters, flags_of, of_class
 from redis_emulator.commands.registry import command
-from redis_emulator.memory import client_size, multi_size
+from redis_emulator.keyspace.memory import client_size, multi_size
 from redis_emulator.resp.types import (
     NO_REPLY,
     OK,
@@ -19,7 +20,6 @@ from redis_emulator.resp.types import (
     Verbatim,
     quote,
 )
-from redis_emulator.session import QUERY_BUFFER, Session
 
 _NO_SUCH_CLIENT = "ERR No such client"
 

@@ -1,13 +1,13 @@
 """CLIENT TRACKING and CLIENT CACHING: turning client-side caching on and off. What follows from it
-is in `redis_emulator.tracking`."""
+is in `redis_emulator.clients.tracking`."""
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.clients.tracking import Mode, Tracker
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, quote
-from redis_emulator.session import Session
-from redis_emulator.tracking import Mode, Tracker
 
 _OFTEN_SWITCHED = (
     "ERR You can't switch {} mode{} before disabling tracking for this client, and then "

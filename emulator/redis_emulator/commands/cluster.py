@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from redis_emulator.cluster import SLOTS, Node, slot_of
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import SLOTS, Node, slot_of
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, Verbatim, quote
-from redis_emulator.session import Session
 from redis_emulator.table.documents import read, server_like
 
 DISABLED: Final = "ERR This instance has cluster support disabled"

@@ -7,13 +7,13 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
-from redis_emulator.cluster import BUS, Node
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import BUS, Node
 from redis_emulator.commands.cluster import named, node_of, parse_slot
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import GENERIC
+from redis_emulator.keyspace.database import GENERIC
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, quote
-from redis_emulator.session import Session
 
 _BAD_SETSLOT: Final = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP"
 

@@ -11,12 +11,12 @@ import re
 from itertools import islice
 from typing import Final
 
-from redis_emulator.cluster import SLOTS, Node, slot_of, tags
+from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import SLOTS, Node, slot_of, tags
 from redis_emulator.commands.cluster import node_of
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import ScanOptions, chosen, parse_options
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Session
 
 _END: Final = b"0"
 _CURSOR: Final = re.compile(rb"([^-]*)-([^-]*)-\s*\+?([0-9]+)", re.DOTALL).fullmatch

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis_emulator.commands.arguments import syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
-from redis_emulator.keyspec import Key, has_keys, keys
 from redis_emulator.resp.types import RedisError, Reply, SetReply, SimpleString
-from redis_emulator.server import Entry, Server
-from redis_emulator.session import Session
+from redis_emulator.server.server import Entry, Server
 from redis_emulator.table.documents import read, server_like
+from redis_emulator.table.keyspec import Key, has_keys, keys
 
 
 def entries(server: Server) -> list[Entry]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from redis_emulator.commands.arguments import parse_integer
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import parse_integer
 from redis_emulator.commands.registry import command
-from redis_emulator.config import effect
-from redis_emulator.observe import SlowLog
 from redis_emulator.resp.types import OK, RedisError, Reply
-from redis_emulator.server import Server
-from redis_emulator.session import Session
+from redis_emulator.server.config import effect
+from redis_emulator.server.logs import SlowLog
+from redis_emulator.server.server import Server
 
 _BAD_COUNT: Final = "ERR count should be greater than or equal to -1"
 _LENGTHS: Final = {

@@ -1,14 +1,14 @@
 """CONFIG: reading and setting parameters. What they are and accept is in
-`redis_emulator.config`."""
+`redis_emulator.server.config`."""
 
 from __future__ import annotations
 
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.registry import command
-from redis_emulator.config import EFFECTS, effect, event_flags, shown
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import OK, RedisError, Reply, quote
-from redis_emulator.server import Server
-from redis_emulator.session import Session
+from redis_emulator.server.config import EFFECTS, effect, event_flags, shown
+from redis_emulator.server.server import Server
 
 
 @command("config|get")

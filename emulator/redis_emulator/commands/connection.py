@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from redis_emulator.access import OF_LOGIN
+from redis_emulator.clients.access import OF_LOGIN
+from redis_emulator.clients.session import Session
 from redis_emulator.commands import client
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.module import built_in
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, PONG, RedisError, Reply, SimpleString, quote
-from redis_emulator.session import Session
 
 _RESET = SimpleString(b"RESET")
 _WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled."

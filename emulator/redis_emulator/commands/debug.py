@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis_emulator import digest
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.dump import reloaded
+from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     NO_SUCH_KEY,
     parse_integer,
     parse_range,
 )
-from redis_emulator.commands.dump import reloaded
 from redis_emulator.commands.registry import command
-from redis_emulator.config import read_memory
+from redis_emulator.keyspace import digest
 from redis_emulator.resp.double import Double17
 from redis_emulator.resp.types import (
     NO_REPLY,
@@ -30,7 +30,7 @@ from redis_emulator.resp.types import (
     Verbatim,
     quote,
 )
-from redis_emulator.session import Session
+from redis_emulator.server.config import read_memory
 from redis_emulator.table.documents import read, server_like
 from redis_emulator.values.list import List
 from redis_emulator.version import Version

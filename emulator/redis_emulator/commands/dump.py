@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from redis_emulator.commands.arguments import INT64_MIN, parse_integer, syntax_error
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.generic import put
+from redis_emulator.commands.helpers.arguments import INT64_MIN, parse_integer, syntax_error
 from redis_emulator.commands.object import encoding
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.set import limits_of
-from redis_emulator.frequency import Frequencies
-from redis_emulator.keyspace import GENERIC, Database
+from redis_emulator.keyspace.database import GENERIC, Database
+from redis_emulator.keyspace.frequency import Frequencies
 from redis_emulator.rdb import payload
 from redis_emulator.rdb.hashes import Field
 from redis_emulator.rdb.lists import Node
@@ -19,8 +20,7 @@ from redis_emulator.rdb.values import INTSET as INTEGERS
 from redis_emulator.rdb.values import PACKED, PLAIN, Read, write_value
 from redis_emulator.rdb.wire import Writer
 from redis_emulator.resp.types import OK, RedisError, Reply
-from redis_emulator.server import Server
-from redis_emulator.session import Session
+from redis_emulator.server.server import Server
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
 from redis_emulator.values.list import List

@@ -6,12 +6,12 @@ is too large for 64 bits is refused.
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import INT64_MAX, INT64_MIN, parse_integer
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import INT64_MAX, INT64_MIN, parse_integer
 from redis_emulator.commands.object import kept
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import EXPIRED, GENERIC, Database
+from redis_emulator.keyspace.database import EXPIRED, GENERIC, Database
 from redis_emulator.resp.types import RedisError, Reply, quote
-from redis_emulator.session import Session
 
 _NX_ALONE = "ERR NX and XX, GT or LT options at the same time are not compatible"
 _GT_LT = "ERR GT and LT options at the same time are not compatible"

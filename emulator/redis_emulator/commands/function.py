@@ -11,8 +11,9 @@ import struct
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from redis_emulator.commands.arguments import parse_integer
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.dump import writer
+from redis_emulator.commands.helpers.arguments import parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scripting import (
     script_promises_no_writes,
@@ -32,8 +33,7 @@ from redis_emulator.scripting.runtime import (
     LuaScripts,
     valid_name,
 )
-from redis_emulator.server import Entry, Server
-from redis_emulator.session import Session
+from redis_emulator.server.server import Entry, Server
 
 _LIBRARY, _OLD_LIBRARY = 0xF5, 0xF6
 _FOOTER = 10

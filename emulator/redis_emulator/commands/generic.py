@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy as copying
 from typing import Any, Final
 
-from redis_emulator.commands.arguments import NO_SUCH_KEY, parse_integer, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import NO_SUCH_KEY, parse_integer, syntax_error
 from redis_emulator.commands.object import kept
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
-from redis_emulator.keyspace import GENERIC, Database
+from redis_emulator.keyspace.database import GENERIC, Database
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString
-from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
 

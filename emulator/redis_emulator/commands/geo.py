@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from redis_emulator.commands.arguments import parse_integer, parse_range, syntax_error
-from redis_emulator.commands.quicksort import sort_range
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import parse_integer, parse_range, syntax_error
+from redis_emulator.commands.helpers.quicksort import sort_range
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.sorted_set import (
     lookup_sorted_set,
@@ -14,10 +15,9 @@ from redis_emulator.commands.sorted_set import (
     sorted_set_of,
     zadd,
 )
-from redis_emulator.keyspace import GENERIC, ZSET
+from redis_emulator.keyspace.database import GENERIC, ZSET
 from redis_emulator.resp.double import Decimals17
 from redis_emulator.resp.types import NULL_ARRAY, RedisError, Reply, quote
-from redis_emulator.session import Session
 from redis_emulator.values import geohash
 from redis_emulator.values.geohash import Box, Circle, Found, Point, Polygon, Shape
 from redis_emulator.values.sorted_set import SortedSet

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     INT64_MIN,
     check_picks,
@@ -16,9 +17,8 @@ from redis_emulator.commands.arguments import (
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
 from redis_emulator.commands.string import add_long_doubles, parse_long_double
-from redis_emulator.keyspace import GENERIC, HASH
+from redis_emulator.keyspace.database import GENERIC, HASH
 from redis_emulator.resp.types import OK, Pairs, RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 
 _NOT_AN_INTEGER: Final = "ERR hash value is not an integer"

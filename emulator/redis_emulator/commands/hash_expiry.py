@@ -9,12 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
-from redis_emulator.commands.arguments import (
-    INT64_MAX,
-    parse_integer,
-    parse_range,
-    syntax_error,
-)
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.expiry import allowed, expire_conditions
 from redis_emulator.commands.hash import (
     forget_deadline,
@@ -22,10 +17,15 @@ from redis_emulator.commands.hash import (
     remove_if_empty,
     writable_hash,
 )
+from redis_emulator.commands.helpers.arguments import (
+    INT64_MAX,
+    parse_integer,
+    parse_range,
+    syntax_error,
+)
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import HASH
+from redis_emulator.keyspace.database import HASH
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 
 _LATEST: Final = (1 << 46) - 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from redis_emulator.commands.arguments import parse_integer, parse_range, syntax_error
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.hash import (
     forget_deadline,
     limit_listpack,
@@ -28,10 +28,10 @@ from redis_emulator.commands.hash_expiry import (
     valkey_options,
     wrong_field_count,
 )
+from redis_emulator.commands.helpers.arguments import parse_integer, parse_range, syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import HASH
+from redis_emulator.keyspace.database import HASH
 from redis_emulator.resp.types import RedisError, Reply, quote
-from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 
 _UNITS: Final = frozenset((b"EX", b"PX", b"EXAT", b"PXAT"))

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import Reply, SimpleString
-from redis_emulator.session import Session
 from redis_emulator.table import load
 from redis_emulator.table.documents import read, server_like
 

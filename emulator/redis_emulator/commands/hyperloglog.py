@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from redis_emulator.commands.arguments import wrong_type
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import wrong_type
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import lookup_string
-from redis_emulator.keyspace import STRING
+from redis_emulator.keyspace.database import STRING
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, quote
-from redis_emulator.session import Session
 from redis_emulator.values import hyperloglog as hll
 
 _NO_HLL: Final = "WRONGTYPE Key is not a valid HyperLogLog string value."

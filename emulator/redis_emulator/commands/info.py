@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from redis_emulator.access import REASONS
-from redis_emulator.commands.arguments import syntax_error
+from redis_emulator.clients.access import REASONS
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.memory import client_size, human, used_memory
+from redis_emulator.keyspace.memory import client_size, human, used_memory
 from redis_emulator.resp.types import Reply, Verbatim
-from redis_emulator.server import Entry, Server
-from redis_emulator.session import Session
+from redis_emulator.server.server import Entry, Server
 from redis_emulator.table.documents import read, server_like
 from redis_emulator.values.kinds import type_name
 

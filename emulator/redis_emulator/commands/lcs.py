@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Session
 
 _NOT_STRINGS: Final = "ERR The specified keys must contain string values"
 _BOTH: Final = "ERR If you want both the length and indexes, please just use IDX."

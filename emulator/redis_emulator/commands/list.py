@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     INT64_MIN,
     NO_SUCH_KEY,
@@ -14,9 +15,8 @@ from redis_emulator.commands.arguments import (
     wrong_type,
 )
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import GENERIC, LIST, Database
+from redis_emulator.keyspace.database import GENERIC, LIST, Database
 from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.list import List
 
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.timeout import parse_timeout
+from redis_emulator.commands.helpers.waiting import now_or_later
 from redis_emulator.commands.list import end, move, pop_first, pop_one, several, writable_list
 from redis_emulator.commands.registry import command
-from redis_emulator.commands.timeout import parse_timeout
-from redis_emulator.commands.waiting import now_or_later
 from redis_emulator.resp.types import Reply
-from redis_emulator.session import Session
 
 
 @command("blpop")

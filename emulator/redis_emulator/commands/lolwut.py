@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from redis_emulator.commands.arguments import parse_float, parse_integer
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import parse_float, parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import RedisError, Reply, Verbatim
-from redis_emulator.session import Session
 
 _NUMBERS: Final = {5: 3, 6: 2}
 """How many sizes the drawings of Redis take."""

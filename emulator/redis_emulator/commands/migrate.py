@@ -6,13 +6,13 @@ server's words.
 
 from __future__ import annotations
 
-from redis_emulator.cluster import Node
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import Node
 from redis_emulator.commands.dump import dump
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import GENERIC
+from redis_emulator.keyspace.database import GENERIC
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString
-from redis_emulator.session import Session
 
 _NO_KEY = SimpleString(b"NOKEY")
 _UNREACHABLE = "IOERR error or timeout writing to target instance"

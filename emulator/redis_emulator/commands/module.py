@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.version import Version
 
 _NOT_LOADED = "ERR Error loading the extension. Please check the server logs."

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.info import statistics
 from redis_emulator.commands.registry import command
-from redis_emulator.memory import key_size, used_memory
+from redis_emulator.keyspace.memory import key_size, used_memory
 from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, Verbatim
-from redis_emulator.session import Session
 
 _DISABLED = (
     "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this {} instance. You "

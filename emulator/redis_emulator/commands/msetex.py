@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from redis_emulator.commands.arguments import INT64_MAX, parse_integer, parse_range, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import (
+    INT64_MAX,
+    parse_integer,
+    parse_range,
+    syntax_error,
+)
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import kept_text
-from redis_emulator.keyspace import GENERIC, STRING
+from redis_emulator.keyspace.database import GENERIC, STRING
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Session
 
 _BAD_COUNT: Final = "ERR invalid numkeys value or out of range"
 _UNITS: Final = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 
-from redis_emulator.commands.arguments import INT64_MAX, INT64_MIN
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import INT64_MAX, INT64_MIN
 from redis_emulator.commands.registry import command
-from redis_emulator.config import effect
-from redis_emulator.frequency import Frequencies
-from redis_emulator.keyspace import Database
+from redis_emulator.keyspace.database import Database
+from redis_emulator.keyspace.frequency import Frequencies
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.server import Server
-from redis_emulator.session import Session
+from redis_emulator.server.config import effect
+from redis_emulator.server.server import Server
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
 from redis_emulator.values.string import Printed

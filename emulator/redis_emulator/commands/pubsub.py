@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import Push, RedisError, Reply
-from redis_emulator.server import Server
-from redis_emulator.session import Session
+from redis_emulator.server.server import Server
 
 Listeners = dict[bytes, dict[Session, None]]
 

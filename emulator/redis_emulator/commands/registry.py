@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 
-from redis_emulator.server import Entry, Handler
+from redis_emulator.server.server import Entry, Handler
 from redis_emulator.table import load
 from redis_emulator.version import Version
 

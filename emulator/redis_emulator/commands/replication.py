@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from redis_emulator.commands.arguments import parse_integer, parse_range, syntax_error
-from redis_emulator.commands.rdb_file import rdb_file
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import parse_integer, parse_range, syntax_error
+from redis_emulator.commands.helpers.rdb_file import rdb_file
 from redis_emulator.commands.registry import command
-from redis_emulator.config import effect
 from redis_emulator.resp.types import NO_REPLY, OK, File, RedisError, Reply, SimpleString, quote
-from redis_emulator.server import Server
-from redis_emulator.session import Session
+from redis_emulator.server.config import effect
+from redis_emulator.server.server import Server
 from redis_emulator.version import Version
 
 _VERSION: Final = re.compile(rb"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})").fullmatch

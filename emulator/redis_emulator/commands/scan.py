@@ -17,13 +17,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import islice
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.cluster import parse_slot
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
-from redis_emulator.keyspace import scan_position
+from redis_emulator.keyspace.database import scan_position
 from redis_emulator.resp.types import RedisError, Reply, quote
-from redis_emulator.session import Session
 from redis_emulator.values.kinds import type_name
 
 _INVALID_CURSOR = "ERR invalid cursor"

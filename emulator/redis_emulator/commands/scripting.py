@@ -13,16 +13,16 @@ from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Any, cast
 
-from redis_emulator.cluster import READ_ONLY, Node, slot_of
-from redis_emulator.commands.arguments import parse_integer
+from redis_emulator.clients.session import Blocked, Session
+from redis_emulator.cluster.node import READ_ONLY, Node, slot_of
+from redis_emulator.commands.helpers.arguments import parse_integer
 from redis_emulator.commands.registry import command
-from redis_emulator.eviction import OUT_OF_MEMORY
-from redis_emulator.faults import MASTER_DOWN
+from redis_emulator.keyspace.eviction import OUT_OF_MEMORY
 from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.scripting.direct import shortcut
 from redis_emulator.scripting.runtime import FLAGS, LuaScripts, Script, ScriptCallError
-from redis_emulator.server import Entry, Server
-from redis_emulator.session import Blocked, Session
+from redis_emulator.server.faults import MASTER_DOWN
+from redis_emulator.server.server import Entry, Server
 
 _BARRED: dict[tuple[int, ...], frozenset[str]] = {
     (7, 0): frozenset({"acl", "client", "config", "latency", "module", "quit", "script"}),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, SimpleString
-from redis_emulator.session import Session
 
 _SAVING = SimpleString(b"Background saving started")
 _REWRITING = SimpleString(b"Background append only file rewriting started")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     INT64_MIN,
     check_picks,
@@ -16,9 +17,8 @@ from redis_emulator.commands.arguments import (
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
-from redis_emulator.keyspace import GENERIC, SET, Database
+from redis_emulator.keyspace.database import GENERIC, SET, Database
 from redis_emulator.resp.types import RedisError, Reply, SetReply
-from redis_emulator.session import Session
 from redis_emulator.values.set import HASHTABLE, INTSET, LISTPACK, Limits, Set
 
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"

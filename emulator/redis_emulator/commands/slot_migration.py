@@ -1,6 +1,6 @@
 """CLUSTER MIGRATESLOTS and what belongs to it: Valkey moves slots with their keys by itself.
 
-What a job does is in `redis_emulator.slot_migration`. SYNCSLOTS is what real nodes say to each
+What a job does is in `redis_emulator.cluster.migration`. SYNCSLOTS is what real nodes say to each
 other; the emulated ones do not need it, so that it only answers outsiders.
 """
 
@@ -9,13 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from redis_emulator.cluster import Node
-from redis_emulator.commands.arguments import syntax_error
-from redis_emulator.commands.cluster import node_of, parse_slot
-from redis_emulator.commands.registry import command
-from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, quote
-from redis_emulator.session import Session
-from redis_emulator.slot_migration import (
+from redis_emulator.clients.session import Session
+from redis_emulator.cluster.migration import (
     LOST,
     SlotMigration,
     cancel,
@@ -23,6 +18,11 @@ from redis_emulator.slot_migration import (
     keep,
     refusal,
 )
+from redis_emulator.cluster.node import Node
+from redis_emulator.commands.cluster import node_of, parse_slot
+from redis_emulator.commands.helpers.arguments import syntax_error
+from redis_emulator.commands.registry import command
+from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, quote
 
 _NAME: Final = 40
 """The length of the names of nodes and jobs."""

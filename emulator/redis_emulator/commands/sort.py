@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from redis_emulator.cluster import slot_of
-from redis_emulator.commands.arguments import parse_integer, syntax_error, wrong_type
-from redis_emulator.commands.quicksort import sort_range
+from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import slot_of
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error, wrong_type
+from redis_emulator.commands.helpers.quicksort import sort_range
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import GENERIC, LIST
+from redis_emulator.keyspace.database import GENERIC, LIST
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.list import List
 from redis_emulator.values.set import Set

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     NOT_A_FLOAT,
     check_picks,
@@ -17,10 +18,9 @@ from redis_emulator.commands.arguments import (
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
-from redis_emulator.keyspace import GENERIC, ZSET
+from redis_emulator.keyspace.database import GENERIC, ZSET
 from redis_emulator.resp.double import Double17, format_double, format_double17
 from redis_emulator.resp.types import Pairs, RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.sorted_set import SortedSet
 
 _XX_AND_NX: Final = "ERR XX and NX options at the same time are not compatible"

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     parse_integer,
     parse_range,
@@ -19,9 +20,8 @@ from redis_emulator.commands.arguments import (
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.sorted_set import pairs_reply, parse_score, sorted_set_of
-from redis_emulator.keyspace import GENERIC, ZSET
+from redis_emulator.keyspace.database import GENERIC, ZSET
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.set import Set
 from redis_emulator.values.sorted_set import SortedSet
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     parse_integer,
     parse_range,
     syntax_error,
 )
+from redis_emulator.commands.helpers.timeout import parse_timeout
+from redis_emulator.commands.helpers.waiting import now_or_later
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.sorted_set import (
     pairs_reply,
@@ -17,11 +20,8 @@ from redis_emulator.commands.sorted_set import (
     score_reply,
     writable_sorted_set,
 )
-from redis_emulator.commands.timeout import parse_timeout
-from redis_emulator.commands.waiting import now_or_later
-from redis_emulator.keyspace import ZSET
+from redis_emulator.keyspace.database import ZSET
 from redis_emulator.resp.types import NULL_ARRAY, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.sorted_set import Item, SortedSet
 
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from redis_emulator.commands.arguments import parse_integer, read_double, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import parse_integer, read_double, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.sorted_set import (
     lookup_sorted_set,
@@ -14,9 +15,8 @@ from redis_emulator.commands.sorted_set import (
     remove_if_empty,
     writable_sorted_set,
 )
-from redis_emulator.keyspace import GENERIC, ZSET
+from redis_emulator.keyspace.database import GENERIC, ZSET
 from redis_emulator.resp.types import NULL_ARRAY, RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.sorted_set import HIGHEST, LOWEST, Item, LexBound, ScoreBound, SortedSet
 
 _NOT_A_SCORE: Final = "ERR min or max is not a float"

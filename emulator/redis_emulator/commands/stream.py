@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import (
     NO_SUCH_KEY,
     NOT_AN_INTEGER,
     parse_integer,
@@ -16,9 +17,8 @@ from redis_emulator.commands.arguments import (
     wrong_type,
 )
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import STREAM
+from redis_emulator.keyspace.database import STREAM
 from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.stream import (
     MAX_ID,
     MAX_PART,

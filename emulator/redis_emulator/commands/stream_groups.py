@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import islice
 
-from redis_emulator.commands.arguments import NO_SUCH_KEY, parse_integer, syntax_error
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import NO_SUCH_KEY, parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.stream import (
     delete_entry,
@@ -15,9 +16,8 @@ from redis_emulator.commands.stream import (
     parse_id_block,
     parse_interval,
 )
-from redis_emulator.keyspace import STREAM
+from redis_emulator.keyspace.database import STREAM
 from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply, quote
-from redis_emulator.session import Session
 from redis_emulator.values.stream import (
     MAX_ID,
     MIN_ID,

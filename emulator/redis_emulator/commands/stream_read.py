@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from redis_emulator.commands.arguments import parse_integer, syntax_error
+from redis_emulator.clients.session import Blocked, Session
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.stream import entry_reply, lookup_stream, parse_id
 from redis_emulator.resp.types import NULL_ARRAY, PairMap, RedisError, Reply, quote
-from redis_emulator.session import Blocked, Session
 from redis_emulator.values.stream import (
     MAX_ID,
     MIN_ID,

@@ -12,7 +12,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from redis_emulator.commands.arguments import (
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.expiry import expire_now, never_expire
+from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     INT64_MIN,
     NOT_A_FLOAT,
@@ -20,12 +22,10 @@ from redis_emulator.commands.arguments import (
     syntax_error,
     wrong_type,
 )
-from redis_emulator.commands.expiry import expire_now, never_expire
 from redis_emulator.commands.object import is_integer
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace import GENERIC, STRING
+from redis_emulator.keyspace.database import GENERIC, STRING
 from redis_emulator.resp.types import OK, RedisError, Reply
-from redis_emulator.session import Session
 from redis_emulator.values.string import Printed
 
 _TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"

@@ -8,9 +8,9 @@ and to end.
 
 from __future__ import annotations
 
+from redis_emulator.clients.session import Blocked, Session
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import CLOSED, NULL_ARRAY, OK, Aside, Interleaved, RedisError, Reply
-from redis_emulator.session import Blocked, Session
 
 
 @command("multi")

@@ -6,10 +6,10 @@ until the timeout.
 
 from __future__ import annotations
 
-from redis_emulator.commands.arguments import INT64_MAX, parse_integer, parse_range
+from redis_emulator.clients.session import Blocked, Session
+from redis_emulator.commands.helpers.arguments import INT64_MAX, parse_integer, parse_range
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.session import Blocked, Session
 
 
 @command("wait")

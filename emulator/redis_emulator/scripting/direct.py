@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from redis_emulator.resp.types import OK, RedisError
 
 if TYPE_CHECKING:
+    from redis_emulator.clients.session import Session
     from redis_emulator.scripting.runtime import LuaScripts
-    from redis_emulator.server import Entry
-    from redis_emulator.session import Session
+    from redis_emulator.server.server import Entry
 
 
 _MOST_WORDS = 64

@@ -154,7 +154,7 @@ def main() -> None:
             row["servers"] = holders
         rows[name] = row
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
-    path = Path(__file__).parent.with_name("config.json")
+    path = Path(__file__).parents[1] / "server" / "config.json"
     path.write_text(f"{{\n{lines}\n}}\n", "utf-8")
 
 

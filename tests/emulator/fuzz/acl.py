@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from redis_emulator.acl import CATEGORIES
+from redis_emulator.clients.acl import CATEGORIES
 from tests.emulator.pair import Pair
 
 _ANY_ORDER = any(old in os.environ.get("FUZZ_SERVERS", "") for old in ("redis-6.2", "redis-7.0"))

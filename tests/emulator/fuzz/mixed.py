@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from redis_emulator.keyspec import keys
 from redis_emulator.table import load
+from redis_emulator.table.keyspec import keys
 from tests.emulator.pair import Wire
 
 _FAMILIES: Final = (

@@ -1,0 +1,429 @@
+"""Who may do what: the users of one server, the check before a command, and the log of refusals.
+
+The engine asks before a command of a limited client runs, EXEC asks again for each queued command,
+and scripts ask for each of their calls. A client whose user may do everything is not limited
+(`Session.limited`) and is never asked about. Of the reasons that the selectors of a user give
+against a command, the one that got furthest is told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from redis_emulator.clients.acl import READ, WRITE, Selector, User
+from redis_emulator.glob import glob
+from redis_emulator.resp.types import quote
+from redis_emulator.server.config import effect
+from redis_emulator.table.keyspec import keys
+
+if TYPE_CHECKING:
+    from redis_emulator.clients.session import Session
+    from redis_emulator.server.server import Entry, Server
+
+OF_DATABASE: Final = 1
+OF_COMMAND: Final = 2
+OF_KEY: Final = 3
+OF_LOGIN: Final = 4
+OF_CHANNEL: Final = 5
+REASONS: Final = {
+    OF_DATABASE: b"database",
+    OF_COMMAND: b"command",
+    OF_KEY: b"key",
+    OF_LOGIN: b"auth",
+    OF_CHANNEL: b"channel",
+}
+_SAME_WITHIN_MS: Final = 60_000
+_SAME_AMONG: Final = 10
+_NEEDS: Final = {"access": READ, "insert": WRITE, "delete": WRITE, "update": WRITE}
+_CHANNELS: Final = {
+    "publish": slice(1, 2),
+    "spublish": slice(1, 2),
+    "subscribe": slice(1, None),
+    "ssubscribe": slice(1, None),
+    "psubscribe": slice(1, None),
+}
+_BOUND_TO_A_DATABASE: Final = frozenset(
+    {"watch", "eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro"}
+)
+_QUEUED: Final = (
+    "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC "
+    "call. This command is no longer allowed for the following reason: {}"
+)
+_WHY: Final = {
+    OF_DATABASE: "no permission",
+    OF_COMMAND: "no permission to execute the command or subcommand",
+    OF_KEY: "no permission to touch the specified keys",
+    OF_CHANNEL: "no permission to access one of the channels used as arguments",
+}
+
+
+@dataclass(slots=True)
+class Refusal:
+    """One entry of ACL LOG: what was refused to whom, and how often."""
+
+    number: int
+    reason: int
+    context: bytes
+    object: bytes
+    user: str
+    client: str
+    created: int
+    updated: int
+    count: int = 1
+
+
+class Denial:
+    """Why a user may not run a command.
+
+    Attributes:
+        reason: One of the ``OF_`` constants.
+        position: The argument it is about; 0 for the command itself.
+    """
+
+    __slots__ = ("position", "reason")
+
+    def __init__(self, reason: int, position: int = 0) -> None:
+        self.reason = reason
+        self.position = position
+
+
+class Access:
+    """The users of one server.
+
+    Attributes:
+        users: By name.
+        log: Refusals, the latest first.
+        denied: How often each reason was given.
+        describe: Tells of a client as CLIENT LIST does.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._version = server.version
+        self.describe: Callable[[Session], str] = lambda session: ""
+        self.restart()
+
+    def restart(self) -> None:
+        """Back to the one user that a new server has."""
+        self.users: dict[str, User] = {"default": self._unlimited("default")}
+        self.log: deque[Refusal] = deque()
+        self._entries = 0
+        self.denied = dict.fromkeys(REASONS, 0)
+        for session in self._server.sessions.values():
+            session.user = "default"
+        self.refresh()
+
+    def _unlimited(self, name: str) -> User:
+        user = User(name, self._version, True)
+        for rule in (b"on", b"nopass", b"allkeys", b"allchannels", b"+@all"):
+            user.apply(rule, True)
+        return user
+
+    @property
+    def all_channels(self) -> bool:
+        """Whether new users get all channels (``acl-pubsub-default``)."""
+        return self._server.config.values.get("acl-pubsub-default") == "allchannels"
+
+    def new_user(self, name: str) -> User:
+        """A user who may do nothing yet; not one of `users`."""
+        return User(name, self._version, self.all_channels)
+
+    def needs_password(self) -> bool:
+        """Whether a client that has not logged in may do nothing."""
+        default = self.users["default"]
+        return not default.nopass or not default.enabled
+
+    def require(self, password: bytes) -> None:
+        """Let the default user have this one password, or need none when it is empty."""
+        default = self.users["default"]
+        default.apply(b"resetpass", False)
+        default.apply(b">" + password if password else b"nopass", False)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Decide anew which clients are limited."""
+        for session in self._server.sessions.values():
+            self.admit(session)
+
+    def admit(self, session: Session) -> None:
+        """Note whether a client's user is limited."""
+        session.limited = not self.users[session.user].unlimited
+        session.refresh()
+
+    def put(self, user: User) -> None:
+        """Take in a user, new or changed, and drop subscribers who listen to what they may not."""
+        self.users[user.name] = user
+        for session in tuple(self._server.sessions.values()):
+            if session.user == user.name:
+                self._review(session)
+
+    def _review(self, session: Session) -> None:
+        self.admit(session)
+        user = self.users[session.user]
+        if session.limited and session.subscribed() and not self._may_listen(user, session):
+            self.end(session)
+
+    def _may_listen(self, user: User, session: Session) -> bool:
+        for channels, literal in (
+            (session.channels, False),
+            (session.patterns, True),
+            (session.shard_channels, False),
+        ):
+            for channel in channels:
+                if not any(_reaches(each, channel, literal) for each in user.selectors):
+                    return False
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Delete a user and disconnect its clients; whether there was one."""
+        if self.users.pop(name, None) is None:
+            return False
+        for session in tuple(self._server.sessions.values()):
+            if session.user == name:
+                self.end(session)
+        return True
+
+    def load(self, users: dict[str, User]) -> None:
+        """Have these users instead of the present ones, and the default user in any case.
+
+        Clients of users who are gone are disconnected; before Redis 7.2 those of every user but
+        the default one.
+        """
+        users.setdefault("default", self._unlimited("default"))
+        self.users = users
+        all_go = self._version.compatible < (7, 2)
+        for session in tuple(self._server.sessions.values()):
+            if session.user not in users or (all_go and session.user != "default"):
+                self.end(session)
+            else:
+                self._review(session)
+
+    def end(self, session: Session) -> None:
+        """Disconnect a client; the one that is being served hears its reply first."""
+        if session is self._server.current:
+            session.closing = True
+            self._server.disconnect(session)
+        else:
+            session.close()
+
+    def denial(
+        self, user: User, session: Session, entry: Entry, argv: list[bytes]
+    ) -> Denial | None:
+        """Why ``user`` may not run the command, or None."""
+        furthest: Denial | None = None
+        index = session.db.index
+        for selector in user.selectors:
+            denial = self._selected(selector, entry, argv, index)
+            if denial is None:
+                return None
+            if furthest is None or (denial.reason, denial.position) > (
+                furthest.reason,
+                furthest.position,
+            ):
+                furthest = denial
+        return furthest
+
+    def _selected(
+        self, selector: Selector, entry: Entry, argv: list[bytes], index: int
+    ) -> Denial | None:
+        if selector.databases is not None:
+            place = self._other_database(selector.databases, entry, argv, index)
+            if place is not None:
+                return Denial(OF_DATABASE, place)
+        if not selector.all_commands and not self._named(selector, entry, argv):
+            return Denial(OF_COMMAND)
+        if not selector.all_keys:
+            by_use = self._version.compatible >= (7, 0)
+            for key in keys(entry.spec, argv):
+                use = _use(key.flags) if by_use else 0
+                if not _opens(selector, argv[key.position], use):
+                    return Denial(OF_KEY, key.position)
+        if not selector.all_channels and entry.name in _CHANNELS:
+            literal = entry.name == "psubscribe"
+            for place, channel in enumerate(argv[_CHANNELS[entry.name]], 1):
+                if not _reaches(selector, channel, literal):
+                    return Denial(OF_CHANNEL, place)
+        return None
+
+    def _named(self, selector: Selector, entry: Entry, argv: list[bytes]) -> bool:
+        name, place = entry.name, 1
+        if "|" in name:
+            if self._version.compatible < (7, 0):
+                name = name.split("|")[0]
+            else:
+                place = 2
+        if name in selector.allowed or "no_auth" in entry.flags:
+            return name != "reset" or self._version.compatible >= (7, 0) or name in selector.allowed
+        words = selector.first_words.get(name)
+        if words is None or len(argv) <= place:
+            return False
+        return argv[place].lower() in map(bytes.lower, words)
+
+    def _other_database(
+        self, permitted: tuple[int, ...], entry: Entry, argv: list[bytes], index: int
+    ) -> int | None:
+        """The argument that names a database out of bounds, 0 for the present database."""
+        name = entry.name
+        places: Iterable[int] = ()
+        if name == "flushall":
+            everything = range(len(self._server.databases))
+            return None if set(everything) <= set(permitted) else 0
+        if name in ("select", "swapdb"):
+            places = range(1, len(argv))
+        elif (
+            entry.flags & {"write", "readonly"}
+            or "keyspace" in entry.spec.categories
+            or name in _BOUND_TO_A_DATABASE
+        ):
+            if name == "move":
+                places = (2, 0)
+            elif name == "copy":
+                places = [at + 1 for at in range(3, len(argv) - 1) if argv[at].lower() == b"db"]
+                places.append(0)
+            else:
+                places = (0,)
+        numbers = {place: int(argv[place]) for place in places if argv[place].isdigit()}
+        if any(place and place not in numbers for place in places):
+            return None
+        return next((p for p in places if numbers.get(p, index) not in permitted), None)
+
+    def refuse(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+        """The error for a command that the client's user may not run, which is then logged."""
+        user = self.users[session.user]
+        denial = self.denial(user, session, entry, argv)
+        if denial is None:
+            return None
+        context = b"toplevel" if session.queue is None else b"multi"
+        self._note(denial, session, entry, argv, context)
+        return f"NOPERM {self.explain(denial, user, entry, argv, in_full=False)}"
+
+    def refuse_queued(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+        """Like `refuse`, for a command that was queued when it was still permitted."""
+        denial = self.denial(self.users[session.user], session, entry, argv)
+        if denial is None:
+            return None
+        self._note(denial, session, entry, argv, b"multi")
+        return _QUEUED.format(_WHY[denial.reason])
+
+    def refuse_call(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+        """Like `refuse`, for a call from a script: the text without a code."""
+        user = self.users[session.user]
+        denial = self.denial(user, session, entry, argv)
+        if denial is None:
+            return None
+        legacy = self._version.compatible < (7, 0)
+        multi = legacy and (self._server.current or session).executing is not None
+        self._note(denial, session, entry, argv, b"multi" if multi else b"lua")
+        if self._version.compatible >= (7, 2):
+            return (
+                f"ACL failure in script: {self.explain(denial, user, entry, argv, in_full=False)}"
+            )
+        what = {
+            OF_COMMAND: "run this command or subcommand",
+            OF_KEY: "access at least one of the keys mentioned in the command arguments",
+            OF_CHANNEL: "publish to the channel mentioned in the command",
+        }
+        return f"The user executing the script can't {what[denial.reason]}"
+
+    def explain(
+        self, denial: Denial, user: User, entry: Entry, argv: list[bytes], *, in_full: bool
+    ) -> str:
+        """A denial in words; ``in_full`` names the key or channel."""
+        recent = self._version.compatible >= (7, 2)
+        who = f"User {user.name}" if recent else "This user" if in_full else "this user"
+        if denial.reason == OF_COMMAND:
+            if self._version.compatible < (7, 0):
+                name = entry.name.split("|")[0]
+                return f"{who} has no permissions to run the '{name}' command or its subcommand"
+            return f"{who} has no permissions to run the '{entry.name}' command"
+        word = quote(argv[denial.position])
+        if denial.reason == OF_DATABASE:
+            if in_full:
+                return f"{who} has no permissions to access database {word}"
+            return "No permissions to access database"
+        kind = "key" if denial.reason == OF_KEY else "channel"
+        if in_full:
+            return f"{who} has no permissions to access the '{word}' {kind}"
+        if recent:
+            return f"No permissions to access a {kind}"
+        return f"{who} has no permissions to access one of the {kind}s used as arguments"
+
+    def may_read_every_key(self, session: Session, entry: Entry, argv: list[bytes]) -> bool:
+        """Whether a client may run the command and reach keys that its arguments do not name."""
+        if not session.limited or self._version.compatible < (7, 0):
+            return True
+        return any(
+            selector.all_keys or selector.keys.get(b"*", 0) & READ
+            for selector in self.users[session.user].selectors
+            if self._selected(selector, entry, argv, session.db.index) is None
+        )
+
+    def _note(
+        self, denial: Denial, session: Session, entry: Entry, argv: list[bytes], context: bytes
+    ) -> None:
+        about = argv[denial.position]
+        if denial.position == 0:
+            older = self._version.compatible < (7, 0)
+            about = (entry.name.split("|")[0] if older else entry.name).encode()
+        self.record(denial.reason, session, session.user, about, context)
+
+    def record(
+        self, reason: int, session: Session, user: str, about: bytes, context: bytes
+    ) -> None:
+        """Log a refusal; one like a recent one is counted there."""
+        now = self._server.now
+        self.denied[reason] += 1
+        client = self.describe(self._server.current or session)
+        for place, entry in enumerate(self.log):
+            if place == _SAME_AMONG:
+                break
+            if (entry.reason, entry.context, entry.user, entry.object) == (
+                reason,
+                context,
+                user,
+                about,
+            ) and now - entry.updated <= _SAME_WITHIN_MS:
+                entry.count += 1
+                entry.client, entry.updated = client, now
+                del self.log[place]
+                self.log.appendleft(entry)
+                if self._version.compatible >= (7, 2):
+                    self._trim()
+                return
+        self.log.appendleft(Refusal(self._entries, reason, context, about, user, client, now, now))
+        self._entries += 1
+        self._trim()
+
+    def _trim(self) -> None:
+        while len(self.log) > self._server.config.numbers["acllog-max-len"]:
+            self.log.pop()
+
+
+@effect("requirepass")
+def _require_password(server: Server) -> None:
+    password = server.config["requirepass"]
+    server.access.require(password.encode("utf-8", "surrogateescape"))
+
+
+def _use(flags: Iterable[str]) -> int:
+    use = 0
+    for flag in flags:
+        use |= _NEEDS.get(flag, 0)
+    return use
+
+
+def _opens(selector: Selector, key: bytes, use: int) -> bool:
+    return any(
+        flags & use == use and glob(pattern)(key) for pattern, flags in selector.keys.items()
+    )
+
+
+def _reaches(selector: Selector, channel: bytes, literal: bool) -> bool:
+    if selector.all_channels:
+        return True
+    if literal:
+        return channel in selector.channels
+    return any(glob(pattern)(channel) for pattern in selector.channels)

@@ -1,0 +1,1 @@
+"""A Redis Cluster in one process: nodes, topology, slot migration."""

@@ -1,0 +1,124 @@
+"""Valkey's way to migrate slots: jobs that a node keeps, and what becomes of them.
+
+The emulator moves slots as soon as the command, or the transaction around it, is over. Until then a
+job is ``connecting`` and can be cancelled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from redis_emulator.cluster.node import Node
+
+CONNECTING: Final = "connecting"
+LOST: Final = (
+    "Connection lost to source. Check CLUSTER GETSLOTMIGRATIONS on the source node for more "
+    "information."
+)
+_LOG: Final = "cluster-slot-migration-log-max-len"
+
+
+@dataclass(slots=True)
+class SlotMigration:
+    """One job, as one of the nodes concerned keeps it.
+
+    Attributes:
+        name: Forty hexadecimal digits, the same on all nodes.
+        operation: ``EXPORT`` or ``IMPORT``.
+        ranges: First and last slot of each range.
+        source: Who gives the slots; None for a replica, which is told of the slots alone.
+        target: Who takes them; None for a replica.
+        created: When, in seconds since the epoch.
+        updated: The last change of its state, likewise.
+        state: ``connecting``, ``success``, ``failed`` or ``cancelled``.
+        message: Why it failed.
+    """
+
+    name: bytes
+    operation: str
+    ranges: list[tuple[int, int]]
+    source: Node | None
+    target: Node | None
+    created: int
+    updated: int
+    state: str = CONNECTING
+    message: str = ""
+
+    def end(self, at: int, state: str, message: str = "") -> None:
+        """Change the state for good."""
+        self.updated, self.state, self.message = at, state, message
+
+    def slots(self) -> set[int]:
+        """All slots of all ranges."""
+        return {slot for first, last in self.ranges for slot in range(first, last + 1)}
+
+
+def refusal(node: Node) -> str | None:
+    """Why a node takes no part in migrations now, None when it does."""
+    if node.master is not None:
+        return "ERR Slot migration can only be used on primary nodes."
+    if node.migrating:
+        return "ERR Slots are being manually migrated"
+    if node.importing:
+        return "ERR Slots are being manually imported"
+    return None
+
+
+def keep(node: Node, jobs: list[SlotMigration]) -> None:
+    """Put new jobs in front of those that a node has."""
+    node.migrations[:0] = jobs
+    node.exports += [job for job in jobs if job.state == CONNECTING]
+
+
+def cancel(node: Node) -> bool:
+    """End the jobs of a node that have not ended; whether there were any."""
+    jobs, node.exports = node.exports, []
+    for job in jobs:
+        job.end(node.server.now // 1000, "cancelled")
+    return bool(jobs)
+
+
+def forget_old(node: Node) -> None:
+    """Let go of ended jobs beyond the number that the node is to remember."""
+    left = node.server.config.integer(_LOG)
+    kept = []
+    for job in node.migrations:
+        left -= job.state != CONNECTING
+        if left >= 0 or job.state == CONNECTING:
+            kept.append(job)
+    node.migrations[:] = kept
+
+
+def finish(node: Node) -> None:
+    """Carry out the jobs of a node that have not ended."""
+    jobs, node.exports = node.exports, []
+    for job in jobs:
+        now = node.server.clock.ms() // 1000
+        failure = _move(job)
+        job.end(now, "success" if failure is None else "failed", failure or "")
+
+
+def _move(job: SlotMigration) -> str | None:
+    """Move the slots of a job; what is in the way, if anything is."""
+    source, target, slots = job.source, job.target, job.slots()
+    assert source is not None
+    assert target is not None
+    cluster = source.cluster
+    if any(cluster.owners[slot] is not source for slot in slots):
+        return "Slots are no longer owned by myself"
+    if target.down:
+        return "Unable to connect to target node: Connection refused"
+    refused = refusal(target)
+    if refused is None and source not in target.known:
+        refused = "ERR Target node does not know the source node"
+    if refused is not None:
+        return f"Received error during handshake to target: -{refused}\r\n"
+    cluster.hand_over(slots, source, target)
+    told = (job.name, "IMPORT", job.ranges)
+    times = (job.created, source.server.clock.ms() // 1000, "success")
+    keep(target, [SlotMigration(*told, source, target, *times)])
+    for replica in target.replicas():
+        keep(replica, [SlotMigration(*told, None, None, *times)])
+    return None

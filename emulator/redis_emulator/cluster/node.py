@@ -1,0 +1,577 @@
+"""A node of a Redis Cluster: the keys it serves, and where it sends clients.
+
+All nodes of an emulated cluster live in one process, under one lock and one clock, so there is one
+truth about slots and masters (`topology.Cluster`) and no gossip: what one node is told, all that
+know it see at once. What is a node's own: whom it knows (CLUSTER MEET, FORGET, RESET), which of its
+slots move, its clients. A replica serves the databases of its master, the same objects, and is in
+step at every moment. `Node.refuse` is asked before every command and holds the rules of
+redirection.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import count, product
+from string import ascii_lowercase, ascii_uppercase, digits
+from typing import TYPE_CHECKING, Final
+
+from sortedcontainers import SortedSet
+
+from redis_emulator.cluster import migration
+from redis_emulator.keyspace.database import (
+    GENERIC,
+    HASH,
+    SET,
+    STRING,
+    Database,
+    Deadlines,
+    scan_position,
+)
+from redis_emulator.keyspace.snapshots import Journal
+from redis_emulator.resp.types import Push, RedisError
+from redis_emulator.table.keyspec import channels, keys
+
+if TYPE_CHECKING:
+    from redis_emulator.clients.session import Session
+    from redis_emulator.cluster.topology import Cluster
+    from redis_emulator.server.server import Entry, Server
+
+SLOTS: Final = 16384
+BUS: Final = 10_000
+"""What is added to a node's port for its port on the cluster bus."""
+_SHARD_CHANNELS: Final = frozenset({"ssubscribe", "spublish"})
+_COVERAGE: Final = "cluster-require-full-coverage"
+_NO_KEYS, _FIRST, _SOME = range(3)
+_AT_REPLICAS: Final = {
+    b"expired": (b"del", GENERIC),
+    b"evicted": (b"del", GENERIC),
+    b"hexpired": (b"hdel", HASH),
+    b"incrbyfloat": (b"set", STRING),
+    b"hincrbyfloat": (b"hset", HASH),
+    b"spop": (b"srem", SET),
+    b"keymiss": (b"", 0),
+}
+"""What becomes of an event at replicas, which are told the effect: the event there, its class."""
+READ_ONLY: Final = "READONLY You can't write against a read only replica."
+
+
+def slot_of(key: bytes) -> int:
+    """The slot of a key: of the part in the first braces, where there is one."""
+    start = key.find(b"{")
+    if start >= 0:
+        end = key.find(b"}", start + 1)
+        if end > start + 1:
+            key = key[start + 1 : end]
+    return crc_hqx(key, 0) & (SLOTS - 1)
+
+
+@cache
+def tags() -> tuple[bytes, ...]:
+    """For each slot the shortest name in it; of several the first, digits before small letters
+    before capitals.
+    """
+    found: dict[int, bytes] = {}
+    for length in count(1):
+        for letters in product(
+            (digits + ascii_lowercase + ascii_uppercase).encode(), repeat=length
+        ):
+            name = bytes(letters)
+            found.setdefault(slot_of(name), name)
+        if len(found) == SLOTS:
+            return tuple(found[slot] for slot in range(SLOTS))
+    raise AssertionError("every slot has a name")
+
+
+class Redirection(str):
+    """Why a node does not serve a command, as the error line.
+
+    Attributes:
+        reason: ``moved``, ``ask``, ``crossslot``, ``unstable``, ``unbound``, ``down`` or
+            ``read-only``.
+    """
+
+    __slots__ = ("reason",)
+    reason: str
+
+    @classmethod
+    def make(cls, reason: str, text: str) -> Redirection:
+        """The redirection for this reason."""
+        made = cls(text)
+        made.reason = reason
+        return made
+
+
+CROSS_SLOT: Final = Redirection.make(
+    "crossslot", "CROSSSLOT Keys in request don't hash to the same slot"
+)
+_UNSTABLE: Final = Redirection.make(
+    "unstable", "TRYAGAIN Multiple keys request during rehashing of slot"
+)
+_UNBOUND: Final = Redirection.make("unbound", "CLUSTERDOWN Hash slot not served")
+_DOWN: Final = Redirection.make("down", "CLUSTERDOWN The cluster is down")
+_DOWN_READ_ONLY: Final = Redirection.make(
+    "read-only", "CLUSTERDOWN The cluster is down and only accepts read commands"
+)
+
+
+class SlotOrder:
+    """The keys of a database by slot, and in a slot by scan position.
+
+    Attributes:
+        of: The keys as they are, not in order.
+        places: Slot, position and name of each key.
+    """
+
+    __slots__ = ("of", "places")
+
+    def __init__(self, data: dict[bytes, object]) -> None:
+        self.of = data
+        self.places: SortedSet[tuple[int, int, bytes]] = SortedSet(map(self._place, data))
+
+    @staticmethod
+    def _place(key: bytes) -> tuple[int, int, bytes]:
+        return slot_of(key), scan_position(key), key
+
+    def touched(self, key: bytes) -> None:
+        """A key has come, gone or changed."""
+        if key in self.of:
+            self.places.add(self._place(key))
+        else:
+            self.places.discard(self._place(key))
+
+
+class Store:
+    """The keys of a master, which its replicas serve as well.
+
+    Attributes:
+        databases: As a server holds them.
+        journal: For snapshots.
+        offset: How many changes there have been: the replication offset.
+        order: The keys by slot, once somebody asked for them so.
+    """
+
+    __slots__ = ("databases", "journal", "offset", "order")
+
+    def __init__(self, databases: list[Database]) -> None:
+        self.databases = databases
+        self.journal = Journal(self)
+        self.offset = 0
+        self.order: SlotOrder | None = None
+
+    def by_slot(self) -> SlotOrder:
+        """The keys by slot, kept up to date from the first call on."""
+        data = self.databases[0].data
+        if self.order is None or self.order.of is not data:
+            self.order = SlotOrder(data)
+        return self.order
+
+
+@dataclass(slots=True)
+class _Asked:
+    """The keys of a command, or of all commands of a transaction.
+
+    Attributes:
+        slot: Their slot, None as long as there is no key.
+        several: Whether there are different ones.
+        there: How many exist here, counted while the slot moves.
+        missing: How many do not.
+    """
+
+    slot: int | None = None
+    first: bytes = b""
+    several: bool = False
+    there: int = 0
+    missing: int = 0
+
+
+class Node:
+    """One node of a cluster.
+
+    Attributes:
+        id: Forty hexadecimal digits.
+        shard: The same for a master and its replicas.
+        master: Whom it replicates, None for a master.
+        epoch: Its configuration epoch.
+        migrating: To whom its slots are moving.
+        importing: From whom slots are coming.
+        migrations: The jobs of CLUSTER MIGRATESLOTS that concern it, the last one first.
+        exports: Those of them by which it gives slots and which have not ended.
+        known: The nodes it knows, itself included.
+        forgotten: Names of nodes that it was told to forget.
+        down: Whether it is dead; the others know it at once.
+        tick: Lets its blocked clients go on.
+        answer: Runs a command of one of its clients.
+    """
+
+    def __init__(self, cluster: Cluster, server: Server, host: str, port: int) -> None:
+        self.cluster = cluster
+        self.server = server
+        self.host = host
+        self.port = port
+        self.id = cluster.new_id()
+        self.shard = cluster.new_id()
+        self.master: Node | None = None
+        self.epoch = 0
+        self.migrating: dict[int, Node] = {}
+        self.importing: dict[int, Node] = {}
+        self.migrations: list[migration.SlotMigration] = []
+        self.exports: list[migration.SlotMigration] = []
+        self.known: list[Node] = [self]
+        self.forgotten: set[bytes] = set()
+        self.down = False
+        self.store = Store(server.databases)
+        self.created_at = server.clock.ms()
+        self.tick: Callable[[], None] = _nothing
+        self.answer: Callable[[Session, list[bytes]], object] = _never
+        self._is_valkey = server.version.flavour == "valkey"
+        self._kinds: dict[str, int] = {}
+        self._judged: tuple[int, str] | None = None
+        self._well = False
+
+    @property
+    def top(self) -> Node:
+        """The master of this shard."""
+        return self.master or self
+
+    @property
+    def told(self) -> Node:
+        """The node whose moving slots this one heeds: replicas of Valkey go by their master."""
+        return self.top if self._is_valkey else self
+
+    @property
+    def peer_address(self) -> tuple[str, int]:
+        """The host and port that it announces to other nodes."""
+        port = int(self._said("cluster-announce-port"))
+        return self._said("cluster-announce-ip") or self.host, port or self.port
+
+    @property
+    def ip(self) -> str:
+        """The address that it announces to clients."""
+        return self._said("cluster-announce-client-ipv4") or self.peer_address[0]
+
+    @property
+    def announced_port(self) -> int:
+        """The port that it announces to clients."""
+        port = int(self._said("cluster-announce-client-port") or 0)
+        return port or self.peer_address[1]
+
+    @property
+    def bus_port(self) -> int:
+        """The port for other nodes that it announces."""
+        return int(self._said("cluster-announce-bus-port")) or self.peer_address[1] + BUS
+
+    @property
+    def hostname(self) -> str:
+        """The host name it announces, empty for none."""
+        return self._said("cluster-announce-hostname")
+
+    def _said(self, parameter: str) -> str:
+        return self.server.config.values.get(parameter, "")
+
+    def endpoint(self, node: Node) -> str | None:
+        """The host by which this node tells clients of ``node``; None leaves it to them."""
+        preferred = self._said("cluster-preferred-endpoint-type")
+        if preferred == "unknown-endpoint":
+            return None
+        return (node.hostname or "?") if preferred == "hostname" else node.ip
+
+    def replicas(self) -> list[Node]:
+        """The nodes that replicate this one."""
+        return [node for node in self.cluster.nodes if node.master is self]
+
+    def owner(self, slot: int) -> Node | None:
+        """Who serves a slot, as far as this node knows."""
+        owner = self.cluster.owners[slot]
+        return owner if owner in self.known else None
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """The slots this node serves, as first and last of each run."""
+        found: list[tuple[int, int]] = []
+        for slot, owner in enumerate(self.cluster.owners):
+            if owner is self:
+                if found and found[-1][1] == slot - 1:
+                    found[-1] = (found[-1][0], slot)
+                else:
+                    found.append((slot, slot))
+        return found
+
+    def is_well(self) -> bool:
+        """Whether this node takes the cluster for able to serve."""
+        judged = (self.cluster.changes, self.server.config[_COVERAGE])
+        if self._judged != judged:
+            self._judged, self._well = judged, self._judge()
+        return self._well
+
+    def _judge(self) -> bool:
+        owners = {self.owner(slot) for slot in range(SLOTS)}
+        covered = None not in owners
+        masters = owners - {None}
+        dead = sum(master is not None and master.down for master in masters)
+        if masters and 2 * dead >= len(masters):
+            return False
+        return self.server.config[_COVERAGE] == "no" or (covered and not dead)
+
+    def use(self, store: Store) -> None:
+        """Serve these keys from now on."""
+        if store is self.store:
+            return
+        server = self.server
+        for session in server.sessions.values():
+            session.unwatch()
+            session.db = store.databases[session.db.index]
+        self.store = store
+        server.databases = store.databases
+        server.journal = store.journal
+
+    def lead(self) -> None:
+        """Have changes of the keys told to this node's clients, and time its keys."""
+        server, before = self.server, self.store.databases[0].server
+        if before is server:
+            return
+        server.deadlines, before.deadlines = before.deadlines, Deadlines()
+        server.next_deadline, before.next_deadline = before.next_deadline, 1 << 62
+        for db in self.store.databases:
+            db.server = server
+
+    def keys_in(self, slot: int) -> Iterator[tuple[Database, bytes]]:
+        """The keys of a slot."""
+        for db in self.store.databases:
+            for key in tuple(db.data):
+                if slot_of(key) == slot:
+                    yield db, key
+
+    def touched(self, db: Database, key: bytes) -> None:
+        """A key of this master has changed: wake the clients of its replicas that wait for it."""
+        self.store.offset += 1
+        order = self.store.order
+        if order is not None:
+            if order.of is db.data:
+                order.touched(key)
+            else:
+                self.store.order = None
+        for replica in self.replicas():
+            if replica.server.waiting:
+                replica.server.key_came(db, key, db.data.get(key))
+
+    def happened(self, db: Database, key: bytes, event: bytes, kind: int) -> None:
+        """There was a keyspace event: the replicas publish what they would for the same change."""
+        for replica in self.replicas():
+            server = replica.server
+            if server.notify and not replica.down:
+                told, its_kind = _AT_REPLICAS.get(event, (event, kind))
+                if server.notify & its_kind and (event != b"spop" or key in db.data):
+                    server.publish_event(db.index, key, told)
+
+    def broadcast(self, channel: bytes, message: bytes) -> None:
+        """Publish on all other nodes that this one knows."""
+        for node in self.known:
+            if node is not self and not node.down:
+                node.server.publish(channel, message)
+
+    def shard_mates(self) -> list[Node]:
+        """The other nodes of this shard."""
+        top = self.top
+        return [node for node in (top, *top.replicas()) if node is not self]
+
+    def after(self, session: Session, argv: list[bytes]) -> None:
+        """A command is over: ASKING has had its effect, clients of other nodes may go on."""
+        if "asking" in session.flags and session.queue is None:
+            if argv[0].lower() != b"asking":
+                session.flags.discard("asking")
+                session.refresh()
+        if self.exports:
+            migration.finish(self)
+        self.cluster.turn_away()
+        for node in self.cluster.nodes:
+            if node.server.ready and node is not self:
+                node.tick()
+
+    def turn_away(self) -> None:
+        """End the waiting of clients for keys that are no longer served here."""
+        for session in tuple(self.server.sessions.values()):
+            blocked = session.blocked
+            if blocked is not None and blocked.keys:
+                refusal = self._turned_away(session, slot_of(blocked.keys[0]))
+                if refusal is not None:
+                    self.server.unblock(session, RedisError(str(refusal)))
+
+    def _turned_away(self, session: Session, slot: int) -> Redirection | None:
+        if not self.is_well():
+            return _DOWN
+        owner, entry = self.owner(slot), session.last_command
+        reads = "readonly" in session.flags and entry is not None and not entry.write
+        if owner is self or slot in self.importing or (owner is self.master and owner and reads):
+            return None
+        return _UNBOUND if owner is None else self._lead_to("moved", slot, owner)
+
+    def silence(self, slot: int) -> None:
+        """End subscriptions to shard channels of a slot."""
+        server = self.server
+        for channel in [each for each in server.shard_channels if slot_of(each) == slot]:
+            for session in server.shard_channels.pop(channel):
+                del session.shard_channels[channel]
+                told = Push((b"sunsubscribe", channel, len(session.shard_channels)))
+                server.push(session, told)
+                session.refresh()
+
+    def enter(self, session: Session) -> None:
+        """One of the emulator's own sessions is about to run a command: let it find the keys."""
+        session.db = self.store.databases[session.db.index]
+        self._move_on()
+
+    def refuse(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+        """The error with which this node refuses a command, None when it serves it."""
+        self._move_on()
+        redirection = self.redirect(session, entry, argv, session.flags)
+        if redirection is not None:
+            return redirection
+        if self.master is not None and self._writes(session, entry, argv):
+            return READ_ONLY
+        return None
+
+    def _move_on(self) -> None:
+        """Let what is due in the keys served here expire."""
+        master = self.top.server
+        if master is not self.server:
+            master.now = self.server.now
+        if master.now >= master.next_deadline:
+            master.expire_due(master.now)
+
+    def _writes(self, session: Session, entry: Entry, argv: list[bytes]) -> bool:
+        if entry.name == "exec":
+            return any(queued.write for queued, _ in session.queue or ())
+        return entry.write or self.server.script_writes(entry, argv)
+
+    def redirect(
+        self, session: Session, entry: Entry, argv: list[bytes], flags: set[str]
+    ) -> Redirection | None:
+        """Where a command on keys belongs, or why nobody serves it; None to run it here.
+
+        Args:
+            session: The client, or the script's session.
+            entry: The command.
+            argv: Its arguments.
+            flags: Of the client: ``asking``, ``readonly``.
+        """
+        asked = self._asked(session, entry, argv)
+        if not isinstance(asked, _Asked):
+            return asked
+        if (slot := asked.slot) is None:
+            return None
+        if entry.name == "watch" and session.queue is not None and self._is_valkey:
+            return None
+        owner = self.owner(slot)
+        assert owner is not None
+        on_channel = entry.name in _SHARD_CHANNELS
+        if not self.is_well():
+            config = self.server.config
+            if on_channel:
+                if config["cluster-allow-pubsubshard-when-down"] == "no":
+                    return _DOWN
+            elif config["cluster-allow-reads-when-down"] == "no":
+                return _DOWN
+            elif self._writes(session, entry, argv):
+                return _DOWN_READ_ONLY
+        mine = owner is self or (owner is self.told and "readonly" in flags)
+        migrating = mine and slot in self.told.migrating
+        importing = owner is not self and slot in self.importing
+        if (migrating or importing) and entry.name == "migrate":
+            return None
+        if migrating and asked.missing:
+            if asked.there and self.server.version.compatible >= (7, 0):
+                return _UNSTABLE
+            target = self.told.migrating[slot]
+            return None if target is self else self._lead_to("ask", slot, target)
+        if importing and ("asking" in flags or "asking" in entry.flags):
+            return _UNSTABLE if asked.several and asked.missing else None
+        if owner is self:
+            return None
+        if (
+            owner is self.master
+            and ("readonly" in flags or on_channel)
+            and not self._writes(session, entry, argv)
+        ):
+            return None
+        return self._lead_to("moved", slot, owner)
+
+    def slot_of_command(self, session: Session, entry: Entry, argv: list[bytes]) -> int | None:
+        """The slot of a command's first key."""
+        found = self._keys(entry, argv)
+        return slot_of(found[0]) if found else None
+
+    def _lead_to(self, reason: str, slot: int, node: Node) -> Redirection:
+        place = f"{self.endpoint(node) or ''}:{node.announced_port}"
+        return Redirection.make(reason, f"{reason.upper()} {slot} {place}")
+
+    def _asked(self, session: Session, entry: Entry, argv: list[bytes]) -> _Asked | Redirection:
+        asked = _Asked()
+        if entry.name == "exec":
+            for queued, words in session.queue or ():
+                if (wrong := self._ask(asked, session, queued, words)) is not None:
+                    return wrong
+        elif (wrong := self._ask(asked, session, entry, argv)) is not None:
+            return wrong
+        return asked
+
+    def _ask(
+        self, asked: _Asked, session: Session, entry: Entry, argv: list[bytes]
+    ) -> Redirection | None:
+        """Take the keys of one more command into account."""
+        # Valkey looks only at EXEC which keys of a moving slot are there.
+        later = self._is_valkey and session.queue is not None and session.last_command is entry
+        for key in self._keys(entry, argv):
+            slot = slot_of(key)
+            if asked.slot is None:
+                if self.owner(slot) is None:
+                    return _UNBOUND
+                asked.slot, asked.first = slot, key
+            elif slot != asked.slot:
+                return CROSS_SLOT
+            elif key != asked.first:
+                asked.several = True
+            moves = slot in self.told.importing or slot in self.told.migrating
+            if moves and entry.name not in _SHARD_CHANNELS and not later:
+                if key in session.db.data:
+                    asked.there += 1
+                else:
+                    asked.missing += 1
+        return None
+
+    def _keys(self, entry: Entry, argv: list[bytes]) -> Sequence[bytes]:
+        """The keys and shard channels of a command."""
+        kind = self._kinds.get(entry.name)
+        if kind is None:
+            kind = self._kinds[entry.name] = _kind(entry)
+        if kind == _NO_KEYS:
+            return ()
+        if kind == _FIRST:
+            return argv[1:2]
+        found = [argv[key.position] for key in keys(entry.spec, argv)]
+        return found or [argv[each] for each in channels(entry.spec, argv)]
+
+
+def _kind(entry: Entry) -> int:
+    specs = entry.spec.key_specs
+    if not specs:
+        return _NO_KEYS
+    begin, find = specs[0]["begin_search"], specs[0]["find_keys"]
+    if (
+        len(specs) == 1
+        and begin == {"type": "index", "spec": {"index": 1}}
+        and find["type"] == "range"
+        and find["spec"]["lastkey"] == 0
+        and entry.name != "migrate"
+    ):
+        return _FIRST
+    return _SOME
+
+
+def _nothing() -> None:
+    """What a node does before it has an engine."""
+
+
+def _never(*_: object) -> bool:
+    return False

@@ -1,0 +1,1 @@
+"""What several command modules share. No command is bound here."""

@@ -1,0 +1,178 @@
+"""Which clients CLIENT LIST and CLIENT KILL mean: filters, all of which must hold.
+
+Redis has a few, each for one of the two commands; Valkey has more, for both, and each also negated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
+from redis_emulator.resp.types import RedisError, quote
+
+Test = Callable[[Session], bool]
+
+_CLASSES: Final = {
+    b"normal": "normal",
+    b"pubsub": "pubsub",
+    b"master": "master",
+    b"primary": "master",
+    b"replica": "replica",
+    b"slave": "replica",
+}
+_FLAGS: Final = "NPxbtRBdUreTOSMcuAi"
+_BAD_ID: Final = "ERR client-id should be greater than 0"
+
+
+def class_of(session: Session) -> str:
+    """``normal`` or ``pubsub``, the classes that limits and filters know; nobody is another's."""
+    return "pubsub" if session.subscribed() else "normal"
+
+
+def flags_of(session: Session) -> str:
+    """The letters of CLIENT LIST's field ``flags``."""
+    tracking = session.tracking()
+    signs = (
+        ("O", "monitor" in session.modes),
+        ("P", session.subscribed()),
+        ("x", session.queue is not None or session.executing is not None),
+        ("b", session.blocked is not None),
+        ("t", tracking is not None),
+        ("R", tracking is not None and tracking.broken),
+        ("B", tracking is not None and tracking.broadcast),
+        ("d", session.dirty),
+        ("U", session.kind == "unix"),
+        ("r", "readonly" in session.flags),
+        ("e", "no-evict" in session.flags),
+        ("T", "no-touch" in session.flags),
+        ("I", "import-source" in session.flags),
+    )
+    return "".join(sign for sign, on in signs if on) or "N"
+
+
+def of_class(ctx: Session, raw: bytes) -> Test:
+    """Clients of the class that ``raw`` names.
+
+    Raises:
+        RedisError: There is no such class.
+    """
+    wanted = _CLASSES.get(raw.lower())
+    if wanted is None or (raw.lower() == b"primary" and ctx.server.version.flavour != "valkey"):
+        raise RedisError(f"ERR Unknown client type '{quote(raw)}'")
+    return lambda session: class_of(session) == wanted
+
+
+def filters(ctx: Session, argv: list[bytes], *, skip_me: bool) -> Test:
+    """What the options from the third argument on ask for.
+
+    Args:
+        ctx: Who asks.
+        argv: The command.
+        skip_me: Whether the asking client is left out, unless SKIPME says otherwise.
+
+    Raises:
+        RedisError: An option is unknown, incomplete, or has a value that cannot be.
+    """
+    version = ctx.server.version
+    valkey = version.flavour == "valkey" and version.number >= (8, 1)
+    negates = valkey and version.number >= (9, 0)
+    tests: dict[bytes, Test] = {}
+    place = 2
+    while place < len(argv):
+        option = argv[place].lower()
+        if place + 1 >= len(argv):
+            raise syntax_error()
+        raw = argv[place + 1]
+        place += 2
+        if option == b"skipme":
+            if raw.lower() not in (b"yes", b"no"):
+                raise syntax_error()
+            skip_me = raw.lower() == b"yes"
+        elif valkey and (option == b"id" or (negates and option == b"not-id")):
+            ids = {_id(raw)}
+            while place < len(argv) and argv[place].lstrip(b"-").isdigit():
+                ids.add(_id(argv[place]))
+                place += 1
+            tests[option] = _negated(option, _one_of(ids))
+        elif negates:
+            tests[option] = _negated(option, _valkey_filter(ctx, option.removeprefix(b"not-"), raw))
+        else:
+            tests[option] = _filter(ctx, option, raw)
+    if skip_me:
+        tests[b"skipme"] = lambda session: session is not ctx
+    return lambda session: all(test(session) for test in tests.values())
+
+
+def _negated(option: bytes, test: Test) -> Test:
+    return (lambda session: not test(session)) if option.startswith(b"not-") else test
+
+
+def _one_of(ids: set[int]) -> Test:
+    return lambda session: session.id in ids
+
+
+def _id(raw: bytes) -> int:
+    if not raw.lstrip(b"-").isdigit():
+        raise syntax_error()
+    number = parse_integer(raw, _BAD_ID)
+    if number < 1:
+        raise RedisError(_BAD_ID)
+    return number
+
+
+def _filter(ctx: Session, option: bytes, raw: bytes) -> Test:
+    if option == b"id":
+        older = ctx.server.version.number < (7, 0)
+        number = parse_integer(raw) if older else parse_integer(raw, _BAD_ID)
+        if number < 1 and not older:
+            raise RedisError(_BAD_ID)
+        return lambda session: session.id == number
+    if option == b"type":
+        return of_class(ctx, raw)
+    if option == b"addr":
+        return lambda session: session.addr.encode() == raw
+    if option == b"laddr":
+        return lambda session: session.laddr.encode() == raw
+    if option == b"user":
+        if not ctx.server.has_user(raw):
+            raise RedisError(f"ERR No such user '{quote(raw)}'")
+        return lambda session: session.user == quote(raw)
+    if option == b"maxage" and ctx.server.version.number >= (7, 4):
+        seconds = parse_integer(raw, "ERR maxage is not an integer or out of range")
+        if seconds < 1:
+            raise RedisError("ERR maxage should be greater than 0")
+        now = ctx.server.now
+        return lambda session: (now - session.connected_at) // 1000 >= seconds
+    raise syntax_error()
+
+
+def _valkey_filter(ctx: Session, option: bytes, raw: bytes) -> Test:
+    text = quote(raw)
+    if option == b"name":
+        return lambda session: session.name == raw
+    if option == b"ip":
+        return lambda session: session.addr.rpartition(":")[0] == text
+    if option == b"lib-name":
+        return lambda session: session.lib_name == raw
+    if option == b"lib-ver":
+        return lambda session: session.lib_ver == raw
+    if option == b"capa":
+        return lambda session: set(text) <= set(session.capabilities)
+    if option == b"flags":
+        unknown = "".join(letter for letter in text if letter not in _FLAGS)
+        if unknown:
+            raise RedisError(f"ERR Unknown flags found in the provided filter: {text}")
+        return lambda session: set(text) <= set(flags_of(session))
+    if option == b"idle":
+        seconds = parse_integer(raw, "ERR idle is not an integer or out of range")
+        now = ctx.server.now
+        return lambda session: (now - session.last_active) // 1000 >= seconds
+    if option == b"db":
+        number = parse_integer(raw, "ERR DB is not an integer or out of range")
+        highest = len(ctx.server.databases) - 1
+        if not 0 <= number <= highest:
+            raise RedisError(f"ERR DB number should be between 0 and {highest}")
+        return lambda session: session.db.index == number
+    return _filter(ctx, option, raw)

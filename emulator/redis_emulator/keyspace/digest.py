@@ -1,0 +1,88 @@
+"""Digests of values and of whole databases, as DEBUG DIGEST computes them.
+
+Two servers with equal data have equal digests. What has an order (a list, a stream, the name and
+content of a pair) is mixed in one after the other; what has none (members, pairs, keys) is joined
+by exclusive or.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha1
+from typing import Any, Final
+
+from redis_emulator.keyspace.database import Database
+from redis_emulator.resp.double import format_double, format_double17
+from redis_emulator.values.hash import Hash
+from redis_emulator.values.kinds import type_name
+from redis_emulator.values.sorted_set import SortedSet
+
+NOTHING: Final = bytes(20)
+_NUMBERS: Final = {
+    b"string": 0,
+    b"list": 1,
+    b"set": 2,
+    b"zset": 3,
+    b"hash": 4,
+    b"stream": 6,
+}
+
+
+def everything(databases: Iterable[Database]) -> bytes:
+    """The digest of all keys of all databases."""
+    total = NOTHING
+    for db in databases:
+        if db.data:
+            total = _mixed(total, db.index.to_bytes(4, "big"))
+        for key in db.data:
+            total = _joined(total, _content(_mixed(NOTHING, key), db, key))
+    return total
+
+
+def value_at(db: Database, key: bytes) -> bytes:
+    """The digest of the value at ``key``, all zeros when there is none."""
+    return _content(NOTHING, db, key) if key in db.data else NOTHING
+
+
+def _content(digest: bytes, db: Database, key: bytes) -> bytes:
+    value: Any = db.data[key]
+    kind = type_name(value)
+    digest = _mixed(digest, _NUMBERS[kind].to_bytes(4, "big"))
+    if kind == b"string":
+        digest = _mixed(digest, bytes(value))
+    elif kind == b"list":
+        digest = _mixed(digest, *value)
+    elif kind == b"set":
+        digest = _joined(digest, *value)
+    elif type(value) is SortedSet:
+        shown = format_double if db.server.version.compatible >= (7, 2) else format_double17
+        pairs = ((member, shown(score)) for member, score in value.items())
+        digest = _joined(digest, *(_mixed(NOTHING, *pair) for pair in pairs))
+    elif type(value) is Hash:
+        digest = _joined(digest, *(_field(db, value, field) for field in value))
+    else:
+        for (milliseconds, sequence), fields in value.items():
+            digest = _mixed(digest, b"%d.%d" % (milliseconds, sequence), *fields)
+    return _joined(digest, b"!!expire!!") if key in db.expires else digest
+
+
+def _field(db: Database, value: Hash, field: bytes) -> bytes:
+    digest = _mixed(NOTHING, field, value[field])
+    if db.server.version.flavour == "valkey":
+        return digest
+    if value.deadlines is not None and field in value.deadlines:
+        return _joined(digest, b"!!hexpire!!")
+    return digest
+
+
+def _joined(digest: bytes, *parts: bytes) -> bytes:
+    total = int.from_bytes(digest, "big")
+    for part in parts:
+        total ^= int.from_bytes(sha1(part).digest(), "big")
+    return total.to_bytes(20, "big")
+
+
+def _mixed(digest: bytes, *parts: bytes) -> bytes:
+    for part in parts:
+        digest = sha1(_joined(digest, part)).digest()
+    return digest

@@ -1,0 +1,148 @@
+"""What happens when memory is used up: keys are evicted, or commands refused.
+
+Nothing here exists while ``maxmemory`` is 0. Once it is set, a `Ledger` knows the size of every key
+(estimated, see `redis_emulator.keyspace.memory`), told of changes as watchers are, and makes room
+before each command as ``maxmemory-policy`` says. A server evicts the best of a few keys looked at; the
+emulator looks at all of them, so the key that goes is the one that the policy means.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from redis_emulator.keyspace.database import EVICTED
+from redis_emulator.keyspace.frequency import Frequencies
+from redis_emulator.keyspace.memory import key_size, used_memory
+from redis_emulator.server.config import effect
+
+if TYPE_CHECKING:
+    from redis_emulator.keyspace.database import Database
+    from redis_emulator.server.server import Server
+
+OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
+_LEAST_POOL: Final = 16
+_Rank = Callable[["Database", bytes], int]
+
+
+class Ledger:
+    """The sizes of all keys of one server, and who goes first.
+
+    Attributes:
+        full: Whether there was too little memory, after evicting, when the last command began.
+    """
+
+    __slots__ = ("_changed", "_data", "_policy", "_pool", "_server", "_sizes", "_total", "full")
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._sizes: list[dict[bytes, int]] = [{} for _ in server.databases]
+        self._data: list[object] = [None for _ in server.databases]
+        self._changed: set[tuple[int, bytes]] = set()
+        self._total = 0
+        self._pool: list[tuple[int, Database, bytes]] = []
+        self._policy = ""
+        self.full = False
+
+    def note(self, db: Database, key: bytes) -> None:
+        """The size of ``key`` is to be estimated anew."""
+        self._changed.add((db.index, key))
+
+    def used(self) -> int:
+        """Bytes in use."""
+        databases = self._server.databases
+        for index, key in self._changed:
+            db = databases[index]
+            sizes = self._sizes[index]
+            self._total -= sizes.pop(key, 0)
+            if key in db.data:
+                sizes[key] = size = key_size(db, key)
+                self._total += size
+        self._changed.clear()
+        for db in databases:
+            if self._data[db.index] is not db.data:
+                self._data[db.index] = db.data
+                self._total -= sum(self._sizes[db.index].values())
+                self._sizes[db.index] = sizes = {key: key_size(db, key) for key in db.data}
+                self._total += sum(sizes.values())
+        return used_memory(self._server, empty=True) + self._total
+
+    def relieve(self) -> bool:
+        """Evict until there is enough memory; whether there still is too little."""
+        server = self._server
+        limit = server.config.numbers["maxmemory"]
+        policy = server.config["maxmemory-policy"]
+        self.full = self.used() > limit
+        while self.full and policy != "noeviction":
+            victim = self._victim(policy)
+            if victim is None:
+                break
+            db, key = victim
+            db.remove(key)
+            server.evicted += 1
+            db.changed(key, b"evicted", EVICTED)
+            self.full = self.used() > limit
+        if not policy.endswith(("lru", "lfu")):
+            self._pool.clear()
+        return self.full
+
+    def _victim(self, policy: str) -> tuple[Database, bytes] | None:
+        if policy != self._policy:
+            self._policy = policy
+            self._pool.clear()
+        rank = _RANKS.get(policy.rpartition("-")[2], _last_use)
+        for _ in range(2):
+            while self._pool:
+                ranked, db, key = self._pool.pop()
+                if key in db.data and (policy.endswith("random") or rank(db, key) == ranked):
+                    return db, key
+            self._fill(policy, rank)
+        return None
+
+    def _fill(self, policy: str, rank: _Rank) -> None:
+        candidates = list(self._candidates(policy))
+        count = max(_LEAST_POOL, len(candidates) // 64)
+        if policy.endswith("random"):
+            count = min(count, len(candidates))
+            chosen = self._server.random.sample(candidates, count)
+            self._pool = [(0, db, key) for db, key in chosen]
+            return
+        chosen = heapq.nsmallest(count, candidates, key=lambda place: rank(*place))
+        self._pool = [(rank(db, key), db, key) for db, key in reversed(chosen)]
+
+    def _candidates(self, policy: str) -> Iterator[tuple[Database, bytes]]:
+        for db in self._server.databases:
+            for key in db.expires if policy.startswith("volatile") else db.data:
+                yield db, key
+
+
+def _last_use(db: Database, key: bytes) -> int:
+    return db.access.get(key, 0)
+
+
+def _frequency(db: Database, key: bytes) -> int:
+    access = db.access
+    return access.frequency(key, db.server.now) if isinstance(access, Frequencies) else 0
+
+
+def _due(db: Database, key: bytes) -> int:
+    return db.expires.get(key, 0)
+
+
+_RANKS: Final[dict[str, _Rank]] = {"lru": _last_use, "lfu": _frequency, "ttl": _due}
+
+
+@effect("maxmemory")
+def limit_memory(server: Server) -> None:
+    """Keep or drop the ledger, as ``maxmemory`` says, and make room at once."""
+    if server.config.numbers["maxmemory"] == 0:
+        if server.ledger is not None:
+            server.on_touch.remove(server.ledger.note)
+            server.ledger = None
+    elif server.ledger is None:
+        server.ledger = Ledger(server)
+        server.on_touch.append(server.ledger.note)
+    server.refresh()
+    if server.ledger is not None:
+        server.ledger.relieve()

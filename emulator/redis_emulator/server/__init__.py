@@ -1,0 +1,1 @@
+"""The server's own state: configuration, logs, replication, faults."""

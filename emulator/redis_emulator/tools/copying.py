@@ -1,0 +1,116 @@
+"""Bringing the keys of another server into an emulator.
+
+Values travel as the payloads of DUMP, so that nothing of them is lost: TTLs, deadlines of hash
+fields, consumer groups, the encoding. The emulator reads the payloads of every release, those of
+newer ones and of Valkey included, whichever release it is itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from redis_emulator.clients.session import Session
+from redis_emulator.clock import ManualClock
+from redis_emulator.commands.dump import build
+from redis_emulator.commands.generic import put
+from redis_emulator.keyspace.database import GENERIC, Database
+from redis_emulator.rdb import payload
+from redis_emulator.values.hash import Hash
+
+if TYPE_CHECKING:
+    from redis_emulator.emulator import RedisEmulator
+
+_BATCH = 500
+
+
+class TransferError(Exception):
+    """A key cannot be taken over; the text names it and says why."""
+
+
+def load(emulator: RedisEmulator, client: redis.Redis) -> int:
+    """Copy every key of every database of ``client``'s server into ``emulator``.
+
+    Keys of the emulator that have the same names are overwritten, others stay. A key keeps the time
+    it has left, also when the emulator's clock stands still or shows another time. Keys that vanish
+    meanwhile are left out; the server is only read.
+
+    Args:
+        emulator: Where to.
+        client: A client of the server; it is asked for its address and settings, and connections
+            of their own do the copying.
+
+    Returns:
+        How many keys were copied.
+
+    Raises:
+        TransferError: The emulator has no such database, or cannot read a value.
+    """
+    engine = emulator.engine
+    session = Session(engine.server, lambda reply: None)
+    count = 0
+    with _raw(client, 0) as first:
+        indexes = sorted(int(name[2:]) for name in first.info("keyspace"))
+        seconds, microseconds = first.time()
+    skew = 0
+    if isinstance(engine.server.clock, ManualClock):
+        skew = engine.server.clock.ms() - (seconds * 1000 + microseconds // 1000)
+    for index in indexes:
+        if index >= len(engine.server.databases):
+            raise TransferError(
+                f"database {index}: the emulator has {len(engine.server.databases)} databases"
+            )
+        with _raw(client, index) as source:
+            for found in _batches(source):
+                with engine.lock:
+                    engine.server.now = engine.server.clock.ms()
+                    for key, data, left in found:
+                        _store(session, engine.server.databases[index], key, data, left, skew)
+                    engine.tick()
+                count += len(found)
+    return count
+
+
+def _raw(client: redis.Redis, index: int) -> redis.Redis:
+    """A client of the same server that decodes nothing, on database ``index``."""
+    pool = client.connection_pool
+    settings: dict[str, Any] = {**pool.connection_kwargs, "db": index, "decode_responses": False}
+    own = redis.ConnectionPool(connection_class=pool.connection_class, **settings)
+    raw = redis.Redis(connection_pool=own)
+    raw.auto_close_connection_pool = True
+    return raw
+
+
+def _batches(source: redis.Redis) -> Iterator[list[tuple[bytes, bytes, int]]]:
+    """Keys with their payloads and the milliseconds they have left, -1 for no limit."""
+    for keys in _chunks(source.scan_iter(count=_BATCH)):
+        with source.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.dump(key)
+                pipeline.pttl(key)
+            replies = pipeline.execute()
+        yield [
+            (key, data, left)
+            for key, data, left in zip(keys, replies[::2], replies[1::2], strict=True)
+            if data is not None and left != -2
+        ]
+
+
+def _chunks(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
+    source = iter(keys)
+    while chunk := list(islice(source, _BATCH)):
+        yield chunk
+
+
+def _store(session: Session, db: Database, key: bytes, data: bytes, left: int, skew: int) -> None:
+    try:
+        value = build(session, payload.load(data, None))
+    except ValueError as error:
+        raise TransferError(f"database {db.index}, key {key!r}: {error}") from error
+    if isinstance(value, Hash) and value.deadlines and skew:
+        value.deadlines = {field: at + skew for field, at in value.deadlines.items()}
+    put(db, key, value, None if left < 0 else db.server.now + left)
+    db.changed(key, b"restore", GENERIC)

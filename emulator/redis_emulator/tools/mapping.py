@@ -1,0 +1,208 @@
+"""One database as a mapping of keys to Python values, for tests that want no client.
+
+Reading and writing go through commands, so encodings, expiry and keyspace events are what they
+would be for a client; blocked clients are served, watchers told. A string is bytes, a list a list,
+a hash a dict, a set a set; sorted sets are `Scores`, streams `Entries`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias
+
+from redis_emulator.clients.session import Session
+from redis_emulator.engine.dispatch import Engine
+from redis_emulator.resp.types import NO_REPLY, NULL_ARRAY, Reply
+
+Key: TypeAlias = "str | bytes"
+
+
+class Scores(dict[Any, float]):
+    """A sorted set: scores by member."""
+
+
+class Entries(list[tuple[Any, dict[Any, Any]]]):
+    """A stream: IDs with their fields, oldest first."""
+
+
+class Database(MutableMapping[Key, Any]):
+    """The keys of one database.
+
+    Args:
+        engine: The emulator's engine.
+        index: The number of the database.
+
+    Raises:
+        IndexError: There is no such database.
+    """
+
+    def __init__(self, engine: Engine, index: int) -> None:
+        databases = engine.server.databases
+        if not 0 <= index < len(databases):
+            raise IndexError(f"there are databases 0 to {len(databases) - 1}, not {index}")
+        self._engine = engine
+        self._session = own_session(engine)
+        self._session.db = databases[index]
+        self.index = index
+
+    def __getitem__(self, key: Key) -> Any:
+        name = encoded(key)
+        with self._engine.lock:
+            kind = bytes(self._run(b"TYPE", name))
+            if kind == b"none":
+                raise KeyError(key)
+            read = _READERS.get(kind)
+            if read is None:
+                raise TypeError(f"{key!r} holds a {kind.decode()}, which has no Python form here")
+            return read(self._run, name)
+
+    def __setitem__(self, key: Key, value: Any) -> None:
+        name = encoded(key)
+        command = _creation(name, value)
+        with self._engine.lock:
+            if command is None or command[0] != b"SET":
+                self._run(b"DEL", name)
+            if isinstance(value, Entries):
+                for number, fields in value:
+                    self._run(b"XADD", name, encoded(number), *_flat(fields))
+            elif command is not None:
+                self._run(*command)
+
+    def __delitem__(self, key: Key) -> None:
+        if not self._run(b"DEL", encoded(key)):
+            raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, (str, bytes)) and bool(self._run(b"EXISTS", encoded(key)))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._run(b"KEYS", b"*"))
+
+    def __len__(self) -> int:
+        return int(self._run(b"DBSIZE"))
+
+    def clear(self) -> None:
+        """Delete every key."""
+        self._run(b"FLUSHDB")
+
+    def ttl(self, key: Key) -> float | None:
+        """Seconds until ``key`` expires, None when it never does.
+
+        Raises:
+            KeyError: There is no such key.
+        """
+        left = int(self._run(b"PTTL", encoded(key)))
+        if left == -2:
+            raise KeyError(key)
+        return None if left < 0 else left / 1000
+
+    def expire(self, key: Key, seconds: float | None) -> None:
+        """Have ``key`` expire in ``seconds``, or never.
+
+        Raises:
+            KeyError: There is no such key.
+        """
+        if key not in self:
+            raise KeyError(key)
+        if seconds is None:
+            self._run(b"PERSIST", encoded(key))
+        else:
+            self._run(b"PEXPIRE", encoded(key), b"%d" % round(seconds * 1000))
+
+    def __repr__(self) -> str:
+        return f"<Database {self.index}: {len(self)} keys>"
+
+    def _run(self, *argv: bytes) -> Any:
+        return self._engine.run(self._session, list(argv))
+
+
+def own_session(engine: Engine) -> Session:
+    """A session that is no client: nobody sees it, it may do everything and never waits."""
+    session = Session(engine.server, _unheard, kind="internal")
+    session.authenticated = True
+    session.deny_blocking = True
+    session.refresh()
+    return session
+
+
+def encoded(value: Any) -> bytes:
+    """A key, field, member or string value as bytes: text as UTF-8, numbers as redis-py writes
+    them.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return repr(value).encode()
+    raise TypeError(f"{value!r} is not text, bytes or a number")
+
+
+def plain(reply: Any) -> Any:
+    """A reply without the types that only tell protocols apart."""
+    if isinstance(reply, bytes):
+        return bytes(reply)
+    if isinstance(reply, dict):
+        return {plain(key): plain(value) for key, value in reply.items()}
+    if isinstance(reply, (list, tuple)):
+        return [plain(item) for item in reply]
+    if isinstance(reply, bool) or not isinstance(reply, int):
+        return None if reply is NULL_ARRAY or reply is NO_REPLY else reply
+    return int(reply)
+
+
+def _unheard(reply: Reply) -> None:
+    """What is delivered to a session that is no client goes nowhere."""
+
+
+def _creation(name: bytes, value: Any) -> list[bytes] | None:
+    """The command that stores ``value``; None for what Redis does not keep, an empty collection."""
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)) and not value:
+        return None
+    if isinstance(value, Entries):
+        return [b"XADD"]
+    if isinstance(value, Scores):
+        pairs = ((encoded(score), encoded(member)) for member, score in value.items())
+        return [b"ZADD", name, *(word for pair in pairs for word in pair)]
+    if isinstance(value, Mapping):
+        return [b"HSET", name, *_flat(value)]
+    if isinstance(value, (list, tuple)):
+        return [b"RPUSH", name, *map(encoded, value)]
+    if isinstance(value, (set, frozenset)):
+        return [b"SADD", name, *sorted(map(encoded, value))]
+    return [b"SET", name, encoded(value)]
+
+
+def _flat(fields: Mapping[Any, Any]) -> list[bytes]:
+    return [encoded(word) for pair in fields.items() for word in pair]
+
+
+_Run: TypeAlias = Callable[..., Any]
+
+
+def _hash(run: _Run, name: bytes) -> dict[bytes, bytes]:
+    return dict(run(b"HGETALL", name))
+
+
+def _scores(run: _Run, name: bytes) -> Scores:
+    return Scores(run(b"ZRANGE", name, b"0", b"-1", b"WITHSCORES"))
+
+
+def _entries(run: _Run, name: bytes) -> Entries:
+    found = Entries()
+    for number, fields in run(b"XRANGE", name, b"-", b"+"):
+        found.append((number, dict(zip(fields[::2], fields[1::2], strict=True))))
+    return found
+
+
+_READERS: Final[dict[bytes, Callable[[_Run, bytes], Any]]] = {
+    b"string": lambda run, name: bytes(run(b"GET", name)),
+    b"list": lambda run, name: list(run(b"LRANGE", name, b"0", b"-1")),
+    b"hash": _hash,
+    b"set": lambda run, name: set(run(b"SMEMBERS", name)),
+    b"zset": _scores,
+    b"stream": _entries,
+}

@@ -1,0 +1,83 @@
+"""Connection classes for redis-py's cluster clients: each leads to the node of its port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from redis import exceptions
+
+from redis_emulator.engine.dispatch import Engine
+from redis_emulator.transports import aio, sync
+
+EngineAt = Callable[[int], Engine]
+
+
+_ERRORS: Final = {
+    "ASK": exceptions.AskError,
+    "CLUSTERDOWN": exceptions.ClusterDownError,
+    "CROSSSLOT": exceptions.ClusterCrossSlotError,
+    "MASTERDOWN": exceptions.MasterDownError,
+    "MOVED": exceptions.MovedError,
+    "TRYAGAIN": exceptions.TryAgainError,
+}
+
+
+class _Parser(sync._Parser):
+    EXCEPTION_CLASSES: ClassVar = {**sync._Parser.EXCEPTION_CLASSES, **_ERRORS}
+
+
+class _AsyncParser(aio._Parser):
+    EXCEPTION_CLASSES: ClassVar = {**aio._Parser.EXCEPTION_CLASSES, **_ERRORS}
+
+
+def connection_to(engine_at: EngineAt) -> type:
+    """A class of connections to the nodes of one cluster.
+
+    Args:
+        engine_at: The engine behind a port; raises OSError where nobody listens.
+    """
+
+    class ClusterConnection(sync.EmulatorConnection):
+        """A connection to one node, found by its port whenever it connects."""
+
+        def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **kwargs: Any) -> None:
+            self.host, self.port = host, int(port)
+            nowhere_yet: Any = None
+            super().__init__(engine=nowhere_yet, **kwargs)
+
+        def set_parser(self, parser_class: Any) -> None:
+            super().set_parser(_Parser)
+
+        def repr_pieces(self) -> list[tuple[str, Any]]:
+            return [("host", self.host), ("port", self.port), ("db", self.db)]
+
+        def _connect(self) -> Any:
+            self._engine = engine_at(self.port)
+            return super()._connect()
+
+    return ClusterConnection
+
+
+def async_connection_to(engine_at: EngineAt) -> type:
+    """The asyncio twin of `connection_to`."""
+
+    class AsyncClusterConnection(aio.AsyncEmulatorConnection):
+        """A connection to one node, found by its port whenever it connects."""
+
+        def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **kwargs: Any) -> None:
+            self.host, self.port = host, int(port)
+            nowhere_yet: Any = None
+            super().__init__(engine=nowhere_yet, **kwargs)
+
+        def set_parser(self, parser_class: Any) -> None:
+            super().set_parser(_AsyncParser)
+
+        def repr_pieces(self) -> list[tuple[str, Any]]:
+            return [("host", self.host), ("port", self.port), ("db", self.db)]
+
+        async def _connect(self) -> None:
+            self._engine = engine_at(self.port)
+            await super()._connect()
+
+    return AsyncClusterConnection

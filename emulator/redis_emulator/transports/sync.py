@@ -1,0 +1,179 @@
+"""The connection class behind `RedisEmulator.client`.
+
+It is redis-py's own abstract connection with the socket replaced by a `Link`, so that handshakes,
+retries, health checks, pools, pipelines and pub/sub are redis-py's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+from redis._parsers.resp3 import _RESP3Parser
+from redis.connection import AbstractConnection
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+
+from redis_emulator.engine.dispatch import Engine
+from redis_emulator.resp.types import CLOSED, Push, Reply
+from redis_emulator.transports.connection import NOT_FOR_US, Link
+
+_UNSET: Any = object()
+_PUSH_TAKES_MORE = (
+    "disable_decoding" in inspect.signature(_RESP3Parser.handle_push_response).parameters
+)
+_HEALTH_CLOCK = time.time if redis.__version__.startswith("5.") else time.monotonic
+POLL_SECONDS = 0.05
+"""How often a waiting client looks at a clock that nobody announces the moves of."""
+
+
+class _Parser(_RESP3Parser):  # type: ignore[misc]
+    """Keeps redis-py's push handlers and error classes; there are no bytes to parse."""
+
+    def __init__(self, socket_read_size: int) -> None:
+        super().__init__(socket_read_size)
+
+    def on_connect(self, connection: Any) -> None:
+        self.encoder = connection.encoder
+
+    def on_disconnect(self) -> None:
+        pass
+
+    def can_read(self, timeout: float = 0) -> bool:
+        return False
+
+
+class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
+    """A redis-py connection to an emulator in this process.
+
+    Args:
+        engine: The emulator's engine.
+        kwargs: What redis-py's connections take; what concerns sockets is ignored.
+    """
+
+    def __init__(self, *, engine: Engine, **kwargs: Any) -> None:
+        self._engine = engine
+        self._arrived = threading.Event()
+        for name in NOT_FOR_US.intersection(kwargs):
+            del kwargs[name]
+        kwargs = {name: value for name, value in kwargs.items() if not name.startswith("ssl")}
+        kwargs["parser_class"] = _Parser
+        super().__init__(**kwargs)
+
+    host = "emulator"
+    port = 0
+
+    def repr_pieces(self) -> list[tuple[str, Any]]:
+        return [("emulator", hex(id(self._engine))), ("db", self.db)]
+
+    def _connect(self) -> Any:
+        return Link(self._engine, self.encoder, self._arrived.set)
+
+    def _host_error(self) -> str:
+        return "emulator"
+
+    def _error_message(self, exception: BaseException) -> str:
+        return f"Error connecting to the emulator. {exception}"
+
+    def activate_maint_notifications_handling_if_enabled(self, *_: Any, **__: Any) -> None:
+        """An emulator is never moved to other hardware."""
+
+    def pack_command(self, *args: Any) -> list[tuple[Any, ...]]:
+        return [args]
+
+    def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        return list(commands)
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        if self._sock is None:
+            self.connect()
+        if check_health and self.health_check_interval:
+            self.check_health()
+        packed = [self._sock.pack(args) for args in command]
+        for args in packed:
+            self._sock.send(args)
+
+    def send_command(self, *args: Any, **kwargs: Any) -> None:
+        link = self._sock
+        if link is None:
+            self.connect()
+            link = self._sock
+        if self.health_check_interval and kwargs.get("check_health", True):
+            self.check_health()
+        link.send(args)
+
+    def can_read(self, timeout: float | None = 0) -> bool:
+        if self._sock is None:
+            self.connect()
+        if self._sock.inbox:
+            return True
+        return timeout != 0 and self._wait(timeout)
+
+    def read_response(
+        self,
+        disable_decoding: bool = False,
+        *,
+        timeout: Any = _UNSET,
+        disconnect_on_error: bool = True,
+        push_request: bool = False,
+    ) -> Any:
+        link = self._sock
+        if link is None:
+            raise ConnectionError("the connection to the emulator is closed")
+        inbox = link.inbox
+        while True:
+            if not inbox and not self._wait(self.socket_timeout if timeout is _UNSET else timeout):
+                if disconnect_on_error:
+                    self.disconnect()
+                raise TimeoutError("Timeout reading from emulator")
+            reply = inbox.popleft()
+            kind = type(reply)
+            if (kind is bytes and not link.decodes) or kind is int:
+                break
+            if reply is CLOSED:
+                self.disconnect()
+                raise ConnectionError("Connection closed by server.")
+            reply = self._read(link, reply, disable_decoding)
+            if kind is not Push or link.session.protocol == 2:
+                break
+            reply = self._handle_push(reply)
+            if push_request:
+                break
+        if self.health_check_interval:
+            self.next_health_check = _HEALTH_CLOCK() + self.health_check_interval
+        if isinstance(reply, ResponseError):
+            try:
+                raise reply
+            finally:
+                del reply
+        return reply
+
+    def _read(self, link: Link, reply: Reply, raw: bool) -> Any:
+        result = link.read(reply, self._parser.parse_error, raw)
+        if isinstance(result, redis.ConnectionError):
+            self.disconnect()
+            raise result
+        return result
+
+    def _handle_push(self, message: Any) -> Any:
+        if _PUSH_TAKES_MORE:
+            return self._parser.handle_push_response(message, False, True)
+        return self._parser.handle_push_response(message)
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait for the inbox to fill; whether it did within ``timeout`` seconds."""
+        link = self._sock
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while not link.inbox:
+            self._arrived.clear()
+            pause = link.patience(POLL_SECONDS)
+            if give_up is not None:
+                pause = min(pause, give_up - time.monotonic())
+                if pause <= 0:
+                    return False
+            if not link.inbox and not self._arrived.wait(pause):
+                self._engine.tick()
+        return True
