@@ -2,8 +2,8 @@
 
 Nothing here exists while ``maxmemory`` is 0. Once it is set, a `Ledger` knows the size of every key
 (estimated, see `redis_emulator.keyspace.memory`), told of changes as watchers are, and makes room
-before each command as ``maxmemory-policy`` says. A server evicts the best of a few keys looked at; the
-emulator looks at all of them, so the key that goes is the one that the policy means.
+before each command as ``maxmemory-policy`` says. A server evicts the best of a few keys looked at;
+the emulator looks at all of them, so the key that goes is the one that the policy means.
 """
 
 from __future__ import annotations
