@@ -25,7 +25,7 @@ SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
 # so it is kept apart from what the other tests run on.
 HIREDIS = tests/podlink tests/emulator/test_parser.py tests/emulator/test_hostile.py tests/emulator/test_tcp.py
 
-.PHONY: help demo test hiredis lint bench conformance topologies fuzz wheel clean
+.PHONY: help demo test hiredis generate lint bench conformance topologies fuzz wheel clean
 
 help:
 	@echo 'make demo         watch users being linked to pods'
@@ -35,7 +35,8 @@ help:
 	@echo 'make topologies   clusters, Sentinels, TLS, and everything that can fail'
 	@echo 'make fuzz         random commands of a family, emulator beside servers, in lock-step'
 	@echo 'make bench        speed beside other ways to the same end'
-	@echo 'make lint         ruff and mypy'
+	@echo 'make generate     the synchronous executor and router, from the asyncio ones'
+	@echo 'make lint         ruff, mypy, and whether generated files are up to date'
 	@echo 'make wheel        build the wheel and try it in a clean environment'
 
 demo: $(READY)
@@ -61,6 +62,9 @@ fuzz: $(READY)
 bench: $(READY)
 	$(BIN)/pytest -s tests/benchmarks $(ARGS)
 
+generate: $(READY)
+	$(BIN)/python tools/generate_sync.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,6 +75,7 @@ lint: $(READY)
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
 		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 	$(BIN)/pre-commit validate-config
+	$(BIN)/python tools/generate_sync.py --check
 
 wheel: $(READY)
 	rm -rf dist build/smoke

@@ -42,7 +42,7 @@ RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
 
 
 class Call(Generic[T]):
-    """One command, whom it is about, and how its reply is read.
+    """One command, whom it is about, and how its reply is read. Never changed once it is made.
 
     Attributes:
         operation: the public name, for messages and logs.
@@ -79,16 +79,16 @@ class Call(Generic[T]):
         uid: str | None = None,
         pod_id: int | None = None,
     ) -> None:
-        self.operation = operation
-        self.wire = wire
-        self.keys = keys
-        self.parse = parse
-        self.script = script
-        self.write = write
-        self.namespace = namespace
-        self.service_name = service_name
-        self.uid = uid
-        self.pod_id = pod_id
+        self.operation: Final = operation
+        self.wire: Final = wire
+        self.keys: Final = keys
+        self.parse: Final = parse
+        self.script: Final = script
+        self.write: Final = write
+        self.namespace: Final = namespace
+        self.service_name: Final = service_name
+        self.uid: Final = uid
+        self.pod_id: Final = pod_id
 
     def __repr__(self) -> str:
         return f"<Call {self.operation} {self.keys!r}>"
@@ -149,15 +149,15 @@ class BatchCall(Generic[T]):
         service_name: str | None = None,
         pod_id: int | None = None,
     ) -> None:
-        self.operation = operation
-        self.calls = calls
-        self.names = names
-        self.names_per_call = names_per_call
-        self.parse = parse
-        self.namespace = namespace
-        self.service_name = service_name
-        self.uid: str | None = None
-        self.pod_id = pod_id
+        self.operation: Final = operation
+        self.calls: Final = calls
+        self.names: Final = names
+        self.names_per_call: Final = names_per_call
+        self.parse: Final = parse
+        self.namespace: Final = namespace
+        self.service_name: Final = service_name
+        self.uid: Final[str | None] = None
+        self.pod_id: Final = pod_id
 
     @property
     def write(self) -> bool:

@@ -1,3 +1,4 @@
+# Generated from aio/executor.py by tools/generate_sync.py: do not edit, run `make generate`.
 """`StatefulExecutor`: the operations, synchronously.
 
 Each method sends what `podlink.operations` built and returns what it parsed; there is no key,
@@ -477,7 +478,8 @@ class StatefulExecutor:
         started = perf_counter()
         try:
             call = build(*args, **kwargs)
-            result = call.parse(call, self.manager.send(call, RAW, timeout))
+            reply = self.manager.send(call, RAW, timeout)
+            result = call.parse(call, reply)
         except Exception as raised:
             error = telemetry.failure(build.__name__, call, started, raised, self.metrics)
             if error is raised:

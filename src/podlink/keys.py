@@ -169,6 +169,15 @@ def check_seconds(value: int) -> int:
     return int(value)
 
 
+def check_timeout(seconds: float) -> float:
+    """Refuse a timeout that is no number of seconds above 0."""
+    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds < 2**31:
+        return seconds
+    raise InvalidParameterError(
+        f"timeout must be a number of seconds above 0; got {shown(seconds)}"
+    )
+
+
 def check_state(value: str) -> bytes:
     """Refuse a state that is blank or cannot be written in UTF-8, and encode it."""
     if isinstance(value, str) and value.strip():

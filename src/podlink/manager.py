@@ -39,6 +39,7 @@ from podlink.errors import (
     RedisConnectionError,
     StatefulError,
 )
+from podlink.keys import check_timeout
 from podlink.management import (
     NO_RETRIES,
     SLOW,
@@ -388,13 +389,6 @@ class RedisManager:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {described(self._config, self.client)}>"
-
-
-def check_timeout(seconds: float) -> float:
-    """Refuse a timeout that is no number of seconds above 0."""
-    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds < 2**31:
-        return seconds
-    raise InvalidParameterError(f"timeout must be a number of seconds above 0; got {seconds!r}")
 
 
 def _pool_of(client: Any) -> Any:

@@ -190,26 +190,20 @@ def replace_linked_pod(
     track: bool,
 ) -> Call[ReplaceResult]:
     """Link if the uid is linked to the expected pod: compare and set."""
-    expected = check_pod_id(expected_pod_id)
-    call = _link(
+    return _link(
         "replace_linked_pod", scripts.REPLACE_LINKED_POD, _replace_result,
-        namespace, uid, service_name, pod_id, persist_seconds, track,
+        namespace, uid, service_name, pod_id, persist_seconds, track, check_pod_id(expected_pod_id),
     )  # fmt: skip
-    call.wire += (expected,)
-    return call
 
 
 def move_linked_pod(
     namespace: str, uid: str, service_name: str, expected_pod_id: int, pod_id: int, track: bool
 ) -> Call[bool]:
     """As `replace_linked_pod`, for as long as the link would have lasted; whether it was moved."""
-    call = _link(
+    return _link(
         "drain_pod", scripts.REPLACE_LINKED_POD, _whether_replaced,
-        namespace, uid, service_name, pod_id, -1, track,
+        namespace, uid, service_name, pod_id, None, track, check_pod_id(expected_pod_id),
     )  # fmt: skip
-    *start, _, track_flag = call.wire
-    call.wire = (*start, b"keep", track_flag, check_pod_id(expected_pod_id))
-    return call
 
 
 def refresh_linked_pod(
@@ -267,15 +261,22 @@ def _link(
     uid: str,
     service_name: str,
     pod_id: int,
-    persist_seconds: int,
+    persist_seconds: int | None,
     track: bool,
+    *more: int,
 ) -> Call[Any]:
+    """A call of one of the scripts that link.
+
+    Args:
+        persist_seconds: ``None`` when the link keeps the time it has.
+        more: the arguments that only this script takes.
+    """
     keys = link_keys(namespace, uid, service_name)
     pod = check_pod_id(pod_id)
-    seconds = check_persist_seconds(persist_seconds)
+    seconds = b"keep" if persist_seconds is None else check_persist_seconds(persist_seconds)
     wire = (
         "EVALSHA", script.sha, 3, *keys,
-        service_name.encode(), pod, seconds, b"1" if track else b"0",
+        service_name.encode(), pod, seconds, b"1" if track else b"0", *more,
     )  # fmt: skip
     return Call(operation, wire, keys, parse, script, True, namespace, service_name, uid, pod)
 

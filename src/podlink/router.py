@@ -1,3 +1,4 @@
+# Generated from aio/router.py by tools/generate_sync.py: do not edit, run `make generate`.
 """`LinkRouter`: which pod a uid belongs to now, linking it to one if need be; synchronously.
 
 It does with an executor what `podlink.routing` asks for, and decides nothing. `podlink.aio.router`
@@ -7,27 +8,25 @@ is the same for asyncio. What routers promise is in ``docs/router.md``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from random import Random
 from types import TracebackType
 from typing import Any
 
-from podlink.cache import LinkCache, RouterStats
-from podlink.errors import ErrorMetrics, OperationTimeoutError, StatefulError
+from podlink.cache import RouterStats
 from podlink.executor import StatefulExecutor
 from podlink.keys import PERSIST_FOREVER
-from podlink.manager import check_timeout
 from podlink.routing import (
-    LeastLoaded,
     MakeLink,
     Policy,
     ReadLink,
     ReadStates,
-    Routing,
     Step,
-    check_duration,
-    check_size,
+    TimeLeft,
+    advance,
+    errors_counted,
+    make_routing,
+    time_left,
 )
 from podlink.tracking import Tracker
 
@@ -160,76 +159,3 @@ class LinkRouter:
                 *step, persist_seconds=seconds, timeout=timeout
             )
         return executor.replace_linked_pod(*step, persist_seconds=seconds, timeout=timeout)
-
-
-TimeLeft = Callable[[], "float | None"]
-
-
-def make_routing(
-    policy: Policy | None,
-    persist_seconds: int,
-    states_ttl: float,
-    cache_size: int,
-    max_silence: float,
-    max_staleness: float,
-    random: Random | None,
-    wall_clock: Callable[[], float],
-    monotonic: Callable[[], float],
-) -> Routing:
-    """What both routers make of their arguments."""
-    cache = LinkCache(
-        check_size("cache_size", cache_size),
-        check_duration("max_staleness", max_staleness),
-        check_duration("max_silence", max_silence, may_be_zero=False),
-        monotonic,
-    )
-    return Routing(
-        LeastLoaded() if policy is None else policy,
-        persist_seconds,
-        states_ttl,
-        cache,
-        Random() if random is None else random,
-        wall_clock,
-        monotonic,
-    )
-
-
-def advance(plan: Generator[Step, Any, int], answer: Any) -> Step | int:
-    """What a plan asks for next, or the pod when it is done."""
-    try:
-        return plan.send(answer)
-    except StopIteration as stop:
-        return int(stop.value)
-
-
-@contextmanager
-def errors_counted(metrics: ErrorMetrics) -> Iterator[None]:
-    """Count what is decided here; the executor counts what it raises itself."""
-    try:
-        yield
-    except StatefulError as error:
-        metrics.record(error)
-        raise
-
-
-def time_left(timeout: float | None) -> TimeLeft:
-    """Tells how many seconds of ``timeout`` are left, whenever it is called.
-
-    Raises:
-        InvalidParameterError: the timeout is no number of seconds above 0.
-    """
-    if timeout is None:
-        return _any_time
-    end = time.monotonic() + check_timeout(timeout)
-
-    def left() -> float:
-        rest = end - time.monotonic()
-        if rest <= 0:
-            raise OperationTimeoutError("resolve was not finished in time; no request is under way")
-        return rest
-
-    return left
-
-
-def _any_time() -> None:
-    return None

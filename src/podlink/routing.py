@@ -22,19 +22,24 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol
 
 from podlink.cache import LinkCache
 from podlink.errors import (
+    ErrorMetrics,
     InternalError,
     InvalidParameterError,
+    OperationTimeoutError,
     PodNotFoundError,
     ServiceNotFoundError,
+    StatefulError,
 )
-from podlink.keys import check_persist_seconds, link_keys, shown
+from podlink.keys import check_persist_seconds, check_timeout, link_keys, shown
 
 ATTEMPTS: Final = 8
 """How often one call tries to link before it gives up: each time another router was faster, and
@@ -394,3 +399,76 @@ def check_size(name: str, value: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise InvalidParameterError(f"{name} must be an integer from 0; got {shown(value)}")
+
+
+TimeLeft = Callable[[], "float | None"]
+
+
+def make_routing(
+    policy: Policy | None,
+    persist_seconds: int,
+    states_ttl: float,
+    cache_size: int,
+    max_silence: float,
+    max_staleness: float,
+    random: Random | None,
+    wall_clock: Callable[[], float],
+    monotonic: Callable[[], float],
+) -> Routing:
+    """What both routers make of their arguments."""
+    cache = LinkCache(
+        check_size("cache_size", cache_size),
+        check_duration("max_staleness", max_staleness),
+        check_duration("max_silence", max_silence, may_be_zero=False),
+        monotonic,
+    )
+    return Routing(
+        LeastLoaded() if policy is None else policy,
+        persist_seconds,
+        states_ttl,
+        cache,
+        Random() if random is None else random,
+        wall_clock,
+        monotonic,
+    )
+
+
+def advance(plan: Generator[Step, Any, int], answer: Any) -> Step | int:
+    """What a plan asks for next, or the pod when it is done."""
+    try:
+        return plan.send(answer)
+    except StopIteration as stop:
+        return int(stop.value)
+
+
+@contextmanager
+def errors_counted(metrics: ErrorMetrics) -> Iterator[None]:
+    """Count what is decided here; the executor counts what it raises itself."""
+    try:
+        yield
+    except StatefulError as error:
+        metrics.record(error)
+        raise
+
+
+def time_left(timeout: float | None) -> TimeLeft:
+    """Tells how many seconds of ``timeout`` are left, whenever it is called.
+
+    Raises:
+        InvalidParameterError: the timeout is no number of seconds above 0.
+    """
+    if timeout is None:
+        return _any_time
+    end = time.monotonic() + check_timeout(timeout)
+
+    def left() -> float:
+        rest = end - time.monotonic()
+        if rest <= 0:
+            raise OperationTimeoutError("resolve was not finished in time; no request is under way")
+        return rest
+
+    return left
+
+
+def _any_time() -> None:
+    return None

@@ -25,8 +25,8 @@ from podlink import telemetry
 from podlink.aio.connections import take
 from podlink.aio.manager import AsyncRedisManager, Lease
 from podlink.calls import RAW, Call, Reply, packed
+from podlink.keys import check_timeout
 from podlink.management import PIPELINE
-from podlink.manager import check_timeout
 
 _REPLIES_PER_TIMEOUT = 50
 """How many replies may together take as long as ``socket_timeout`` gives to one."""

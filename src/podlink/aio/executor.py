@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from podlink import operations, telemetry
-from podlink.aio.batching import Batcher
+from podlink.aio.batching import Batcher  # async-only
 from podlink.aio.manager import AsyncRedisManager
 from podlink.calls import RAW, BatchCall, Call
 from podlink.config import RedisConfig
@@ -33,11 +33,14 @@ class AsyncStatefulExecutor:
     write is then unknown), `RedisOperationError` (the server refused), `LuaScriptError`, and
     `InternalError` (a stored value is not what the wire format allows; the message names the key).
 
+    Every method takes a ``timeout``: seconds that it may take in all, with connecting, waiting for
+    a free connection, the reply and what is sent again. Without one, the manager's counts.
+
     A call that may safely be sent again after a connection error is; see `podlink.calls`.
 
     Args:
         source: a URL (``redis://``, ``rediss://``, ``unix://``, ``emulator://``), a `RedisConfig`,
-            a `AsyncRedisManager`, or a client (``redis.asyncio.Redis``,
+            an `AsyncRedisManager`, or a client (``redis.asyncio.Redis``,
             ``redis.asyncio.RedisCluster``).
         track_link_times: keep the creation time of links, in one more key per link.
         batching: send what concurrent tasks ask for in one turn of the event loop together; see
@@ -54,7 +57,7 @@ class AsyncStatefulExecutor:
         source: str | RedisConfig | AsyncRedisManager | Any = "emulator://",
         *,
         track_link_times: bool = False,
-        batching: bool = False,
+        batching: bool = False,  # async-only
         metrics: ErrorMetrics | None = None,
     ) -> None:
         self._owned = not isinstance(source, AsyncRedisManager)
@@ -63,7 +66,7 @@ class AsyncStatefulExecutor:
         )
         self.metrics = ErrorMetrics() if metrics is None else metrics
         self._track = bool(track_link_times)
-        self._batcher = Batcher(self.manager) if batching else None
+        self._batcher = Batcher(self.manager) if batching else None  # async-only
 
     async def set_service_state(
         self,
@@ -459,7 +462,7 @@ class AsyncStatefulExecutor:
 
     async def close(self) -> None:
         """Close the connections that were made here; further calls are refused."""
-        if self._batcher is not None:
+        if self._batcher is not None:  # async-only
             await self._batcher.close()
         if self._owned:
             await self.manager.close()
@@ -485,10 +488,10 @@ class AsyncStatefulExecutor:
         started = perf_counter()
         try:
             call = build(*args, **kwargs)
-            if self._batcher is None:
-                reply = await self.manager.send(call, RAW, timeout)
-            else:
+            if self._batcher is not None:  # async-only
                 reply = await self._batcher.send(call, timeout)
+            else:
+                reply = await self.manager.send(call, RAW, timeout)
             result = call.parse(call, reply)
         except Exception as raised:
             error = telemetry.failure(build.__name__, call, started, raised, self.metrics)

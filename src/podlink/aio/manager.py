@@ -27,6 +27,7 @@ from podlink.errors import (
     RedisConnectionError,
     StatefulError,
 )
+from podlink.keys import check_timeout
 from podlink.management import (
     NO_RETRIES,
     SLOW,
@@ -39,7 +40,6 @@ from podlink.management import (
     known,
     script_call,
 )
-from podlink.manager import check_timeout
 from podlink.models import HealthStatus, PoolStats
 from podlink.scripts import ScriptRegistry
 

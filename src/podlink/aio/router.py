@@ -16,8 +16,18 @@ from podlink.aio.executor import AsyncStatefulExecutor
 from podlink.aio.tracking import AsyncTracker
 from podlink.cache import RouterStats
 from podlink.keys import PERSIST_FOREVER
-from podlink.router import TimeLeft, advance, errors_counted, make_routing, time_left
-from podlink.routing import MakeLink, Policy, ReadLink, ReadStates, Step
+from podlink.routing import (
+    MakeLink,
+    Policy,
+    ReadLink,
+    ReadStates,
+    Step,
+    TimeLeft,
+    advance,
+    errors_counted,
+    make_routing,
+    time_left,
+)
 
 
 class AsyncLinkRouter:
@@ -64,6 +74,7 @@ class AsyncLinkRouter:
             random, wall_clock, monotonic,
         )  # fmt: skip
         self._tracker = AsyncTracker(executor.manager, self._routing.cache)
+        # sync-only: self._tracker.end_with(self)
 
     async def resolve(
         self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
