@@ -29,7 +29,7 @@ import redis.exceptions as redis_errors
 from redis.backoff import EqualJitterBackoff
 from redis.client import NEVER_DECODE
 
-from podlink.errors import is_connect_failure
+from podlink.errors import NotSent, is_connect_failure
 from podlink.scripts import Script
 
 T = TypeVar("T")
@@ -221,13 +221,26 @@ def again(call: Call[Any], error: BaseException, attempt: int, policy: RetryPoli
 
 
 def _may_repeat(call: Call[Any], error: BaseException) -> bool:
-    if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
+    if isinstance(error, NotSent):
+        return isinstance(error.cause, _NO_CONNECTION) and not isinstance(error.cause, _CREDENTIALS)
+    if isinstance(error, _CREDENTIALS):
         return False
     if is_connect_failure(error) or isinstance(error, _NOT_READY):
         return True
     return not call.write and isinstance(error, redis_errors.ConnectionError)
 
 
+_CREDENTIALS: Final = (
+    redis_errors.AuthenticationError,
+    redis_errors.AuthorizationError,
+    redis_errors.AuthenticationWrongNumberOfArgsError,
+)
+_NO_CONNECTION: Final = (
+    redis_errors.ConnectionError,
+    redis_errors.TimeoutError,
+    redis_errors.RedisClusterException,
+    OSError,
+)
 _NOT_READY: Final = (
     redis_errors.BusyLoadingError,
     redis_errors.ReadOnlyError,

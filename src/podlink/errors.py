@@ -147,6 +147,21 @@ class LinkExistsError(StatefulError):
         return type(self), (self.message, self.pod_id)
 
 
+class NotSent(Exception):
+    """Raised inside podlink when a call could not be sent, so that it cannot have been executed.
+
+    `translate` makes the public error of its cause, and never says that the outcome is unknown.
+
+    Attributes:
+        cause: what prevented it.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.__cause__ = cause
+
+
 _SERVER_CODES = frozenset(
     "ASK BUSY BUSYKEY CLUSTERDOWN CROSSSLOT EXECABORT LOADING MASTERDOWN MISCONF MOVED "
     "NOMASTERLINK NOPERM NOREPLICAS OOM READONLY TRYAGAIN UNKILLABLE WRONGTYPE".split()
@@ -170,9 +185,12 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
     """
     if isinstance(error, StatefulError):
         return error
-    if isinstance(error, TimeUp):
-        return OperationTimeoutError(f"{doing} was not sent in time; nothing was done", error)
+    sent = not isinstance(error, (NotSent, TimeUp))
+    if isinstance(error, NotSent):
+        error, write = error.cause, False
     if _is_timeout(error):
+        if not sent or is_connect_failure(error):
+            return OperationTimeoutError(f"{doing} was not sent in time; nothing was done", error)
         if not write:
             return OperationTimeoutError(f"{doing} got no answer in time", error)
         return _unknown(
@@ -202,15 +220,26 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
         if "CROSSSLOT" in str(error) or "same key slot" in str(error):
             return RedisOperationError(f"{doing} was refused: keys of several slots", error)
         message = f"{doing}: no connection to the server, or it broke"
-        if not write or is_connect_failure(error):
-            return RedisConnectionError(message, error)
-        message += "; the outcome is unknown: if the command was sent, it may have been done"
-        return _unknown(RedisConnectionError(message, error))
+        return _broken(message, error, write and not is_connect_failure(error))
     if isinstance(error, redis_errors.DataError):
         return InvalidParameterError(f"{doing}: an argument cannot be sent to Redis", error)
     if isinstance(error, redis_errors.ResponseError):
         return _translate_reply(error, doing, script)
-    return InternalError(f"{doing} failed in a way that was not foreseen", error)
+    if isinstance(error, RuntimeError) and _OTHER_LOOP.search(str(error)):
+        message = (
+            f"{doing}: the connection belongs to another event loop: make the client or executor "
+            "in the event loop that uses it"
+        )
+        return _broken(message, error, write)
+    unforeseen = InternalError(f"{doing} failed in a way that was not foreseen", error)
+    return _unknown(unforeseen) if write else unforeseen
+
+
+def _broken(message: str, error: BaseException, unknown: bool) -> StatefulError:
+    if not unknown:
+        return RedisConnectionError(message, error)
+    message += "; the outcome is unknown: if the command was sent, it may have been done"
+    return _unknown(RedisConnectionError(message, error))
 
 
 def _unknown(error: StatefulError) -> StatefulError:
@@ -219,14 +248,27 @@ def _unknown(error: StatefulError) -> StatefulError:
 
 
 def is_connect_failure(error: BaseException) -> bool:
-    """Whether the connection could not be made, so that nothing can have been sent on it.
+    """Whether there was no connection, so that no server can have executed the command.
 
-    redis-py has no class of its own for this; its texts are "Error 111 connecting to host:port. …"
-    and "Timeout connecting to server". A master that turned into a replica has refused the command,
-    and a pool without a free connection, or one whose Sentinels name no master, has sent nothing.
+    redis-py has no class for this; its texts are "Error 111 connecting to host:port. …" and
+    "Timeout connecting to server". A pool without a free connection, Sentinels that name no master,
+    and a cluster client that finds no node have sent nothing either. A master that turned into a
+    replica, a server with too many clients, and nodes that all redirect have refused the command.
     """
-    if isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
-        return any(part in str(error) for part in _NOT_SENT)
+    if isinstance(error, NotSent):
+        return True
+    if isinstance(
+        error,
+        (
+            redis_errors.ConnectionError,
+            redis_errors.TimeoutError,
+            redis_errors.ClusterError,
+            redis_errors.RedisClusterException,
+        ),
+    ):
+        return isinstance(error, redis_errors.SlotNotCoveredError) or any(
+            part in str(error) for part in _NOT_SENT
+        )
     return isinstance(error, ConnectionRefusedError)
 
 
@@ -236,7 +278,11 @@ _NOT_SENT = (
     "No master found",
     "previous master is now a slave",
     "Too many connections",
+    "max number of clients",
+    "Cluster cannot be connected",
+    "TTL exhausted",
 )
+_OTHER_LOOP = re.compile("(?i)event loop|different loop")
 
 
 def _is_timeout(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from redis.sentinel import MasterNotFoundError
 
 from podlink import operations
 from podlink.calls import RetryPolicy, again
+from podlink.errors import NotSent
 from podlink.scripts import SET_LINKED_POD
 
 POLICY = RetryPolicy(retries=2, backoff=0.1, cap=0.3)
@@ -36,6 +37,10 @@ NOSCRIPT = redis_errors.NoScriptError("No matching script. Please use EVAL.")
         (redis_errors.ResponseError("BUSY Redis is busy running a script."), False, False),
         (MasterNotFoundError("No master found for 'm'"), True, True),
         (redis_errors.ConnectionError("The previous master is now a slave"), True, True),
+        (redis_errors.ConnectionError("max number of clients reached"), True, True),
+        (NotSent(BROKE), True, True), (NotSent(TIMEOUT), True, True),
+        (NotSent(ConnectionResetError()), True, True), (NotSent(PASSWORD), False, False),
+        (NotSent(ValueError()), False, False),
         (BROKE, False, True), (TIMEOUT, False, False), (PASSWORD, False, False),
         (redis_errors.ResponseError("WRONGTYPE …"), False, False), (ValueError(), False, False),
     ],

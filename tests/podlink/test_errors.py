@@ -150,6 +150,56 @@ def test_a_timeout_says_that_the_outcome_is_unknown_for_a_write_only() -> None:
     assert "outcome" not in str(errors.translate(timeout, "x", script=False, write=False))
 
 
+@pytest.mark.parametrize(
+    "raised",
+    [
+        redis_errors.TimeoutError("Timeout connecting to server"),
+        redis_errors.ConnectionError("Error 111 connecting to h:1. Connection refused."),
+        redis_errors.ConnectionError("No connection available."),
+        redis_errors.ConnectionError("max number of clients reached"),
+        redis_errors.MaxConnectionsError("Too many connections"),
+        redis_errors.SlotNotCoveredError('Slot "1" is not covered by the cluster.'),
+        redis_errors.RedisClusterException("Redis Cluster cannot be connected. …"),
+        redis_errors.ClusterError("TTL exhausted."),
+        redis_errors.ResponseError("WRONGTYPE …"),
+        errors.NotSent(redis_errors.TimeoutError("anything")),
+        errors.NotSent(redis_errors.ConnectionError("anything")),
+        errors.NotSent(ValueError("anything")),
+    ],
+    ids=repr,
+)
+def test_the_outcome_is_known_when_nothing_was_executed(raised: Exception) -> None:
+    error = errors.translate(raised, "x", script=True, write=True)
+    assert not error.outcome_unknown
+    assert "outcome" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (redis_errors.ConnectionError("Connection closed by server."), "REDIS_CONNECTION_ERROR"),
+        (ConnectionResetError(104, "reset"), "REDIS_CONNECTION_ERROR"),
+        (RuntimeError("Event loop is closed"), "REDIS_CONNECTION_ERROR"),
+        (RuntimeError("Task got Future attached to a different loop"), "REDIS_CONNECTION_ERROR"),
+        (redis_errors.TimeoutError("Timeout reading from socket"), "TIMEOUT"),
+        (redis_errors.InvalidResponse("Protocol Error: b'x'"), "INTERNAL_ERROR"),
+        (RuntimeError("unforeseen"), "INTERNAL_ERROR"),
+    ],
+    ids=repr,
+)
+def test_the_outcome_of_a_write_is_unknown_otherwise(raised: Exception, expected: str) -> None:
+    for write in (True, False):
+        error = errors.translate(raised, "x", script=True, write=write)
+        assert (error.code.value, error.outcome_unknown) == (expected, write)
+
+
+def test_the_cause_of_what_was_not_sent_is_the_original() -> None:
+    cause = redis_errors.ConnectionError("refused")
+    error = errors.translate(errors.NotSent(cause), "x", script=True, write=True)
+    assert type(error) is podlink.RedisConnectionError
+    assert error.cause is cause
+
+
 def test_ours_is_left_as_it_is() -> None:
     ours = podlink.InternalError("odd")
     assert errors.translate(ours, "x", script=False, write=False) is ours
