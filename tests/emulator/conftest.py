@@ -1,4 +1,4 @@
-"""``same``: the emulator beside a real server, see `tests.emulator.pair`. ``twin`` (test_cluster):
+"""``same``: the emulator beside a real server, see `tests.support.pair`. ``twin`` (test_cluster):
 an emulated cluster beside a real one.
 
 A test that uses one of them runs against Redis 8.2, over RESP2 and RESP3, unless
@@ -13,7 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_podlink import servers
-from tests.emulator.pair import Pair
+from tests.support.pair import Pair
+from tests.support.twin import Twin
+from tests.topologies.processes import Cluster
 
 _running: dict[str, servers.Server] = {}
 
@@ -45,6 +47,26 @@ def same(request: pytest.FixtureRequest) -> Iterator[Pair]:
     pair = Pair(_running[name], protocol)
     yield pair
     pair.close()
+
+
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[dict[str, Cluster]]:
+    """The real clusters that the tests of a module have started, by server name."""
+    started: dict[str, Cluster] = {}
+    yield started
+    for cluster in started.values():
+        cluster.stop()
+
+
+@pytest.fixture
+def twin(request: pytest.FixtureRequest, clusters: dict[str, Cluster]) -> Iterator[Twin]:
+    """An emulated cluster and a real one, both empty; call it with a node and a command."""
+    name, protocol = request.param
+    if name not in clusters:
+        clusters[name] = Cluster(name)
+    twin = Twin(clusters[name], name, protocol)
+    yield twin
+    twin.close()
 
 
 def pytest_unconfigure() -> None:

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from redis_emulator import ManualClock, RedisEmulator
-from tests.emulator.blocking import Clients
-from tests.emulator.pair import Pair
+from tests.support.blocking import Clients
+from tests.support.pair import Pair
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "valkey-9.1")

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_emulator import ClusterEmulator, ManualClock, RedisEmulator
-from tests.emulator.doors import program
+from tests.support.transports import program
 
 KEYS = [f"key-{number}" for number in range(30)]
 SAME_PLACE = (b"{b}2201e130-0", b"{b}38f96f10-5")

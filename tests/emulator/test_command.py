@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.pair import Pair, Wire, arguments
+from tests.support.pair import Pair, Wire, arguments
 
 GETKEYS = """
 SET

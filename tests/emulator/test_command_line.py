@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from redis_emulator.cli import main
-from tests.emulator.doors import program, wire
+from tests.support.transports import program, wire
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.pair import Pair, Wire
+from tests.support.pair import Pair, Wire
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

@@ -10,7 +10,7 @@ import redis
 
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
-from tests.emulator.pair import Pair
+from tests.support.pair import Pair
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 NEWER = ("redis-8.2", "redis-7.0", "valkey-9.1")

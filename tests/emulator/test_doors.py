@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_emulator import RedisEmulator
-from tests.emulator.doors import DOORS, REDIS_PY, Door
+from tests.support.transports import DOORS, REDIS_PY, Door
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -21,8 +21,8 @@ from redis_emulator.tools.copying import TransferError, load
 from redis_emulator.tools.text_dump import dump
 from redis_emulator.values.stream import Stream
 from tests.emulator.fuzz.dump import FAR, comparable, contents, payloads
-from tests.emulator.fuzz.test_fuzz import EventWatcher, compare_keyspaces
-from tests.emulator.pair import EmulatorConnection, Pair
+from tests.support.keyspace import EventWatcher, compare_keyspaces
+from tests.support.pair import EmulatorConnection, Pair
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

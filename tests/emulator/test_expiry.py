@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 import pytest
 
 from redis_emulator import ManualClock, RedisEmulator
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Pair
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from redis_emulator import Entries, ManualClock, RedisEmulator, Scores
-from tests.emulator.doors import connection_of
+from tests.support.transports import connection_of
 
 
 @pytest.fixture

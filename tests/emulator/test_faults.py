@@ -14,8 +14,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_emulator import ManualClock, RedisEmulator
-from tests.emulator.doors import DOORS, Door, connection_of
-from tests.emulator.pair import Pair
+from tests.support.pair import Pair
+from tests.support.transports import DOORS, Door, connection_of
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from redis_emulator import RedisEmulator
-from tests.emulator.fuzz.test_fuzz import EventWatcher, compare_keyspaces
-from tests.emulator.pair import Pair, unordered
+from tests.support.keyspace import EventWatcher, compare_keyspaces
+from tests.support.pair import Pair, unordered
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

@@ -10,8 +10,8 @@ import pytest
 from redis_emulator import RedisEmulator
 from redis_emulator.values import geohash
 from redis_emulator.values.geohash import Cell, Point
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Pair
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 EDGES = (

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from redis_emulator import RedisEmulator
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair, Wire, unordered
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Pair, Wire, unordered
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from redis_emulator import ManualClock, RedisEmulator
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair, unordered
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Pair, unordered
 
 BOTH = ("redis-8.2", "valkey-9.1")
 FAR = 4_102_444_800_000

@@ -16,7 +16,7 @@ import redis
 from redis_emulator import RedisEmulator
 from redis_emulator.transports import tcp
 from redis_emulator.transports.tcp import TcpServer
-from tests.emulator.doors import Wire, wire
+from tests.support.transports import Wire, wire
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from redis_emulator import RedisEmulator
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair
-from tests.emulator.reads import compare_reads
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Pair
+from tests.support.reads import compare_reads
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 EMPTY = b"HYLL\x01" + bytes(10) + b"\x80"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from redis_emulator import RedisEmulator
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Pair
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 NEWEST = ("redis-8.2", "valkey-9.1")

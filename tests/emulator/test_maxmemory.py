@@ -9,9 +9,9 @@ from redis import Redis
 
 from redis_emulator import ManualClock, RedisEmulator
 from redis_emulator.keyspace.memory import used_memory
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair, unordered
-from tests.emulator.test_acl import LIBRARY
+from tests.support.acl import LIBRARY
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Pair, unordered
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")

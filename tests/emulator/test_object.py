@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from redis_emulator import ManualClock, RedisEmulator
-from tests.emulator.pair import Pair
+from tests.support.pair import Pair
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

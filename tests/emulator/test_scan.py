@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redis_emulator import RedisEmulator
-from tests.emulator.pair import Pair, Wire, unordered
+from tests.support.pair import Pair, Wire, unordered
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

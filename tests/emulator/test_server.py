@@ -8,7 +8,7 @@ import time
 import pytest
 
 from redis_emulator import RedisEmulator
-from tests.emulator.pair import Connection, Pair, arguments
+from tests.support.pair import Connection, Pair, arguments
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Pair
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 FAR = 9_223_372_036_854_775_807

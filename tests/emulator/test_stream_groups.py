@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.emulator.fuzz.stream import without_times
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Pair
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Pair
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

@@ -19,8 +19,8 @@ from redis.retry import Retry
 from pytest_podlink import servers
 from redis_emulator import ManualClock, RedisEmulator
 from redis_emulator.transports.tcp import TcpServer
-from tests.emulator.doors import Wire, wire
-from tests.emulator.pair import ServerConnection
+from tests.support.pair import ServerConnection
+from tests.support.transports import Wire, wire
 
 SERVERS = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 HERE = list(filter(servers.is_expected, SERVERS))

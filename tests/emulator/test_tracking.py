@@ -13,7 +13,7 @@ import redis
 from redis.cache import CacheConfig
 
 from redis_emulator import ManualClock, RedisEmulator
-from tests.emulator.pair import EmulatorConnection, Pair, ServerConnection
+from tests.support.pair import EmulatorConnection, Pair, ServerConnection
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")

@@ -6,7 +6,7 @@ import pytest
 
 from redis_emulator import ManualClock, RedisEmulator
 from redis_emulator.resp.types import PENDING
-from tests.emulator.pair import EmulatorConnection, Pair
+from tests.support.pair import EmulatorConnection, Pair
 
 WAITS = (
     "0 0",

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from redis_emulator.clients.acl import CATEGORIES
-from tests.emulator.pair import Pair
+from tests.support.pair import Pair
 
 _ANY_ORDER = any(old in os.environ.get("FUZZ_SERVERS", "") for old in ("redis-6.2", "redis-7.0"))
 """Servers that describe rules anew list commands in the order of a hash table."""

@@ -14,7 +14,7 @@ from redis_emulator.rdb import codes, payload
 from redis_emulator.rdb.crc64 import crc64
 from redis_emulator.rdb.wire import Writer
 from redis_emulator.values.stream import Stream
-from tests.emulator.pair import Wire
+from tests.support.pair import Wire
 
 Commands = st.SearchStrategy[list[bytes]]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.emulator.pair import Wire, unordered
+from tests.support.pair import Wire, unordered
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"missing"])
 TIMES = st.sampled_from(

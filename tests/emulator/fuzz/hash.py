@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.emulator.pair import Wire, unordered
+from tests.support.pair import Wire, unordered
 
 Commands = st.SearchStrategy[list[bytes]]
 

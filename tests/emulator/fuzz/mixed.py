@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from redis_emulator.table import load
 from redis_emulator.table.keyspec import keys
-from tests.emulator.pair import Wire
+from tests.support.pair import Wire
 
 _FAMILIES: Final = (
     *("bitmap", "generic", "geo", "hash", "hyperloglog", "list", "set", "sort", "sorted_set"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.emulator.pair import unordered
+from tests.support.pair import unordered
 
 PARAMETERS = {
     "set-max-intset-entries": "512",

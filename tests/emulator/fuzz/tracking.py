@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.emulator.pair import Pair
+from tests.support.pair import Pair
 
 _KEYS = st.sampled_from([b"a", b"ab", b"b"])
 _MODES = st.sampled_from(

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from redis_emulator import RedisEmulator
-from tests.emulator.pair import Pair, Wire
+from tests.support.pair import Pair, Wire
 
 EVERY = pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")

@@ -9,7 +9,7 @@ import pytest
 
 from redis_emulator import RedisEmulator
 from redis_emulator.rdb.crc64 import crc64
-from tests.emulator.pair import Pair, Wire
+from tests.support.pair import Pair, Wire
 
 EVERY = pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
 FUNCTION = "function() return 1 end"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.emulator.pair import Pair, arguments
 from tests.emulator.scripting import cases, library_cases
+from tests.support.pair import Pair, arguments
 
 EVERY = pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")

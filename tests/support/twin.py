@@ -1,4 +1,4 @@
-"""An emulated cluster beside a real one, node by node: what `tests.emulator.pair` is for servers.
+"""An emulated cluster beside a real one, node by node: what `tests.support.pair` is for servers.
 
 The emulated nodes take the names and ports of the real ones, so that redirections and whatever
 names a node are compared to the letter.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis_emulator import ClusterEmulator
-from tests.emulator.pair import (
+from tests.support.pair import (
     EmulatorConnection,
     ServerConnection,
     Wire,
@@ -97,3 +97,31 @@ class Twin:
 def _epoch(real: ServerConnection, whose: str = "my") -> int:
     text = real("CLUSTER INFO")[1].decode()
     return int(text.partition(f"cluster_{whose}_epoch:")[2].split()[0])
+
+
+def of_version(twin: Twin) -> tuple[str, tuple[int, int, int]]:
+    version = twin.emulator._version
+    return version.flavour, version.number
+
+
+def eval_(twin: Twin, place: int, source: str, *keys: str) -> Wire:
+    return twin(place, "EVAL", source, len(keys), *keys)
+
+
+def text_of(reply: Wire) -> str:
+    return reply[1].decode().removeprefix("txt:")
+
+
+def numberless(reply: Wire) -> Wire:
+    """A reply without integers and without numbers in strings that are nothing else."""
+    kind, content = reply
+    if kind == "%":
+        return kind, [(numberless(k), numberless(v)) for k, v in content]
+    if isinstance(content, list):
+        return kind, [numberless(item) for item in content]
+    return (kind, b"") if kind == ":" or (content or b"").isdigit() else reply
+
+
+def nodes(reply: Wire) -> list[list[str]]:
+    lines = [line.split() for line in text_of(reply).splitlines() if line]
+    return [reply[0], *sorted([*words[:4], *words[6:]] for words in lines)]

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.emulator.pair import EmulatorConnection, Pair, ServerConnection, Wire, arguments
+from tests.support.pair import EmulatorConnection, Pair, ServerConnection, Wire, arguments
 
 PATIENCE = 5.0
 """Seconds after which a real server is not going to do what a test expects of it."""
@@ -135,3 +135,21 @@ def _drain(listener: Any) -> list[tuple[bytes, bytes]]:
     while (event := listener.read())[1][2][1] != b"end":
         events.append((event[1][2][1].partition(b":")[2], event[1][3][1]))
     return events
+
+
+Step = tuple[str, ...]
+"""A client and what it sends; a client with a capital letter waits, and alone is looked after."""
+
+
+def play(same: Pair, steps: list[Step]) -> None:
+    clients = Clients(same)
+    for name, *words in steps:
+        if name.endswith("+"):
+            clients.send(name[0], *words)
+        elif not name.isupper():
+            clients(name, *words)
+        elif words:
+            clients.block(name, *words)
+        else:
+            clients.outcome(name)
+    clients.events()

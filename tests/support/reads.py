@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.emulator.fuzz.test_fuzz import EventWatcher
-from tests.emulator.pair import Connection, Pair
+from tests.support.keyspace import EventWatcher
+from tests.support.pair import Connection, Pair
 
 
 def compare_reads(same: Pair, calls: tuple[str, ...]) -> None:

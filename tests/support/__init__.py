@@ -1,0 +1,1 @@
+"""What several test modules use: emulator and server pairs, clients, processes. No tests."""
