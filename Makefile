@@ -25,11 +25,13 @@ SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
 # so it is kept apart from what the other tests run on.
 HIREDIS = tests/podlink tests/emulator/test_parser.py tests/emulator/test_hostile.py tests/emulator/test_tcp.py
 
-.PHONY: help demo test hiredis generate lint bench conformance topologies fuzz wheel clean
+.PHONY: help demo test quick coverage hiredis generate lint bench conformance topologies fuzz wheel clean
 
 help:
 	@echo 'make demo         watch users being linked to pods'
 	@echo 'make test         the test suite, on the emulator and on real servers'
+	@echo 'make quick        the tests that need no server: under a minute'
+	@echo 'make coverage     branch coverage of the three packages, which must not fall'
 	@echo 'make hiredis      what hiredis changes, with hiredis'
 	@echo 'make conformance  the state machine, 2,000 examples on every server'
 	@echo 'make topologies   clusters, Sentinels, TLS, and everything that can fail'
@@ -44,6 +46,17 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest -n auto --dist loadgroup --ignore=tests/benchmarks --ignore=tests/topologies -p no:benchmark $(SERVERS) $(ARGS)
+
+quick: $(READY)
+	$(BIN)/pytest -q -n auto --dist loadgroup -p no:benchmark -m 'not needs_servers' --hypothesis-profile=quick \
+		--ignore=tests/benchmarks --ignore=tests/topologies --ignore=tests/test_packaging.py \
+		--ignore=tests/conformance/test_planted_faults.py $(ARGS)
+
+# The fuzzers and planted faults run the same code again and again, so they would only take time.
+coverage: $(READY)
+	$(BIN)/pytest -q -n auto --dist loadgroup -p no:benchmark --ignore=tests/benchmarks --ignore=tests/topologies \
+		--ignore=tests/test_packaging.py --ignore=tests/conformance/test_planted_faults.py \
+		--ignore=tests/emulator/fuzz --hypothesis-profile=quick --cov --cov-report=term $(ARGS)
 
 hiredis: $(READY)
 	PYTHONPATH=$(abspath $(VENV))/hiredis $(BIN)/pytest -n auto --dist loadgroup -p no:benchmark $(HIREDIS) $(ARGS)

@@ -13,4 +13,5 @@ settings.register_profile(
     stateful_step_count=50,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("quick", settings.get_profile("podlink"), max_examples=20)
 settings.load_profile("podlink")

@@ -363,6 +363,7 @@ def test_packing_is_undone(items: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if servers.is_expected(name)])
+@pytest.mark.needs_servers
 def test_loading_a_running_server(name: str) -> None:
     with servers.start(name) as server:
         source = redis.Redis(port=server.port, decode_responses=True)

@@ -101,7 +101,7 @@ def pieces_of(draw: st.DrawFn) -> list[bytes]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("strict", [False, True], ids=["redis", "valkey"])
-@settings(max_examples=1500)
+@settings(max_examples=15 * settings.default.max_examples)
 @given(pieces=pieces_of())
 def test_every_way_finds_the_same(way: str, strict: bool, pieces: list[bytes]) -> None:
     assert read(WAYS[way](), pieces, strict=strict) == read(nothing, pieces, strict=strict)

@@ -202,6 +202,7 @@ def words(emulator: RedisEmulator) -> list[str]:
 
 
 @pytest.mark.parametrize("name", list(filter(servers.is_expected, ALL)))
+@pytest.mark.needs_servers
 def test_real_servers_start_with_the_file(name: str, tmp_path: Path) -> None:
     flavour, _, version = name.partition("-")
     emulator = filled(version, flavour)

@@ -134,6 +134,7 @@ def answer(port: int, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", HERE)
+@pytest.mark.needs_servers
 def test_requests_are_read_as_the_server_reads_them(name: str) -> None:
     with both(name) as (emulated, real):
         for request in REQUESTS:
@@ -161,6 +162,7 @@ def test_requests_are_read_as_the_server_reads_them(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HERE)
+@pytest.mark.needs_servers
 def test_strangers_are_kept_short(name: str) -> None:
     with both(name) as (emulated, real):
         for port in (emulated, real):
@@ -185,6 +187,7 @@ def test_strangers_are_kept_short(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HERE)
+@pytest.mark.needs_servers
 def test_others_are_served_while_a_script_runs_for_too_long(name: str) -> None:
     heard: list[list[Any]] = []
     with both(name) as ports:
@@ -208,6 +211,7 @@ def test_others_are_served_while_a_script_runs_for_too_long(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HERE)
+@pytest.mark.needs_servers
 def test_a_sleeping_command_is_a_slow_one(name: str) -> None:
     heard = []
     with both(name) as ports:
@@ -228,6 +232,7 @@ def test_a_sleeping_command_is_a_slow_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in HERE if name in ("redis-8.2", "valkey-9.1")])
+@pytest.mark.needs_servers
 def test_what_is_kept_for_clients_is_told(name: str) -> None:
     fields = {"qbuf", "argv-mem", "multi-mem", "obl", "oll", "omem", "events"}
     if name == "redis-8.2":  # Valkey keeps room for some who send nothing
@@ -267,6 +272,7 @@ def test_what_is_kept_for_clients_is_told(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HERE)
+@pytest.mark.needs_servers
 def test_clients_dropped_for_their_buffers_are_counted(name: str) -> None:
     heard = []
     with both(name) as ports:
@@ -290,6 +296,7 @@ def test_clients_dropped_for_their_buffers_are_counted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in HERE if name != "redis-6.2"])
+@pytest.mark.needs_servers
 def test_clients_that_take_too_much_memory_are_evicted(name: str) -> None:
     heard = []
     with both(name) as ports:
@@ -479,6 +486,7 @@ def test_addresses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [50_000, 80_000, 120_000])
 @pytest.mark.parametrize("name", HERE)
+@pytest.mark.needs_servers
 def test_a_reply_that_is_too_long_is_not_begun(name: str, size: int) -> None:
     with both(name) as ports:
         lengths = []

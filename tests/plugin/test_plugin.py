@@ -61,6 +61,7 @@ def test_the_emulator_is_the_default_and_leaves_ids_alone(
     result.stdout.no_fnmatch_line("*stateful backend*")
 
 
+@pytest.mark.needs_servers
 def test_one_backend_leaves_ids_alone_and_is_named(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(LINKS)
     result = run("-v", "--stateful-backend", SERVER)
@@ -74,6 +75,7 @@ def test_one_backend_leaves_ids_alone_and_is_named(pytester: pytest.Pytester, ru
     )
 
 
+@pytest.mark.needs_servers
 def test_with_several_each_test_runs_on_each_and_its_id_says_which(
     pytester: pytest.Pytester, run: Run
 ) -> None:
@@ -86,6 +88,7 @@ def test_with_several_each_test_runs_on_each_and_its_id_says_which(
     result.stdout.fnmatch_lines(["emulator: in this process: 1 tests", "redis-8.2: *: 1 tests"])
 
 
+@pytest.mark.needs_servers
 def test_the_ini_file_may_name_backends_and_the_option_wins(
     pytester: pytest.Pytester, run: Run
 ) -> None:
@@ -126,6 +129,7 @@ def test_a_backend_that_cannot_be_had_fails_the_run_in_one_line(
     assert "passed" not in result.stdout.str()
 
 
+@pytest.mark.needs_servers
 def test_a_server_that_does_not_start_ends_the_run(
     pytester: pytest.Pytester, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +214,7 @@ def test_a_clock_that_cannot_be_moved_is_named(pytester: pytest.Pytester, run: R
     run().assert_outcomes(passed=1)
 
 
+@pytest.mark.needs_servers
 def test_with_several_backends_fixtures_must_be_arguments(
     pytester: pytest.Pytester, run: Run
 ) -> None:
@@ -226,6 +231,7 @@ def test_with_several_backends_fixtures_must_be_arguments(
 
 
 @pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
+@pytest.mark.needs_servers
 def test_async_tests_of_either_plugin(pytester: pytest.Pytester, run: Run, plugin: str) -> None:
     pytester.makeini(
         "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope=function"
@@ -247,6 +253,7 @@ def test_async_tests_of_either_plugin(pytester: pytest.Pytester, run: Run, plugi
     result.assert_outcomes(passed=4)
 
 
+@pytest.mark.needs_servers
 def test_workers_have_a_server_each_and_leave_none(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -270,6 +277,7 @@ def test_workers_have_a_server_each_and_leave_none(pytester: pytest.Pytester) ->
     assert not any(is_alive(pid) for pid in pids)
 
 
+@pytest.mark.needs_servers
 def test_workers_share_a_url_by_database(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -293,6 +301,7 @@ def test_workers_share_a_url_by_database(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.needs_servers
 def test_servers_are_gone_after_a_run_that_was_cut_short(
     pytester: pytest.Pytester, how: signal.Signals
 ) -> None:

@@ -102,24 +102,28 @@ def test_a_paused_server_accepts_and_stays_silent(server: servers.Server) -> Non
         assert client.ping()
 
 
+@pytest.mark.needs_servers
 def test_extra_arguments_win() -> None:
     with servers.start("redis-8.2", extra_args=("--maxmemory", "2mb")) as small:
         with small.client() as client:
             assert client.info("memory")["maxmemory"] == 2 * 1024 * 1024
 
 
+@pytest.mark.needs_servers
 def test_a_server_with_a_password_counts_as_started() -> None:
     with servers.start("redis-8.2", extra_args=("--requirepass", "secret")) as server:
         with server.client(password="secret") as client:
             assert client.ping()
 
 
+@pytest.mark.needs_servers
 def test_a_server_can_be_a_cluster_node() -> None:
     with servers.start("redis-8.2", extra_args=("--cluster-enabled", "yes")) as server:
         with server.client() as client:
             assert client.info("cluster")["cluster_enabled"] == 1
 
 
+@pytest.mark.needs_servers
 def test_a_server_that_does_not_start_says_why() -> None:
     with pytest.raises(
         servers.ServerStartError, match=r"^redis-8.2 \(.*\) did not start: .*No such file"
@@ -127,6 +131,7 @@ def test_a_server_that_does_not_start_says_why() -> None:
         servers.start("redis-8.2", extra_args=("--dir", "/nowhere"))
 
 
+@pytest.mark.needs_servers
 def test_a_port_taken_in_the_meantime_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     free = servers.unused_port
     with socket.socket() as taken:
@@ -186,6 +191,7 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(3)", "sys.exit(0)"])
+@pytest.mark.needs_servers
 def test_a_server_ends_with_the_process_that_started_it(end: str) -> None:
     code = (
         "import os, sys; from pytest_podlink import servers; s = servers.start('redis-8.2')\n"
