@@ -14,8 +14,9 @@ import redis.asyncio
 from podlink.clients import connection_kwargs
 from podlink.config import RedisConfig
 from podlink.connections import connect_cluster
-from pytest_podlink.backends import Backend, BackendError, LoopGuard
+from pytest_podlink.backend import Backend, BackendError
 from pytest_podlink.clock import ServerClock
+from pytest_podlink.loops import LoopGuard
 
 
 class ClusterBackend(Backend):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import redis
 
     from podlink import AsyncStatefulExecutor, StatefulExecutor
-    from pytest_podlink.backends import Backend, Backends
+    from pytest_podlink.backend import Backend
+    from pytest_podlink.backends import Backends
     from pytest_podlink.clock import StatefulClock
     from redis_emulator import RedisEmulator
 
@@ -62,7 +63,8 @@ def backends(config: pytest.Config) -> Backends:
         pytest.UsageError: one of them is unknown or not to be had.
     """
     if _backends not in config.stash:
-        from pytest_podlink.backends import BackendError, Backends
+        from pytest_podlink.backend import BackendError
+        from pytest_podlink.backends import Backends
 
         worker: dict[str, object] = getattr(config, "workerinput", {})
         try:
@@ -86,7 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse the run now if a backend that was asked for cannot be had."""
     if wanted(config) == DEFAULT:
         return
-    from pytest_podlink.backends import BackendError
+    from pytest_podlink.backend import BackendError
 
     chosen = backends(config)
     if not hasattr(config, "workerinput"):
@@ -144,7 +146,8 @@ def redis_emulator(pytestconfig: pytest.Config) -> RedisEmulator:
 
     Define a fixture of this name to have them use another one (`RedisEmulator(version="7.0.15")`).
     """
-    from pytest_podlink.backends import BackendError, EmulatorBackend
+    from pytest_podlink.backend import BackendError
+    from pytest_podlink.stores import EmulatorBackend
 
     try:
         backend = backends(pytestconfig)["emulator"]
@@ -158,7 +161,8 @@ def redis_emulator(pytestconfig: pytest.Config) -> RedisEmulator:
 @pytest.fixture
 def stateful_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """The empty store that this test runs on (`pytest_podlink.backends.Backend`)."""
-    from pytest_podlink.backends import BackendError, EmulatorBackend
+    from pytest_podlink.backend import BackendError
+    from pytest_podlink.stores import EmulatorBackend
 
     chosen = backends(request.config)
     if len(chosen.names) > 1 and not hasattr(request, "param"):

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck
 
-from pytest_podlink.backends import EmulatorBackend
 from pytest_podlink.conformance.machine import run
 from pytest_podlink.conformance.store import Store, Undecided
+from pytest_podlink.stores import EmulatorBackend
 from redis_emulator import RedisEmulator
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase
 
-from pytest_podlink.backends import Backend, EmulatorBackend
+from pytest_podlink.backend import Backend
 from pytest_podlink.conformance.machine import run
 from pytest_podlink.conformance.store import Difference, Store
+from pytest_podlink.stores import EmulatorBackend
 from redis_emulator import RedisEmulator
 from tests.conformance.faults import FAULTS, SCRIPT_FAULTS, Fault
 

@@ -13,13 +13,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pytest_podlink import servers
-from pytest_podlink.backends import (
-    BackendError,
-    Backends,
-    LoopBoundClient,
-    ServerBackend,
-    UrlBackend,
-)
+from pytest_podlink.backend import BackendError
+from pytest_podlink.backends import Backends
+from pytest_podlink.loops import LoopBoundClient
+from pytest_podlink.stores import ServerBackend, UrlBackend
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import time
 import pytest
 import redis
 
-from pytest_podlink.backends import Backend
+from pytest_podlink.backend import Backend
 from pytest_podlink.clock import StatefulClock
 
 

@@ -8,8 +8,9 @@ import pytest
 import redis
 
 from podlink import AsyncStatefulExecutor, StatefulExecutor
-from pytest_podlink.backends import Backend, EmulatorBackend
+from pytest_podlink.backend import Backend
 from pytest_podlink.clock import StatefulClock
+from pytest_podlink.stores import EmulatorBackend
 from redis_emulator import RedisEmulator
 
 LINK = ("shop", "alice", "cart")

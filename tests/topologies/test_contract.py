@@ -16,11 +16,12 @@ from podlink.aio.connections import connect as connect_async
 from podlink.aio.connections import disconnect as disconnect_async
 from podlink.connections import connect, disconnect
 from pytest_podlink import servers
-from pytest_podlink.backends import Backend, LoopGuard
+from pytest_podlink.backend import Backend
 from pytest_podlink.clock import ServerClock
 from pytest_podlink.cluster import ClusterBackend
 from pytest_podlink.conformance.machine import run
 from pytest_podlink.conformance.store import Store
+from pytest_podlink.loops import LoopGuard
 from tests.topologies.conftest import EXAMPLES
 from tests.topologies.processes import Cluster, Sentinels, tls_proxy
 

@@ -30,7 +30,7 @@ from podlink import (
     StatefulExecutor,
     WorkloadState,
 )
-from pytest_podlink.backends import Backend, EmulatorBackend
+from pytest_podlink.backend import Backend
 from pytest_podlink.conformance.model import (
     Drained,
     Entry,
@@ -43,6 +43,7 @@ from pytest_podlink.conformance.model import (
     WorkloadRead,
 )
 from pytest_podlink.conformance.strategies import Executor
+from pytest_podlink.stores import EmulatorBackend
 
 ROUNDING = 3
 """Milliseconds that a real server may round by."""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pytest_podlink import plugin
-from pytest_podlink.backends import Backend, BackendError
+from pytest_podlink.backend import Backend, BackendError
 from pytest_podlink.conformance.machine import run
 from pytest_podlink.conformance.store import Store
 
