@@ -1,10 +1,10 @@
-"""Places on the globe as the scores of a sorted set, and which scores lie near a place.
+"""Geohashes: positions as sorted set scores, and the search for members near a position.
 
 A hash interleaves the bits of latitude and longitude, each counted from the lower end of its range;
 with 26 steps it fills the 52 bits that a double keeps exactly. A shorter hash is a cell of the
-globe, and all places inside have scores of one range. A search takes the cell around its centre, of
-a size that fits, and the eight around it, and then looks at every place that has a score in one of
-the nine ranges. Points nearer to the poles than the Mercator projection reaches do not exist.
+globe; all positions in it have scores of one range. A search takes the cell of its centre, with a
+size that fits the shape, and its eight neighbours, and checks every member with a score in one of
+the nine ranges. Latitudes beyond the limit of the Mercator projection are not supported.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _TEXT_LENGTH: Final = 11
 
 
 class Point(NamedTuple):
-    """A place in degrees."""
+    """A position in degrees."""
 
     longitude: float
     latitude: float
 
 
 class Bounds(NamedTuple):
-    """A part of the globe in degrees."""
+    """A rectangle in degrees."""
 
     west: float
     south: float
@@ -44,13 +44,13 @@ class Bounds(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """All places whose hash begins with ``bits``, two for each of the ``steps``."""
+    """All positions whose hash starts with ``bits`` (two bits per step)."""
 
     bits: int
     steps: int
 
     def bounds(self) -> Bounds:
-        """Where the cell lies."""
+        """The rectangle of the cell."""
         longitude, latitude = _squeeze(self.bits >> 1), _squeeze(self.bits)
         scale = float(1 << self.steps)
         width, height = 2 * LONGITUDE_LIMIT, 2 * LATITUDE_LIMIT
@@ -62,7 +62,7 @@ class Cell(NamedTuple):
         )
 
     def moved(self, east: int, north: int) -> Cell:
-        """The cell so many (-1, 0 or 1) further east and north, around the globe if need be."""
+        """The neighbour at an offset of -1, 0 or 1 cells to the east and north; wraps around."""
         spare = 64 - 2 * self.steps
         longitude, latitude = self.bits & _LONGITUDES, self.bits & _LATITUDES
         longitude = _stepped(longitude, east, _LATITUDES >> spare, _LONGITUDES >> spare)
@@ -70,7 +70,7 @@ class Cell(NamedTuple):
         return Cell(longitude | latitude, self.steps)
 
     def scores(self) -> tuple[ScoreBound, ScoreBound]:
-        """The range of scores of the places inside."""
+        """The range of scores of the positions in the cell."""
         shift = 2 * (STEPS - self.steps)
         low, high = self.bits << shift & _UINT64, (self.bits + 1) << shift & _UINT64
         return ScoreBound(float(low), exclusive=False), ScoreBound(float(high), exclusive=True)
@@ -114,14 +114,14 @@ def encode(point: Point, steps: int = STEPS, latitude_limit: float = LATITUDE_LI
 
 
 def score_bits(score: float) -> int:
-    """A score as 64 bits: what a 64-bit processor makes of a double that may not fit."""
+    """A score as a 64-bit integer, converted as a 64-bit CPU converts a double out of range."""
     if math.isinf(score) or not -(2.0**63) <= score < 2.0**64:
         return 0 if score > 0 else 1 << 63
     return int(score) & _UINT64
 
 
 def decode(score: float) -> Point:
-    """The middle of the smallest cell that ``score`` stands for."""
+    """The centre of the smallest cell that ``score`` encodes."""
     area = Cell(score_bits(score), STEPS).bounds()
     longitude = (area.west + area.east) / 2
     latitude = (area.south + area.north) / 2
@@ -132,19 +132,19 @@ def decode(score: float) -> Point:
 
 
 def text(score: float) -> bytes:
-    """The geohash that others use too: eleven letters, with latitudes up to the poles."""
+    """The standard geohash string of eleven characters, with latitudes up to the poles."""
     bits = encode(decode(score), STEPS, 90.0).bits
     shifts = range(2 * STEPS - 5, 2 * STEPS - 5 * _TEXT_LENGTH, -5)
     return bytes(_ALPHABET[bits >> shift & 31] for shift in shifts) + _ALPHABET[:1]
 
 
 def latitude_distance(one: float, other: float) -> float:
-    """Metres from one latitude to another."""
+    """The distance in metres between two latitudes."""
     return EARTH_RADIUS * abs(other * _RADIAN - one * _RADIAN)
 
 
 def distance(one: Point, other: Point) -> float:
-    """Metres between two places on a sphere."""
+    """The great-circle distance in metres between two positions."""
     v = math.sin((other.longitude * _RADIAN - one.longitude * _RADIAN) / 2)
     if v == 0.0:
         return latitude_distance(one.latitude, other.latitude)
@@ -155,7 +155,7 @@ def distance(one: Point, other: Point) -> float:
 
 
 class Circle(NamedTuple):
-    """What lies within a radius, in metres."""
+    """The positions within a radius, in metres."""
 
     centre: Point
     radius: float
@@ -175,7 +175,7 @@ class Circle(NamedTuple):
 
 
 class Box(NamedTuple):
-    """What lies within half a width and half a height, in metres."""
+    """The positions within half a width and half a height, in metres."""
 
     centre: Point
     width: float
@@ -202,7 +202,7 @@ class Box(NamedTuple):
 
 
 class Polygon(NamedTuple):
-    """What lies inside a closed line, drawn as if degrees were a flat grid.
+    """The positions inside a polygon, computed as if degrees were a flat grid.
 
     Attributes:
         centre: The middle of the vertices, on the globe.
@@ -254,7 +254,7 @@ class Polygon(NamedTuple):
 
 
 def _bounds(centre: Point, width: float, height: float) -> Bounds:
-    """What lies so far or less to either side; it is more degrees of longitude nearer to a pole."""
+    """The rectangle around ``centre``. A width spans more degrees of longitude near a pole."""
     up = (height / EARTH_RADIUS) / _RADIAN
     towards_pole = centre.latitude + (up if centre.latitude >= 0 else -up)
     if math.isinf(up):
@@ -272,11 +272,11 @@ Shape: TypeAlias = Circle | Box | Polygon
 
 
 def search_cells(shape: Shape, *, old: bool = False) -> list[Cell]:
-    """The cells to look into, in the order in which the server does.
+    """The cells to search, in the order in which the server searches them.
 
     Args:
         shape: What to search.
-        old: The way of servers before 7.0, which choose larger or smaller cells near the poles.
+        old: Choose the cell sizes near the poles as Redis before 7.0 does.
     """
     centre = shape.centre
     within = min(max(centre.latitude, -LATITUDE_LIMIT), LATITUDE_LIMIT)
@@ -322,7 +322,7 @@ _MOVES: Final = (
 
 
 def _steps_for(metres: float, latitude: float) -> int:
-    """The steps of a cell that is about as large as ``metres``."""
+    """The number of steps whose cells are about ``metres`` large."""
     if metres == 0:
         return STEPS
     steps = 1
@@ -346,7 +346,7 @@ def _surrounded(cell: Cell, bounds: Bounds) -> bool:
 
 
 def _reaches(cell: Cell, shape: Shape) -> bool:
-    """Whether the far sides of the neighbours of ``cell`` are out of reach from the centre."""
+    """Whether the outer sides of the neighbours of ``cell`` are farther away than the shape."""
     longitude, latitude = shape.centre
     far = (
         Point(longitude, cell.moved(0, 1).bounds().north),
@@ -358,7 +358,7 @@ def _reaches(cell: Cell, shape: Shape) -> bool:
 
 
 class Found(NamedTuple):
-    """A place that a search has found; the distance is in metres."""
+    """A search result; the distance is in metres."""
 
     member: bytes
     score: float
@@ -367,7 +367,7 @@ class Found(NamedTuple):
 
 
 def search(places: SortedSet, shape: Shape, limit: int = 0, *, old: bool = False) -> list[Found]:
-    """The members of ``places`` in ``shape``, the first ``limit`` that are met when not zero."""
+    """The members of ``places`` in ``shape``; with a ``limit`` other than 0, the first found."""
     found: list[Found] = []
     order = places.order()
     for cell in search_cells(shape, old=old):

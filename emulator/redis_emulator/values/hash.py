@@ -4,8 +4,8 @@ It is a dict, so reading a field costs a dict lookup. Redis keeps a small hash a
 and turns it into a hash table for good once it outgrows the configured limits; `compact` remembers
 which one it is.
 
-Deadlines are a dict too. What expires first is told by a heap, made when it is first asked for; an
-entry that is no longer a field's deadline is dropped when it comes up.
+Field deadlines are a dict too. A heap finds the next one. It is built on first use; an entry that is
+no longer the deadline of its field is dropped when it reaches the top.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush
 
 
 class Hash(dict[bytes, bytes]):
-    """Field → value, with optional expiry (milliseconds since the epoch) for single fields."""
+    """Field → value, with optional field deadlines (milliseconds since the epoch)."""
 
     __slots__ = ("compact", "deadlines", "queue")
 
@@ -35,7 +35,7 @@ class Hash(dict[bytes, bytes]):
         return twin
 
     def discard(self, field: bytes) -> bool:
-        """Remove ``field`` and its deadline; whether it was there."""
+        """Remove ``field`` and its deadline. Returns whether it existed."""
         if self.pop(field, None) is None:
             return False
         if self.deadlines is not None:
@@ -43,17 +43,16 @@ class Hash(dict[bytes, bytes]):
         return True
 
     def replace(self, field: bytes, content: bytes) -> None:
-        """Give ``field`` a value that never expires; one that would have expired moves to the
-        end."""
+        """Set ``field`` to a value without a deadline. A field that had one moves to the end."""
         if self.deadlines and self.deadlines.pop(field, None) is not None:
             del self[field]
         self[field] = content
 
     def expire(self, fields: Sequence[bytes], at: int) -> None:
-        """Have ``fields``, which exist, expire at ``at``.
+        """Set the deadline of ``fields``, which must exist, to ``at``.
 
-        In a listpack fields stand in the order in which they expire, those that never do last. One
-        that is set comes before others of the same time.
+        In a listpack, fields are ordered by deadline; fields without one come last. A field that is
+        set comes before others with the same deadline.
         """
         if self.deadlines is None:
             self.deadlines = {}
@@ -72,14 +71,14 @@ class Hash(dict[bytes, bytes]):
             self.update(items)
 
     def persist(self, field: bytes) -> bool:
-        """Have ``field`` never expire; whether it would have expired. It moves to the end."""
+        """Remove the deadline of ``field`` and move it to the end. Returns whether it had one."""
         if not self.deadlines or self.deadlines.pop(field, None) is None:
             return False
         self[field] = self.pop(field)
         return True
 
     def next_deadline(self) -> int | None:
-        """When the first field expires, or None."""
+        """The earliest deadline of a field, or None."""
         deadlines = self.deadlines
         if not deadlines:
             return None
@@ -92,7 +91,7 @@ class Hash(dict[bytes, bytes]):
         return queue[0][0]
 
     def drop_expired(self, now: int) -> list[bytes]:
-        """Remove the fields whose time has come; which they were."""
+        """Remove and return the fields whose deadline has passed."""
         expired = []
         while (first := self.next_deadline()) is not None and first <= now:
             assert self.queue is not None

@@ -1,15 +1,15 @@
-"""HyperLogLogs: strings that count distinct elements, byte for byte those of the server.
+"""HyperLogLogs: strings that count distinct elements, equal to the server's byte for byte.
 
 A header of 16 bytes (``HYLL``, the encoding, three unused bytes, and the last count with a flag
-that says whether it still holds) is followed by 2**14 registers. Each register keeps the longest
-run of zero bits seen among the hashes that fall to it.
+that says whether it is still valid) is followed by 2**14 registers. Each register keeps the longest
+run of zero bits among the hashes that map to it.
 
 * Dense: six bits a register, lowest bits first.
 * Sparse: run lengths. ``00xxxxxx`` is up to 64 registers of zero, ``01xxxxxx yyyyyyyy`` up to 16384
   of them, ``1vvvvvxx`` up to four registers with a value of up to 32.
 
-How an update splits and joins runs is visible to whoever reads the string, so it is done in the
-server's order. Where all registers are needed they are unpacked to one byte each: six bits a
+How an update splits and joins runs is visible to a client that reads the string, so it is done in
+the server's order. Where all registers are needed they are unpacked to one byte each: six bits a
 character is base64, once the bytes are reversed.
 """
 
@@ -47,7 +47,7 @@ _TO_BASE64: Final = _ALPHABET + bytes(192)
 
 
 class CorruptError(ValueError):
-    """The runs of a sparse HyperLogLog do not make up all registers."""
+    """The runs of a sparse HyperLogLog do not cover all registers."""
 
 
 def new() -> bytearray:
@@ -56,7 +56,7 @@ def new() -> bytearray:
 
 
 def is_valid(data: bytes | bytearray) -> bool:
-    """Whether a string has the header of a HyperLogLog and a length to go with it."""
+    """Whether a string has the header of a HyperLogLog and a matching length."""
     if len(data) < HEADER or data[:4] != b"HYLL":
         return False
     return data[4] == _SPARSE or (data[4] == _DENSE and len(data) == DENSE_SIZE)
@@ -68,7 +68,7 @@ def is_dense(data: bytes | bytearray) -> bool:
 
 
 def cached_count(data: bytes | bytearray) -> int | None:
-    """The count that the header remembers, or None if it is out of date."""
+    """The count in the header, or None if it is out of date."""
     if data[15] & _STALE:
         return None
     return int.from_bytes(data[8:16], "little")
@@ -100,12 +100,12 @@ def murmur(data: bytes, seed: int = _SEED) -> int:
 
 
 def add(data: bytearray, element: bytes, longest: int) -> bool:
-    """Count ``element``; whether a register changed.
+    """Add ``element``. Returns whether a register changed.
 
     Args:
         data: The HyperLogLog.
-        element: What to count.
-        longest: The most bytes of a sparse one.
+        element: The element to add.
+        longest: Maximum size of a sparse HyperLogLog in bytes.
 
     Raises:
         CorruptError: No run covers the register.
@@ -116,7 +116,7 @@ def add(data: bytearray, element: bytes, longest: int) -> bool:
 
 
 def raise_register(data: bytearray, index: int, value: int, longest: int) -> bool:
-    """Make register ``index`` at least ``value``; whether it was less. The rest is as in `add`."""
+    """Raise register ``index`` to ``value``. Returns whether it was lower. See `add`."""
     if data[4] == _DENSE:
         return _raise_dense(data, index, value)
     return _raise_sparse(data, index, value, longest)
@@ -134,7 +134,7 @@ def _raise_dense(data: bytearray, index: int, value: int) -> bool:
 
 
 def _run(data: bytes | bytearray, place: int) -> tuple[int, int, int]:
-    """The run at ``place``: its registers, their value, its bytes."""
+    """The run at offset ``place``: number of registers, their value, size in bytes."""
     byte = data[place]
     if byte & 0x80:
         return (byte & 3) + 1, (byte >> 2 & 31) + 1, 1
@@ -192,7 +192,7 @@ def _raise_sparse(data: bytearray, index: int, value: int, longest: int) -> bool
 
 
 def _join(data: bytearray, place: int) -> None:
-    """Make one of neighbouring runs with one value, looking at five runs from ``place`` on."""
+    """Merge adjacent runs of equal value among the five runs from offset ``place``."""
     for _ in range(5):
         if place >= len(data):
             return
@@ -226,14 +226,14 @@ def make_dense(data: bytearray, *, lenient: bool = False) -> None:
 
 
 def registers(data: bytes | bytearray, *, lenient: bool = False) -> bytes:
-    """All registers, a byte each.
+    """All registers, one byte per register.
 
     Args:
         data: The HyperLogLog.
-        lenient: Stop in front of a run of values that goes too far, as releases before 7.0 do.
+        lenient: Stop before a run that exceeds the registers, as Redis before 7.0 does.
 
     Raises:
-        CorruptError: The runs of a sparse one do not make up all registers.
+        CorruptError: The runs of a sparse HyperLogLog do not cover all registers.
     """
     if data[4] == _DENSE:
         return binascii.b2a_base64(data[:15:-1], newline=False).translate(_FROM_BASE64)[::-1]
@@ -254,15 +254,15 @@ def registers(data: bytes | bytearray, *, lenient: bool = False) -> bytes:
 
 
 def pack(values: bytes) -> bytes:
-    """Registers of a byte each, as a dense HyperLogLog keeps them."""
+    """Pack registers of one byte each into the dense encoding."""
     return binascii.a2b_base64(values[::-1].translate(_TO_BASE64))[::-1]
 
 
 def merge(one: bytes, other: bytes) -> bytes:
-    """The greater of every two registers.
+    """The maximum of each pair of registers.
 
-    All at once, as two big integers: a register leaves the highest bit of its byte free, which
-    after the subtraction tells whether the first was at least the second.
+    Computed on all registers at once, as two big integers: a register leaves the highest bit of its
+    byte free; after the subtraction that bit says whether the first was at least the second.
     """
     left, right = int.from_bytes(one, "little"), int.from_bytes(other, "little")
     greater = (left | _HIGH_BITS) - right & _HIGH_BITS
@@ -271,7 +271,7 @@ def merge(one: bytes, other: bytes) -> bytes:
 
 
 def write_registers(data: bytearray, values: bytes, longest: int) -> None:
-    """Raise the registers of ``data`` to ``values``. None of them is greater already."""
+    """Raise the registers of ``data`` to ``values``; none of them may be greater already."""
     for found in _NOT_ZERO(values):
         if data[4] == _DENSE:
             data[HEADER:] = pack(values)
@@ -282,9 +282,9 @@ def write_registers(data: bytearray, values: bytes, longest: int) -> None:
 
 
 def estimate(values: bytes) -> int:
-    """How many distinct elements the registers stand for (Ertl's improved estimator).
+    """The estimated number of distinct elements (Ertl's improved estimator).
 
-    Registers that no elements leave behind can stand for infinitely many: 2**63 then.
+    Returns 2**63 for hand-made registers whose estimate is infinite.
     """
     size = float(REGISTERS)
     total = size * _tau((size - values.count(_HASH_BITS + 1)) / size)
@@ -323,7 +323,7 @@ def _tau(x: float) -> float:
 
 
 def describe(data: bytes | bytearray) -> str:
-    """The runs of a sparse HyperLogLog in words."""
+    """The runs of a sparse HyperLogLog as PFDEBUG DECODE prints them."""
     place, words = HEADER, []
     while place < len(data):
         span, value, size = _run(data, place)

@@ -1,12 +1,12 @@
-"""What TYPE says of a value. Encodings and everything a command computes live elsewhere."""
+"""Type names of values, as TYPE prints them."""
 
 from __future__ import annotations
 
 
 def type_name(value: object) -> bytes:
-    """``string``, ``hash`` and so on, as TYPE and SCAN's TYPE option name it.
+    """The type name for TYPE and SCAN's TYPE option: ``string``, ``hash`` …
 
-    A string is plain `bytes` or `bytearray`; every other class of values says it in ``kind``.
+    A string is `bytes` or `bytearray`; every other class of values has the attribute ``kind``.
     """
     name: bytes = getattr(value, "kind", b"string")
     return name

@@ -1,12 +1,11 @@
-"""A list: nodes of elements, divided as the server divides them.
+"""A list: elements in nodes, divided as the server divides them.
 
 A small list is one listpack. One that outgrows ``list-max-listpack-size`` becomes a quicklist: a
-chain of listpacks, its nodes, each kept within that limit; an element too large for any node has
-one of its own, a plain node. What OBJECT ENCODING says of a list that has shrunk depends on whether
-one node is left, and so on where the borders of the nodes are. They are therefore kept here just as
-the server draws them, by the sizes that its packed form would have. The division also makes
-everything fast: an element is found by skipping whole nodes, and a change moves one node's
-elements.
+chain of listpacks, its nodes, each kept within that limit; an element that is too
+large for any node has a plain node of its own. OBJECT ENCODING of a list that has shrunk depends on
+whether one node is left, so the node boundaries here equal the server's; they follow from the sizes
+that the packed form would have. Nodes also keep operations fast: finding an element skips whole
+nodes, and a change moves only the elements of one node.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from redis_emulator.values.stream import packed_size
 _FRAME: Final = 7
 """Bytes of an empty listpack."""
 _OVERHEAD: Final = 8
-"""What the server reckons for the frame of an element before it has packed it."""
+"""Overhead of an element that the server assumes before it packs the element."""
 _SAFE_BYTES: Final = 8192
 _NODE_BYTES: Final = (4096, 8192, 16384, 32768, 65536)
 _NO_LIMIT: Final = 1 << 62
@@ -28,14 +27,14 @@ _MOST_PER_NODE: Final = 32767
 
 
 def _limits(fill: int) -> tuple[int, int]:
-    """The most bytes and elements a node may have under a ``list-max-listpack-size``."""
+    """The maximum bytes and elements of a node for a ``list-max-listpack-size``."""
     if fill < 0:
         return _NODE_BYTES[min(-fill, 5) - 1], _NO_LIMIT
     return _SAFE_BYTES, max(fill, 1)
 
 
 def _size(element: bytes) -> int:
-    """Bytes of an element in a listpack; most are short and obviously no numbers."""
+    """Bytes of an element in a listpack. Short strings are the fast path."""
     length = len(element)
     if length < 64 and (not length or element[0] > _NINE or element[-1] > _NINE):
         return length + 2
@@ -66,13 +65,13 @@ def _pack(items: list[bytes]) -> Node:
 
 
 class List:
-    """Elements in order.
+    """The elements in order.
 
     Attributes:
         nodes: The elements; a listpack has exactly one node, a quicklist has no empty ones.
         fill: None for a listpack; a quicklist's limit for its nodes, which stays what was
             configured when it became one.
-        large: From how many bytes on an element of a quicklist has a node of its own; 0 when that
+        large: Size in bytes from which an element of a quicklist gets a plain node; 0 if that
             follows from the limit.
     """
 
@@ -89,8 +88,8 @@ class List:
 
     @classmethod
     def of(cls, elements: Iterable[bytes], fill: int, large: int = 0) -> List:
-        """A list as SORT stores it and an RDB file without nodes makes it: pushed as a quicklist,
-        then packed if it is small.
+        """A list as SORT STORE and RDB files without nodes create it: pushed as a quicklist, then
+        packed if it is small.
         """
         made = cls(large)
         made._unpack(fill)
@@ -101,7 +100,7 @@ class List:
 
     @classmethod
     def of_nodes(cls, nodes: Iterable[bytes | list[bytes]], fill: int, large: int = 0) -> List:
-        """A list with given nodes, of which one that is bytes is plain."""
+        """A list with the given nodes; a node given as bytes is a plain node."""
         made = cls(large)
         made._unpack(fill)
         for node in nodes:
@@ -133,8 +132,8 @@ class List:
         return twin
 
     def grow(self, added: Sequence[bytes], fill: int) -> None:
-        """Become a quicklist if ``added`` elements would be too much for a listpack under the
-        configured ``list-max-listpack-size``.
+        """Convert to a quicklist if ``added`` elements do not fit into a listpack under
+        ``list-max-listpack-size``.
         """
         if self.fill is not None:
             return
@@ -145,12 +144,12 @@ class List:
             self._unpack(fill)
 
     def shrink(self, fill: int) -> None:
-        """Become a listpack if what is left is one node of half the limit at most."""
+        """Convert to a listpack if one node of at most half the limit is left."""
         if self.fill is not None:
             self._pack_within(fill, 2)
 
     def settle(self, fill: int) -> None:
-        """Take the encoding that suits the present content."""
+        """Convert to the encoding that fits the present content."""
         if self.fill is None:
             self.grow((), fill)
         else:
@@ -220,7 +219,7 @@ class List:
         return _pack([element])
 
     def _takes(self, node: Node | None, element: bytes) -> bool:
-        """Whether there is such a node and it has room for one more element."""
+        """Whether the node exists and has room for one more element."""
         return (
             node is not None
             and not node.plain
@@ -230,7 +229,7 @@ class List:
         )
 
     def pop(self, *, left: bool) -> bytes:
-        """Take the element at an end; there is one."""
+        """Remove and return the element at one end. The list must not be empty."""
         place = 0 if left else -1
         node = self.nodes[place]
         element = node.items.pop(place)
@@ -263,7 +262,7 @@ class List:
         return self.nodes[place].items[offset]
 
     def _locate(self, index: int) -> tuple[int, int]:
-        """The node of the element at ``index``, which exists, and its place in there."""
+        """The node that has the element at ``index``, which must exist, and the offset in it."""
         nodes = self.nodes
         if index * 2 <= self._length:
             place = 0
@@ -297,8 +296,9 @@ class List:
             offset = 0
 
     def remove(self, element: bytes, count: int) -> int:
-        """Take out the first ``count`` equal elements (the last ones when negative, all when 0);
-        returns how many there were.
+        """Remove the first ``count`` equal elements (the last ones if negative, all if 0).
+
+        Returns the number removed.
         """
         left = abs(count) or self._length
         removed = 0
@@ -352,7 +352,7 @@ class List:
             self._make_way(place, offset, element)
 
     def _make_way(self, place: int, offset: int, element: bytes) -> None:
-        """Put a node of its own where a packed element was."""
+        """Replace a packed element with a plain node."""
         node = self.nodes[place]
         new = [self._node_of(element)]
         if offset != len(node.items) - 1:
@@ -365,7 +365,7 @@ class List:
             self.nodes[place : place + 1] = new
 
     def insert(self, pivot: int, element: bytes, *, after: bool) -> None:
-        """Put ``element`` before or behind the one at index ``pivot``."""
+        """Insert ``element`` before or after the one at index ``pivot``."""
         place, offset = self._locate(pivot)
         if self.fill is not None:
             self._insert_at(place, offset, element, after=after)
@@ -406,7 +406,7 @@ class List:
         self._merge_around(place if after else place + 1)
 
     def _merge_around(self, centre: int) -> None:
-        """Join neighbours of a new node that fit together, in the order the server tries."""
+        """Merge neighbours of a new node that fit together, in the server's order."""
         if self._merge(centre - 2):
             centre -= 1
         self._merge(centre + 1)
@@ -415,7 +415,7 @@ class List:
         self._merge(centre)
 
     def _merge(self, place: int) -> bool:
-        """Join a node with the next one if both exist and the result is within the limit."""
+        """Merge a node with the next one if both exist and the result is within the limit."""
         if place < 0 or place + 1 >= len(self.nodes):
             return False
         node, following = self.nodes[place : place + 2]

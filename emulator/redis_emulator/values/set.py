@@ -1,12 +1,12 @@
-"""A set, in the three forms a server keeps one in.
+"""A set, in the three encodings of the server.
 
 A set of integers alone is an intset, kept in numeric order; a small one of any strings is a
-listpack, kept in the order of insertion (Redis 7.2 and later); the rest are hash tables, whose
-order means nothing. A set grows from one form into the next and never back.
+listpack, kept in the order of insertion (Redis 7.2 and later); all others are hash tables, which
+have no order. A set is converted from one encoding to the next and never back.
 
 The members are the keys of a dict. Once a random member of a hash table has been asked for, the
-members also stand in a list and the dict tells the place of each in it, so that from then on a
-random member, an addition and a removal cost the same whatever the size.
+members are also kept in a list, and the dict maps each member to its index there. From then on a
+random member, an addition and a removal take constant time.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _INT64: Final = 1 << 63
 
 
 class Limits(NamedTuple):
-    """Up to where which form is used.
+    """The limits of the encodings.
 
     Attributes:
-        intset: The most members of an intset.
-        listpack: The most members of a listpack; -1 for servers that have no such sets.
-        longest: The longest member of a listpack.
+        intset: Maximum members of an intset.
+        listpack: Maximum members of a listpack; -1 for servers without listpack sets.
+        longest: Maximum length of a member of a listpack.
     """
 
     intset: int
@@ -40,14 +40,14 @@ class Limits(NamedTuple):
 
 
 def is_integer(member: bytes) -> bool:
-    """Whether ``member`` can be in an intset: a 64-bit integer in its plain form."""
+    """Whether ``member`` can be in an intset: a 64-bit integer in canonical form."""
     if not _INTEGER(member):
         return False
     return len(member) <= _SAFE_DIGITS or -_INT64 <= int(member) < _INT64
 
 
 class Set(dict[bytes, int]):
-    """Members, each with its place in `_pool` where that exists (else the number is idle)."""
+    """Member → index in `_pool`, if the pool exists; otherwise the number is unused."""
 
     __slots__ = ("_pool", "encoding")
 
@@ -59,7 +59,7 @@ class Set(dict[bytes, int]):
 
     @classmethod
     def fit_for(cls, first: bytes, count: int, limits: Limits) -> Set:
-        """An empty set in the form that suits ``count`` members of which one is ``first``."""
+        """An empty set in the encoding for ``count`` members, one of which is ``first``."""
         if is_integer(first) and (limits.listpack < 0 or count <= limits.intset):
             return cls(INTSET)
         return cls(LISTPACK if count <= limits.listpack else HASHTABLE)
@@ -71,17 +71,17 @@ class Set(dict[bytes, int]):
         return twin
 
     def members(self) -> list[bytes]:
-        """All members, in the order in which the server would tell them."""
+        """All members, in the order in which the server returns them."""
         return sorted(self, key=int) if self.encoding is INTSET else list(self)
 
     def expect(self, count: int, limits: Limits) -> None:
-        """Become a hash table at once if ``count`` members are coming that would need one."""
+        """Convert to a hash table at once if ``count`` more members would need one."""
         most = limits.intset if self.encoding is INTSET else limits.listpack
         if self.encoding is not HASHTABLE and limits.listpack >= 0 and count > most:
             self.encoding = HASHTABLE
 
     def add(self, member: bytes, limits: Limits) -> bool:
-        """Add ``member``; whether it is new."""
+        """Add ``member``. Returns whether it is new."""
         if member in self:
             return False
         if self.encoding is not HASHTABLE:
@@ -106,7 +106,7 @@ class Set(dict[bytes, int]):
                 self._pool.append(member)
 
     def _make_room(self, member: bytes, limits: Limits) -> None:
-        """Change the form if it cannot take ``member``."""
+        """Convert the set if its encoding cannot hold ``member``."""
         longest = len(member)
         if self.encoding is INTSET:
             if is_integer(member):
@@ -121,7 +121,7 @@ class Set(dict[bytes, int]):
             self.encoding = LISTPACK
 
     def discard(self, member: bytes) -> bool:
-        """Remove ``member``; whether it was there."""
+        """Remove ``member``. Returns whether it existed."""
         place = self.pop(member, None)
         if place is None:
             return False
@@ -134,7 +134,7 @@ class Set(dict[bytes, int]):
         return True
 
     def choices(self) -> Sequence[bytes]:
-        """The members as a sequence to choose from, made anew only for small sets."""
+        """The members as a sequence to choose from. Only small sets build it at each call."""
         if self.encoding is not HASHTABLE:
             return list(self)
         if self._pool is None:
@@ -144,19 +144,19 @@ class Set(dict[bytes, int]):
         return self._pool
 
     def pick(self, source: random.Random) -> bytes:
-        """A random member, each as likely as any other."""
+        """A random member; all are equally likely."""
         choices = self.choices()
         return choices[source.randrange(len(choices))]
 
     def sample(self, source: random.Random, count: int) -> list[bytes]:
-        """``count`` different members at random; those of a listpack come in its order."""
+        """``count`` distinct random members; those of a listpack in its order."""
         choices = self.choices()
         if self.encoding is not LISTPACK:
             return source.sample(choices, count)
         return [choices[place] for place in sorted(source.sample(range(len(choices)), count))]
 
     def become_intset(self, limits: Limits) -> None:
-        """Be an intset if the members allow it."""
+        """Convert to an intset if the members allow it."""
         if (
             self.encoding is not INTSET
             and len(self) <= limits.intset

@@ -1,7 +1,7 @@
 """A sorted set: members, their scores, and the order that follows from both.
 
-Scores are a dict. The order is a sorted list of (score, member), made when it is first asked for
-and kept up to date from then on, so that a set which is only written costs no more than a hash.
+Scores are a dict. The order is a sorted list of (score, member), built on first use and kept up to
+date from then on, so that a set that is only written costs no more than a hash.
 Redis keeps a small sorted set as one flat listpack and turns it into a skiplist once it outgrows
 the configured limits; `compact` remembers which one it is.
 """
@@ -25,7 +25,7 @@ class ScoreBound(NamedTuple):
 
 
 class LexBound(NamedTuple):
-    """One end of a range of members; beyond every member when ``member`` is None."""
+    """One end of a range of members; infinite if ``member`` is None."""
 
     member: bytes | None
     exclusive: bool = False
@@ -48,7 +48,7 @@ HIGHEST: Final = LexBound(None)
 
 
 class SortedSet:
-    """Member → score, in the order of scores and, where they are equal, of members."""
+    """Member → score, ordered by score and then by member."""
 
     __slots__ = ("_order", "compact", "scores")
 
@@ -84,11 +84,11 @@ class SortedSet:
 
     @property
     def encoding(self) -> bytes:
-        """How a server stores it."""
+        """The name that OBJECT ENCODING prints."""
         return b"listpack" if self.compact else b"skiplist"
 
     def order(self) -> SortedList[Item]:
-        """Everything as (score, member), sorted. Not to be changed from outside."""
+        """All (score, member) pairs, sorted. Callers must not change it."""
         if self._order is None:
             self._order = SortedList((score, member) for member, score in self.scores.items())
         return self._order
@@ -104,7 +104,7 @@ class SortedSet:
         self.scores[member] = score
 
     def discard(self, member: bytes) -> bool:
-        """Remove ``member``; whether it was there."""
+        """Remove ``member``. Returns whether it existed."""
         score = self.scores.pop(member, None)
         if score is None:
             return False
@@ -113,7 +113,7 @@ class SortedSet:
         return True
 
     def cut(self, start: int, stop: int) -> list[Item]:
-        """Remove what stands from rank ``start`` up to, not including, ``stop``; return it."""
+        """Remove and return the items from rank ``start`` up to, not including, ``stop``."""
         order = self.order()
         gone: list[Item] = order[start:stop]
         del order[start:stop]
@@ -122,7 +122,7 @@ class SortedSet:
         return gone
 
     def rank(self, member: bytes) -> int | None:
-        """How many come before ``member``."""
+        """The rank of ``member`` (0 is the lowest), or None."""
         score = self.scores.get(member)
         return None if score is None else self.order().bisect_left((score, member))
 
@@ -136,8 +136,8 @@ class SortedSet:
     def lex_range(self, low: LexBound, high: LexBound, *, reverse: bool = False) -> tuple[int, int]:
         """Ranks of the members between two bounds: the first, and the one after the last.
 
-        Only where all scores are equal is that well defined; where they differ it is what walking
-        a listpack gives, from its upper end with ``reverse``.
+        Well defined only if all scores are equal. Otherwise the result is that of a walk through
+        the listpack, from its upper end with ``reverse``.
         """
         order = self.order()
         if not order or low is HIGHEST or high is LOWEST:

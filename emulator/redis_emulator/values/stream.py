@@ -3,7 +3,7 @@
 Redis keeps entries in nodes of up to ``stream-node-max-entries`` entries and
 ``stream-node-max-bytes`` bytes; approximate trimming (``~``) removes whole nodes only, so the nodes
 are kept here too, with the size that the server's packed form of each would have. A deleted entry
-keeps its slot until its node is empty.
+keeps its place until its node is empty.
 
 An id is a tuple of milliseconds and sequence number.
 """
@@ -30,7 +30,7 @@ def format_id(entry_id: Id) -> bytes:
 
 
 def next_id(entry_id: Id) -> Id | None:
-    """The id right after, or None after the last one possible."""
+    """The next id, or None after the greatest possible one."""
     milliseconds, sequence = entry_id
     if sequence < MAX_PART:
         return milliseconds, sequence + 1
@@ -38,7 +38,7 @@ def next_id(entry_id: Id) -> Id | None:
 
 
 def previous_id(entry_id: Id) -> Id | None:
-    """The id right before, or None before 0-0."""
+    """The previous id, or None before 0-0."""
     milliseconds, sequence = entry_id
     if sequence:
         return milliseconds, sequence - 1
@@ -46,7 +46,7 @@ def previous_id(entry_id: Id) -> Id | None:
 
 
 class Node:
-    """A run of entries that the server packs together; deleted ones stay until all are."""
+    """Entries that the server packs together; deleted ones stay until all are deleted."""
 
     __slots__ = ("deleted", "entries", "fields", "first", "ids", "size", "slots")
 
@@ -61,7 +61,7 @@ class Node:
         self.size = 7 + 2 + 2 + packed_number(len(self.fields)) + names + 2
 
     def append(self, entry_id: Id, fields: Fields) -> None:
-        """Add an entry behind all others."""
+        """Append an entry."""
         self.ids.append(entry_id)
         self.entries[entry_id] = fields
         self.slots += 1
@@ -87,7 +87,7 @@ class Node:
 
 
 def packed_number(number: int) -> int:
-    """Bytes of an integer in a listpack, its back length included."""
+    """Bytes of an integer in a listpack, including its back length."""
     if 0 <= number <= 127:
         return 2
     for bits, size in ((13, 3), (16, 4), (24, 5), (32, 6)):
@@ -97,7 +97,7 @@ def packed_number(number: int) -> int:
 
 
 def packed_size(text: bytes) -> int:
-    """Bytes of a string in a listpack, which keeps numbers as numbers."""
+    """Bytes of a string in a listpack, which stores integers as integers."""
     if 0 < len(text) < 21 and (text.isdigit() or (text[:1] == b"-" and text[1:].isdigit())):
         number = int(text)
         if b"%d" % number == text and -(1 << 63) <= number < 1 << 63:
@@ -122,7 +122,7 @@ class Pending:
 
 
 class Consumer:
-    """A member of a group. Times are milliseconds since the epoch, `active_at` -1 for never."""
+    """A member of a group. Times are milliseconds since the epoch; -1 in `active_at` is never."""
 
     __slots__ = ("active_at", "name", "pending", "seen_at")
 
@@ -150,7 +150,7 @@ class Group:
         self.consumers: SortedDict[bytes, Consumer] = SortedDict()
 
     def consumer(self, name: bytes, now: int) -> tuple[Consumer, bool]:
-        """The consumer of that name, and whether it had to be made."""
+        """The consumer of that name, and whether it was created."""
         found = self.consumers.get(name)
         if found is not None:
             return found, False
@@ -158,7 +158,7 @@ class Group:
         return made, True
 
     def deliver(self, entry_id: Id, consumer: Consumer, now: int, deliveries: int = 1) -> Pending:
-        """Note that an entry is now with ``consumer``, taking it from whoever had it."""
+        """Make an entry pending for ``consumer``, and for no other consumer."""
         pending: Pending | None = self.pending.get(entry_id)
         if pending is None:
             pending = self.pending[entry_id] = Pending(consumer, now, deliveries)
@@ -170,7 +170,7 @@ class Group:
         return pending
 
     def forget(self, entry_id: Id) -> bool:
-        """Take an entry off the pending list; whether it was on it."""
+        """Remove an entry from the pending entries list. Returns whether it was pending."""
         pending = self.pending.pop(entry_id, None)
         if pending is None:
             return False
@@ -224,7 +224,7 @@ class Stream:
         return self.nodes[0].ids[0] if self.nodes else MIN_ID
 
     def append(self, entry_id: Id, fields: Fields, max_bytes: int, max_entries: int) -> None:
-        """Add an entry; its id is greater than `last_id`. A limit of 0 is none."""
+        """Append an entry with an id greater than `last_id`. A limit of 0 means no limit."""
         node = self.nodes[-1] if self.nodes else None
         if (
             node is None
@@ -244,7 +244,7 @@ class Stream:
         return None if place < 0 else self.nodes[place].entries.get(entry_id)
 
     def remove(self, entry_id: Id) -> bool:
-        """Delete an entry; whether it was there. `max_deleted` is for the caller to move."""
+        """Delete an entry. Returns whether it existed. The caller updates `max_deleted`."""
         place = self._node_of(entry_id)
         if place < 0:
             return False
@@ -283,14 +283,14 @@ class Stream:
     def lag(
         self, group: Group, *, counts_all: bool, cautious: bool, early_gaps: bool
     ) -> int | None:
-        """How many entries ``group`` has not read, or None when that cannot be told.
+        """The lag: how many entries ``group`` has not read, or None if it is unknown.
 
         Args:
             group: One of the stream's groups.
-            counts_all: A group that stands before the first entry has all of them to read,
-                whatever number it was told to have read.
+            counts_all: A group before the first entry has a lag of all entries, whatever its
+                ``entries_read`` says.
             cautious: See `estimate_read`.
-            early_gaps: An entry deleted before the first that is left makes a gap as well.
+            early_gaps: An entry deleted before the first remaining one counts as a gap too.
         """
         if not self.added or (counts_all and not self.length):
             return 0
@@ -302,10 +302,10 @@ class Stream:
         return None if read < 0 else self.added - read
 
     def estimate_read(self, entry_id: Id, *, cautious: bool) -> int:
-        """How many entries were ever added up to ``entry_id``, or -1 when that cannot be told.
+        """How many entries were ever added up to ``entry_id``, or -1 if that is unknown.
 
-        ``cautious`` is who gives up when a later entry was deleted, even one before the first
-        that is left.
+        With ``cautious`` it is also unknown if a later entry was deleted, even one before the
+        first remaining entry.
         """
         if not self.added:
             return 0
@@ -325,14 +325,15 @@ class Stream:
         return -1
 
     def has_gap_after(self, entry_id: Id, *, early: bool) -> bool:
-        """Whether an entry at or after ``entry_id`` may have been deleted; ``early`` counts one
-        before the first that is left."""
+        """Whether an entry at or after ``entry_id`` may have been deleted. ``early``
+        includes entries before the first remaining one.
+        """
         if not self.length or self.max_deleted == MIN_ID:
             return False
         return entry_id <= self.max_deleted and (early or self.first_id <= self.max_deleted)
 
     def tree_nodes(self) -> int:
-        """How many nodes the server's radix tree of the first ids has."""
+        """The number of nodes in the server's radix tree of first ids."""
         keys = [
             b"%b%b" % (n.first[0].to_bytes(8, "big"), n.first[1].to_bytes(8, "big"))
             for n in self.nodes
@@ -340,7 +341,7 @@ class Stream:
         return _tree_nodes(keys, 0) if keys else 1
 
     def _node_of(self, entry_id: Id) -> int:
-        """The place of the node that would hold ``entry_id``, -1 before all."""
+        """The index of the node that would hold ``entry_id``, or -1 before all nodes."""
         low, high = 0, len(self.nodes)
         while low < high:
             middle = (low + high) // 2

@@ -1,13 +1,13 @@
-"""What a string can be beside `bytes` and `bytearray`."""
+"""A string type besides `bytes` and `bytearray`."""
 
 from __future__ import annotations
 
 
 class Printed(bytearray):
-    """A whole number that INCRBYFLOAT has printed, or one of Valkey's scripts has set: to OBJECT
-    ENCODING a text, not an integer.
+    """An integer that INCRBYFLOAT, or a script on Valkey, has written as a string.
 
-    It is never changed in place; what changes it makes a `bytearray` of it first.
+    OBJECT ENCODING treats it as text, not as an integer. It is never changed in place; a command
+    that changes it converts it to a `bytearray` first.
     """
 
     __slots__ = ()
