@@ -1,29 +1,50 @@
-"""Whether concurrent operations on links happened as if one after the other.
+"""Checks whether concurrent operations on links are linearizable.
 
-A history is what clients saw: for every operation when it was called, when it returned, and what.
-It is linearizable if each operation can be given one moment between its call and its return such
-that, done in the order of these moments, one by one, all of them return what they did. Links of
-different uids, or to different services, have nothing to do with each other, so each is checked by
-itself.
+A history is what clients saw: for every operation when it was called, when it returned, and what it
+returned. It is linearizable if each operation can be given one moment between its call and its
+return such that all operations, applied one by one in the order of these moments, return what they
+returned. Links of different uids or services are independent, so each link is checked alone.
 
-The search is Wing and Gong's, with Lowe's memory of what has been tried: next comes any operation
-that was called before the first of those left returned; a set of operations done that has led to
-the same link before need not be tried again.
+An operation with unknown outcome (a timeout, a broken connection, a cancelled task) may have been
+applied at any moment after its call, or never. Links must not expire during a history: the model
+here has no clock.
 
-An operation whose outcome is unknown (a timeout) may have been done at any moment after its call,
-or never. Links must not expire during a history: the model here knows no time.
+The search is Wing and Gong's with Lowe's cache: the next operation is any that was called before
+the first of the remaining ones returned, and a search state that was seen before is not searched
+again. A search state is the set of operations with known outcome that were applied, the link, and
+how many unknown ones of each kind (operation and arguments) were applied. Four rules keep the
+number of states small when hundreds of outcomes are unknown; each drops only states from which
+nothing can be reached that another state does not reach as well:
+
+1. An operation that returns what was seen, and never changes a link when it returns that, is
+   applied at once (reads, refused writes).
+2. Of two states that differ only in the unknown operations applied, one that has applied fewer of
+   each kind replaces the other. Unknown operations are never applied without a change.
+3. Where several kinds make the same change, a kind whose every change another one can make too is
+   used before that other one (`create_linked_pod` before `set_linked_pod`).
+4. After an unknown operation, another one follows only if it could not have made its change without
+   the first.
+
+How often a kind can be applied rarely matters, so counts are kept only where they do. The first
+search takes every unknown operation as repeatable. If it finds no order, there is none. If it finds
+one that applies no kind more often than it was called, that order is right. Otherwise the search is
+repeated with counts for the kinds that were applied too often.
+
+The problem is NP-complete: after `max_steps` the search gives up. The history is then undecided,
+and that is neither linearizable nor not.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from podlink import ErrorCode, StatefulError
+from podlink import ErrorCode, LinkExistsError, StatefulError
 
 Subject = tuple[str, str, str]
 """Namespace, uid and service: whose link."""
@@ -61,63 +82,317 @@ class Event:
     unknown: bool = False
 
 
+MAX_STEPS = 3_000_000
+"""Transitions that the search over one link looks at before it gives up; some seconds."""
+
+
 class NotLinearizable(AssertionError):
-    """There is no order in which these operations return what they did."""
+    """There is no order in which these operations return what they returned."""
 
 
-def check(history: Iterable[Event]) -> int:
+class HistoryUndecided(AssertionError):
+    """The search gave up: no order was found, and none was ruled out."""
+
+
+def check(history: Iterable[Event], *, max_steps: int = MAX_STEPS) -> int:
     """Check every link of a history.
 
     Returns:
         How many operations were checked.
 
     Raises:
-        NotLinearizable: of some link, no order explains what was seen; its events are shown.
+        NotLinearizable: for some link no order explains what was seen; the message shows the
+            operations around the place where the search could not go on.
+        HistoryUndecided: no link is known to be wrong, and for some the search gave up.
     """
     by_subject: dict[Subject, list[Event]] = defaultdict(list)
     for event in history:
         by_subject[event.subject].append(event)
+    undecided: HistoryUndecided | None = None
     for subject, events in by_subject.items():
-        if not is_linearizable(events):
-            shown = "\n".join(f"  {event}" for event in sorted(events, key=lambda e: e.called)[:50])
-            raise NotLinearizable(f"the operations on {subject} have no order:\n{shown}")
+        search = _Search(events, max_steps)
+        try:
+            found = search.decide()
+        except HistoryUndecided as error:
+            undecided = undecided or error
+            continue
+        if not found:
+            raise NotLinearizable(f"the operations on {subject} have no order: {search.report()}")
+    if undecided is not None:
+        raise undecided
     return sum(map(len, by_subject.values()))
 
 
-def is_linearizable(events: Sequence[Event]) -> bool:
-    """Whether the operations on one link, absent at first, can be put in order."""
-    ordered = sorted(events, key=lambda event: event.called)
-    returns = [math.inf if event.unknown else event.returned for event in ordered]
-    must = sum(1 << i for i, event in enumerate(ordered) if not event.unknown)
-    tried: set[tuple[int, Hashable]] = set()
-    stack: list[tuple[int, Link]] = [(0, None)]
-    while stack:
-        done, link = stack.pop()
-        if done & must == must:
-            return True
-        if (done, link) in tried:
-            continue
-        tried.add((done, link))
-        for place in _next(ordered, returns, done):
-            event = ordered[place]
-            after, result = apply(link, event.operation, event.arguments)
-            if event.unknown or result == event.result:
-                stack.append((done | 1 << place, after))
-    return False
+def is_linearizable(events: Sequence[Event], *, max_steps: int = MAX_STEPS) -> bool:
+    """Whether the operations on one link, absent at first, can be put in order.
+
+    Raises:
+        HistoryUndecided: the search gave up.
+    """
+    return _Search(events, max_steps).decide()
 
 
-def _next(ordered: Sequence[Event], returns: Sequence[float], done: int) -> list[int]:
-    """The operations that may come next: called before any other that is left returned."""
-    candidates: list[int] = []
-    first_return = math.inf
-    # All before the lowest bit that is not set have been done.
-    place = (~done & (done + 1)).bit_length() - 1
-    while place < len(ordered) and ordered[place].called <= first_return:
-        if not done >> place & 1:
-            candidates.append(place)
-            first_return = min(first_return, returns[place])
-        place += 1
-    return [place for place in candidates if ordered[place].called <= first_return]
+def _changes_nothing(event: Event) -> bool:
+    """Whether an operation that returned this cannot have changed the link."""
+    if event.operation.startswith(("get_", "refresh_")):
+        return True
+    first = event.result[0] if isinstance(event.result, tuple) else event.result
+    return first is ErrorCode.LINK_EXISTS or (
+        first is False and event.operation.startswith(("try_", "replace_", "remove_"))
+    )
+
+
+class _Kind:
+    """The unknown operations of a history that have the same name and arguments."""
+
+    def __init__(self, operation: str, arguments: tuple[int, ...]) -> None:
+        self.operation = operation
+        self.arguments = arguments
+        self.called: list[float] = []
+        self.depends_on_link = not (
+            operation == "set_linked_pod" or (operation == "remove_linked_pod" and -1 in arguments)
+        )
+        self.shift = self.mask = 0
+        self._after: dict[Link, Link] = {}
+        self._changes: frozenset[tuple[Link, Link]] | None = None
+
+    def after(self, link: Link) -> Link:
+        """The link after one of them."""
+        if link not in self._after:
+            self._after[link] = apply(link, self.operation, self.arguments)[0]
+        return self._after[link]
+
+    def changes(self, links: Sequence[Link]) -> frozenset[tuple[Link, Link]]:
+        """Every change of a link that it makes."""
+        if self._changes is None:
+            made = ((link, self.after(link)) for link in links)
+            self._changes = frozenset(change for change in made if change[0] != change[1])
+        return self._changes
+
+
+class _Way(NamedTuple):
+    """A kind that makes a certain change, and the kinds to be used before it (rule 3)."""
+
+    kind: _Kind
+    weaker: list[_Kind]
+
+
+class _Node(NamedTuple):
+    """A state of the search.
+
+    Attributes:
+        done: the known operations that were applied, as bits.
+        link: the link after them.
+        used: how many unknown ones were applied: a bit field per kind.
+        overused: the kinds that were applied more often than they were called, as bit fields.
+        before: the link before the last operation if that was an unknown one, else `_KNOWN`.
+    """
+
+    done: int
+    link: Link
+    used: int
+    overused: int
+    before: Any
+
+
+_KNOWN = object()
+
+
+class _Search:
+    """A depth-first search for an order of the operations on one link."""
+
+    def __init__(self, events: Sequence[Event], max_steps: int) -> None:
+        self.events = events
+        self.known = sorted((e for e in events if not e.unknown), key=lambda event: event.called)
+        self._passive = [_changes_nothing(event) for event in self.known]
+        self.kinds = self._kinds([event for event in events if event.unknown])
+        pods = {pod for event in events for pod in event.arguments[: _pods_of(event.operation)]}
+        kept = True, False
+        self.links: list[Link] = [None, *(State(pod, k) for pod in sorted(pods) for k in kept)]
+        self.steps = 0
+        self._max_steps = max_steps
+        self._ways: dict[Link, list[tuple[Link, list[_Way]]]] = {}
+        self._helpful: dict[Link, bool] = {}
+        self._counted = 0
+        self._farthest = _Node(0, None, 0, 0, _KNOWN)
+
+    def _kinds(self, unknown: Sequence[Event]) -> list[_Kind]:
+        kinds: dict[tuple[str, tuple[int, ...]], _Kind] = {}
+        for event in sorted(unknown, key=lambda event: event.called):
+            name = event.operation, event.arguments
+            kind = kinds.setdefault(name, _Kind(*name))
+            kind.called.append(event.called)
+        # One bit more than the largest number needs: it takes the borrow when two are compared.
+        width = max((len(kind.called) for kind in kinds.values()), default=0).bit_length() + 1
+        for place, kind in enumerate(kinds.values()):
+            kind.shift = width * place
+            kind.mask = (1 << width) - 1 << kind.shift
+        self._guards = sum(1 << kind.shift + width - 1 for kind in kinds.values())
+        return list(kinds.values())
+
+    def decide(self) -> bool:
+        """Whether there is an order.
+
+        Raises:
+            HistoryUndecided: that took more steps than allowed.
+        """
+        while True:
+            end = self._run()
+            if end is None:
+                return False
+            if not end.overused:
+                return True
+            self._counted |= end.overused
+
+    def _run(self) -> _Node | None:
+        """Search for an order with what is counted so far: its end, or None if there is none."""
+        all_done = (1 << len(self.known)) - 1
+        guards = self._guards & self._counted
+        seen: dict[tuple[int, Link], list[int]] = {}
+        stack = [_Node(0, None, 0, 0, _KNOWN)]
+        while stack:
+            node = stack.pop()
+            node, candidates, first_return = self._apply_what_changes_nothing(node)
+            if node.done == all_done:
+                return node
+            if self.steps > self._max_steps:
+                raise self._undecided()
+            counts = node.used & self._counted
+            tried = seen.setdefault((node.done, node.link), [])
+            self.steps += 1 + len(tried)
+            if any((counts | guards) - less & guards == guards for less in tried):
+                continue
+            tried.append(counts)
+            if node.done.bit_count() >= self._farthest.done.bit_count():
+                self._farthest = node
+            if self.kinds:
+                stack += self._unknown_next(node, candidates, first_return)
+            for place in candidates:
+                event = self.known[place]
+                after, result = apply(node.link, event.operation, event.arguments)
+                if result == event.result:
+                    done = node.done | 1 << place
+                    stack.append(_Node(done, after, node.used, node.overused, _KNOWN))
+        return None
+
+    def _apply_what_changes_nothing(self, node: _Node) -> tuple[_Node, list[int], float]:
+        """Rule 1. Also gives the known operations that may come next, and the first return."""
+        while True:
+            candidates, first_return = self._candidates(node.done)
+            self.steps += len(candidates)
+            for place in candidates:
+                event = self.known[place]
+                if (
+                    self._passive[place]
+                    and apply(node.link, event.operation, event.arguments)[1] == event.result
+                ):
+                    node = node._replace(done=node.done | 1 << place, before=_KNOWN)
+                    break
+            else:
+                return node, candidates, first_return
+
+    def _candidates(self, done: int) -> tuple[list[int], float]:
+        candidates: list[int] = []
+        first_return = math.inf
+        # All before the lowest bit that is not set have been applied.
+        place = (~done & (done + 1)).bit_length() - 1
+        while place < len(self.known) and self.known[place].called <= first_return:
+            if not done >> place & 1:
+                candidates.append(place)
+                first_return = min(first_return, self.known[place].returned)
+            place += 1
+        return [p for p in candidates if self.known[p].called <= first_return], first_return
+
+    def _unknown_next(self, node: _Node, candidates: list[int], first_return: float) -> list[_Node]:
+        """The states after one more unknown operation, the most promising last."""
+        found: list[tuple[bool, int, _Node]] = []
+
+        def left(kind: _Kind) -> int:
+            called = bisect_right(kind.called, first_return)
+            return called - ((node.used & kind.mask) >> kind.shift)
+
+        def usable(kind: _Kind) -> bool:
+            return kind.called[0] <= first_return and (
+                not self._counted & kind.mask or left(kind) > 0
+            )
+
+        for target, ways in self._ways_from(node.link):
+            if node.before is not _KNOWN:
+                ways = [way for way in ways if way.kind.after(node.before) != target]
+            self.steps += 1
+            if not ways:
+                continue
+            enables = any(
+                apply(target, event.operation, event.arguments)[1] == event.result
+                for event in map(self.known.__getitem__, candidates)
+            )
+            if not enables and not self._helps(target):
+                continue
+            for kind, weaker in ways:
+                self.steps += 1
+                if not usable(kind) or any(map(usable, weaker)):
+                    continue
+                used, overused, count = node.used, node.overused, left(kind)
+                if count > 0:
+                    used += 1 << kind.shift
+                else:
+                    overused |= kind.mask
+                after = _Node(node.done, target, used, overused, node.link)
+                found.append((enables, count, after))
+        found.sort(key=lambda each: each[:2])
+        return [after for _, _, after in found]
+
+    def _ways_from(self, link: Link) -> list[tuple[Link, list[_Way]]]:
+        """Every link that an unknown operation makes of this one, and the kinds that do so."""
+        if link not in self._ways:
+            self.steps += len(self.kinds)
+            by_target: dict[Link, list[_Kind]] = defaultdict(list)
+            for kind in self.kinds:
+                target = kind.after(link)
+                if target != link:
+                    by_target[target].append(kind)
+            self._ways[link] = [(to, self._ranked(kinds)) for to, kinds in by_target.items()]
+        return self._ways[link]
+
+    def _ranked(self, kinds: list[_Kind]) -> list[_Way]:
+        if len(kinds) == 1:
+            return [_Way(kinds[0], [])]
+        ranked = sorted(kinds, key=lambda kind: len(kind.changes(self.links)))
+        return [
+            _Way(kind, [w for w in ranked[:i] if w.changes(self.links) <= kind.changes(self.links)])
+            for i, kind in enumerate(ranked)
+        ]
+
+    def _helps(self, link: Link) -> bool:
+        """Whether an unknown operation can make a change here that it may not make elsewhere."""
+        if link not in self._helpful:
+            ways = (way for _, ways in self._ways_from(link) for way in ways)
+            self._helpful[link] = any(way.kind.depends_on_link for way in ways)
+        return self._helpful[link]
+
+    def _undecided(self) -> HistoryUndecided:
+        return HistoryUndecided(
+            f"undecided: {len(self.events)} operations on {self.events[0].subject}, "
+            f"{len(self.events) - len(self.known)} of them with unknown outcome, are more than "
+            f"{self._max_steps:,} steps decide; have fewer on one link, or raise max_steps"
+        )
+
+    def report(self) -> str:
+        """Where the search that explained most operations ended."""
+        done = self._farthest.done
+        candidates, _ = self._candidates(done)
+        before = [event for place, event in enumerate(self.known) if done >> place & 1]
+        unknown = [(kind.operation, kind.arguments, len(kind.called)) for kind in self.kinds]
+        lines = [
+            f"after {len(before)} of {len(self.known)} operations the link is "
+            f"{self._farthest.link}, and none of these returned what it would return then:",
+            *(f"  {self.known[place]}" for place in candidates),
+            "before them:",
+            *(f"  {event}" for event in before[-20:]),
+            "with unknown outcome:",
+            *(f"  {operation}{arguments}: {n}" for operation, arguments, n in unknown[:50]),
+        ]
+        return "\n".join(lines)
 
 
 def apply(link: Link, operation: str, arguments: tuple[int, ...]) -> tuple[Link, Any]:
@@ -195,34 +470,37 @@ _OPERATIONS: dict[str, Callable[..., tuple[Link, Any]]] = {
 
 
 class Recorder:
-    """Notes what one caller does and sees. Each caller has its own; put their events together.
+    """Records the operations of one caller. Each caller has its own; put their events together.
 
     ``call`` and ``acall`` take an executor's method by name and its arguments in the order of the
-    contract, with the seconds last, and return what the method returned.
+    contract, with the seconds last. They return what the method returned, or None if it raised a
+    `StatefulError`. Any other exception (a cancelled task) is recorded as an unknown outcome and
+    raised. ``options`` are passed to the method.
     """
 
     def __init__(self, executor: Any) -> None:
         self.executor = executor
         self.events: list[Event] = []
 
-    def call(self, operation: str, subject: Subject, *arguments: int) -> Any:
+    def call(self, operation: str, subject: Subject, *arguments: int, **options: Any) -> Any:
         """Do an operation, with a synchronous executor."""
         positional, named = _as_called(operation, arguments)
         called = perf_counter()
         try:
-            result = getattr(self.executor, operation)(*subject, *positional, **named)
-        except StatefulError as error:
-            return self._failed(subject, operation, arguments, called, error)
+            result = getattr(self.executor, operation)(*subject, *positional, **named, **options)
+        except BaseException as error:
+            return self._failed(error, Event(subject, operation, arguments, called, math.inf))
         return self._note(subject, operation, arguments, called, result)
 
-    async def acall(self, operation: str, subject: Subject, *arguments: int) -> Any:
+    async def acall(self, operation: str, subject: Subject, *arguments: int, **options: Any) -> Any:
         """Do an operation, with an asyncio executor."""
         positional, named = _as_called(operation, arguments)
         called = perf_counter()
         try:
-            result = await getattr(self.executor, operation)(*subject, *positional, **named)
-        except StatefulError as error:
-            return self._failed(subject, operation, arguments, called, error)
+            method = getattr(self.executor, operation)
+            result = await method(*subject, *positional, **named, **options)
+        except BaseException as error:
+            return self._failed(error, Event(subject, operation, arguments, called, math.inf))
         return self._note(subject, operation, arguments, called, result)
 
     def _note(self, *what: Any) -> Any:
@@ -231,30 +509,30 @@ class Recorder:
         self.events.append(Event(subject, operation, arguments, called, perf_counter(), seen))
         return result
 
-    def _failed(
-        self,
-        subject: Subject,
-        operation: str,
-        arguments: tuple[int, ...],
-        called: float,
-        error: StatefulError,
-    ) -> None:
-        if error.code is ErrorCode.LINK_EXISTS:
-            result = (error.code, getattr(error, "pod_id", None))
-            self._note(subject, operation, arguments, called, result)
-        elif error.outcome_unknown:
-            event = Event(subject, operation, arguments, called, math.inf, unknown=True)
-            self.events.append(event)
+    def _failed(self, error: BaseException, event: Event) -> None:
+        if isinstance(error, LinkExistsError):
+            result = (error.code, error.pod_id)
+            self._note(event.subject, event.operation, event.arguments, event.called, result)
+            return
+        if not isinstance(error, StatefulError) or error.outcome_unknown:
+            self.events.append(replace(event, unknown=True))
+        if not isinstance(error, StatefulError):
+            raise error
 
 
-_PODS = {"replace_linked_pod": 2, "refresh_linked_pod": 1, "remove_linked_pod_with_id": 1}
+def _pods_of(operation: str) -> int:
+    """How many of an operation's arguments are pods; they come first."""
+    if operation == "replace_linked_pod":
+        return 2
+    return int(
+        operation.startswith(("set_", "try_", "create_", "refresh_")) or "_with_" in operation
+    )
 
 
 def _as_called(
     operation: str, arguments: tuple[int, ...]
 ) -> tuple[tuple[int, ...], dict[str, int]]:
     """Positional arguments, and the seconds by name."""
-    makes_a_link = operation.startswith(("set_", "try_", "create_"))
-    pods = _PODS.get(operation, 1 if makes_a_link else 0)
+    pods = _pods_of(operation)
     named = {"persist_seconds": arguments[pods]} if len(arguments) > pods else {}
     return arguments[:pods], named
