@@ -4,8 +4,8 @@ It is a dict, so reading a field costs a dict lookup. Redis keeps a small hash a
 and turns it into a hash table for good once it outgrows the configured limits; `compact` remembers
 which one it is.
 
-Field deadlines are a dict too. A heap finds the next one. It is built on first use; an entry that is
-no longer the deadline of its field is dropped when it reaches the top.
+Field deadlines are a dict too. A heap finds the next one. It is built on first use; an entry that
+is no longer the deadline of its field is dropped when it reaches the top.
 """
 
 from __future__ import annotations
