@@ -1,7 +1,14 @@
-"""Glob patterns as KEYS, SCAN, PSUBSCRIBE and ACL rules use them.
+"""Glob patterns as KEYS, SCAN, PSUBSCRIBE and ACL rules use them: the server's `stringmatchlen`.
 
 ``*`` any bytes, ``?`` one byte, ``[a-z]`` and ``[^a]`` classes, ``\\`` takes the next byte as it
-is. An unclosed class runs to the end of the pattern, as it does on the server.
+is. The odd cases are the server's as well: an unclosed class ends with the pattern, a range
+compares bytes as signed numbers, a star never matches in an empty string, and a pattern in which
+more than `_STARS_MAX` stars have something after them matches nothing.
+
+What stands between two stars matches a fixed number of bytes. So it is enough to find each such
+part once, as far to the left as possible; the time is bounded by the length of the pattern times
+the length of the string. A pattern of usual length is compiled and kept. A long one is read anew
+for every string, only as far as the string goes, because compiling it could take seconds.
 """
 
 from __future__ import annotations
@@ -9,55 +16,251 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Final, TypeAlias
+
+Matcher: TypeAlias = Callable[[bytes], object]
+"""Tells by the truth of its result whether the whole of a byte string matches."""
+
+_STARS_MAX: Final = 1000
+"""How deep the server's matcher calls itself, once for each star."""
+_COMPILED_MAX: Final = 1024
+"""Bytes of the longest pattern that is compiled and kept; it has fewer stars than `_STARS_MAX`."""
+_ORDINARY: Final = re.compile(rb"[^*?\[\\]+").match
+
+
+def glob(pattern: bytes, ignore_case: bool = False) -> Matcher:
+    """A function that tells whether the whole of a byte string matches ``pattern``."""
+    if len(pattern) <= _COMPILED_MAX:
+        return compiled(pattern, ignore_case)
+    return Interpreter(pattern, ignore_case)
+
+
+class Interpreter:
+    """Matches strings with a pattern that is too long to be compiled."""
+
+    __slots__ = ("_classes", "_ignore_case", "_pattern")
+
+    def __init__(self, pattern: bytes, ignore_case: bool = False) -> None:
+        self._pattern = pattern
+        self._ignore_case = ignore_case
+        self._classes: dict[int, tuple[set[int], int]] = {}
+
+    def __call__(self, string: bytes) -> bool:
+        """Whether the whole of ``string`` matches."""
+        pattern = self._pattern
+        place = at = stars = 0
+        after_star = retry_at = -1
+        while at < len(string):
+            if pattern[place : place + 1] == b"*":
+                place = self._skip_stars(place)
+                if place == len(pattern):
+                    return True
+                stars += 1
+                if stars > _STARS_MAX:
+                    return False
+                after_star, retry_at = place, at
+                continue
+            following = self._match_byte(place, string[at])
+            if following >= 0:
+                place, at = following, at + 1
+            elif after_star < 0:
+                return False
+            else:
+                retry_at += 1
+                place, at = after_star, retry_at
+        return bool(string or not pattern) and self._skip_stars(place) == len(pattern)
+
+    def _skip_stars(self, place: int) -> int:
+        while self._pattern[place : place + 1] == b"*":
+            place += 1
+        return place
+
+    def _match_byte(self, place: int, byte: int) -> int:
+        """Where the pattern goes on after it has matched ``byte`` at ``place``, or -1."""
+        pattern = self._pattern
+        if place >= len(pattern):
+            return -1
+        wanted = pattern[place]
+        if wanted == 63:
+            return place + 1
+        if wanted == 91:
+            if place not in self._classes:
+                self._classes[place] = _members(pattern, place + 1, self._ignore_case)
+            members, following = self._classes[place]
+            return following if byte in members else -1
+        if wanted == 92 and place + 1 < len(pattern):
+            place += 1
+            wanted = pattern[place]
+        same = _lower(wanted) == _lower(byte) if self._ignore_case else wanted == byte
+        return place + 1 if same else -1
+
+
+class _Part:
+    """What stands between two stars.
+
+    Attributes:
+        size: How many bytes it matches.
+        literal: Its bytes, unless it has wildcards.
+        source: It as a regular expression.
+    """
+
+    __slots__ = ("literal", "size", "source")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.literal: bytearray | None = bytearray()
+        self.source = bytearray()
+
+    def add_bytes(self, data: bytes, ignore_case: bool) -> None:
+        """Match these bytes."""
+        self.size += len(data)
+        if ignore_case and data.lower() != data.upper():
+            for byte in data:
+                both = {byte, *bytes([byte]).lower(), *bytes([byte]).upper()}
+                self.source += _set_of(both)
+            self.literal = None
+            return
+        self.source += re.escape(data)
+        if self.literal is not None:
+            self.literal += data
+
+    def add_wildcard(self, source: bytes) -> None:
+        """Match one byte by a regular expression."""
+        self.size += 1
+        self.source += source
+        self.literal = None
 
 
 @lru_cache(maxsize=1024)
-def glob(pattern: bytes, ignore_case: bool = False) -> Callable[[bytes], re.Match[bytes] | None]:
-    """A function that tells whether the whole of a byte string matches ``pattern``."""
-    flags = re.DOTALL | (re.IGNORECASE if ignore_case else 0)
-    return re.compile(_translate(pattern), flags).fullmatch
+def compiled(pattern: bytes, ignore_case: bool = False) -> Matcher:
+    """A function that matches strings with ``pattern``, made once."""
+    parts = _parts(pattern, ignore_case)
+    head, tail = parts[0], parts[-1]
+    if len(parts) == 1:
+        return _exactly(head)
+    if len(parts) == 2 and head.literal is not None and tail.literal is not None:
+        return _ends(bytes(head.literal), bytes(tail.literal))
+    starts, ends = _exactly(head), _exactly(tail)
+    before, after = head.size, tail.size
+    between = [_finder(part) for part in parts[1:-1]]
+
+    def matches(string: bytes) -> bool:
+        end = len(string) - after
+        if not string or end < before or not starts(string[:before]) or not ends(string[end:]):
+            return False
+        place = before
+        for find in between:
+            place = find(string, place, end)
+            if place < 0:
+                return False
+        return True
+
+    return matches
 
 
-def _translate(pattern: bytes) -> bytes:
-    out = bytearray()
+def _exactly(part: _Part) -> Matcher:
+    if part.literal is not None:
+        return bytes(part.literal).__eq__
+    return re.compile(bytes(part.source), re.DOTALL).fullmatch
+
+
+def _ends(head: bytes, tail: bytes) -> Matcher:
+    """The usual pattern, one star and no other wildcard."""
+    if not tail and head:
+        return lambda string: string.startswith(head)
+    size = max(1, len(head) + len(tail))
+    return lambda s: len(s) >= size and s.startswith(head) and s.endswith(tail)
+
+
+def _finder(part: _Part) -> Callable[[bytes, int, int], int]:
+    """A function that finds a part within bounds and returns where it ends, or -1."""
+    size = part.size
+    if part.literal is not None:
+        literal = bytes(part.literal)
+
+        def find(string: bytes, start: int, end: int) -> int:
+            place = string.find(literal, start, end)
+            return place if place < 0 else place + size
+
+        return find
+    search = re.compile(bytes(part.source), re.DOTALL).search
+
+    def find_wildcards(string: bytes, start: int, end: int) -> int:
+        found = search(string, start, end)
+        return found.end() if found else -1
+
+    return find_wildcards
+
+
+def _parts(pattern: bytes, ignore_case: bool) -> list[_Part]:
+    parts = [_Part()]
     place, end = 0, len(pattern)
     while place < end:
+        if run := _ORDINARY(pattern, place):
+            parts[-1].add_bytes(run[0], ignore_case)
+            place = run.end()
+            continue
         letter = pattern[place : place + 1]
         place += 1
         if letter == b"*":
-            if not out.endswith(b".*"):
-                out += b".*"
+            if len(parts) == 1 or parts[-1].size:
+                parts.append(_Part())
         elif letter == b"?":
-            out += b"."
+            parts[-1].add_wildcard(b".")
         elif letter == b"[":
-            translated, place = _translate_class(pattern, place)
-            out += translated
+            members, place = _members(pattern, place, ignore_case)
+            parts[-1].add_wildcard(_set_of(members))
         else:
-            if letter == b"\\" and place < end:
+            if place < end:
                 letter = pattern[place : place + 1]
                 place += 1
-            out += re.escape(letter)
-    return bytes(out)
+            parts[-1].add_bytes(letter, ignore_case)
+    return parts
 
 
-def _translate_class(pattern: bytes, place: int) -> tuple[bytes, int]:
+def _members(pattern: bytes, place: int, ignore_case: bool) -> tuple[set[int], int]:
+    """The bytes that the class which begins at ``place`` matches, and where it ends."""
     end = len(pattern)
     negated = pattern[place : place + 1] == b"^"
     place += negated
-    members = bytearray()
-    while place < end and pattern[place : place + 1] != b"]":
-        if pattern[place : place + 1] == b"\\" and place + 1 < end:
-            place += 1
-            members += re.escape(pattern[place : place + 1])
-            place += 1
-        elif pattern[place + 1 : place + 2] == b"-" and place + 2 < end:
-            low, high = sorted((pattern[place], pattern[place + 2]))
-            members += re.escape(bytes([low])) + b"-" + re.escape(bytes([high]))
+    members: set[int] = set()
+    while place < end and pattern[place] != 93:
+        byte = pattern[place]
+        if byte == 92 and place + 1 < end:
+            members.add(pattern[place + 1])
+            place += 2
+        elif place + 2 < end and pattern[place + 1] == 45:
+            members |= _range(byte, pattern[place + 2], ignore_case)
             place += 3
         else:
-            members += re.escape(pattern[place : place + 1])
+            members.add(byte)
+            if ignore_case:
+                members |= {*bytes([byte]).lower(), *bytes([byte]).upper()}
             place += 1
-    place += 1
-    if not members:
-        return (b"." if negated else b"(?!)"), min(place, end)
-    return b"[" + (b"^" if negated else b"") + bytes(members) + b"]", min(place, end)
+    if negated:
+        members = set(range(256)) - members
+    return members, min(place + 1, end)
+
+
+@lru_cache(maxsize=256)
+def _range(low: int, high: int, ignore_case: bool) -> frozenset[int]:
+    first, last = sorted((_signed(low), _signed(high)))
+    if not ignore_case:
+        return frozenset(number & 255 for number in range(first, last + 1))
+    first, last = _signed(_lower(first & 255)), _signed(_lower(last & 255))
+    return frozenset(byte for byte in range(256) if first <= _signed(_lower(byte)) <= last)
+
+
+def _signed(byte: int) -> int:
+    return byte - 256 if byte > 127 else byte
+
+
+def _lower(byte: int) -> int:
+    return bytes([byte]).lower()[0]
+
+
+def _set_of(members: set[int]) -> bytes:
+    """A regular expression for one byte of ``members``."""
+    if len(members) == 256:
+        return b"."
+    return b"[%b]" % re.escape(bytes(sorted(members))) if members else b"(?!)"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,7 +21,7 @@ from redis_emulator.clients.session import Session
 from redis_emulator.commands.cluster import parse_slot
 from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.glob import glob
+from redis_emulator.glob import Matcher, glob
 from redis_emulator.keyspace.database import scan_position
 from redis_emulator.resp.types import RedisError, Reply, quote
 from redis_emulator.values.kinds import type_name
@@ -45,7 +45,7 @@ class ScanOptions:
         values: False after NOVALUES (HSCAN alone).
     """
 
-    match: Callable[[bytes], re.Match[bytes] | None] | None = None
+    match: Matcher | None = None
     pattern: bytes = b"*"
     count: int = 10
     type: bytes | None = None
