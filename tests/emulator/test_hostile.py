@@ -8,6 +8,7 @@ import contextlib
 import random
 import socket
 import time
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -99,6 +100,29 @@ def test_huge_and_deep(server: TcpServer, request_: bytes) -> None:
     time.sleep(0.02)
     for connection in connections:
         connection.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_broken_framing_gets_a_protocol_error_or_nothing(server: TcpServer, seed: int) -> None:
+    source = random.Random(seed)
+    pieces = (
+        *(b"*1\r\n$4\r\nPINGxx", b"*1\r\n$4\r\nPING", b"*2\r\n$4\r\nECHO\r\n*1\r\n$3\r\nabc\r\n"),
+        *(b"*999999999\r\n", b"%99999999\r\n", b"~999999999\r\n", b"*1\r\n", b"$3\r\nabc\r\n"),
+        *(b"(" + b"9" * 5000 + b"\r\n", b",x\r\n", b"-ERR\r\n", b"\xff", b"*0\r\n", b"$0\r\n\r\n"),
+    )
+    tracemalloc.start()
+    try:
+        for _ in range(40):
+            whole = frame(b"PING") * source.choice((0, 1, 30))
+            connection = attack(server, whole + b"".join(source.choices(pieces, k=4)))
+            with contextlib.suppress(OSError):
+                connection.socket.shutdown(socket.SHUT_WR)
+            replies = connection.read_all()
+            assert b"the emulator failed" not in replies
+            connection.close()
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def clients_possible(wanted: int) -> int:

@@ -157,6 +157,23 @@ def test_a_count_takes_no_memory(way: str, kind: bytes) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("end", [b"", b"\r", b"\r\n", b"xx", b"x\n", b"\n\r", b"\r\nxx", b"$1"])
+def test_a_count_after_broken_framing_takes_no_memory(way: str, end: bytes) -> None:
+    for kind in (b"*", b"~", b"%", b">"):
+        broken = b"*1\r\n$4\r\nPING" + end + kind + b"99999999\r\n"
+        data = frame(b"PING") * 100 + broken + b"$1\r\nx\r\n" * 100
+        take = WAYS[way]()
+        tracemalloc.start()
+        try:
+            commands, _ = take(data)
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+        assert commands == [[b"PING"]] * (100 + end.startswith(b"\r\n"))
+        assert take(frame(b"PING") * 60)[0] == [[b"PING"]] * 60
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_nesting_is_no_command(way: str) -> None:
     take = WAYS[way]()
     for depth in (2, 8, 100, 10_000):

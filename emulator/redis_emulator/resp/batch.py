@@ -28,7 +28,10 @@ _LENGTHS: Final = [b"$%d" % length for length in range(1024)]
 _COUNTS: Final = {b"*%d" % count: count for count in range(1, 256)}
 _SHORT: Final = 256
 """Bytes that are split sooner than hiredis can be asked."""
-_LARGE_COUNT: Final = re.compile(rb"\n[*~%>|][0-9]{4}").search
+_LARGE_COUNT: Final = re.compile(rb"[*~%>|][0-9]{4}").search
+"""Anywhere: hiredis does not check that an argument ends with a line end, so whatever follows the
+argument may be a header.
+"""
 
 
 def taker() -> Callable[[bytes], Taken]:
@@ -106,8 +109,8 @@ class HiredisTaker:
             while (argv := gets()) is not False:
                 found.append(argv)
             whole = not reader.has_data()
-        except (self._module.HiredisError, TypeError):
-            pass  # a TypeError: a map with lists for keys
+        except Exception:
+            pass  # not only HiredisError: whatever it cannot read or make, the parser reads
         if not whole:
             self._reader = self._module.Reader()
         return found
