@@ -34,8 +34,17 @@ if current ~= pod then
   return 0
 end
 
+-- A creation time that was stamped for this pod expires with the link: that of a persistent link after
+-- a year without a write, because another program may remove the link alone.
+local ms = "31536000000"
 if redis.call("PTTL", link) ~= -1 then
   redis.call("EXPIRE", link, seconds)
-  redis.call("EXPIRE", created, seconds)
+  ms = string.format("%.0f", seconds * 1000)
+end
+local dated = redis.pcall("GET", created)
+if type(dated) == "string" and dated:find("^%d+ " .. pod .. "$") then
+  redis.call("PEXPIRE", created, ms)
+elseif dated then
+  redis.call("DEL", created)
 end
 return 1

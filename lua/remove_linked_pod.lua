@@ -10,6 +10,7 @@
 -- persistent(p)   absent            transient(p, grace)    1
 --
 -- The index entry goes in every case: when the link key was evicted, this is what heals the index.
+-- The creation time expires with the link; one that was stamped for another pod is deleted.
 -- Both keys are read, and so checked for their types and values, before the first write.
 
 local link, index, created = KEYS[1], KEYS[2], KEYS[3]
@@ -32,7 +33,12 @@ end
 redis.call("HDEL", index, service)
 if current and grace ~= "-1" then
   redis.call("EXPIRE", link, grace)
-  redis.call("EXPIRE", created, grace)
+  local dated = redis.pcall("GET", created)
+  if type(dated) == "string" and dated:find("^%d+ " .. current .. "$") then
+    redis.call("EXPIRE", created, grace)
+  elseif dated then
+    redis.call("DEL", created)
+  end
 else
   redis.call("DEL", link, created)
 end

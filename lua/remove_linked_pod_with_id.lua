@@ -12,6 +12,7 @@
 -- persistent(other)  unchanged         unchanged                0
 --
 -- When the link key is gone (evicted), a leftover index entry is deleted, whatever pod it names.
+-- The creation time expires with the link; one that was stamped for another pod is deleted.
 -- Both keys are read, and so checked for their types and values, before the first write.
 
 local link, index, created = KEYS[1], KEYS[2], KEYS[3]
@@ -38,7 +39,12 @@ end
 redis.call("HDEL", index, service)
 if current and grace ~= "-1" then
   redis.call("EXPIRE", link, grace)
-  redis.call("EXPIRE", created, grace)
+  local dated = redis.pcall("GET", created)
+  if type(dated) == "string" and dated:find("^%d+ " .. current .. "$") then
+    redis.call("EXPIRE", created, grace)
+  elseif dated then
+    redis.call("DEL", created)
+  end
 else
   redis.call("DEL", link, created)
 end

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
 -- ARGV  1 service    2 pod id   3 seconds to persist, -1 for ever, "keep" for as long as now
---       4 "1" to keep the creation time   5 the expected pod id
+--       4 "1" to stamp the creation time   5 the expected pod id
 -- Reply {1, pod} when replaced, {0, pod of the uid} or {0, nil} when not
 --
 -- before                after                after, keep          reply
@@ -55,22 +55,18 @@ else
   redis.call("HDEL", index, service)
 end
 
--- A renewed link keeps its creation time, with the TTL of the link; a new one gets its own.
-if current == pod then
-  if ttl == -1 then
-    redis.call("PERSIST", created)
-  else
-    redis.call("PEXPIRE", created, px)
-  end
-elseif track == "1" then
+-- A renewed link keeps a creation time that was stamped for this pod; a new link gets its own. The time
+-- expires with the link. That of a persistent link expires after a year without a write, because
+-- another program may remove the link alone.
+local dated = redis.pcall("GET", created)
+local ms = ttl == -1 and "31536000000" or px
+if current ~= pod and track == "1" then
   local now = redis.call("TIME")
   local stamp = string.format("%.0f", now[1] * 1000 + math.floor(now[2] / 1000))
-  if ttl == -1 then
-    redis.call("SET", created, stamp)
-  else
-    redis.call("SET", created, stamp, "PX", px)
-  end
-else
+  redis.call("SET", created, stamp .. " " .. pod, "PX", ms)
+elseif current == pod and type(dated) == "string" and dated:find("^%d+ " .. pod .. "$") then
+  redis.call("PEXPIRE", created, ms)
+elseif dated then
   redis.call("DEL", created)
 end
 

@@ -1,7 +1,7 @@
 -- set_linked_pod_if_absent: link a uid to a pod when it is linked to none.
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
--- ARGV  1 service    2 pod id   3 seconds to persist, -1 for ever   4 "1" to keep the creation time
+-- ARGV  1 service    2 pod id   3 seconds to persist, -1 for ever   4 "1" to stamp the creation time
 -- Reply {1, pod} when the link was made, {0, p} when the uid is linked to p already
 --
 -- before          after                reply
@@ -41,14 +41,13 @@ else
   redis.call("HDEL", index, service)
 end
 
+-- The creation time expires with the link. That of a persistent link expires after a year without a
+-- write, because another program may remove the link alone.
 if track == "1" then
   local now = redis.call("TIME")
   local stamp = string.format("%.0f", now[1] * 1000 + math.floor(now[2] / 1000))
-  if seconds == "-1" then
-    redis.call("SET", created, stamp)
-  else
-    redis.call("SET", created, stamp, "EX", seconds)
-  end
+  local ms = seconds == "-1" and "31536000000" or string.format("%.0f", seconds * 1000)
+  redis.call("SET", created, stamp .. " " .. pod, "PX", ms)
 else
   redis.call("DEL", created)
 end

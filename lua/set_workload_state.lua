@@ -4,9 +4,13 @@
 -- ARGV  1 state
 -- Reply nil
 --
--- One write, so there is no half of it.
+-- The time is kept as "<milliseconds> <state>", so that it says nothing of a state that another program
+-- writes. It expires after a year, because another program may delete the state alone.
+
+local key, time, state = KEYS[1], KEYS[2], ARGV[1]
 
 local now = redis.call("TIME")
 local stamp = string.format("%.0f", now[1] * 1000 + math.floor(now[2] / 1000))
-redis.call("MSET", KEYS[1], ARGV[1], KEYS[2], stamp)
+redis.call("SET", key, state)
+redis.call("SET", time, stamp .. " " .. state, "PX", "31536000000")
 return false

@@ -1,7 +1,7 @@
 -- try_set_linked_pod: link a uid to a pod unless another pod owns it.
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
--- ARGV  1 service    2 pod id   3 seconds to persist, -1 for ever   4 "1" to keep the creation time
+-- ARGV  1 service    2 pod id   3 seconds to persist, -1 for ever   4 "1" to stamp the creation time
 -- Reply {1, pod} when linked, {0, owner} when another pod owns the uid
 --
 -- before             after                reply
@@ -42,22 +42,18 @@ else
   redis.call("HDEL", index, service)
 end
 
--- A renewed link keeps its creation time, with the TTL of the link; a new one gets its own.
-if current == pod then
-  if seconds == "-1" then
-    redis.call("PERSIST", created)
-  else
-    redis.call("EXPIRE", created, seconds)
-  end
-elseif track == "1" then
+-- A renewed link keeps a creation time that was stamped for this pod; a new link gets its own. The time
+-- expires with the link. That of a persistent link expires after a year without a write, because
+-- another program may remove the link alone.
+local dated = redis.pcall("GET", created)
+local ms = seconds == "-1" and "31536000000" or string.format("%.0f", seconds * 1000)
+if current ~= pod and track == "1" then
   local now = redis.call("TIME")
   local stamp = string.format("%.0f", now[1] * 1000 + math.floor(now[2] / 1000))
-  if seconds == "-1" then
-    redis.call("SET", created, stamp)
-  else
-    redis.call("SET", created, stamp, "EX", seconds)
-  end
-else
+  redis.call("SET", created, stamp .. " " .. pod, "PX", ms)
+elseif current == pod and type(dated) == "string" and dated:find("^%d+ " .. pod .. "$") then
+  redis.call("PEXPIRE", created, ms)
+elseif dated then
   redis.call("DEL", created)
 end
 

@@ -10,7 +10,7 @@ nothing here may change on its own. No IO, and nothing that knows a command or a
 ``sf:{<namespace>:lk:<uid>}``           hash    its persistent links: service to pod
 ``sf:{<namespace>:state:<service>}``    hash    pod to state
 ``sf:{<namespace>:workload:<service>}`` string  state of the workload
-any of these, then ``@``                same    epoch milliseconds; only podlink reads these
+any of these, then ``@``                same    milliseconds and what they were stamped for
 =====================================  ======  ============================================
 
 The braces are the hash tag of Redis Cluster: all keys of one uid are in one slot.

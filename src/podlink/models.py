@@ -52,7 +52,8 @@ class PodLink:
     Attributes:
         expires_at: when a transient link runs out; ``None`` for a persistent one.
         created_at: when the uid was linked to this pod; ``None`` unless the link was made by an
-            executor with ``track_link_times=True``.
+            executor with ``track_link_times=True``, and if another program has linked the uid to
+            another pod since.
     """
 
     namespace: str
@@ -96,7 +97,8 @@ class ServiceState:
 
     Attributes:
         pod_states: pod id to state.
-        updated_at: when the latest of these states was written.
+        updated_at: when the latest of these states was written; ``None`` if another program wrote
+            one of them.
     """
 
     namespace: str
@@ -133,7 +135,11 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadState:
-    """The state of a workload, and when it was written."""
+    """The state of a workload.
+
+    Attributes:
+        updated_at: when it was written; ``None`` if another program wrote it.
+    """
 
     namespace: str
     service_name: str

@@ -14,6 +14,7 @@ Replies come as bytes whatever the client decodes. A value that the contract rul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -480,6 +481,7 @@ def _pod_link(call: Call[PodLink | None], reply: Reply) -> PodLink | None:
     value, ttl, now, created = _several(call, reply, 4)
     if value is None:
         return None
+    pod = read_pod_id(value, call.keys[0])
     assert call.namespace is not None
     assert call.uid is not None
     assert call.service_name is not None
@@ -487,9 +489,9 @@ def _pod_link(call: Call[PodLink | None], reply: Reply) -> PodLink | None:
         call.namespace,
         call.uid,
         call.service_name,
-        read_pod_id(value, call.keys[0]),
+        pod,
         from_epoch_ms(_time(now, call.keys[0]) + ttl) if ttl >= 0 else None,
-        None if created is None else from_epoch_ms(_time(created, call.keys[2])),
+        None if created is None else _moment(_time_of(created, value, call.keys[2])),
     )
 
 
@@ -512,11 +514,14 @@ def _service_state(call: Call[ServiceState | None], reply: Reply) -> ServiceStat
     states = _pod_states(call, fields)
     if not states:
         return None
-    # Another writer may have deleted a pod's state and left its time, which then says nothing.
+    # A state that another program wrote has no time, and then the latest time is not known.
     key = call.keys[1]
-    times = {read_pod_id(pod, key): _time(ms, key) for pod, ms in _pairs(call, stamps)}
-    latest = max((ms for pod, ms in times.items() if pod in states), default=None)
-    updated_at = None if latest is None else from_epoch_ms(latest)
+    times = {
+        read_pod_id(pod, key): _time_of(stamp, states.get(read_pod_id(pod, key), "").encode(), key)
+        for pod, stamp in _pairs(call, stamps)
+    }
+    known = [ms for ms in map(times.get, states) if ms is not None]
+    updated_at = _moment(max(known)) if len(known) == len(states) else None
     assert call.namespace is not None
     assert call.service_name is not None
     return ServiceState(call.namespace, call.service_name, states, updated_at)
@@ -527,7 +532,7 @@ def _workload_state(call: Call[WorkloadState | None], reply: Reply) -> WorkloadS
     if value is None:
         return None
     state = read_text(value, call.keys[0])
-    updated_at = None if stamp is None else from_epoch_ms(_time(stamp, call.keys[1]))
+    updated_at = None if stamp is None else _moment(_time_of(stamp, value, call.keys[1]))
     assert call.namespace is not None
     assert call.service_name is not None
     return WorkloadState(call.namespace, call.service_name, state, updated_at)
@@ -606,6 +611,21 @@ def _time(value: Reply, where: bytes) -> int:
     raise InternalError(
         f"{shown_key(where)} holds {shown(value)}, which is not a time in milliseconds"
     )
+
+
+def _time_of(stamp: Reply, value: bytes, where: bytes) -> int | None:
+    """The time in a stamp, ``<milliseconds> <value it was made for>``.
+
+    ``None`` if it was made for another value. A stamp of the first release is only the time: nobody
+    knows what it was made for.
+    """
+    time, _, made_for = stamp.partition(b" ") if isinstance(stamp, bytes) else (stamp, b"", b"")
+    milliseconds = _time(time, where)
+    return milliseconds if made_for and made_for == value else None
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else from_epoch_ms(milliseconds)
 
 
 def _unexpected(call: Call[Any], reply: Reply) -> InternalError:

@@ -8,6 +8,8 @@ import pytest
 
 from podlink import DELETE_NOW, PERSIST_FOREVER, ErrorCode, TrySetResult
 from pytest_podlink.conformance.model import (
+    YEAR,
+    Dated,
     Entry,
     LinkRead,
     Model,
@@ -28,6 +30,10 @@ def persistent(pod: int) -> dict[bytes, Entry]:
 
 def transient(pod: int, seconds: int) -> dict[bytes, Entry]:
     return {LINK: Entry(b"%d" % pod, seconds * 1000)}
+
+
+def created(step: int, pod: int, seconds: int) -> Entry:
+    return Entry(Dated(Stamp(step, LINK), b"%d" % pod), seconds * 1000)
 
 
 ABSENT: dict[bytes, Entry] = {}
@@ -156,14 +162,14 @@ def test_creation_times_live_as_long_as_their_link() -> None:
     model.track_link_times = True
     model.step = 1
     model.set_linked_pod(*AT, Q)
-    assert model.keys == {**persistent(Q), CREATED: Entry(Stamp(1, LINK))}
+    assert model.keys == {**persistent(Q), CREATED: created(1, Q, YEAR)}
     model.step = 2
     model.set_linked_pod(*AT, Q, 9)
-    assert model.keys == {**transient(Q, 9), CREATED: Entry(Stamp(1, LINK), 9_000)}
+    assert model.keys == {**transient(Q, 9), CREATED: created(1, Q, 9)}
     model.set_linked_pod(*AT, P)
     assert model.read_pod_link(*AT) == LinkRead(*AT, P, None, Stamp(2, LINK))
     model.remove_linked_pod(*AT, 9)
-    assert model.keys == {**transient(P, 9), CREATED: Entry(Stamp(2, LINK), 9_000)}
+    assert model.keys == {**transient(P, 9), CREATED: created(2, P, 9)}
     model.remove_linked_pod(*AT)
     assert model.keys == {}
 
@@ -180,9 +186,11 @@ def test_states() -> None:
     model.set_workload_state("ns", "svc", "busy")
     assert model.keys == {
         b"sf:{ns:state:svc}": Entry({b"0": b"down", b"1": "é".encode()}),
-        b"sf:{ns:state:svc}@": Entry({b"0": Stamp(2), b"1": Stamp(1)}),
+        b"sf:{ns:state:svc}@": Entry(
+            {b"0": Dated(Stamp(2), b"down"), b"1": Dated(Stamp(1), "é".encode())}, YEAR * 1000
+        ),
         b"sf:{ns:workload:svc}": Entry(b"busy"),
-        b"sf:{ns:workload:svc}@": Entry(Stamp(2)),
+        b"sf:{ns:workload:svc}@": Entry(Dated(Stamp(2), b"busy"), YEAR * 1000),
     }
     states = {0: "down", 1: "é"}
     assert model.get_service_state("ns", "svc") == states

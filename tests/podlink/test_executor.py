@@ -18,6 +18,7 @@ import redis
 import podlink
 from podlink import AsyncStatefulExecutor, ErrorCode, StatefulExecutor
 
+YEAR = 365 * 24 * 60 * 60
 LINK, INDEX, CREATED = "sf:{n:lk:u}s", "sf:{n:lk:u}", "sf:{n:lk:u}s@"
 P, Q = 1, 2
 
@@ -187,7 +188,7 @@ def test_replacing_keeps_or_stamps_the_creation_time(
     assert executor.refresh_linked_pod("n", "u", "s", Q, 30)
     assert 29 <= stateful_redis.ttl(CREATED) <= 30
     executor.replace_linked_pod("n", "u", "s", Q, P)
-    assert stateful_redis.ttl(CREATED) == -1
+    assert YEAR - 1 <= stateful_redis.ttl(CREATED) <= YEAR
 
 
 def test_batches_of_writes(do: Do, stateful_redis: redis.Redis) -> None:
@@ -277,8 +278,41 @@ def test_times_of_states_are_the_servers(
         assert time.utcoffset() == timedelta(0)
     stateful_redis.hset("sf:{n:state:s}", "2", "UP")
     assert stateful_executor.read_service_state("n", "s") == podlink.ServiceState(
-        "n", "s", {1: "UP", 2: "UP"}, service.updated_at
+        "n", "s", {1: "UP", 2: "UP"}, None
     )
+
+
+def test_times_of_states_that_others_overwrote_are_unknown(
+    stateful_executor: StatefulExecutor, stateful_redis: redis.Redis
+) -> None:
+    stateful_executor.set_service_state("n", "s", 1, "UP")
+    stateful_executor.set_workload_state("n", "s", "UP")
+    stateful_redis.hset("sf:{n:state:s}", "1", "DOWN")
+    stateful_redis.set("sf:{n:workload:s}", "DOWN")
+    service = stateful_executor.read_service_state("n", "s")
+    workload = stateful_executor.read_workload_state("n", "s")
+    assert service == podlink.ServiceState("n", "s", {1: "DOWN"}, None)
+    assert workload == podlink.WorkloadState("n", "s", "DOWN", None)
+
+
+def test_times_do_not_outlive_states_that_others_deleted(
+    stateful_executor: StatefulExecutor, stateful_redis: redis.Redis, stateful_clock: Any
+) -> None:
+    states = "sf:{n:state:s}"
+    for pod in (1, 2, 3):
+        stateful_executor.set_service_state("n", "s", pod, "UP")
+    stateful_redis.hdel(states, "1", "2")
+    stateful_executor.set_service_state("n", "s", 3, "UP")
+    assert stateful_redis.hlen(states + "@") == 3
+    stateful_clock.advance(3601)
+    stateful_executor.set_service_state("n", "s", 3, "UP")
+    assert stateful_redis.hkeys(states + "@") in (["3"], [b"3"])
+    stateful_executor.set_workload_state("n", "s", "UP")
+    stateful_redis.delete(states, "sf:{n:workload:s}")
+    stateful_clock.advance(YEAR - 10)
+    assert len(stateful_redis.keys("*")) == 2
+    stateful_clock.advance(20)
+    assert stateful_redis.keys("*") == []
 
 
 def test_times_of_states_that_others_wrote_are_unknown(
@@ -328,7 +362,8 @@ def test_creation_is_tracked(
     assert link is not None
     assert link.created_at is not None
     assert before <= link.created_at <= server_time(stateful_redis)
-    assert abs(stateful_redis.ttl(CREATED) - stateful_redis.ttl(LINK)) <= 1
+    expected = YEAR if seconds == -1 else seconds
+    assert expected - 1 <= stateful_redis.ttl(CREATED) <= expected
 
 
 def test_the_creation_time_stays_with_the_link(
@@ -346,14 +381,83 @@ def test_the_creation_time_stays_with_the_link(
     assert 59 <= stateful_redis.ttl(CREATED) <= 60
     tracking.set_linked_pod("n", "u", "s", 4)
     assert created_at() == first
-    assert stateful_redis.ttl(CREATED) == -1
-    stateful_redis.set(CREATED, 1000)
+    assert YEAR - 1 <= stateful_redis.ttl(CREATED) <= YEAR
+    stateful_clock.advance(100)
+    tracking.refresh_linked_pod("n", "u", "s", 4, 60)
+    assert YEAR - 1 <= stateful_redis.ttl(CREATED) <= YEAR
+    stateful_redis.set(CREATED, "1000 4")
     tracking.set_linked_pod("n", "u", "s", 5, persist_seconds=60)
     second = created_at()
     assert second is not None
     assert second >= first
     stateful_clock.advance(61)
     assert stateful_redis.exists(CREATED) == 0
+
+
+RENEWALS: dict[str, Callable[[StatefulExecutor], object]] = {
+    "set": lambda executor: executor.set_linked_pod("n", "u", "s", 5),
+    "set for a while": lambda executor: executor.set_linked_pod(
+        "n", "u", "s", 5, persist_seconds=9
+    ),
+    "try_set": lambda executor: executor.try_set_linked_pod("n", "u", "s", 5),
+    "replace": lambda executor: executor.replace_linked_pod("n", "u", "s", 5, 5),
+    "refresh": lambda executor: executor.refresh_linked_pod("n", "u", "s", 5, 9),
+    "remove": lambda executor: executor.remove_linked_pod("n", "u", "s", persist_seconds=9),
+    "remove_with_id": lambda executor: executor.remove_linked_pod_with_id(
+        "n", "u", "s", 5, persist_seconds=9
+    ),
+}
+
+
+@pytest.mark.parametrize("seconds", [-1, 60])
+@pytest.mark.parametrize("stamp", ["made", "1700000000000", "1700000000000 6", "x", {"a": "b"}])
+@pytest.mark.parametrize("renew", RENEWALS.values(), ids=RENEWALS)
+def test_a_time_of_another_link_is_unknown_and_deleted(
+    tracking: StatefulExecutor,
+    stateful_redis: redis.Redis,
+    renew: Callable[[StatefulExecutor], object],
+    stamp: Any,
+    seconds: int,
+) -> None:
+    """Another program linked the uid to another pod; podlink keeps its link then."""
+    tracking.set_linked_pod("n", "u", "s", 4, persist_seconds=seconds)
+    stateful_redis.set(LINK, "5", ex=None if seconds == -1 else seconds)
+    if isinstance(stamp, dict):
+        stateful_redis.delete(CREATED)
+        stateful_redis.hset(CREATED, mapping=stamp)
+    elif stamp != "made":
+        stateful_redis.set(CREATED, stamp)
+    if stamp not in ("x", {"a": "b"}):
+        link = tracking.read_pod_link("n", "u", "s")
+        assert link is not None
+        assert link.created_at is None
+    renew(tracking)
+    assert stateful_redis.exists(LINK) == 1
+    assert stateful_redis.exists(CREATED) == 0
+
+
+def test_a_time_does_not_outlive_a_link_that_others_removed(
+    tracking: StatefulExecutor, stateful_redis: redis.Redis, stateful_clock: Any
+) -> None:
+    tracking.set_linked_pod("n", "u", "s", 4)
+    stateful_redis.delete(LINK, INDEX)
+    assert tracking.read_pod_link("n", "u", "s") is None
+    stateful_clock.advance(YEAR + 1)
+    assert stateful_redis.exists(CREATED) == 0
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_link_after_one_that_others_removed_has_a_time_of_its_own(
+    tracking: StatefulExecutor, stateful_redis: redis.Redis, maker: str
+) -> None:
+    tracking.set_linked_pod("n", "u", "s", 4)
+    stateful_redis.set(CREATED, "1000 4")
+    stateful_redis.delete(LINK, INDEX)
+    getattr(tracking, maker)("n", "u", "s", 4)
+    link = tracking.read_pod_link("n", "u", "s")
+    assert link is not None
+    assert link.created_at is not None
+    assert link.created_at.year > 1970
 
 
 @pytest.mark.parametrize("maker", MAKERS[:2])

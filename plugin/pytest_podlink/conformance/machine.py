@@ -253,6 +253,20 @@ class Histories(RuleBasedStateMachine):
             self.write(("HSET", key, b"%d" % pod, state.encode()))
         self.write(("SET", model.workload_key(*place), state.encode()))
 
+    @rule(place=places, pod=pods, whole=st.booleans())
+    def another_program_deletes_states(self, place: tuple[str, str], pod: int, whole: bool) -> None:
+        key = model.state_key(*place)
+        if not whole and self.holds(key, "hash"):
+            self.write(("HDEL", key, b"%d" % pod))
+        elif whole:
+            self.write(("DEL", key))
+            self.write(("DEL", model.workload_key(*place)))
+
+    @rule(link=links, ttl=seconds)
+    def another_program_changes_a_ttl(self, link: Link, ttl: int) -> None:
+        key = model.place(*link).link
+        self.write(("PERSIST", key) if ttl == -1 else ("EXPIRE", key, ttl))
+
     @rule(link=links, which=st.sampled_from([0, 1, 2]))
     def a_key_is_evicted(self, link: Link, which: int) -> None:
         self.write(("DEL", model.place(*link)[which]))

@@ -17,7 +17,9 @@ The contract leaves some readings open. These are taken:
 - A pod id in Redis is decimal as Python and Java write it: no sign, blank or leading zero.
 - The creation time of a link belongs to uid and pod: linking to the same pod again keeps it, with
   the new TTL; to another pod replaces it; a link without one is not given one afterwards.
-- A time that is left of something that is gone says nothing and is no error.
+- A time that was stamped for another value, or does not say for which, is not known; a write that
+  keeps the link deletes it. A time that is left of something that is gone is no error.
+- The time of something without a TTL has a TTL of a year from the last write on.
 - Writing the state of a workload replaces whatever was at the key, as SET does.
 """
 
@@ -41,10 +43,23 @@ class Stamp(NamedTuple):
     link: bytes = b""
 
 
+class Dated(NamedTuple):
+    """A stamp and the value it was made for, as they are stored: ``<milliseconds> <value>``."""
+
+    stamp: Stamp
+    value: bytes
+
+
 Moment = Stamp | int
 """A stamp, or epoch milliseconds that somebody else wrote."""
 
-Value = bytes | Stamp | dict[bytes, bytes | Stamp]
+YEAR = 365 * 24 * 60 * 60
+"""Seconds that the time of something without a TTL is kept after a write."""
+
+HOUR = 60 * 60
+"""Seconds after which a write looks for times of pods without a state."""
+
+Value = bytes | Dated | dict[bytes, bytes | Dated]
 """A string, or a hash."""
 
 
@@ -188,8 +203,14 @@ class Model:
         self._hash(key, faults)
         self._hash(key + b"@", faults)
         faults.refuse()
-        self._put_field(key, b"%d" % pod_id, state.encode())
-        self._put_field(key + b"@", b"%d" % pod_id, Stamp(self.step))
+        pod, value = b"%d" % pod_id, state.encode()
+        self._put_field(key, pod, value)
+        self._put_field(key + b"@", pod, Dated(Stamp(self.step), value))
+        expires_at = self.keys[key + b"@"].expires_at
+        if expires_at is None or expires_at - self.now < (YEAR - HOUR) * 1000:
+            for pod in self._hash(key + b"@", faults).keys() - self._hash(key, faults).keys():
+                self._drop_field(key + b"@", pod)
+            self._set_ttl(key + b"@", YEAR)
 
     def get_service_state(self, namespace: Any, service_name: Any) -> dict[int, str]:
         check(_name(namespace), _name(service_name))
@@ -211,22 +232,24 @@ class Model:
         states = self._pod_states(key, faults)
         times = self._hash(key + b"@", faults)
         known = []
-        for pod, time in times.items() if key in self.keys else ():
-            moment = _stored_moment(time)
-            if _stored_pod_id(pod) is None or moment is None:
+        for name, time in times.items() if key in self.keys else ():
+            pod = _stored_pod_id(name)
+            if pod is None or not _is_stored_time(time):
                 faults.wrong_value(key + b"@")
-            elif _stored_pod_id(pod) in states:
-                known.append(moment)
+            elif pod in states:
+                known.append(_stored_moment(time, states[pod].encode()))
         faults.refuse()
         if not states:
             return None
-        return ServiceRead(namespace, service_name, states, _latest(known))
+        updated = None if None in known or len(known) < len(states) else _latest(known)
+        return ServiceRead(namespace, service_name, states, updated)
 
     def set_workload_state(self, namespace: Any, service_name: Any, state: Any) -> None:
         check(_name(namespace), _name(service_name), _state(state))
         key = workload_key(namespace, service_name)
         self.keys[key] = Entry(state.encode())
-        self.keys[key + b"@"] = Entry(Stamp(self.step))
+        self.keys[key + b"@"] = Entry(Dated(Stamp(self.step), state.encode()))
+        self._set_ttl(key + b"@", YEAR)
 
     def get_workload_state(self, namespace: Any, service_names: Any) -> dict[str, str]:
         check(_name(namespace), _each(service_names, _name))
@@ -244,7 +267,7 @@ class Model:
         key = workload_key(namespace, service_name)
         faults = Faults()
         state = self._text(key, faults)
-        updated = self._moment(key + b"@", faults, said=key in self.keys)
+        updated = self._moment(key + b"@", faults, key)
         faults.refuse()
         return None if state is None else WorkloadRead(namespace, service_name, state, updated)
 
@@ -331,9 +354,10 @@ class Model:
         at, before = self._open(namespace, uid, service_name)
         if before != pod_id:
             return False
-        if self.keys[at.link].expires_at is not None:
-            self._set_ttl(at.link, persist_seconds)
-            self._set_ttl(at.created, persist_seconds)
+        if self.keys[at.link].expires_at is None:
+            persist_seconds = PERSIST_FOREVER
+        self._set_ttl(at.link, persist_seconds)
+        self._keep_created(at, persist_seconds)
         return True
 
     def batch_set_linked_pod_if_absent(
@@ -415,7 +439,7 @@ class Model:
         at = place(namespace, uid, service_name)
         faults = Faults()
         pod = self._pod(at.link, faults)
-        created = self._moment(at.created, faults, said=at.link in self.keys)
+        created = self._moment(at.created, faults, at.link)
         faults.refuse()
         if pod is None:
             return None
@@ -484,7 +508,7 @@ class Model:
         expires_at = self.keys[at.link].expires_at
         self._link(at, before, to, PERSIST_FOREVER if expires_at is None else 1)
         for key in (at.link, at.created):
-            if key in self.keys:
+            if key in self.keys and expires_at is not None:
                 self.keys[key].expires_at = expires_at
 
     def _each_uid(self, uids: Any, act: Callable[[str], T]) -> list[tuple[str, T]]:
@@ -524,6 +548,7 @@ class Model:
             "HSET": self._put_field,
             "HDEL": self._drop_field,
             "EXPIRE": self._set_ttl,
+            "PERSIST": lambda key: self._set_ttl(key, PERSIST_FOREVER),
             "DEL": lambda key: self.keys.pop(key, None),
         }
         commands[name](key, *arguments)
@@ -549,24 +574,33 @@ class Model:
             self._put_field(at.index_key, at.service, b"%d" % pod)
         else:
             self._drop_field(at.index_key, at.service)
-        if before != pod:
+        if before != pod and self.track_link_times:
+            self.keys[at.created] = Entry(Dated(Stamp(self.step, at.link), b"%d" % pod))
+        elif before != pod:
             self.keys.pop(at.created, None)
-            if self.track_link_times:
-                self.keys[at.created] = Entry(Stamp(self.step, at.link))
-        self._set_ttl(at.created, seconds)
+        self._keep_created(at, seconds)
+
+    def _keep_created(self, at: Place, seconds: int) -> None:
+        """Keep the creation time of a link as long as the link, if it is that of this link."""
+        if at.created in self.keys:
+            stamp, link = self.keys[at.created].value, self.keys[at.link].value
+            assert isinstance(link, bytes)
+            if isinstance(stamp, dict) or _stored_moment(stamp, link) is None:
+                del self.keys[at.created]
+        self._set_ttl(at.created, YEAR if seconds == PERSIST_FOREVER else seconds)
 
     def _unlink(self, at: Place, seconds: int) -> None:
         self._drop_field(at.index_key, at.service)
         if at.link in self.keys and seconds != DELETE_NOW:
             self._set_ttl(at.link, seconds)
-            self._set_ttl(at.created, seconds)
+            self._keep_created(at, seconds)
         else:
             self.keys.pop(at.link, None)
             self.keys.pop(at.created, None)
 
     # How stored values are read
 
-    def _hash(self, key: bytes, faults: Faults) -> dict[bytes, bytes | Stamp]:
+    def _hash(self, key: bytes, faults: Faults) -> dict[bytes, bytes | Dated]:
         entry = self.keys.get(key)
         if entry is None:
             return {}
@@ -575,7 +609,7 @@ class Model:
         faults.wrong_type()
         return {}
 
-    def _string(self, key: bytes, faults: Faults) -> bytes | Stamp | None:
+    def _string(self, key: bytes, faults: Faults) -> bytes | Dated | None:
         entry = self.keys.get(key)
         if entry is None:
             return None
@@ -598,13 +632,15 @@ class Model:
             faults.wrong_value(key)
         return text
 
-    def _moment(self, key: bytes, faults: Faults, said: bool) -> Moment | None:
-        """The time at a key; its value counts only if what it is said of is there."""
-        value = self._string(key, faults)
-        moment = _stored_moment(value)
-        if said and value is not None and moment is None:
+    def _moment(self, key: bytes, faults: Faults, of: bytes) -> Moment | None:
+        """The time at a key, if it was stamped for the value at the key ``of``."""
+        time = self._string(key, faults)
+        if time is None or of not in self.keys:
+            return None
+        if not _is_stored_time(time):
             faults.wrong_value(key)
-        return moment
+        value = self.keys[of].value
+        return _stored_moment(time, value) if isinstance(value, bytes) else None
 
     def _pod_states(self, key: bytes, faults: Faults) -> dict[int, str]:
         states = {}
@@ -618,7 +654,7 @@ class Model:
 
     # How Redis stores
 
-    def _put_field(self, key: bytes, name: bytes, value: bytes | Stamp) -> None:
+    def _put_field(self, key: bytes, name: bytes, value: bytes | Dated) -> None:
         entry = self.keys.setdefault(key, Entry({}))
         assert isinstance(entry.value, dict)
         entry.value[name] = value
@@ -691,13 +727,13 @@ def _is_unicode(value: str) -> bool:
 # The forms of stored values: each gives what a value means, or None.
 
 
-def _stored_pod_id(value: bytes | Stamp | None) -> int | None:
+def _stored_pod_id(value: bytes | Dated | None) -> int | None:
     if isinstance(value, bytes) and re.fullmatch(rb"0|[1-9][0-9]*", value):
         return int(value) if int(value) <= 2**31 - 1 else None
     return None
 
 
-def _stored_text(value: bytes | Stamp | None) -> str | None:
+def _stored_text(value: bytes | Dated | None) -> str | None:
     try:
         text = value.decode() if isinstance(value, bytes) else ""
     except UnicodeDecodeError:
@@ -705,12 +741,22 @@ def _stored_text(value: bytes | Stamp | None) -> str | None:
     return None if text == "" or text.isspace() else text
 
 
-def _stored_moment(value: bytes | Stamp | None) -> Moment | None:
-    if isinstance(value, bytes):
-        return int(value) if re.fullmatch(rb"[0-9]{1,14}", value) else None
-    return value
+def _stored_time(value: bytes) -> re.Match[bytes] | None:
+    return re.fullmatch(rb"([0-9]{1,14})(?: (.*))?", value, re.DOTALL)
 
 
-def _latest(moments: list[Moment]) -> Moment | None:
+def _is_stored_time(value: bytes | Dated) -> bool:
+    return isinstance(value, Dated) or _stored_time(value) is not None
+
+
+def _stored_moment(time: bytes | Dated, value: bytes) -> Moment | None:
+    """The moment in a stored time, if that was stamped for this value."""
+    if isinstance(time, Dated):
+        return time.stamp if time.value == value else None
+    found = _stored_time(time)
+    return int(found[1]) if found and found[2] == value else None
+
+
+def _latest(moments: list[Moment | None]) -> Moment | None:
     """The latest; a stamp of this history is later than what was written before it."""
     return max(moments, key=lambda m: (isinstance(m, Stamp), m), default=None)

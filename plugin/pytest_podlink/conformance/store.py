@@ -32,6 +32,7 @@ from podlink import (
 )
 from pytest_podlink.backend import Backend
 from pytest_podlink.conformance.model import (
+    Dated,
     Drained,
     Entry,
     LinkRead,
@@ -317,8 +318,13 @@ class Store:
             return expected.keys() == found.keys() and all(
                 self._is_value(model, expected[name], found[name]) for name in expected
             )
-        if isinstance(expected, Stamp):
-            return found.isdigit() and self._is_time(model, expected, int(found))
+        if isinstance(expected, Dated):
+            time, _, value = found.partition(b" ")
+            return (
+                time.isdigit()
+                and value == expected.value
+                and self._is_time(model, expected.stamp, int(time))
+            )
         return bool(found == expected)
 
     def _is_ttl(self, model: Model, expires_at: int | None, ttl: int) -> bool:

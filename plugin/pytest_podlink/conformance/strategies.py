@@ -62,8 +62,8 @@ NOT_STATES = ("", " ", "\t\r\n", "\u2003", "\ud800", b"up", None, 1)
 
 NOT_POD_IDS = (b"01", b"", b"x", b"-1", b"1 ", b"1.0", b"2147483648", b"9" * 30, b"\xff")
 NOT_TEXTS = (b"", b" ", b"\xff\xfe", b"\xc3")
-NOT_TIMES = (b"soon", b"", b"-1", b"1.5", b"1" * 20)
-OLD_TIMES = (b"0", b"1700000000000")
+NOT_TIMES = (b"soon", b"", b" 1", b"-1", b"1.5", b"1" * 20)
+TIMES = (b"0", b"1700000000000", b"1700000000000 1", b"1700000000001 2", b"0 ", b"7 \xff")
 
 # The parameters of every operation, in their order.
 LINK = ("namespace", "uid", "service_name")
@@ -271,6 +271,6 @@ def _fields(
 _fine = st.sampled_from([b"1", b"2"])
 _pod_ids = st.sampled_from(NOT_POD_IDS)
 _texts = st.sampled_from(NOT_TEXTS)
-_times = st.sampled_from(NOT_TIMES + OLD_TIMES)
+_times = st.sampled_from(NOT_TIMES + TIMES)
 _strings = _fine | st.just(b"x")
 _hashes = _fields(_fine, _fine)
