@@ -13,7 +13,8 @@ When is a call sent again after a connection error?
 - A connection that broke while a call was under way leaves its outcome unknown. A read goes again;
   a write does not, because the second reply of, say, ``remove_linked_pod`` would deny what the
   first attempt did.
-- After a timeout nothing goes again: the caller's time is up, and the outcome is unknown.
+- After a timeout nothing goes again: the caller's time is up, and the outcome is unknown. Nor when
+  no connection of the pool was free in time: the call has waited already.
 
 This holds for the connections that podlink makes. A client that is handed in keeps its own policy
 of retries beneath (``redis.Redis`` repeats by default also after a timeout), and podlink adds none.
@@ -222,6 +223,8 @@ def again(call: Call[Any], error: BaseException, attempt: int, policy: RetryPoli
 
 def _may_repeat(call: Call[Any], error: BaseException) -> bool:
     if isinstance(error, NotSent):
+        if _POOL_EXHAUSTED in str(error.cause):
+            return False
         return isinstance(error.cause, _NO_CONNECTION) and not isinstance(error.cause, _CREDENTIALS)
     if isinstance(error, _CREDENTIALS):
         return False
@@ -229,6 +232,9 @@ def _may_repeat(call: Call[Any], error: BaseException) -> bool:
         return True
     return not call.write and isinstance(error, redis_errors.ConnectionError)
 
+
+_POOL_EXHAUSTED: Final = "No connection available"
+"""The text of a pool whose connections were all in use for ``pool_timeout`` seconds."""
 
 _CREDENTIALS: Final = (
     redis_errors.AuthenticationError,

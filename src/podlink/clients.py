@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import Any
 
 import redis
@@ -134,6 +135,29 @@ def pools(client: Any) -> list[Any]:
         else node
         for node in client.get_nodes()
     ]
+
+
+def renew_client(client: Any) -> None:
+    """Replace the locks of a synchronous client in a child process, where nobody unlocks them.
+
+    redis-py's pools notice a fork themselves, and make new connections.
+    """
+    things = [client, getattr(client, "nodes_manager", None), *sentinels_of(client)]
+    every = [*pools(client), *(pool for each in sentinels_of(client) for pool in pools(each))]
+    for thing in (*things, *every):
+        renew_locks(thing)
+        renew_locks(getattr(thing, "_event_dispatcher", None))
+
+
+def renew_locks(thing: Any) -> None:
+    """Replace each lock that is an attribute of an object by a new one of its kind."""
+    for name, value in list(getattr(thing, "__dict__", {}).items()):
+        if isinstance(value, _LOCKS):
+            setattr(thing, name, type(value)() if isinstance(value, _RLOCK) else threading.Lock())
+
+
+_RLOCK = type(threading.RLock())
+_LOCKS = (type(threading.Lock()), _RLOCK)
 
 
 def _pool_counts(pool: Any) -> tuple[int, int]:

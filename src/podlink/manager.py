@@ -12,7 +12,7 @@ when a server is back.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter, sleep
 from types import TracebackType
@@ -21,17 +21,17 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import NoScriptError
 
-from podlink import connections, deadline, telemetry
-from podlink.calls import Call, Reply, again, as_text, script_load
+from podlink import connections, deadline, forks, telemetry
+from podlink.calls import RAW, Call, Reply, again, as_text, script_load
 from podlink.clients import (
     emulated_cluster,
     emulator_named,
     pool_stats,
-    pools,
     primaries,
-    sentinels_of,
+    renew_client,
     server_version,
 )
+from podlink.cluster import ClusterClient, send_to_cluster
 from podlink.config import RedisConfig
 from podlink.errors import (
     InvalidParameterError,
@@ -53,9 +53,12 @@ from podlink.management import (
     script_call,
 )
 from podlink.models import HealthStatus, PoolStats
-from podlink.scripts import ScriptRegistry
+from podlink.scripts import Script, ScriptRegistry
 
 T = TypeVar("T")
+
+CONNECT_AT_MOST = 10.0
+"""Seconds that a thread waits for the connection to a cluster that another thread makes."""
 
 
 class RedisManager:
@@ -75,6 +78,7 @@ class RedisManager:
 
     def __init__(self, source: str | RedisConfig | Any = "emulator://") -> None:
         self._lock = threading.Lock()
+        self._connecting = deadline.SingleFlight(CONNECT_AT_MOST)
         self._scripts = ScriptRegistry()
         self._config = as_config(source)
         self.retry_policy = NO_RETRIES
@@ -92,6 +96,17 @@ class RedisManager:
                 "a source must be a URL, a RedisConfig, redis.Redis or redis.RedisCluster (for a "
                 f"redis.asyncio client use the asynchronous class), not {type(source).__name__}"
             )
+        forks.renew(self)
+
+    def _after_fork(self) -> None:
+        """Use connections of its own in a child process; a client handed in gets new locks."""
+        client = self._client
+        self._lock = threading.Lock()
+        self._connecting = deadline.SingleFlight(CONNECT_AT_MOST)
+        if client is not None and not isinstance(client, Closed):
+            renew_client(client)
+            if self._config is not None:
+                self._client = None
 
     def _use(self, config: RedisConfig) -> None:
         self._config = config
@@ -99,7 +114,7 @@ class RedisManager:
         self.timeout = config.timeout
         self.slow = config.slow_operation
         self.is_cluster = config.is_cluster
-        self._client = None if self.is_cluster else _connect(config)
+        self._client = None if self.is_cluster else _client_of(config)
 
     @property
     def client(self) -> Any:
@@ -107,34 +122,56 @@ class RedisManager:
 
         Raises:
             RedisConnectionError: no node of the cluster answers, at the first use.
+            OperationTimeoutError: none answers in time.
         """
         client = self._client
-        if client is not None:
-            return client
-        # A cluster client asks for the slots when it is made, so it is made when it is needed.
-        with self._lock:
-            if self._client is None:
-                assert self._config is not None
-                with errors_as_ours("connecting to the cluster"):
-                    self._client = _connect_cluster(self._config)
-            return self._client
+        return self._connect() if client is None else client
 
-    def get_connection(self) -> Any:
+    def _connect(self) -> Any:
+        """Make the client: that of a cluster, which asks for the slots, or the first in a child."""
+        while self._client is None:
+            running = self._connecting.begin()
+            if running is None:
+                continue
+            try:
+                if self._client is None:
+                    config = known(self._config)
+                    with errors_as_ours("connecting to the server"):
+                        self._keep(config, _client_of(config))
+            finally:
+                self._connecting.end(running)
+        return self._client
+
+    def _keep(self, config: RedisConfig, client: Any) -> None:
+        """Use a client, unless the manager was closed or configured otherwise meanwhile."""
+        with self._lock:
+            if self._client is None and self._config is config:
+                self._client = client
+                return
+        connections.disconnect(client)
+
+    def get_connection(self, *, timeout: float | None = None) -> Any:
         """Reserve one connection, as a client that sends everything on it.
 
         On a cluster this is the client itself. Give it back with `release_connection`; `connection`
         does both.
 
+        Args:
+            timeout: seconds that connecting and waiting for a free connection may take; ``None``
+                means the manager's.
+
         Raises:
             RedisConnectionError: there is no server, or no connection is free.
+            OperationTimeoutError: there is none in time.
         """
+        with errors_as_ours("get_connection"):
+            return self._limited(timeout, self._reserve)
+
+    def _reserve(self) -> Any:
         client = self.client
         if self.is_cluster:
             return client
-        with errors_as_ours("get_connection"):
-            return redis.Redis(
-                connection_pool=client.connection_pool, single_connection_client=True
-            )
+        return redis.Redis(connection_pool=client.connection_pool, single_connection_client=True)
 
     def release_connection(self, connection: Any) -> None:
         """Give back what `get_connection` returned; a second time does nothing."""
@@ -142,26 +179,45 @@ class RedisManager:
             connection.close()
 
     @contextmanager
-    def connection(self) -> Iterator[Any]:
+    def connection(self, *, timeout: float | None = None) -> Iterator[Any]:
         """A connection for a ``with`` block; see `get_connection`."""
-        connection = self.get_connection()
+        connection = self.get_connection(timeout=timeout)
         try:
             yield connection
+        except Exception:
+            raise
+        except BaseException:  # interrupted: a reply may still come
+            if not self.is_cluster:
+                connection.connection.disconnect()
+            raise
         finally:
             self.release_connection(connection)
 
-    def health_check(self) -> HealthStatus:
-        """Ask the server for a sign of life. Raises nothing: what is wrong is in the result."""
+    def health_check(self, *, timeout: float | None = None) -> HealthStatus:
+        """Ask the server for a sign of life. What is wrong is in the result.
+
+        Args:
+            timeout: seconds that this may take in all; ``None`` means the manager's.
+
+        Raises:
+            InvalidParameterError: the timeout is no number of seconds above 0.
+        """
+        return self._limited(timeout, self._health)
+
+    def _health(self) -> HealthStatus:
         url = None if self._config is None else self._config.url
         started = perf_counter()
         try:
             with errors_as_ours("health_check"):
-                self.client.execute_command("PING")
+                client = self.client
+                options = {} if self.is_cluster else RAW
+                client.execute_command("PING", **options)
         except StatefulError as error:
             return HealthStatus(False, url, error=error)
         latency = perf_counter() - started
         try:
-            server, version = server_version(self.client.execute_command("INFO", "server"))
+            info = client.execute_command("INFO", "server", **options)
+            server, version = server_version(info)
         except Exception:  # an access control list may forbid INFO; the server is well all the same
             server = version = None
         return HealthStatus(True, url, latency, server, version)
@@ -182,25 +238,46 @@ class RedisManager:
         client = self._client
         return None if client is None or isinstance(client, Closed) else pool_stats(client)
 
-    def load_script(self, name: str, source: str | None = None) -> str:
+    def load_script(
+        self, name: str, source: str | None = None, *, timeout: float | None = None
+    ) -> str:
         """Load a script into the server (all primaries of a cluster), and return its SHA1.
 
         Args:
             name: a script of podlink, or one kept before; with ``source`` any other name.
             source: Lua source to keep under that name.
+            timeout: seconds that this may take in all; ``None`` means the manager's.
 
         Raises:
             NotFoundError: no source was given and no script has that name.
             LuaScriptError: the source does not compile.
         """
         script = self._scripts.get(name) if source is None else self._scripts.add(name, source)
-        with errors_as_ours(f"load_script {name}", script=True):
-            return as_text(self.client.execute_command(*script_load(script)))
+        return self._limited(timeout, self._load, script)
+
+    def _load(self, script: Script) -> str:
+        with errors_as_ours(f"load_script {script.name}", script=True):
+            client, reply = self.client, None
+            for node in self.nodes():
+                target = {} if node is None else {"target_nodes": client.get_node(node_name=node)}
+                reply = client.execute_command(*script_load(script), **RAW, **target)
+            return as_text(reply)
 
     def execute_script(
-        self, name: str, keys: Sequence[Any] = (), args: Sequence[Any] = ()
+        self,
+        name: str,
+        keys: Sequence[Any] = (),
+        args: Sequence[Any] = (),
+        *,
+        timeout: float | None = None,
     ) -> Reply:
         """Run a script by its name, loading it if the server does not know it.
+
+        Args:
+            name: a script of podlink, or one that `load_script` was given.
+            keys: its ``KEYS``.
+            args: its ``ARGV``.
+            timeout: seconds that this may take in all; ``None`` means the manager's.
 
         Returns:
             The reply as the client gives it, decoded if the client decodes.
@@ -211,11 +288,18 @@ class RedisManager:
         """
         call = script_call(self._scripts.get(name), keys, args)
         with errors_as_ours(f"execute_script {name}", script=True, write=True):
-            return self.send(call, {})
+            return self.send(call, {}, timeout)
 
-    def preload_scripts(self) -> dict[str, str]:
-        """Load all scripts into the server, so that no first call has to; name to SHA1."""
-        return {script.name: self.load_script(script.name) for script in self._scripts.all()}
+    def preload_scripts(self, *, timeout: float | None = None) -> dict[str, str]:
+        """Load all scripts into the server, so that no first call has to; name to SHA1.
+
+        Args:
+            timeout: seconds that this may take in all; ``None`` means the manager's.
+        """
+        return self._limited(timeout, self._load_all)
+
+    def _load_all(self) -> dict[str, str]:
+        return {script.name: self._load(script) for script in self._scripts.all()}
 
     def get_script_sha(self, name: str) -> str:
         """The SHA1 of a script, without asking the server.
@@ -253,10 +337,13 @@ class RedisManager:
             new = changed(self._config, config, changes)
             owned, old = self._config is not None, self._client
             self._use(new)
-        # What is in use is closed with the pool, when its last user lets go of it.
         if owned and old is not None:
-            for pool in (*pools(old), *map(_pool_of, sentinels_of(old))):
-                pool.disconnect(inuse_connections=False)
+            connections.retire(old)
+
+    def _limited(self, timeout: float | None, function: Callable[..., T], *args: Any) -> T:
+        """Call a function with so many seconds for all that it sends."""
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
+        return deadline.limited(seconds, function, *args)
 
     def send(
         self, call: Call[Any], options: Mapping[str, Any], timeout: float | None = None
@@ -267,11 +354,7 @@ class RedisManager:
             options: of redis-py's ``execute_command``.
             timeout: seconds that all of it may take; ``None`` means the manager's.
         """
-        seconds = self.timeout if timeout is None else check_timeout(timeout)
-        if seconds is None:
-            return self._send(call, options)
-        with deadline.within(seconds):
-            return self._send(call, options)
+        return self._limited(timeout, self._send, call, options)
 
     def _send(self, call: Call[Any], options: Mapping[str, Any]) -> Reply:
         client = self.client
@@ -288,9 +371,7 @@ class RedisManager:
         On a cluster a pipeline goes to all nodes at once. What fails alone is sent again alone; a
         call that fails for good has its exception for a reply.
         """
-        seconds = self.timeout if timeout is None else check_timeout(timeout)
-        with deadline.within(seconds):
-            return self._send_all(self.client, calls, options)
+        return self._limited(timeout, self._send_all, calls, options)
 
     def nodes(self) -> list[str | None]:
         """The nodes that hold keys, by name; ``[None]`` when there is only one."""
@@ -313,9 +394,8 @@ class RedisManager:
             raise NotFoundError(f"the cluster has no node {node} any more")
         return self.send(call, {**options, "target_nodes": target}, timeout)
 
-    def _send_all(
-        self, client: Any, calls: Sequence[Call[Any]], options: Mapping[str, Any]
-    ) -> list[Reply]:
+    def _send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:
+        client = self.client
         replies: list[Reply] = []
         for chunk in chunks(calls):
             replies += self.send_once(client, chunk, [call.wire for call in chunk], options)
@@ -349,7 +429,11 @@ class RedisManager:
                 return [client.execute_command(*wires[0], **options)]
             if self.is_cluster:
                 keys = [call.keys[0] for call in calls]
-                return connections.send_to_cluster(client, keys, wires, options)
+                if isinstance(client, ClusterClient):
+                    return client.execute_many(keys, wires, options)
+                return send_to_cluster(client, keys, wires, options)
+            if isinstance(client, connections.Client):
+                return client.execute_many(wires, options)
             pipeline = client.pipeline(transaction=False)
             for wire in wires:
                 pipeline.execute_command(*wire, **options)
@@ -369,6 +453,7 @@ class RedisManager:
                 telemetry.sent_again(call, error)
             if next_try.delay:
                 sleep(deadline.wait_at_most(next_try.delay) or 0.0)
+                deadline.wait_at_most(None)
             try:
                 return client.execute_command(*next_try.wire, **options)
             except Exception as next_error:
@@ -388,23 +473,18 @@ class RedisManager:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {described(self._config, self.client)}>"
+        return f"<{type(self).__name__} {described(self._config, self._client)}>"
 
 
-def _pool_of(client: Any) -> Any:
-    return client.connection_pool
-
-
-def _connect_cluster(config: RedisConfig) -> Any:
-    if config.emulator is None:
+def _client_of(config: RedisConfig) -> Any:
+    """The client that a configuration means. That of a cluster asks for the slots."""
+    if config.cluster_nodes:
         return connections.connect_cluster(config)
-    cluster, kwargs = emulated_cluster(config, redis.RedisCluster)
-    return cluster.client(**kwargs)
-
-
-def _connect(config: RedisConfig) -> Any:
     if config.emulator is None:
         return connections.connect(config)
+    if config.emulator_cluster:
+        cluster, kwargs = emulated_cluster(config, redis.RedisCluster)
+        return cluster.client(**kwargs)
     client = emulator_named(config.emulator).client(**config.client_kwargs())
     client.auto_close_connection_pool = False
     return client

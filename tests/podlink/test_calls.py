@@ -41,6 +41,7 @@ NOSCRIPT = redis_errors.NoScriptError("No matching script. Please use EVAL.")
         (NotSent(BROKE), True, True), (NotSent(TIMEOUT), True, True),
         (NotSent(ConnectionResetError()), True, True), (NotSent(PASSWORD), False, False),
         (NotSent(ValueError()), False, False),
+        (NotSent(redis_errors.ConnectionError("No connection available.")), False, False),
         (BROKE, False, True), (TIMEOUT, False, False), (PASSWORD, False, False),
         (redis_errors.ResponseError("WRONGTYPE …"), False, False), (ValueError(), False, False),
     ],

@@ -526,7 +526,7 @@ def test_sync_and_async_have_the_same_methods() -> None:
         return {
             name: list(inspect.signature(member).parameters)
             for name, member in vars(cls).items()
-            if inspect.isfunction(member) and not name.startswith("__")
+            if inspect.isfunction(member) and not name.startswith("_")
         }
 
     assert methods(StatefulExecutor) == methods(AsyncStatefulExecutor)

@@ -7,11 +7,11 @@ garbage collector. So each client is kept with the number of its users.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import redis.asyncio
 from redis.exceptions import NoScriptError
@@ -41,7 +41,9 @@ from podlink.management import (
     script_call,
 )
 from podlink.models import HealthStatus, PoolStats
-from podlink.scripts import ScriptRegistry
+from podlink.scripts import Script, ScriptRegistry
+
+T = TypeVar("T")
 
 
 class Lease:
@@ -124,14 +126,19 @@ class AsyncRedisManager:
         """The client in use."""
         return self.lease.client
 
-    async def get_connection(self) -> Any:
+    async def get_connection(self, *, timeout: float | None = None) -> Any:
         """Reserve one connection, as a client that sends everything on it.
 
         On a cluster this is the client itself. Give it back with `release_connection`; `connection`
         does both.
 
+        Args:
+            timeout: seconds that connecting and waiting for a free connection may take; ``None``
+                means the manager's.
+
         Raises:
             RedisConnectionError: there is no server, or no connection is free.
+            OperationTimeoutError: there is none in time.
         """
         lease = self.lease
         if self.is_cluster:
@@ -142,7 +149,7 @@ class AsyncRedisManager:
                 connection: Any = redis.asyncio.Redis(
                     connection_pool=lease.client.connection_pool, single_connection_client=True
                 )
-                await connection.initialize()
+                await self._within(timeout, connection.initialize())
         except BaseException:
             await lease.release()
             raise
@@ -157,26 +164,36 @@ class AsyncRedisManager:
             await lease.release()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
+    async def connection(self, *, timeout: float | None = None) -> AsyncIterator[Any]:
         """A connection for an ``async with`` block; see `get_connection`."""
-        connection = await self.get_connection()
+        connection = await self.get_connection(timeout=timeout)
         try:
             yield connection
         finally:
             await self.release_connection(connection)
 
-    async def health_check(self) -> HealthStatus:
-        """Ask the server for a sign of life. Raises nothing: what is wrong is in the result."""
+    async def health_check(self, *, timeout: float | None = None) -> HealthStatus:
+        """Ask the server for a sign of life. What is wrong is in the result.
+
+        Args:
+            timeout: seconds that this may take in all; ``None`` means the manager's.
+
+        Raises:
+            InvalidParameterError: the timeout is no number of seconds above 0.
+        """
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
         url = None if self._config is None else self._config.url
         started = perf_counter()
         try:
             with errors_as_ours("health_check"):
-                await self.client.execute_command("PING")
+                await self._within(seconds, self.client.execute_command("PING"))
         except StatefulError as error:
             return HealthStatus(False, url, error=error)
         latency = perf_counter() - started
+        rest = None if seconds is None else max(seconds - latency, 1e-9)
         try:
-            server, version = server_version(await self.client.execute_command("INFO", "server"))
+            asked = self.client.execute_command("INFO", "server")
+            server, version = server_version(await self._within(rest, asked))
         except Exception:  # an access control list may forbid INFO; the server is well all the same
             server = version = None
         return HealthStatus(True, url, latency, server, version)
@@ -194,12 +211,15 @@ class AsyncRedisManager:
         """As `get_pool_stats`; ``None`` when the manager is closed."""
         return None if isinstance(self.client, Closed) else pool_stats(self.client)
 
-    async def load_script(self, name: str, source: str | None = None) -> str:
+    async def load_script(
+        self, name: str, source: str | None = None, *, timeout: float | None = None
+    ) -> str:
         """Load a script into the server (all primaries of a cluster), and return its SHA1.
 
         Args:
             name: a script of podlink, or one kept before; with ``source`` any other name.
             source: Lua source to keep under that name.
+            timeout: seconds that this may take in all; ``None`` means the manager's.
 
         Raises:
             NotFoundError: no source was given and no script has that name.
@@ -207,17 +227,31 @@ class AsyncRedisManager:
         """
         script = self._scripts.get(name) if source is None else self._scripts.add(name, source)
         with errors_as_ours(f"load_script {name}", script=True):
-            if self.is_cluster:
-                for address in await self.nodes():
-                    node = self.client.get_node(node_name=address)
-                    await self.client.execute_command(*script_load(script), target_nodes=node)
-                return script.sha
-            return as_text(await self.client.execute_command(*script_load(script)))
+            return await self._within(timeout, self._load(script))
+
+    async def _load(self, script: Script) -> str:
+        if self.is_cluster:
+            for address in await self.nodes():
+                node = self.client.get_node(node_name=address)
+                await self.client.execute_command(*script_load(script), target_nodes=node)
+            return script.sha
+        return as_text(await self.client.execute_command(*script_load(script)))
 
     async def execute_script(
-        self, name: str, keys: Sequence[Any] = (), args: Sequence[Any] = ()
+        self,
+        name: str,
+        keys: Sequence[Any] = (),
+        args: Sequence[Any] = (),
+        *,
+        timeout: float | None = None,
     ) -> Reply:
         """Run a script by its name, loading it if the server does not know it.
+
+        Args:
+            name: a script of podlink, or one that `load_script` was given.
+            keys: its ``KEYS``.
+            args: its ``ARGV``.
+            timeout: seconds that this may take in all; ``None`` means the manager's.
 
         Returns:
             The reply as the client gives it, decoded if the client decodes.
@@ -228,11 +262,29 @@ class AsyncRedisManager:
         """
         call = script_call(self._scripts.get(name), keys, args)
         with errors_as_ours(f"execute_script {name}", script=True, write=True):
-            return await self.send(call, {})
+            return await self.send(call, {}, timeout)
 
-    async def preload_scripts(self) -> dict[str, str]:
-        """Load all scripts into the server, so that no first call has to; name to SHA1."""
-        return {script.name: await self.load_script(script.name) for script in self._scripts.all()}
+    async def preload_scripts(self, *, timeout: float | None = None) -> dict[str, str]:
+        """Load all scripts into the server, so that no first call has to; name to SHA1.
+
+        Args:
+            timeout: seconds that this may take in all; ``None`` means the manager's.
+        """
+        scripts = self._scripts.all()
+        with errors_as_ours("preload_scripts", script=True):
+            return await self._within(timeout, self._load_all(scripts))
+
+    async def _load_all(self, scripts: Sequence[Script]) -> dict[str, str]:
+        return {script.name: await self._load(script) for script in scripts}
+
+    async def _within(self, timeout: float | None, result: Awaitable[T]) -> T:
+        """Wait for a result no longer than ``timeout`` or the manager's allow."""
+        try:
+            seconds = self.timeout if timeout is None else check_timeout(timeout)
+        except InvalidParameterError:
+            getattr(result, "close", bool)()
+            raise
+        return await asyncio.wait_for(result, seconds)
 
     def get_script_sha(self, name: str) -> str:
         """The SHA1 of a script, without asking the server.

@@ -1,0 +1,105 @@
+"""How podlink's calls travel over connections, without redis-py's repetitions.
+
+A connection goes back to its pool only when every reply was read, or closed: no caller reads the
+reply to another's command, whatever exception ends the exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import redis
+
+from podlink import deadline
+from podlink.calls import packed
+from podlink.clients import GET_CONNECTION
+from podlink.errors import NotSent
+from podlink.sockets import Timed
+
+
+def take(pool: Any) -> Any:
+    """A connection of a pool, ready for a command; ``pool.release`` gives it back.
+
+    Raises:
+        deadline.TimeUp: the time of the operation passed.
+        NotSent: there was no connection.
+    """
+    try:
+        return pool.get_connection(*GET_CONNECTION)
+    except deadline.TimeUp:
+        raise
+    except Exception as error:
+        deadline.check(error)
+        raise NotSent(error) from error
+
+
+def exchange(
+    targets: Iterable[tuple[Any, Sequence[int]]],
+    wires: Sequence[tuple[Any, ...]],
+    options: Mapping[str, Any],
+    replies: list[Any],
+) -> None:
+    """Send commands to all servers first, then read the replies.
+
+    Args:
+        targets: a redis-py client of a server, and which of ``wires`` it gets.
+        wires: the commands.
+        options: of redis-py's ``execute_command``.
+        replies: where replies and exceptions are put, at the place of their command.
+    """
+    sent: list[tuple[Any, Any, Sequence[int]]] = []
+    try:
+        for client, places in targets:
+            try:
+                connection = take(client.connection_pool)
+            except Exception as error:
+                _fail(places, error, replies)
+                continue
+            sent.append((client, connection, places))
+            try:
+                parts = _packed(connection, [wires[place] for place in places])
+                connection.send_packed_command(parts, check_health=False)
+            except Exception as error:
+                connection.disconnect()
+                _fail(places, error, replies)
+        while sent:
+            client, connection, places = sent[-1]
+            if connection._sock is not None:
+                _read(client, connection, places, wires, options, replies)
+            sent.pop()
+            client.connection_pool.release(connection)
+    finally:
+        for client, connection, _ in sent:  # interrupted: replies may still come
+            connection.disconnect()
+            client.connection_pool.release(connection)
+
+
+def _read(
+    client: Any,
+    connection: Any,
+    places: Sequence[int],
+    wires: Sequence[tuple[Any, ...]],
+    options: Mapping[str, Any],
+    replies: list[Any],
+) -> None:
+    for at, place in enumerate(places):
+        try:
+            replies[place] = client.parse_response(connection, wires[place][0], **options)
+        except redis.ResponseError as error:
+            replies[place] = error
+        except Exception as error:
+            connection.disconnect()
+            _fail(places[at:], error, replies)
+            return
+
+
+def _packed(connection: Any, wires: Sequence[tuple[Any, ...]]) -> Any:
+    if isinstance(connection, Timed):
+        return list(map(packed, wires))
+    return connection.pack_commands(wires)  # the emulator's take no bytes
+
+
+def _fail(places: Sequence[int], error: Exception, replies: list[Any]) -> None:
+    for place in places:
+        replies[place] = error
