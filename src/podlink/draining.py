@@ -13,13 +13,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from podlink.calls import RAW, Call
+from podlink.config import RedisConfig
 from podlink.drain import DrainProgress
+from podlink.errors import printable
 from podlink.executor import StatefulExecutor
 
 
 def run(
     console: Console,
-    url: str,
+    source: str | RedisConfig,
     namespace: str,
     service: str,
     pod: int,
@@ -27,7 +29,7 @@ def run(
     to: int | None,
     resume: str | None,
 ) -> bool:
-    """Drain a pod on the Redis at ``url`` and print what happened.
+    """Drain a pod on a Redis and print what happened.
 
     Returns:
         Whether every link that was found could be changed.
@@ -45,7 +47,7 @@ def run(
         TimeElapsedColumn(),
         console=console,
     )
-    with StatefulExecutor(url) as executor, bar:
+    with StatefulExecutor(source) as executor, bar:
         goal = "removing" if to is None else f"moving to pod {to}"
         task = bar.add_task(
             f"{service} pod {pod}: {goal}", total=_size(executor), found="0", done="0"
@@ -89,4 +91,4 @@ def _summarise(console: Console, progress: DrainProgress, seconds: float, to: in
     table.add_row("per second", f"{progress.found / seconds:,.0f}")
     console.print(table)
     for uid, error in progress.failures:
-        console.print(f"failed: {uid}: {error}", markup=False)
+        console.print(f"failed: {printable(uid)}: {error}", markup=False)

@@ -47,6 +47,20 @@ class ErrorCode(str, Enum):
         return self.value
 
 
+def printable(text: str) -> str:
+    """The text with every character that does not print as itself replaced by its escape.
+
+    These are control characters, line breaks and the characters that change the direction of text:
+    in a log or on a terminal, they could pass for something else.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
 class StatefulError(Exception):
     """Any error of podlink. Its text is ``CODE: message (caused by: …)``.
 
@@ -64,6 +78,7 @@ class StatefulError(Exception):
     undone: tuple[str, ...] = ()
 
     def __init__(self, message: str, cause: BaseException | None = None) -> None:
+        message = printable(message)
         super().__init__(message, cause)
         self.message = message
         self.cause = cause
@@ -73,7 +88,7 @@ class StatefulError(Exception):
         text = f"{self.code.value}: {self.message}"
         if self.cause is None:
             return text
-        return f"{text} (caused by: {type(self.cause).__name__}: {self.cause})"
+        return f"{text} (caused by: {type(self.cause).__name__}: {printable(str(self.cause))})"
 
 
 class InvalidParameterError(StatefulError, ValueError):

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from podlink.errors import InternalError, InvalidParameterError
+from podlink.errors import InternalError, InvalidParameterError, printable
 
 PERSIST_FOREVER: Final = -1
 """``persist_seconds`` of a link that stays until it is removed."""
@@ -239,4 +239,4 @@ def read_text(value: object, where: bytes) -> str:
 
 def shown_key(key: bytes) -> str:
     """A key as an error message names it."""
-    return key.decode(errors="backslashreplace")
+    return printable(key.decode(errors="backslashreplace"))

@@ -52,7 +52,7 @@ def changed(
 
 
 def described(config: RedisConfig | None, client: object) -> str:
-    """What a manager leads to, for its repr."""
+    """What a manager leads to, for its repr, which makes no connection."""
     return type(client).__name__ if config is None else config.url
 
 

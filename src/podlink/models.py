@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from podlink.errors import InvalidParameterError, StatefulError
+from podlink.errors import InvalidParameterError, StatefulError, printable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -168,6 +168,45 @@ class WorkloadState:
             _text(data, "state"),
             _time_from_json(data, "updated_at"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """What is at a key, whether the wire format allows it or not.
+
+    Attributes:
+        type: as Redis names it; ``"none"`` when there is no such key.
+        ttl: seconds until it expires; ``None`` if it does not.
+        value: bytes, or the fields and values of a hash; ``None`` when there is no such key. Of a
+            type that podlink does not use, what ``DUMP`` gives, for ``RESTORE``.
+    """
+
+    key: bytes
+    type: str
+    ttl: float | None
+    value: bytes | dict[bytes, bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a repair did, or would do.
+
+    Attributes:
+        field: of a hash; ``None`` when it is about the whole key.
+        found: the value that was there, or the type of a key that is of a wrong one; ``None`` when
+            nothing was.
+        done: ``"deleted"``, or ``"set"`` for an index entry that a persistent link lacked.
+    """
+
+    key: bytes
+    field: bytes | None
+    found: bytes | None
+    done: str
+
+    def __str__(self) -> str:
+        field = "" if self.field is None else f" field {self.field!r}"
+        key = printable(self.key.decode(errors="backslashreplace"))
+        return f"{key}{field}: found {self.found!r}, {self.done}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from podlink import telemetry
+from podlink.errors import printable
 
 BEATS: Final = 3
 """How often in ``max_silence`` a PING is sent."""
@@ -64,7 +65,8 @@ def on_push(connection: Any, handler: Any) -> None:
 def log_loss(error: Exception, known: bool) -> None:
     """One record of why nothing is heard of; a warning, unless it is known already."""
     level = logging.DEBUG if known else logging.WARNING
-    telemetry.LOGGER.log(level, "links are not tracked: %s: %s", type(error).__name__, error)
+    reason = f"{type(error).__name__}: {printable(str(error))}"
+    telemetry.LOGGER.log(level, "links are not tracked: %s", reason)
 
 
 def _without_maintenance(kwargs: Mapping[str, Any], pool: Any) -> dict[str, Any]:

@@ -10,13 +10,15 @@ error code, ``None`` for success).
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Final
 
 from podlink.calls import BatchCall, BatchFailure, Call
 from podlink.drain import DrainProgress
-from podlink.errors import ErrorCode, ErrorMetrics, StatefulError, translate
+from podlink.errors import ErrorCode, ErrorMetrics, StatefulError, printable, translate
 from podlink.keys import shown_key
+from podlink.models import Repair
 
 DEBUG: Final = logging.DEBUG
 LOGGER: Final = logging.getLogger("podlink")
@@ -87,6 +89,12 @@ def drained(result: DrainProgress) -> None:
         _instruments.drained("failed", result.failed)
 
 
+def repaired(operation: str, repairs: Sequence[Repair]) -> None:
+    """Tell what a repair did, with the values that are gone."""
+    for repair in repairs:
+        LOGGER.warning("%s: %s", operation, repair, extra={"operation": operation})
+
+
 def failure(
     operation: str,
     call: Call[Any] | BatchCall[Any] | None,
@@ -121,6 +129,10 @@ def failure(
     return error
 
 
+def _printable(name: str | None) -> str | None:
+    return None if name is None else printable(name)
+
+
 def _doing(operation: str, call: Call[Any] | BatchCall[Any] | None) -> str:
     """The operation and its first key, for messages."""
     return f"{operation} at {shown_key(call.keys[0])}" if isinstance(call, Call) else operation
@@ -131,9 +143,9 @@ def _fields(
 ) -> dict[str, Any]:
     return {
         "operation": operation,
-        "namespace": None if call is None else call.namespace,
-        "service": None if call is None else call.service_name,
-        "uid": None if call is None else call.uid,
+        "namespace": None if call is None else _printable(call.namespace),
+        "service": None if call is None else _printable(call.service_name),
+        "uid": None if call is None else _printable(call.uid),
         "pod": None if call is None else call.pod_id,
         "duration": perf_counter() - started,
         "code": code,

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from podlink import DELETE_NOW, PERSIST_FOREVER, ErrorCode, TrySetResult
-from pytest_podlink.conformance.model import (
+from pytest_podlink.conformance.model import Model
+from pytest_podlink.conformance.values import (
     YEAR,
     Dated,
     Entry,
     LinkRead,
-    Model,
     Refused,
     ServiceRead,
     Stamp,

@@ -26,8 +26,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pytest_podlink.conformance import model, strategies
-from pytest_podlink.conformance.model import Model, Refused
+from pytest_podlink.conformance import strategies, values
+from pytest_podlink.conformance.model import Model
 from pytest_podlink.conformance.store import Difference, Outcome, Store, Undecided
 from pytest_podlink.conformance.strategies import (
     Executor,
@@ -40,6 +40,7 @@ from pytest_podlink.conformance.strategies import (
     spans,
     states,
 )
+from pytest_podlink.conformance.values import Refused
 
 CLEAR = 400
 """Milliseconds that no key is to be away from its expiry after time has passed: real servers do not
@@ -211,6 +212,24 @@ class Histories(RuleBasedStateMachine):
     def drain_pod(self, place: tuple[str, str], pod: int, to: int | None) -> None:
         self.operate("drain_pod", *place, pod, to)
 
+    # What is stored, well-formed or not
+
+    @rule(link=links)
+    def inspect_link(self, link: Link) -> None:
+        self.operate("inspect_link", *link)
+
+    @rule(place=places)
+    def inspect_service(self, place: tuple[str, str]) -> None:
+        self.operate("inspect_service", *place)
+
+    @rule(link=links, dry_run=st.booleans())
+    def repair_link(self, link: Link, dry_run: bool) -> None:
+        self.operate("repair_link", *link, dry_run=dry_run)
+
+    @rule(operation=st.sampled_from(strategies.REPAIRING), place=places, dry_run=st.booleans())
+    def repair_states(self, operation: str, place: tuple[str, str], dry_run: bool) -> None:
+        self.operate(operation, *place, dry_run=dry_run)
+
     # What must be refused
 
     @rule(calls=st.lists(strategies.bad_calls(), min_size=1, max_size=4))
@@ -234,7 +253,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(link=links, pod=pods, ttl=seconds)
     def another_program_links(self, link: Link, pod: int, ttl: int) -> None:
-        at, value = model.place(*link), b"%d" % pod
+        at, value = values.place(*link), b"%d" % pod
         if self.holds(at.index_key, "hash"):
             index = ("HSET", at.service, value) if ttl == -1 else ("HDEL", at.service)
             expire = [] if ttl == -1 else [("EXPIRE", at.link, ttl)]
@@ -242,34 +261,34 @@ class Histories(RuleBasedStateMachine):
 
     @rule(link=links)
     def another_program_unlinks(self, link: Link) -> None:
-        at = model.place(*link)
+        at = values.place(*link)
         if self.holds(at.index_key, "hash"):
             self.write(("DEL", at.link), ("HDEL", at.index_key, at.service))
 
     @rule(place=places, pod=pods, state=states)
     def another_program_sets_states(self, place: tuple[str, str], pod: int, state: str) -> None:
-        key = model.state_key(*place)
+        key = values.state_key(*place)
         if self.holds(key, "hash"):
             self.write(("HSET", key, b"%d" % pod, state.encode()))
-        self.write(("SET", model.workload_key(*place), state.encode()))
+        self.write(("SET", values.workload_key(*place), state.encode()))
 
     @rule(place=places, pod=pods, whole=st.booleans())
     def another_program_deletes_states(self, place: tuple[str, str], pod: int, whole: bool) -> None:
-        key = model.state_key(*place)
+        key = values.state_key(*place)
         if not whole and self.holds(key, "hash"):
             self.write(("HDEL", key, b"%d" % pod))
         elif whole:
             self.write(("DEL", key))
-            self.write(("DEL", model.workload_key(*place)))
+            self.write(("DEL", values.workload_key(*place)))
 
     @rule(link=links, ttl=seconds)
     def another_program_changes_a_ttl(self, link: Link, ttl: int) -> None:
-        key = model.place(*link).link
+        key = values.place(*link).link
         self.write(("PERSIST", key) if ttl == -1 else ("EXPIRE", key, ttl))
 
     @rule(link=links, which=st.sampled_from([0, 1, 2]))
     def a_key_is_evicted(self, link: Link, which: int) -> None:
-        self.write(("DEL", model.place(*link)[which]))
+        self.write(("DEL", values.place(*link)[which]))
 
     @rule(bad=links.flatmap(strategies.plants), stays=st.booleans())
     def operations_meet_a_bad_value(

@@ -25,157 +25,47 @@ The contract leaves some readings open. These are taken:
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from podlink import DELETE_NOW, PERSIST_FOREVER, ErrorCode, ReplaceResult, TrySetResult
+from pytest_podlink.conformance import repairs
+from pytest_podlink.conformance.values import (
+    HOUR,
+    YEAR,
+    Dated,
+    Drained,
+    Entry,
+    Faults,
+    Inspected,
+    LinkRead,
+    Moment,
+    Place,
+    Refused,
+    Repaired,
+    ServiceRead,
+    Stamp,
+    WorkloadRead,
+    check,
+    is_duration,
+    is_each,
+    is_name,
+    is_pod_id,
+    is_state,
+    is_stored_time,
+    is_uid,
+    latest,
+    place,
+    state_key,
+    stored_moment,
+    stored_pod_id,
+    stored_text,
+    workload_key,
+)
 
 T = TypeVar("T")
-
-
-class Stamp(NamedTuple):
-    """The moment on a store at which it did this step, to this link if the step is about many."""
-
-    step: int
-    link: bytes = b""
-
-
-class Dated(NamedTuple):
-    """A stamp and the value it was made for, as they are stored: ``<milliseconds> <value>``."""
-
-    stamp: Stamp
-    value: bytes
-
-
-Moment = Stamp | int
-"""A stamp, or epoch milliseconds that somebody else wrote."""
-
-YEAR = 365 * 24 * 60 * 60
-"""Seconds that the time of something without a TTL is kept after a write."""
-
-HOUR = 60 * 60
-"""Seconds after which a write looks for times of pods without a state."""
-
-Value = bytes | Dated | dict[bytes, bytes | Dated]
-"""A string, or a hash."""
-
-
-@dataclass
-class Entry:
-    """What is at a key. ``expires_at`` is in milliseconds of the model's time."""
-
-    value: Value
-    expires_at: int | None = None
-
-    @property
-    def type(self) -> str:
-        """The type as Redis names it."""
-        return "hash" if isinstance(self.value, dict) else "string"
-
-
-@dataclass
-class Refused(Exception):
-    """The operation fails, with one of these codes.
-
-    Attributes:
-        codes: the codes, one for each thing that is wrong.
-        keys: one of these is named in the message, if the code is INTERNAL_ERROR.
-        pod_id: what the error carries, if the code is LINK_EXISTS.
-        undone: the uids of a batch that failed.
-    """
-
-    codes: frozenset[ErrorCode]
-    keys: frozenset[bytes] = frozenset()
-    pod_id: int | None = None
-    undone: tuple[str, ...] = ()
-
-
-class LinkRead(NamedTuple):
-    """What `read_pod_link` tells. ``remaining`` is in milliseconds."""
-
-    namespace: str
-    uid: str
-    service_name: str
-    pod_id: int
-    remaining: int | None
-    created: Moment | None
-
-
-class ServiceRead(NamedTuple):
-    """What `read_service_state` tells."""
-
-    namespace: str
-    service_name: str
-    pod_states: dict[int, str]
-    updated: Moment | None
-
-
-class WorkloadRead(NamedTuple):
-    """What `read_workload_state` tells."""
-
-    namespace: str
-    service_name: str
-    state: str
-    updated: Moment | None
-
-
-class Drained(NamedTuple):
-    """What `drain_pod` tells: how many links were found, removed or moved, and left as they are."""
-
-    found: int
-    done: int
-    failed: int
-
-
-class Place(NamedTuple):
-    """The keys of a link, and its field in the index."""
-
-    link: bytes
-    index_key: bytes
-    created: bytes
-    service: bytes
-
-
-def place(namespace: str, uid: str, service_name: str) -> Place:
-    """Where a link is kept."""
-    index = b"sf:{%s:lk:%s}" % (namespace.encode(), uid.encode())
-    service = service_name.encode()
-    return Place(index + service, index, index + service + b"@", service)
-
-
-def state_key(namespace: str, service_name: str) -> bytes:
-    """Where the pod states of a service are kept."""
-    return b"sf:{%s:state:%s}" % (namespace.encode(), service_name.encode())
-
-
-def workload_key(namespace: str, service_name: str) -> bytes:
-    """Where the state of a workload is kept."""
-    return b"sf:{%s:workload:%s}" % (namespace.encode(), service_name.encode())
-
-
-class Faults:
-    """What is wrong with the stored values that an operation reads."""
-
-    def __init__(self) -> None:
-        self.codes: set[ErrorCode] = set()
-        self.keys: set[bytes] = set()
-
-    def wrong_type(self) -> None:
-        """A key is of another type than the contract gives it."""
-        self.codes.add(ErrorCode.REDIS_OPERATION_ERROR)
-
-    def wrong_value(self, key: bytes) -> None:
-        """The value at a key is not what the contract allows."""
-        self.codes.add(ErrorCode.INTERNAL_ERROR)
-        self.keys.add(key)
-
-    def refuse(self) -> None:
-        """End the operation if anything is wrong."""
-        if self.codes:
-            raise Refused(frozenset(self.codes), frozenset(self.keys))
 
 
 @dataclass
@@ -197,7 +87,7 @@ class Model:
     # Service and workload states
 
     def set_service_state(self, namespace: Any, service_name: Any, pod_id: Any, state: Any) -> None:
-        check(_name(namespace), _name(service_name), _pod_id(pod_id), _state(state))
+        check(is_name(namespace), is_name(service_name), is_pod_id(pod_id), is_state(state))
         key = state_key(namespace, service_name)
         faults = Faults()
         self._hash(key, faults)
@@ -213,7 +103,7 @@ class Model:
             self._set_ttl(key + b"@", YEAR)
 
     def get_service_state(self, namespace: Any, service_name: Any) -> dict[int, str]:
-        check(_name(namespace), _name(service_name))
+        check(is_name(namespace), is_name(service_name))
         faults = Faults()
         states = self._pod_states(state_key(namespace, service_name), faults)
         faults.refuse()
@@ -226,33 +116,33 @@ class Model:
         return states
 
     def read_service_state(self, namespace: Any, service_name: Any) -> ServiceRead | None:
-        check(_name(namespace), _name(service_name))
+        check(is_name(namespace), is_name(service_name))
         key = state_key(namespace, service_name)
         faults = Faults()
         states = self._pod_states(key, faults)
         times = self._hash(key + b"@", faults)
         known = []
         for name, time in times.items() if key in self.keys else ():
-            pod = _stored_pod_id(name)
-            if pod is None or not _is_stored_time(time):
+            pod = stored_pod_id(name)
+            if pod is None or not is_stored_time(time):
                 faults.wrong_value(key + b"@")
             elif pod in states:
-                known.append(_stored_moment(time, states[pod].encode()))
+                known.append(stored_moment(time, states[pod].encode()))
         faults.refuse()
         if not states:
             return None
-        updated = None if None in known or len(known) < len(states) else _latest(known)
+        updated = None if None in known or len(known) < len(states) else latest(known)
         return ServiceRead(namespace, service_name, states, updated)
 
     def set_workload_state(self, namespace: Any, service_name: Any, state: Any) -> None:
-        check(_name(namespace), _name(service_name), _state(state))
+        check(is_name(namespace), is_name(service_name), is_state(state))
         key = workload_key(namespace, service_name)
         self.keys[key] = Entry(state.encode())
         self.keys[key + b"@"] = Entry(Dated(Stamp(self.step), state.encode()))
         self._set_ttl(key + b"@", YEAR)
 
     def get_workload_state(self, namespace: Any, service_names: Any) -> dict[str, str]:
-        check(_name(namespace), _each(service_names, _name))
+        check(is_name(namespace), is_each(service_names, is_name))
         faults = Faults()
         states = {}
         for name in service_names:
@@ -263,7 +153,7 @@ class Model:
         return states
 
     def read_workload_state(self, namespace: Any, service_name: Any) -> WorkloadRead | None:
-        check(_name(namespace), _name(service_name))
+        check(is_name(namespace), is_name(service_name))
         key = workload_key(namespace, service_name)
         faults = Faults()
         state = self._text(key, faults)
@@ -281,7 +171,7 @@ class Model:
         pod_id: Any,
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> int | None:
-        check(_pod_id(pod_id), _seconds(persist_seconds))
+        check(is_pod_id(pod_id), is_duration(persist_seconds))
         at, before = self._open(namespace, uid, service_name)
         self._link(at, before, pod_id, persist_seconds)
         return before
@@ -294,7 +184,7 @@ class Model:
         pod_id: Any,
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> TrySetResult:
-        check(_pod_id(pod_id), _seconds(persist_seconds))
+        check(is_pod_id(pod_id), is_duration(persist_seconds))
         at, before = self._open(namespace, uid, service_name)
         if before is not None and before != pod_id and self.keys[at.link].expires_at is None:
             return TrySetResult(False, before)
@@ -309,7 +199,7 @@ class Model:
         pod_id: Any,
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> int:
-        check(_pod_id(pod_id), _seconds(persist_seconds))
+        check(is_pod_id(pod_id), is_duration(persist_seconds))
         at, before = self._open(namespace, uid, service_name)
         if before is not None:
             return before
@@ -324,7 +214,7 @@ class Model:
         pod_id: Any,
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> int:
-        check(_pod_id(pod_id), _seconds(persist_seconds))
+        check(is_pod_id(pod_id), is_duration(persist_seconds))
         at, before = self._open(namespace, uid, service_name)
         if before is not None:
             raise Refused(frozenset({ErrorCode.LINK_EXISTS}), pod_id=before)
@@ -340,7 +230,7 @@ class Model:
         pod_id: Any,
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> ReplaceResult:
-        check(_pod_id(expected_pod_id), _pod_id(pod_id), _seconds(persist_seconds))
+        check(is_pod_id(expected_pod_id), is_pod_id(pod_id), is_duration(persist_seconds))
         at, before = self._open(namespace, uid, service_name)
         if before != expected_pod_id:
             return ReplaceResult(False, before)
@@ -350,7 +240,7 @@ class Model:
     def refresh_linked_pod(
         self, namespace: Any, uid: Any, service_name: Any, pod_id: Any, persist_seconds: Any
     ) -> bool:
-        check(_pod_id(pod_id), _seconds(persist_seconds), persist_seconds != PERSIST_FOREVER)
+        check(is_pod_id(pod_id), is_duration(persist_seconds), persist_seconds != PERSIST_FOREVER)
         at, before = self._open(namespace, uid, service_name)
         if before != pod_id:
             return False
@@ -369,11 +259,11 @@ class Model:
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> dict[int, list[str]]:
         check(
-            _name(namespace),
-            _each(uids, _uid),
-            _name(service_name),
-            _pod_id(pod_id),
-            _seconds(persist_seconds),
+            is_name(namespace),
+            is_each(uids, is_uid),
+            is_name(service_name),
+            is_pod_id(pod_id),
+            is_duration(persist_seconds),
         )
         linked: dict[int, list[str]] = {}
         for uid, pod in self._each_uid(
@@ -388,7 +278,7 @@ class Model:
     # Reading links
 
     def get_linked_pod(self, namespace: Any, uid: Any, service_name: Any) -> int | None:
-        check(_name(namespace), _uid(uid), _name(service_name))
+        check(is_name(namespace), is_uid(uid), is_name(service_name))
         faults = Faults()
         pod = self._pod(place(namespace, uid, service_name).link, faults)
         faults.refuse()
@@ -410,7 +300,7 @@ class Model:
     def batch_get_linked_pod(
         self, namespace: Any, uids: Any, service_name: Any
     ) -> dict[int, list[str]]:
-        check(_name(namespace), _each(uids, _uid), _name(service_name))
+        check(is_name(namespace), is_each(uids, is_uid), is_name(service_name))
         faults = Faults()
         linked: dict[int, list[str]] = {}
         for uid in dict.fromkeys(uids):
@@ -421,12 +311,12 @@ class Model:
         return linked
 
     def get_link_service(self, namespace: Any, uid: Any) -> dict[str, int]:
-        check(_name(namespace), _uid(uid))
+        check(is_name(namespace), is_uid(uid))
         key = place(namespace, uid, "").index_key
         faults = Faults()
         services = {}
         for name, value in self._hash(key, faults).items():
-            pod = _stored_pod_id(value)
+            pod = stored_pod_id(value)
             if pod is None:
                 faults.wrong_value(key)
             else:
@@ -435,7 +325,7 @@ class Model:
         return services
 
     def read_pod_link(self, namespace: Any, uid: Any, service_name: Any) -> LinkRead | None:
-        check(_name(namespace), _uid(uid), _name(service_name))
+        check(is_name(namespace), is_uid(uid), is_name(service_name))
         at = place(namespace, uid, service_name)
         faults = Faults()
         pod = self._pod(at.link, faults)
@@ -452,7 +342,7 @@ class Model:
     def remove_linked_pod(
         self, namespace: Any, uid: Any, service_name: Any, persist_seconds: Any = DELETE_NOW
     ) -> bool:
-        check(_seconds(persist_seconds))
+        check(is_duration(persist_seconds))
         at, before = self._open(namespace, uid, service_name)
         self._unlink(at, persist_seconds)
         return before is not None
@@ -465,7 +355,7 @@ class Model:
         pod_id: Any,
         persist_seconds: Any = DELETE_NOW,
     ) -> bool:
-        check(_pod_id(pod_id), _seconds(persist_seconds))
+        check(is_pod_id(pod_id), is_duration(persist_seconds))
         at, before = self._open(namespace, uid, service_name)
         if before is not None and before != pod_id:
             return False
@@ -475,7 +365,12 @@ class Model:
     def batch_remove_linked_pod(
         self, namespace: Any, uids: Any, service_name: Any, persist_seconds: Any = DELETE_NOW
     ) -> list[str]:
-        check(_name(namespace), _each(uids, _uid), _name(service_name), _seconds(persist_seconds))
+        check(
+            is_name(namespace),
+            is_each(uids, is_uid),
+            is_name(service_name),
+            is_duration(persist_seconds),
+        )
         removed = self._each_uid(
             uids,
             lambda uid: self.remove_linked_pod(namespace, uid, service_name, persist_seconds),
@@ -483,15 +378,15 @@ class Model:
         return [uid for uid, was_linked in removed if was_linked]
 
     def drain_pod(self, namespace: Any, service_name: Any, pod_id: Any, to: Any = None) -> Drained:
-        check(_name(namespace), _name(service_name), _pod_id(pod_id))
-        check(to is None or _pod_id(to), to != pod_id)
+        check(is_name(namespace), is_name(service_name), is_pod_id(pod_id))
+        check(to is None or is_pod_id(to), to != pod_id)
         start, end = place(namespace, "", service_name).index_key[:-1], b"}" + service_name.encode()
         found = failed = 0
         for key, entry in list(self.keys.items()):
             uid = key[len(start) : -len(end)]
             if not (key.startswith(start) and key.endswith(end)) or b"}" in uid:
                 continue
-            if isinstance(entry.value, dict) or _stored_pod_id(entry.value) != pod_id:
+            if isinstance(entry.value, dict) or stored_pod_id(entry.value) != pod_id:
                 continue
             found += 1
             try:
@@ -527,6 +422,38 @@ class Model:
             raise Refused(first.codes, first.keys, undone=tuple(undone))
         return done
 
+    # What is stored, well-formed or not
+
+    def inspect_link(self, namespace: Any, uid: Any, service_name: Any) -> Inspected:
+        check(is_name(namespace), is_uid(uid), is_name(service_name))
+        return Inspected(place(namespace, uid, service_name)[:3])
+
+    def inspect_service(self, namespace: Any, service_name: Any) -> Inspected:
+        check(is_name(namespace), is_name(service_name))
+        states, workload = state_key(namespace, service_name), workload_key(namespace, service_name)
+        return Inspected((states, states + b"@", workload, workload + b"@"))
+
+    def repair_link(
+        self, namespace: Any, uid: Any, service_name: Any, dry_run: bool = False
+    ) -> Repaired:
+        check(is_name(namespace), is_uid(uid), is_name(service_name))
+        return repairs.of_link(self._to_repair(dry_run), place(namespace, uid, service_name))
+
+    def repair_service_state(
+        self, namespace: Any, service_name: Any, dry_run: bool = False
+    ) -> Repaired:
+        check(is_name(namespace), is_name(service_name))
+        return repairs.of_states(self._to_repair(dry_run), state_key(namespace, service_name))
+
+    def repair_workload_state(
+        self, namespace: Any, service_name: Any, dry_run: bool = False
+    ) -> Repaired:
+        check(is_name(namespace), is_name(service_name))
+        return repairs.of_workload(self._to_repair(dry_run), workload_key(namespace, service_name))
+
+    def _to_repair(self, dry_run: bool) -> dict[bytes, Entry]:
+        return deepcopy(self.keys) if dry_run else self.keys
+
     # Time, and other writers
 
     def advance(self, milliseconds: int) -> None:
@@ -557,12 +484,12 @@ class Model:
 
     def _open(self, namespace: Any, uid: Any, service_name: Any) -> tuple[Place, int | None]:
         """The keys of a link that is to be changed, and its pod, once all of it is well-formed."""
-        check(_name(namespace), _uid(uid), _name(service_name))
+        check(is_name(namespace), is_uid(uid), is_name(service_name))
         at = place(namespace, uid, service_name)
         faults = Faults()
         before = self._pod(at.link, faults)
         entry = self._hash(at.index_key, faults).get(at.service)
-        if entry is not None and _stored_pod_id(entry) is None:
+        if entry is not None and stored_pod_id(entry) is None:
             faults.wrong_value(at.index_key)
         faults.refuse()
         return at, before
@@ -585,7 +512,7 @@ class Model:
         if at.created in self.keys:
             stamp, link = self.keys[at.created].value, self.keys[at.link].value
             assert isinstance(link, bytes)
-            if isinstance(stamp, dict) or _stored_moment(stamp, link) is None:
+            if isinstance(stamp, dict) or stored_moment(stamp, link) is None:
                 del self.keys[at.created]
         self._set_ttl(at.created, YEAR if seconds == PERSIST_FOREVER else seconds)
 
@@ -620,14 +547,14 @@ class Model:
 
     def _pod(self, key: bytes, faults: Faults) -> int | None:
         value = self._string(key, faults)
-        pod = _stored_pod_id(value)
+        pod = stored_pod_id(value)
         if value is not None and pod is None:
             faults.wrong_value(key)
         return pod
 
     def _text(self, key: bytes, faults: Faults) -> str | None:
         value = self._string(key, faults)
-        text = _stored_text(value)
+        text = stored_text(value)
         if value is not None and text is None:
             faults.wrong_value(key)
         return text
@@ -637,15 +564,15 @@ class Model:
         time = self._string(key, faults)
         if time is None or of not in self.keys:
             return None
-        if not _is_stored_time(time):
+        if not is_stored_time(time):
             faults.wrong_value(key)
         value = self.keys[of].value
-        return _stored_moment(time, value) if isinstance(value, bytes) else None
+        return stored_moment(time, value) if isinstance(value, bytes) else None
 
     def _pod_states(self, key: bytes, faults: Faults) -> dict[int, str]:
         states = {}
         for name, value in self._hash(key, faults).items():
-            pod, state = _stored_pod_id(name), _stored_text(value)
+            pod, state = stored_pod_id(name), stored_text(value)
             if pod is None or state is None:
                 faults.wrong_value(key)
             else:
@@ -671,92 +598,3 @@ class Model:
         if key in self.keys:
             ttl = None if seconds == PERSIST_FOREVER else self.now + seconds * 1000
             self.keys[key].expires_at = ttl
-
-
-# The limits of arguments: each says whether a value is within them.
-
-
-def check(*within: bool) -> None:
-    """Refuse a call if any of its arguments is outside its limits."""
-    if not all(within):
-        raise Refused(frozenset({ErrorCode.INVALID_PARAMETER}))
-
-
-def _name(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and 1 <= len(value) <= 253
-        and not any(c.isspace() or _is_control(c) or c in ":{}@" for c in value)
-        and _is_unicode(value)
-    )
-
-
-def _uid(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and not any(_is_control(c) or c in "{}" for c in value)
-        and _is_unicode(value)
-        and 1 <= len(value.encode()) <= 512
-    )
-
-
-def _each(values: Any, within: Callable[[Any], bool]) -> bool:
-    return isinstance(values, (list, tuple)) and all(within(value) for value in values)
-
-
-def _pod_id(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= 2**31 - 1
-
-
-def _seconds(value: Any) -> bool:
-    return type(value) is int and (value == -1 or 1 <= value <= 2**31 - 1)
-
-
-def _state(value: Any) -> bool:
-    return isinstance(value, str) and not (value == "" or value.isspace()) and _is_unicode(value)
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) == "Cc"
-
-
-def _is_unicode(value: str) -> bool:
-    return not any(unicodedata.category(character) == "Cs" for character in value)
-
-
-# The forms of stored values: each gives what a value means, or None.
-
-
-def _stored_pod_id(value: bytes | Dated | None) -> int | None:
-    if isinstance(value, bytes) and re.fullmatch(rb"0|[1-9][0-9]*", value):
-        return int(value) if int(value) <= 2**31 - 1 else None
-    return None
-
-
-def _stored_text(value: bytes | Dated | None) -> str | None:
-    try:
-        text = value.decode() if isinstance(value, bytes) else ""
-    except UnicodeDecodeError:
-        return None
-    return None if text == "" or text.isspace() else text
-
-
-def _stored_time(value: bytes) -> re.Match[bytes] | None:
-    return re.fullmatch(rb"([0-9]{1,14})(?: (.*))?", value, re.DOTALL)
-
-
-def _is_stored_time(value: bytes | Dated) -> bool:
-    return isinstance(value, Dated) or _stored_time(value) is not None
-
-
-def _stored_moment(time: bytes | Dated, value: bytes) -> Moment | None:
-    """The moment in a stored time, if that was stamped for this value."""
-    if isinstance(time, Dated):
-        return time.stamp if time.value == value else None
-    found = _stored_time(time)
-    return int(found[1]) if found and found[2] == value else None
-
-
-def _latest(moments: list[Moment | None]) -> Moment | None:
-    """The latest; a stamp of this history is later than what was written before it."""
-    return max(moments, key=lambda m: (isinstance(m, Stamp), m), default=None)

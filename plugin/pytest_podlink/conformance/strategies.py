@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from pytest_podlink.conformance import model
+from pytest_podlink.conformance import values
 
 T = TypeVar("T")
 _Value = bytes | dict[bytes, bytes]
@@ -65,7 +65,7 @@ NOT_TEXTS = (b"", b" ", b"\xff\xfe", b"\xc3")
 NOT_TIMES = (b"soon", b"", b" 1", b"-1", b"1.5", b"1" * 20)
 TIMES = (b"0", b"1700000000000", b"1700000000000 1", b"1700000000001 2", b"0 ", b"7 \xff")
 
-# The parameters of every operation, in their order.
+# The parameters of every operation that have limits, in their order.
 LINK = ("namespace", "uid", "service_name")
 MAKE = (*LINK, "pod_id", "persist_seconds")
 OPERATIONS: dict[str, tuple[str, ...]] = {
@@ -99,6 +99,11 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "batch_remove_linked_pod": ("namespace", "uids", "service_name", "persist_seconds"),
     "drain_pod": ("namespace", "service_name", "pod_id", "to"),
     "get_link_service": ("namespace", "uid"),
+    "inspect_link": LINK,
+    "inspect_service": ("namespace", "service_name"),
+    "repair_link": LINK,
+    "repair_service_state": ("namespace", "service_name"),
+    "repair_workload_state": ("namespace", "service_name"),
 }
 
 MAKING = (
@@ -111,18 +116,28 @@ MAKING = (
     "batch_set_linked_pod_if_absent",
 )
 REMOVING = ("remove_linked_pod", "remove_linked_pod_with_id", "batch_remove_linked_pod")
+REPAIRING = ("repair_service_state", "repair_workload_state")
 READING = ("get_linked_pod", "require_linked_pod", "get_linked_pod_if_persist", "read_pod_link")
 READING_STATES = ("get_service_state", "require_service_state", "read_service_state")
 
+ON_BAD_LINKS = ("inspect_link", "repair_link")
+ON_BAD_STATES = ("inspect_service", "repair_service_state")
+ON_BAD_WORKLOADS = ("inspect_service", "repair_workload_state")
+
 # The operations that meet what is at each key.
 READERS: dict[str, tuple[str, ...]] = {
-    "link": (*MAKING, *REMOVING, *READING, "batch_get_linked_pod"),
-    "index": (*MAKING, *REMOVING, "get_link_service"),
-    "created": (*MAKING, *REMOVING, "read_pod_link"),
-    "states": ("set_service_state", *READING_STATES),
-    "state_times": ("set_service_state", "read_service_state"),
-    "workload": ("set_workload_state", "get_workload_state", "read_workload_state"),
-    "workload_time": ("set_workload_state", "read_workload_state"),
+    "link": (*MAKING, *REMOVING, *READING, "batch_get_linked_pod", *ON_BAD_LINKS),
+    "index": (*MAKING, *REMOVING, "get_link_service", *ON_BAD_LINKS),
+    "created": (*MAKING, *REMOVING, "read_pod_link", *ON_BAD_LINKS),
+    "states": ("set_service_state", *READING_STATES, *ON_BAD_STATES),
+    "state_times": ("set_service_state", "read_service_state", *ON_BAD_STATES),
+    "workload": (
+        "set_workload_state",
+        "get_workload_state",
+        "read_workload_state",
+        *ON_BAD_WORKLOADS,
+    ),
+    "workload_time": ("set_workload_state", "read_workload_state", *ON_BAD_WORKLOADS),
 }
 
 
@@ -235,8 +250,8 @@ def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, list[tuple[str, dict[str
     where, first = draw(st.sampled_from([(k, o) for k, ops in READERS.items() for o in ops]))
     others = draw(st.lists(st.sampled_from(READERS[where]), max_size=3))
     _, uid, service = link
-    at = model.place(*link)
-    states, workload = model.state_key(*link[::2]), model.workload_key(*link[::2])
+    at = values.place(*link)
+    states, workload = values.state_key(*link[::2]), values.workload_key(*link[::2])
     kinds: dict[str, tuple[bytes, SearchStrategy[_Value], SearchStrategy[_Value]]] = {
         "link": (at.link, _pod_ids, _hashes),
         "index": (at.index_key, _fields(st.just(at.service), _pod_ids), _strings),

@@ -11,7 +11,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from podlink import operations, telemetry
+from podlink import operations, repair, telemetry
 from podlink.aio.batching import Batcher  # async-only
 from podlink.aio.manager import AsyncRedisManager
 from podlink.calls import RAW, BatchCall, Call
@@ -19,7 +19,15 @@ from podlink.config import RedisConfig
 from podlink.drain import DrainProgress, Scan, Step, steps
 from podlink.errors import ErrorMetrics
 from podlink.keys import DELETE_NOW, PERSIST_FOREVER
-from podlink.models import PodLink, ReplaceResult, ServiceState, TrySetResult, WorkloadState
+from podlink.models import (
+    PodLink,
+    Repair,
+    ReplaceResult,
+    ServiceState,
+    StoredKey,
+    TrySetResult,
+    WorkloadState,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -460,6 +468,76 @@ class AsyncStatefulExecutor:
         """The persistent links of a uid: service to pod."""
         return await self._run(timeout, operations.get_link_service, namespace, uid)
 
+    async def inspect_link(
+        self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
+    ) -> list[StoredKey]:
+        """What is stored about a link, whatever it is: never an error about a malformed value.
+
+        Returns:
+            The key of the link, of the index of the uid, and of the creation time.
+        """
+        return await self._run(timeout, repair.inspect_link, namespace, uid, service_name)
+
+    async def inspect_service(
+        self, namespace: str, service_name: str, *, timeout: float | None = None
+    ) -> list[StoredKey]:
+        """What is stored about a service, whatever it is: never an error about a malformed value.
+
+        Returns:
+            The key of the pod states, of their times, of the workload state, and of its time.
+        """
+        return await self._run_batch(timeout, repair.inspect_service, namespace, service_name)
+
+    async def repair_link(
+        self,
+        namespace: str,
+        uid: str,
+        service_name: str,
+        *,
+        dry_run: bool = False,
+        timeout: float | None = None,
+    ) -> list[Repair]:
+        """Delete what is malformed at the keys of a link; every other operation refuses it.
+
+        The link is absent, transient or persistent afterwards: the index has an entry if, and only
+        if, the link is persistent. Sound keys are not changed.
+
+        Args:
+            dry_run: only tell what would be done.
+
+        Returns:
+            What was done; empty if nothing had to be. Each is logged as a warning.
+        """
+        return await self._repair(
+            timeout, dry_run, repair.repair_link, namespace, uid, service_name, dry_run
+        )
+
+    async def repair_service_state(
+        self,
+        namespace: str,
+        service_name: str,
+        *,
+        dry_run: bool = False,
+        timeout: float | None = None,
+    ) -> list[Repair]:
+        """Delete what is malformed in the pod states of a service; see `repair_link`."""
+        return await self._repair(
+            timeout, dry_run, repair.repair_service_state, namespace, service_name, dry_run
+        )
+
+    async def repair_workload_state(
+        self,
+        namespace: str,
+        service_name: str,
+        *,
+        dry_run: bool = False,
+        timeout: float | None = None,
+    ) -> list[Repair]:
+        """Delete the state of a workload if it is malformed; see `repair_link`."""
+        return await self._repair(
+            timeout, dry_run, repair.repair_workload_state, namespace, service_name, dry_run
+        )
+
     async def close(self) -> None:
         """Close the connections that were made here; further calls are refused."""
         if self._batcher is not None:  # async-only
@@ -500,6 +578,18 @@ class AsyncStatefulExecutor:
             raise error from raised
         telemetry.done(call, started, self.manager.slow)
         return result
+
+    async def _repair(
+        self,
+        timeout: float | None,
+        dry_run: bool,
+        build: Callable[P, Call[list[Repair]]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[Repair]:
+        done = await self._run(timeout, build, *args, **kwargs)
+        telemetry.repaired(build.__name__, () if dry_run else done)
+        return done
 
     async def _follow(
         self, plan: Generator[Step, Any, DrainProgress], timeout: float | None
