@@ -42,6 +42,7 @@ PODLINK_CORE = {
     "operations",
     "calls",
     "drain",
+    "repair",
     "cache",
     "routing",
 }

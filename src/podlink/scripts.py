@@ -2,9 +2,8 @@
 
 Each file starts with what it takes and gives and which rows of the transition table it does.
 Scripts name every key they touch in ``KEYS``, so that they run on a cluster and key permissions are
-checked before they start. A user of the access control list needs the commands they call: DEL
-EXPIRE GET HDEL HEXISTS HGET HGETALL HSET MGET MSET PERSIST PEXPIRE PTTL SET TIME, and EVALSHA and
-EVAL to run them.
+checked before they start. Which commands a user of the access control list needs is in
+``docs/production.md``.
 """
 
 from __future__ import annotations

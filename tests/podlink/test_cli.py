@@ -152,3 +152,47 @@ def test_drain_refuses_bad_arguments(server: servers.Server) -> None:
         result = run("drain", *arguments, "--url", server.url)
         assert result.exit_code == 1
         assert "INVALID_PARAMETER" in result.output
+
+
+def run_with(environment: dict[str, str], *arguments: str) -> Result:
+    env = {"COLUMNS": "100", "TERM": "dumb", **environment}
+    return CliRunner().invoke(app, list(arguments), env=env)
+
+
+def test_commands_read_the_url_from_the_environment() -> None:
+    environment = {"PODLINK_REDIS_URL": "emulator://from-the-environment"}
+    with podlink.StatefulExecutor("emulator://from-the-environment") as links:
+        links.set_linked_pod("n", "u", "s", 1)
+    assert "emulator://from-the-environment" in run_with(environment, "ping").output
+    assert "removed" in run_with(environment, "drain", "n", "s", "1").output
+    assert run_with(environment, "inspect", "n", "s", "--uid", "u").exit_code == 0
+    other = run_with(environment, "ping", "--url", "emulator://other")
+    assert "emulator://other" in other.output
+
+
+@pytest.mark.parametrize("command", [["ping"], ["drain", "n", "s", "1"], ["inspect", "n", "s"],
+                                     ["repair", "n", "s"]])  # fmt: skip
+def test_commands_without_a_server_say_what_to_do(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PODLINK_REDIS_URL", raising=False)
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "give --url or set PODLINK_REDIS_URL" in result.output
+
+
+def test_inspect_and_repair() -> None:
+    url = "emulator://repaired"
+    with podlink.StatefulExecutor(url) as links:
+        links.manager.client.set("sf:{n:lk:u}s", "x\u202e")
+        links.manager.client.hset("sf:{n:state:s}", "one", "up")
+    shown = run("inspect", "n", "s", "--uid", "u", "--url", url)
+    assert r"sf:{n:lk:u}s: string, no TTL: b'x\xe2\x80\xae'" in shown.output
+    assert "  b'one': b'up'" in run("inspect", "n", "s", "--url", url).output
+    dry = run("repair", "n", "s", "--uid", "u", "--dry-run", "--url", url)
+    done = run("repair", "n", "s", "--uid", "u", "--url", url)
+    assert dry.output == done.output.replace("deleted", "deleted (dry run)")
+    assert "sf:{n:lk:u}s: found" in done.output
+    assert "nothing to repair" in run("repair", "n", "s", "--uid", "u", "--url", url).output
+    assert "field b'one'" in run("repair", "n", "s", "--url", url).output
+    assert run("repair", "n", "a:b", "--url", url).exit_code == 1

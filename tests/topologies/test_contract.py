@@ -121,7 +121,7 @@ def test_tls(
 
 
 COMMANDS = (
-    "del expire get hdel hexists hget hgetall hset mget mset persist pexpire pttl set time "
+    "del dump expire get hdel hexists hget hgetall hkeys hset mget pexpire pttl set time type "
     "evalsha eval scan hello client|setinfo client|setname"
 )
 
