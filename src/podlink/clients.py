@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -110,6 +111,9 @@ def emulator_package() -> Any:
 
 def server_version(info: Any) -> tuple[str | None, str | None]:
     """Name and version of a server from INFO, of any node of a cluster."""
+    if isinstance(info, (bytes, str)):
+        text = info.decode() if isinstance(info, bytes) else info
+        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     if "redis_version" not in info:
         info = next(iter(info.values()))
     if "valkey_version" in info:
@@ -119,7 +123,11 @@ def server_version(info: Any) -> tuple[str | None, str | None]:
 
 def pool_stats(client: Any) -> PoolStats:
     """Count the connections of any redis-py client; it has no public way to ask."""
-    every = pools(client)
+    return count_connections(pools(client))
+
+
+def count_connections(every: Sequence[Any]) -> PoolStats:
+    """Count the connections of pools."""
     counts = [_pool_counts(pool) for pool in every]
     limit = max((int(getattr(pool, "max_connections", 0)) for pool in every), default=0)
     return PoolStats(limit, sum(used for used, _ in counts), sum(idle for _, idle in counts))

@@ -70,7 +70,10 @@ def log_loss(error: Exception, known: bool) -> None:
 
 
 def _without_maintenance(kwargs: Mapping[str, Any], pool: Any) -> dict[str, Any]:
-    if "maint_notifications_config" not in inspect.signature(type(pool)).parameters:
+    if not any(
+        "maint_notifications_config" in inspect.signature(cls).parameters
+        for cls in type(pool).__mro__[:-1]
+    ):
         return {}
     from redis.maint_notifications import MaintNotificationsConfig
 

@@ -1,102 +1,80 @@
-"""The redis-py asyncio clients that a `RedisConfig` means; see `podlink.connections`.
+"""The redis-py asyncio clients that a `RedisConfig` means, and how calls are sent to each.
 
-Deadlines are kept by cancelling: redis-py drops a connection whose reply nobody waits for.
+Connections made here never repeat a command; `podlink.calls` says what may be repeated. Deadlines
+are kept by cancelling; a connection whose reply nobody has read is closed.
 """
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any
 
-import redis
 import redis.asyncio
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import (
     Sentinel,
-    SentinelConnectionPool,
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
 from redis.backoff import NoBackoff
-from redis.client import NEVER_DECODE
 
-from podlink.calls import packed
+from podlink.aio.cluster import ClusterSender
+from podlink.aio.pool import NodePool, Pool, SentinelPool
+from podlink.aio.sending import ClientSender, PoolSender, Sender
+from podlink.calls import RetryPolicy
 from podlink.clients import (
-    GET_CONNECTION,
     cluster_policy,
     connection_kwargs,
+    emulated_cluster,
+    emulator_named,
     sentinels_of,
     without_maintenance,
 )
 from podlink.config import RedisConfig
 
-PIPELINES_NEED_RETRIES = int(redis.__version__.partition(".")[0]) < 6
-"""Whether a cluster's pipeline does nothing when it must not repeat, as redis-py 5's does."""
+
+def connect(config: RedisConfig) -> tuple[Any, Sender]:
+    """A client of what the configuration leads to, and what sends to it. Sends nothing yet."""
+    if config.is_cluster:
+        client = _of_cluster(config)
+        seeds = [(node.host, int(node.port)) for node in _startup_nodes(client)]
+        return client, ClusterSender(seeds, partial(_node_pool, client, config))
+    client = redis.asyncio.Redis(connection_pool=_pool_of(config))
+    return client, PoolSender(client, sentinels_of(client))
 
 
-class Client(redis.asyncio.Redis):
-    """Sends podlink's calls with no more than they need; as the synchronous one."""
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """As `redis.asyncio.Redis.execute_command`."""
-        if NEVER_DECODE not in options:
-            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        pool = self.connection_pool
-        connection = await take(pool)
-        whole = False
-        try:
-            await connection.send_packed_command(packed(args))
-            reply = await self.parse_response(connection, args[0], **options)
-            whole = True
-            return reply
-        except redis.ResponseError:
-            whole = True
-            raise
-        finally:
-            if not whole:  # a reply may still come
-                await connection.disconnect(nowait=True)
-            await pool.release(connection)
+def sender_of(client: Any) -> Sender:
+    """What sends to where a client of the caller's leads."""
+    if not isinstance(client, redis.asyncio.RedisCluster):
+        return ClientSender(client)
+    seeds = [(node.host, int(node.port)) for node in _startup_nodes(client)]
+    remap = getattr(client.nodes_manager, "address_remap", None)
+    return ClusterSender(seeds, partial(NodePool, client), remap, client.initialize)
 
 
-async def take(pool: Any) -> Any:
-    """A connection of a pool; ``pool.release`` gives it back.
+def retries_of(client: Any) -> RetryPolicy:
+    """How often podlink sends a call again to where a client of the caller's leads.
 
-    redis-py 5 does not notice that the server has closed it meanwhile.
+    The client of one server does it itself. That of a cluster has a number, which podlink keeps to.
     """
-    connection = await pool.get_connection(*GET_CONNECTION)
-    reader = getattr(connection, "_reader", None)
-    if isinstance(reader, asyncio.StreamReader) and reader.at_eof():
-        try:
-            await connection.disconnect()
-            await connection.connect()
-        except BaseException:
-            await pool.release(connection)
-            raise
-    return connection
+    if not isinstance(client, redis.asyncio.RedisCluster):
+        return RetryPolicy(0, 0.0, 0.0)
+    retry: Any = getattr(client, "retry", None)
+    if hasattr(retry, "get_retries"):
+        return RetryPolicy(retry.get_retries(), 0.05, 1.0)
+    return RetryPolicy(getattr(client, "cluster_error_retry_attempts", 3), 0.05, 1.0)
 
 
-def connect(config: RedisConfig) -> Any:
-    """A client of what the configuration leads to. Sends nothing yet."""
-    if config.cluster_nodes:
-        return _of_cluster(config)
-    if config.sentinel_nodes:
-        return Client(connection_pool=_sentinel_pool(config))
-    return Client(connection_pool=_pool(config))
+def _startup_nodes(client: Any) -> list[Any]:
+    return list(client.nodes_manager.startup_nodes.values())
 
 
-async def disconnect(client: Any) -> None:
-    """Close every connection of a client that was made here."""
-    if not hasattr(client, "connection_pool"):
-        await client.aclose()
-        return
-    await client.connection_pool.disconnect()
-    for sentinel in sentinels_of(client):
-        await sentinel.connection_pool.disconnect()
-
-
-def _of_cluster(config: RedisConfig) -> redis.asyncio.RedisCluster:
+def _of_cluster(config: RedisConfig) -> Any:
+    if config.emulator is not None:
+        cluster, kwargs = emulated_cluster(config, redis.asyncio.RedisCluster)
+        return cluster.async_client(**kwargs)
     kwargs = connection_kwargs(config)
     kwargs.pop("db")
     if config.ssl:
@@ -110,30 +88,55 @@ def _of_cluster(config: RedisConfig) -> redis.asyncio.RedisCluster:
     )
 
 
-def _pool(config: RedisConfig) -> Any:
+def _node_pool(client: Any, config: RedisConfig, host: str, port: int) -> Pool:
+    kwargs = {**client.connection_kwargs, "host": host, "port": port}
+    kwargs.pop("response_callbacks", None)
+    return _pool(config, **kwargs)
+
+
+def _pool_of(config: RedisConfig) -> Pool | SentinelPool:
+    if config.emulator is not None:
+        client = emulator_named(config.emulator).async_client(**config.client_kwargs())
+        template = client.connection_pool
+        return _pool(
+            config,
+            **{
+                **template.connection_kwargs,
+                "connection_class": template.connection_class,
+                "max_connections": template.max_connections,
+            },
+        )
+    if config.sentinel_nodes:
+        return _sentinel_pool(config)
     kwargs = connection_kwargs(config)
     if config.unix_socket_path is not None:
         kwargs |= {"connection_class": UnixDomainSocketConnection, "path": config.unix_socket_path}
     else:
         kwargs["connection_class"] = SSLConnection if config.ssl else Connection
         kwargs |= {"host": config.host, "port": config.port}
-    kwargs |= {"retry": Retry(NoBackoff(), 0)}
+    return _pool(config, **kwargs)
+
+
+def _pool(config: RedisConfig, **kwargs: Any) -> Pool:
+    kwargs["retry"] = Retry(NoBackoff(), 0)
     kwargs |= without_maintenance(redis.asyncio.ConnectionPool)
-    if config.max_connections is None:
-        return redis.asyncio.ConnectionPool(**kwargs)
-    return redis.asyncio.BlockingConnectionPool(timeout=config.pool_timeout, **kwargs)
+    return Pool(pool_timeout=config.pool_timeout, **kwargs)
 
 
-def _sentinel_pool(config: RedisConfig) -> Any:
+def _sentinel_pool(config: RedisConfig) -> SentinelPool:
     sentinel = Sentinel([])
     sentinel.sentinels = [
-        redis.asyncio.Redis(connection_pool=_pool(config.sentinel(host, port)))
+        redis.asyncio.Redis(connection_pool=_pool_of(config.sentinel(host, port)))
         for host, port in config.addresses(config.sentinel_nodes)
     ]
     kwargs = connection_kwargs(config) | without_maintenance(redis.asyncio.ConnectionPool)
     kwargs["connection_class"] = (
         SentinelManagedSSLConnection if config.ssl else SentinelManagedConnection
     )
-    return SentinelConnectionPool(
-        config.sentinel_service, sentinel, retry=Retry(NoBackoff(), 0), **kwargs
+    return SentinelPool(
+        config.sentinel_service,
+        sentinel,
+        pool_timeout=config.pool_timeout,
+        retry=Retry(NoBackoff(), 0),
+        **kwargs,
     )

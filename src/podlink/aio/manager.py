@@ -1,29 +1,30 @@
 """`AsyncRedisManager`: as `podlink.manager`, for asyncio.
 
-A replaced client is closed by the last call that used it: asyncio connections cannot be left to the
-garbage collector. So each client is kept with the number of its users.
+asyncio connections belong to the event loop that made them, and cannot be left to the garbage
+collector. So there is a client for each event loop that uses the manager, kept with the number of
+its users: a replaced client is closed by the last call that used it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import redis.asyncio
-from redis.exceptions import NoScriptError
 
 from podlink import telemetry
 from podlink.aio import connections
-from podlink.calls import Call, Reply, again, as_text, script_load
-from podlink.clients import emulated_cluster, emulator_named, pool_stats, primaries, server_version
+from podlink.aio.sending import Sender, Sending, keep_deadline, repeat
+from podlink.calls import RAW, Call, Reply, script_load
+from podlink.clients import count_connections, server_version
 from podlink.config import RedisConfig
 from podlink.errors import (
     InvalidParameterError,
-    NotFoundError,
     RedisConnectionError,
     StatefulError,
 )
@@ -43,17 +44,26 @@ from podlink.management import (
 from podlink.models import HealthStatus, PoolStats
 from podlink.scripts import Script, ScriptRegistry
 
-T = TypeVar("T")
-
 
 class Lease:
-    """A client and how many calls and reserved connections use it."""
+    """A client, what sends to where it leads, and how many calls and reserved connections use it.
 
-    __slots__ = ("client", "owned", "retired", "users")
+    Attributes:
+        client: the client.
+        sender: sends calls.
+        owned: whether the client was made here.
+        loop: the event loop that its connections belong to; ``None`` until it is used.
+        users: how many use it.
+        retired: whether it is closed by its last user.
+    """
 
-    def __init__(self, client: Any, owned: bool) -> None:
+    __slots__ = ("client", "loop", "owned", "retired", "sender", "users")
+
+    def __init__(self, client: Any, sender: Sender, owned: bool) -> None:
         self.client = client
+        self.sender = sender
         self.owned = owned
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.users = 0
         self.retired = False
 
@@ -66,27 +76,44 @@ class Lease:
     async def retire(self) -> None:
         """Close what is idle now, and the rest with its last user."""
         self.retired = True
-        if not self.users:
+        if self.users:
+            await self.sender.close(idle_only=True)
+        else:
             await self.close()
-        elif self.owned and hasattr(self.client, "connection_pool"):
-            await self.client.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
         """Close all connections of a client that was made here."""
-        if self.owned:
-            await connections.disconnect(self.client)
+        if not self.owned:
+            return
+        await self.sender.close()
+        if isinstance(self.client, redis.asyncio.RedisCluster):
+            await self.client.aclose()
+
+    async def end(self, *, now: bool) -> None:
+        """`close` or `retire` it from any event loop."""
+        ending = self.close() if now else self.retire()
+        if self.loop is None or self.loop is asyncio.get_running_loop():
+            await ending
+        elif self.loop.is_closed():
+            ending.close()
+            self.sender.abandon()
+        else:
+            asyncio.run_coroutine_threadsafe(ending, self.loop)
 
 
 class AsyncRedisManager:
     """The client, the scripts and the configuration of asynchronous executors. Tasks may share it.
 
+    Each event loop that uses it has connections of its own, except with a client that was handed
+    in, which belongs to one event loop.
+
     Args:
         source: a URL, a `RedisConfig`, or a client (``redis.asyncio.Redis``,
             ``redis.asyncio.RedisCluster``). A client that was handed in stays the caller's: it is
-            not closed here, and it keeps its own policy of retries.
+            not closed here. A `redis.asyncio.Redis` keeps its own policy of retries; of a cluster's
+            client only the number of retries counts, and podlink repeats what may be repeated.
 
     Attributes:
-        lease: the client in use and its users; `update_config` replaces it.
         timeout: seconds that an operation may take, unless it is told otherwise.
         slow: seconds that make an operation slow.
         is_cluster: whether it is one of a cluster, so that keys are in several slots.
@@ -97,6 +124,8 @@ class AsyncRedisManager:
         self._scripts = ScriptRegistry()
         self._config = as_config(source)
         self._connections: dict[int, Lease] = {}
+        self._lock = threading.Lock()
+        self._others: dict[asyncio.AbstractEventLoop, Lease] = {}
         self.retry_policy = NO_RETRIES
         self.timeout: float | None = None
         self.slow = SLOW
@@ -104,8 +133,9 @@ class AsyncRedisManager:
         if self._config is not None:
             self._use(self._config)
         elif isinstance(source, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
-            self.lease = Lease(source, owned=False)
+            self._lease = Lease(source, connections.sender_of(source), owned=False)
             self.is_cluster = isinstance(source, redis.asyncio.RedisCluster)
+            self.retry_policy = connections.retries_of(source)
         else:
             raise InvalidParameterError(
                 "a source must be a URL, a RedisConfig, redis.asyncio.Redis or "
@@ -119,12 +149,45 @@ class AsyncRedisManager:
         self.timeout = config.timeout
         self.slow = config.slow_operation
         self.is_cluster = config.is_cluster
-        self.lease = Lease(_connect(config), owned=True)
+        self._lease = Lease(*connections.connect(config), owned=True)
 
     @property
     def client(self) -> Any:
-        """The client in use."""
-        return self.lease.client
+        """The client in use, in the running event loop if there is one."""
+        try:
+            return self.lease.client
+        except InvalidParameterError:
+            return self._lease.client
+
+    @property
+    def lease(self) -> Lease:
+        """The client of the running event loop.
+
+        Raises:
+            InvalidParameterError: no asyncio event loop is running.
+        """
+        loop = running_loop()
+        lease = self._lease
+        if lease.loop is loop or not lease.owned:
+            return lease
+        with self._lock:
+            return self._lease_for(loop)
+
+    def _lease_for(self, loop: asyncio.AbstractEventLoop) -> Lease:
+        last = self._lease
+        if last.loop is None:
+            last.loop = loop
+        if last.loop is loop or not last.owned or self._config is None:
+            return last
+        self._others[last.loop] = last
+        for other in [other for other in self._others if other.is_closed()]:
+            self._others.pop(other).sender.abandon()
+        lease = self._others.pop(loop, None)
+        if lease is None:
+            lease = Lease(*connections.connect(self._config), owned=True)
+            lease.loop = loop
+        self._lease = lease
+        return lease
 
     async def get_connection(self, *, timeout: float | None = None) -> Any:
         """Reserve one connection, as a client that sends everything on it.
@@ -149,7 +212,7 @@ class AsyncRedisManager:
                 connection: Any = redis.asyncio.Redis(
                     connection_pool=lease.client.connection_pool, single_connection_client=True
                 )
-                await self._within(timeout, connection.initialize())
+                await asyncio.wait_for(connection.initialize(), self._seconds(timeout))
         except BaseException:
             await lease.release()
             raise
@@ -173,7 +236,7 @@ class AsyncRedisManager:
             await self.release_connection(connection)
 
     async def health_check(self, *, timeout: float | None = None) -> HealthStatus:
-        """Ask the server for a sign of life. What is wrong is in the result.
+        """Ask the server (all primaries of a cluster) for a sign of life. Errors are in the result.
 
         Args:
             timeout: seconds that this may take in all; ``None`` means the manager's.
@@ -181,35 +244,49 @@ class AsyncRedisManager:
         Raises:
             InvalidParameterError: the timeout is no number of seconds above 0.
         """
-        seconds = self.timeout if timeout is None else check_timeout(timeout)
         url = None if self._config is None else self._config.url
+        seconds = self._seconds(timeout)
         started = perf_counter()
         try:
             with errors_as_ours("health_check"):
-                await self._within(seconds, self.client.execute_command("PING"))
+                nodes = await asyncio.wait_for(self._ping(), seconds)
         except StatefulError as error:
             return HealthStatus(False, url, error=error)
         latency = perf_counter() - started
         rest = None if seconds is None else max(seconds - latency, 1e-9)
         try:
-            asked = self.client.execute_command("INFO", "server")
-            server, version = server_version(await self._within(rest, asked))
+            server, version = server_version(await self.send_to(nodes[0], _INFO, {}, rest))
         except Exception:  # an access control list may forbid INFO; the server is well all the same
             server = version = None
         return HealthStatus(True, url, latency, server, version)
 
+    async def _ping(self) -> list[str | None]:
+        nodes = await self.nodes()
+        for node in nodes:
+            await self.send_to(node, _PING, {})
+        return nodes
+
     async def close(self) -> None:
         """Close the connections and refuse further calls. A client handed in is left open."""
-        lease, self.lease = self.lease, Lease(Closed(), owned=False)
-        await lease.close()
+        closed = Closed()
+        await self._replace(Lease(closed, closed, owned=False), now=True)
+
+    async def _replace(self, lease: Lease, *, now: bool) -> None:
+        with self._lock:
+            leases = [self._lease, *self._others.values()]
+            self._lease = lease
+            self._others.clear()
+        for each in leases:
+            await each.end(now=now)
 
     async def get_pool_stats(self) -> PoolStats:
-        """How many connections there are."""
-        return pool_stats(self.client)
+        """How many connections there are in the running event loop."""
+        return count_connections(self.lease.sender.pools())
 
     def count_connections(self) -> PoolStats | None:
         """As `get_pool_stats`; ``None`` when the manager is closed."""
-        return None if isinstance(self.client, Closed) else pool_stats(self.client)
+        lease = self._lease
+        return None if isinstance(lease.client, Closed) else count_connections(lease.sender.pools())
 
     async def load_script(
         self, name: str, source: str | None = None, *, timeout: float | None = None
@@ -227,15 +304,13 @@ class AsyncRedisManager:
         """
         script = self._scripts.get(name) if source is None else self._scripts.add(name, source)
         with errors_as_ours(f"load_script {name}", script=True):
-            return await self._within(timeout, self._load(script))
+            return await asyncio.wait_for(self._load(script), self._seconds(timeout))
 
     async def _load(self, script: Script) -> str:
-        if self.is_cluster:
-            for address in await self.nodes():
-                node = self.client.get_node(node_name=address)
-                await self.client.execute_command(*script_load(script), target_nodes=node)
-            return script.sha
-        return as_text(await self.client.execute_command(*script_load(script)))
+        call = Call("load_script", script_load(script), (), _as_is)
+        for node in await self.nodes():
+            await self.send_to(node, call, RAW)
+        return script.sha
 
     async def execute_script(
         self,
@@ -270,21 +345,11 @@ class AsyncRedisManager:
         Args:
             timeout: seconds that this may take in all; ``None`` means the manager's.
         """
-        scripts = self._scripts.all()
         with errors_as_ours("preload_scripts", script=True):
-            return await self._within(timeout, self._load_all(scripts))
+            return await asyncio.wait_for(self._load_all(), self._seconds(timeout))
 
-    async def _load_all(self, scripts: Sequence[Script]) -> dict[str, str]:
-        return {script.name: await self._load(script) for script in scripts}
-
-    async def _within(self, timeout: float | None, result: Awaitable[T]) -> T:
-        """Wait for a result no longer than ``timeout`` or the manager's allow."""
-        try:
-            seconds = self.timeout if timeout is None else check_timeout(timeout)
-        except InvalidParameterError:
-            getattr(result, "close", bool)()
-            raise
-        return await asyncio.wait_for(result, seconds)
+    async def _load_all(self) -> dict[str, str]:
+        return {script.name: await self._load(script) for script in self._scripts.all()}
 
     def get_script_sha(self, name: str) -> str:
         """The SHA1 of a script, without asking the server.
@@ -316,12 +381,15 @@ class AsyncRedisManager:
             InvalidParameterError: a value is outside its limits; nothing has changed then.
             NotFoundError: the manager was made from a client, and no ``config`` is given.
         """
-        if isinstance(self.client, Closed):
+        if isinstance(self._lease.client, Closed):
             raise RedisConnectionError("the manager is closed")
         new = changed(self._config, config, changes)
-        old = self.lease
-        self._use(new)
-        await old.retire()
+        with self._lock:
+            leases = [self._lease, *self._others.values()]
+            self._use(new)
+            self._others.clear()
+        for lease in leases:
+            await lease.end(now=False)
 
     async def send(
         self, call: Call[Any], options: Mapping[str, Any], timeout: float | None = None
@@ -329,47 +397,28 @@ class AsyncRedisManager:
         """Send a call, again where that is right, and return the bare reply.
 
         Args:
-            options: of redis-py's ``execute_command``.
+            options: `podlink.calls.RAW`, or empty for a reply that is decoded if the client does.
             timeout: seconds that all of it may take; ``None`` means the manager's.
         """
-        seconds = self.timeout if timeout is None else check_timeout(timeout)
-        if seconds is None:
-            return await self._send(call, options)
-        return await asyncio.wait_for(self._send(call, options), seconds)
-
-    async def _send(self, call: Call[Any], options: Mapping[str, Any]) -> Reply:
-        lease = self.lease
-        client = lease.client
-        lease.users += 1
-        try:
-            return await client.execute_command(*call.wire, **options)
-        except Exception as error:
-            return await self.recover(call, error, client, options)
-        finally:
-            await lease.release()
+        sending = Sending(call)
+        await keep_deadline(self._send((sending,), options), (sending,), self._seconds(timeout))
+        return sending.result()
 
     async def send_all(
         self, calls: Sequence[Call[Any]], options: Mapping[str, Any], timeout: float | None = None
     ) -> list[Reply]:
         """Send several calls in pipelines, and return the bare replies in their order.
 
-        On a cluster a pipeline goes to all nodes at once. What fails alone is sent again alone; a
-        call that fails for good has its exception for a reply.
+        On a cluster a pipeline goes to all nodes at once. What fails is sent again where that is
+        right; a call that fails for good has its exception for a reply.
         """
-        lease = self.lease
-        lease.users += 1
-        try:
-            seconds = self.timeout if timeout is None else check_timeout(timeout)
-            return await asyncio.wait_for(self._send_all(lease.client, calls, options), seconds)
-        finally:
-            await lease.release()
+        sendings = [Sending(call) for call in calls]
+        await keep_deadline(self._send(sendings, options), sendings, self._seconds(timeout))
+        return [sending.reply for sending in sendings]
 
     async def nodes(self) -> list[str | None]:
         """The nodes that hold keys, by name; ``[None]`` when there is only one."""
-        if self.is_cluster:
-            await self.client.initialize()
-            return [*primaries(self.client)]
-        return [None]
+        return await self.lease.sender.nodes()
 
     async def send_to(
         self,
@@ -379,75 +428,26 @@ class AsyncRedisManager:
         timeout: float | None = None,
     ) -> Reply:
         """Send a call to one of `nodes`, as `send` does."""
-        if node is None:
-            return await self.send(call, options, timeout)
-        target = self.client.get_node(node_name=node)
-        if target is None:
-            raise NotFoundError(f"the cluster has no node {node} any more")
-        return await self.send(call, {**options, "target_nodes": target}, timeout)
+        sending = Sending(call)
+        await keep_deadline(
+            self._send((sending,), options, node), (sending,), self._seconds(timeout)
+        )
+        return sending.result()
 
-    async def _send_all(
-        self, client: Any, calls: Sequence[Call[Any]], options: Mapping[str, Any]
-    ) -> list[Reply]:
-        replies: list[Reply] = []
-        for chunk in chunks(calls):
-            replies += await self.send_once(client, chunk, [call.wire for call in chunk], options)
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            telemetry.reloaded(calls[unknown[0]], len(unknown))
-        for places in chunks(unknown):
-            unknown_calls = [calls[place] for place in places]
-            wires = [call.wire_with_source for call in unknown_calls]
-            sent_again = await self.send_once(client, unknown_calls, wires, options)
-            for place, reply in zip(places, sent_again, strict=True):
-                replies[place] = reply
-        for place, reply in enumerate(replies):
-            if isinstance(reply, Exception):
-                try:
-                    replies[place] = await self.recover(calls[place], reply, client, options)
-                except Exception as error:
-                    replies[place] = error
-        return replies
+    def _seconds(self, timeout: float | None) -> float | None:
+        return self.timeout if timeout is None else check_timeout(timeout)
 
-    async def send_once(
-        self,
-        client: Any,
-        calls: Sequence[Call[Any]],
-        wires: Sequence[tuple[Any, ...]],
-        options: Mapping[str, Any],
-    ) -> list[Reply]:
-        """Send calls as these commands, together and nothing again; replies or exceptions."""
+    async def _send(
+        self, sendings: Sequence[Sending], options: Mapping[str, Any], node: str | None = None
+    ) -> None:
+        lease = self.lease
+        lease.users += 1
         try:
-            if len(wires) == 1:
-                return [await client.execute_command(*wires[0], **options)]
-            if self.is_cluster and connections.PIPELINES_NEED_RETRIES:
-                sent = (client.execute_command(*wire, **options) for wire in wires)
-                return await asyncio.gather(*sent, return_exceptions=True)
-            pipeline = client.pipeline(transaction=False)
-            for wire in wires:
-                pipeline.execute_command(*wire, **options)
-            return list(await pipeline.execute(raise_on_error=False))
-        except Exception as error:
-            return [error] * len(wires)
-
-    async def recover(
-        self, call: Call[Any], error: Exception, client: Any, options: Mapping[str, Any]
-    ) -> Reply:
-        """Send a call again after ``error`` as often as that is right, or raise what came last."""
-        attempt = 0
-        while (next_try := again(call, error, attempt, self.retry_policy)) is not None:
-            if isinstance(error, NoScriptError):
-                telemetry.reloaded(call)
-            else:
-                telemetry.sent_again(call, error)
-            if next_try.delay:
-                await asyncio.sleep(next_try.delay)
-            try:
-                return await client.execute_command(*next_try.wire, **options)
-            except Exception as next_error:
-                error = next_error
-            attempt += 1
-        raise error
+            for chunk in chunks(sendings):
+                await lease.sender.send(chunk, options, node)
+            await repeat(lease.sender, sendings, options, self.retry_policy, node)
+        finally:
+            await lease.release()
 
     async def __aenter__(self) -> AsyncRedisManager:
         return self
@@ -461,13 +461,27 @@ class AsyncRedisManager:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {described(self._config, self.client)}>"
+        return f"<{type(self).__name__} {described(self._config, self._lease.client)}>"
 
 
-def _connect(config: RedisConfig) -> Any:
-    if config.emulator is None:
-        return connections.connect(config)
-    if config.emulator_cluster:
-        cluster, kwargs = emulated_cluster(config, redis.asyncio.RedisCluster)
-        return cluster.async_client(**kwargs)
-    return emulator_named(config.emulator).async_client(**config.client_kwargs())
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The running event loop.
+
+    Raises:
+        InvalidParameterError: there is none of asyncio's.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise InvalidParameterError(
+            "podlink's asynchronous classes need a running asyncio event loop; under Trio, run "
+            "the synchronous executor in threads (trio.to_thread.run_sync)"
+        ) from None
+
+
+def _as_is(call: Call[Any], reply: Reply) -> Reply:
+    return reply
+
+
+_PING = Call[Any]("health_check", ("PING",), (), _as_is)
+_INFO = Call[Any]("health_check", ("INFO", "server"), (), _as_is)

@@ -1,0 +1,272 @@
+"""Sends calls to the nodes of a cluster.
+
+redis-py's asyncio cluster client is not used for it, because it (up to 8.1 at least)
+
+- fails a pipeline as a whole when one node fails, so that nobody knows what the others executed,
+- sends what is asked of it before it knows the slots to nodes at random (from 7.1 on),
+- closes all connections, those in use by other tasks too, at every fifth redirection and whenever a
+  node says CLUSTERDOWN.
+
+``docs/redis-py.md`` has the details. Here each node has a pool of connections, the map of slots is
+read once whoever asks first, and again after a redirection or a broken connection, and each call
+has an outcome of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from random import randrange
+from typing import Any, Final
+
+import redis.exceptions as redis_errors
+from redis.crc import key_slot
+
+from podlink.aio.sending import (
+    UNSENT,
+    Sending,
+    TakesConnections,
+    attempt,
+    send_on,
+)
+from podlink.calls import RAW, Call
+from podlink.errors import NotFoundError
+
+SLOTS: Final = 16384
+REDIRECTIONS: Final = 5
+"""How often a call follows a redirection at once; then it counts as refused."""
+
+Address = tuple[str, int]
+
+
+class ClusterSender:
+    """Sends to the primaries of a cluster.
+
+    Args:
+        seeds: nodes to ask for the slots at first.
+        make_pool: makes the pool of connections to a node.
+        remap: makes the address to connect to of one that the cluster has told.
+        prepare: is called before the slots are read.
+    """
+
+    def __init__(
+        self,
+        seeds: Iterable[Address],
+        make_pool: Callable[[str, int], Any],
+        remap: Callable[[Address], Address] | None = None,
+        prepare: Callable[[], Awaitable[Any]] | None = None,
+    ) -> None:
+        self._seeds = list(seeds)
+        self._make_pool = make_pool
+        self._remap = remap
+        self._prepare = prepare
+        self._pools: dict[Address, Any] = {}
+        self._owners: list[Address | None] = []
+        self._known: list[Address] = []
+        self._stale = True
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def send(
+        self, sendings: Sequence[Sending], options: Mapping[str, Any], node: str | None = None
+    ) -> None:
+        """As `Sender.send`, following redirections."""
+        await attempt(self._refresh(), sendings)
+        if node is None:
+            await self._send_to_owners(sendings, options)
+        else:
+            await self._send_to_named(node, sendings, options)
+        for _ in range(REDIRECTIONS):
+            redirected = [s for s in sendings if isinstance(s.reply, redis_errors.AskError)]
+            if not redirected:
+                return
+            await self._follow(redirected, options)
+
+    async def nodes(self) -> list[str | None]:
+        """As `Sender.nodes`."""
+        await self._refresh()
+        return [_name(address) for address in self._primaries()]
+
+    async def _send_to_named(
+        self, node: str, sendings: Sequence[Sending], options: Mapping[str, Any]
+    ) -> None:
+        for address in self._primaries():
+            if _name(address) == node:
+                await self._send_to(address, sendings, options)
+                return
+        error = NotFoundError(f"the cluster has no node {node} any more")
+        for sending in sendings:
+            sending.fail(error)
+
+    async def close(self, *, idle_only: bool = False) -> None:
+        """As `Sender.close`."""
+        if self._refreshing is not None and not idle_only:
+            self._refreshing.cancel()
+        for pool in list(self._pools.values()):
+            if hasattr(pool, "disconnect"):
+                await pool.disconnect(inuse_connections=not idle_only)
+
+    def abandon(self) -> None:
+        """As `Sender.abandon`."""
+        for pool in self._pools.values():
+            if hasattr(pool, "abandon"):
+                pool.abandon()
+
+    def pools(self) -> list[Any]:
+        """As `Sender.pools`."""
+        return [getattr(pool, "node", pool) for pool in self._pools.values()]
+
+    async def _send_to_owners(
+        self, sendings: Sequence[Sending], options: Mapping[str, Any]
+    ) -> None:
+        if len(sendings) == 1:
+            (sending,) = sendings
+            if sending.reply is UNSENT and (owner := self._owner(sending)) is not None:
+                await self._send_to(owner, sendings, options)
+            return
+        shares: dict[Address, list[Sending]] = {}
+        for sending in sendings:
+            if sending.reply is UNSENT and (owner := self._owner(sending)) is not None:
+                shares.setdefault(owner, []).append(sending)
+        await _all(self._send_to(owner, share, options) for owner, share in shares.items())
+
+    def _owner(self, sending: Sending) -> Address | None:
+        """The node that serves the key of a call; the call fails if there is none."""
+        keys = sending.call.keys
+        slot = key_slot(_encoded(keys[0])) if keys else randrange(SLOTS)
+        owner = self._owners[slot]
+        if owner is None:
+            self._stale = True
+            text = f'Slot "{slot}" is not covered by the cluster.'
+            sending.fail(redis_errors.SlotNotCoveredError(text))
+        return owner
+
+    async def _send_to(
+        self,
+        address: Address,
+        sendings: Sequence[Sending],
+        options: Mapping[str, Any],
+        *,
+        asking: bool = False,
+    ) -> None:
+        await attempt(send_on(self._pool(address), sendings, options, asking=asking), sendings)
+        for sending in sendings:
+            if isinstance(sending.reply, Exception):
+                self._learn_from(sending.reply, address)
+
+    def _learn_from(self, error: Exception, address: Address) -> None:
+        if isinstance(error, redis_errors.AskError):
+            if not error.host:  # the same host as that of the node which says so
+                error.host, error.node_addr = address[0], (address[0], error.port)
+            self._stale = self._stale or isinstance(error, redis_errors.MovedError)
+        elif isinstance(error, _SLOTS_MAY_HAVE_MOVED) or not isinstance(
+            error, redis_errors.ResponseError
+        ):
+            self._stale = True
+
+    async def _follow(self, sendings: Sequence[Sending], options: Mapping[str, Any]) -> None:
+        shares: dict[tuple[Address, bool], list[Sending]] = {}
+        for sending in sendings:
+            redirection = sending.reply
+            asking = not isinstance(redirection, redis_errors.MovedError)
+            address = self._reachable(redirection.host, int(redirection.port))
+            if not asking:
+                self._owners[int(redirection.slot_id)] = address
+            sending.reply = UNSENT
+            shares.setdefault((address, asking), []).append(sending)
+        await _all(
+            self._send_to(address, share, options, asking=asking)
+            for (address, asking), share in shares.items()
+        )
+
+    def _primaries(self) -> list[Address]:
+        return [owner for owner in dict.fromkeys(self._owners) if owner is not None]
+
+    def _reachable(self, host: str, port: int) -> Address:
+        return (host, port) if self._remap is None else self._remap((host, port))
+
+    def _pool(self, address: Address) -> TakesConnections:
+        pool = self._pools.get(address)
+        if pool is None:
+            pool = self._pools[address] = self._make_pool(*address)
+        taken: TakesConnections = pool
+        return taken
+
+    async def _refresh(self) -> None:
+        """Read the map of slots if it may have changed; once, for all who wait for it."""
+        if not self._stale:
+            return
+        if self._refreshing is None:
+            self._refreshing = asyncio.get_running_loop().create_task(self._read_slots())
+            self._refreshing.add_done_callback(self._refreshed)
+        await asyncio.shield(self._refreshing)
+
+    def _refreshed(self, task: asyncio.Task[None]) -> None:
+        self._refreshing = None
+        if not task.cancelled():
+            task.exception()  # those who wait for it have it, if anybody still does
+
+    async def _read_slots(self) -> None:
+        error: Exception | None = None
+        if self._prepare is not None:
+            await self._prepare()
+        for address in dict.fromkeys((*self._known, *self._seeds)):
+            sending = Sending(_CLUSTER_SLOTS)
+            await attempt(send_on(self._pool(address), (sending,), RAW), (sending,))
+            try:
+                slots = sending.result()
+                if not slots:
+                    raise redis_errors.SlotNotCoveredError(f"{_name(address)} knows no slots")
+            except Exception as failed:
+                error = failed
+                continue
+            self._take_over(slots, address)
+            return
+        raise redis_errors.RedisClusterException(
+            f"Redis Cluster cannot be connected: no node has told the slots: {error}"
+        ) from error
+
+    def _take_over(self, slots: Any, told_by: Address) -> None:
+        owners: list[Address | None] = [None] * SLOTS
+        known: dict[Address, None] = {told_by: None}
+        for first, last, *nodes in slots:
+            addresses = [
+                self._reachable(_text(host) if _text(host) not in _UNKNOWN else told_by[0], port)
+                for host, port, *_ in nodes
+            ]
+            known.update(dict.fromkeys(addresses))
+            owners[first : last + 1] = [addresses[0]] * (last + 1 - first)
+        self._owners, self._known = owners, list(known)
+        self._stale = False
+
+
+async def _all(work: Iterable[Any]) -> None:
+    """Do several things at once; none of them raises anything but cancellation."""
+    every = list(work)
+    if len(every) == 1:
+        await every[0]
+    else:
+        await asyncio.gather(*every)
+
+
+def _name(address: Address) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value or "")
+
+
+def _encoded(key: Any) -> bytes:
+    return key if isinstance(key, bytes) else str(key).encode()
+
+
+_UNKNOWN: Final = ("", "?")
+_CLUSTER_SLOTS: Final[Call[Any]] = Call(
+    "cluster_slots", ("CLUSTER", "SLOTS"), (), lambda call, reply: reply
+)
+_SLOTS_MAY_HAVE_MOVED: Final = (
+    redis_errors.ConnectionError,
+    redis_errors.ClusterDownError,
+    redis_errors.ReadOnlyError,
+    redis_errors.MasterDownError,
+)

@@ -1,0 +1,350 @@
+"""How calls go to a server, and what is known of each at any moment.
+
+A `Sending` is a call on its way. Whoever sends it notes when it is written to a connection and when
+its reply is there, so that after an error, a deadline or a cancellation it is known whether the
+server can have executed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import redis.exceptions as redis_errors
+from redis.asyncio.connection import AbstractConnection
+from redis.client import NEVER_DECODE
+
+from podlink import telemetry
+from podlink.aio.pool import drop
+from podlink.calls import Again, Call, Reply, RetryPolicy, again, packed
+from podlink.errors import NotSent
+from podlink.management import chunks
+
+UNSENT: Final = object()
+"""The reply of a call that has not been written to a connection."""
+
+UNANSWERED: Final = object()
+"""The reply of a call that has been written: the server may execute it at any time."""
+
+_REPLIES_PER_TIMEOUT = 50
+"""How many replies may together take as long as ``socket_timeout`` gives to one."""
+
+_REFUSALS = (
+    redis_errors.ResponseError,
+    # Replies too, though redis-py has them among the errors of connections.
+    redis_errors.BusyLoadingError,
+    redis_errors.AuthenticationError,
+    redis_errors.AuthorizationError,
+)
+
+
+class Sending:
+    """A call on its way.
+
+    Attributes:
+        call: the call.
+        wire: the command that is sent for it.
+        reply: `UNSENT`, `UNANSWERED`, the reply, or the exception that it has failed with.
+    """
+
+    __slots__ = ("call", "reply", "wire")
+
+    def __init__(self, call: Call[Any]) -> None:
+        self.call = call
+        self.wire = call.wire
+        self.reply: Any = UNSENT
+
+    def fail(self, error: Exception) -> None:
+        """Give up, unless there is a reply. A call that has not been sent will not be."""
+        if self.reply is UNSENT:
+            self.reply = NotSent(error)
+        elif self.reply is UNANSWERED:
+            self.reply = error
+
+    def result(self) -> Reply:
+        """The reply.
+
+        Raises:
+            Exception: what the call has failed with.
+        """
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
+
+
+class TakesConnections(Protocol):
+    """A pool."""
+
+    async def get_connection(self) -> Any:
+        """A connection that is ready to send."""
+
+    def give_back(self, connection: Any) -> None:
+        """Make a connection available to others."""
+
+
+class Sender(Protocol):
+    """Sends calls to one server or cluster. Afterwards each has a reply or an exception for one."""
+
+    async def send(
+        self, sendings: Sequence[Sending], options: Mapping[str, Any], node: str | None = None
+    ) -> None:
+        """Send calls together, once, and wait for their replies. Raises nothing but cancellation.
+
+        Args:
+            options: `podlink.calls.RAW`, or empty to have replies decoded if the client decodes.
+            node: one of `nodes`; ``None`` for those that the keys belong to.
+        """
+
+    async def nodes(self) -> list[str | None]:
+        """The nodes that hold keys, by name; ``[None]`` when there is only one."""
+
+    async def close(self, *, idle_only: bool = False) -> None:
+        """Close the connections that were made here."""
+
+    def abandon(self) -> None:
+        """Close the connections that were made here, when their event loop is closed."""
+
+    def pools(self) -> list[Any]:
+        """The pools that connections are taken from."""
+
+
+async def attempt(work: Awaitable[None], sendings: Sequence[Sending]) -> None:
+    """Do something on behalf of calls that may fail; then those without a reply fail with it."""
+    try:
+        await work
+    except Exception as error:
+        for sending in sendings:
+            sending.fail(error)
+
+
+async def keep_deadline(
+    work: Coroutine[Any, Any, None], sendings: Sequence[Sending], seconds: float | None
+) -> None:
+    """Do something on behalf of calls; those without a reply fail when the time is up.
+
+    When the task is cancelled, those that have not been sent will not be.
+    """
+    try:
+        if seconds is None:
+            await work
+        else:
+            await asyncio.wait_for(work, seconds)
+    except asyncio.TimeoutError:
+        late = redis_errors.TimeoutError(f"not done within {seconds} s")
+        for sending in sendings:
+            sending.fail(late)
+    except BaseException:
+        interrupted = redis_errors.ConnectionError("interrupted")
+        for sending in sendings:
+            sending.fail(interrupted)
+        raise
+
+
+async def send_on(
+    pool: TakesConnections,
+    sendings: Sequence[Sending],
+    options: Mapping[str, Any],
+    *,
+    asking: bool = False,
+) -> None:
+    """Send calls on one connection of a pool, and read their replies.
+
+    Args:
+        asking: whether each is to be preceded by ``ASKING``.
+
+    Raises:
+        Exception: what befell the connection. `Sending.reply` says how far each call had come.
+    """
+    connection = await pool.get_connection()
+    whole = False
+    try:
+        await _exchange(connection, sendings, bool(options.get(NEVER_DECODE)), asking)
+        whole = True
+    finally:
+        try:
+            if not whole:  # replies may still come
+                await drop(connection)
+        finally:
+            pool.give_back(connection)
+
+
+async def _exchange(connection: Any, sendings: Sequence[Sending], raw: bool, asking: bool) -> None:
+    sendings = [sending for sending in sendings if sending.reply is UNSENT]
+    if not sendings:
+        return
+    wires = [sending.wire for sending in sendings]
+    if asking:
+        wires = [wire for each in wires for wire in (("ASKING",), each)]
+    data: Any
+    if raw and type(connection).pack_commands is AbstractConnection.pack_commands:
+        data = [packed(wire) for wire in wires]
+    else:  # arguments of any type, or the emulator's, on which no bytes travel
+        data = connection.pack_commands(wires)
+    for sending in sendings:
+        sending.reply = UNANSWERED
+    try:
+        await connection.send_packed_command(data, False)
+        if len(wires) == 1:
+            await _read_one(connection, sendings[0], raw)
+            return
+        timeout = connection.socket_timeout
+        for start in range(0, len(sendings), _REPLIES_PER_TIMEOUT):
+            part = sendings[start : start + _REPLIES_PER_TIMEOUT]
+            try:
+                await asyncio.wait_for(_read(connection, part, raw, asking), timeout)
+            except asyncio.TimeoutError:
+                text = "Timeout reading the replies of a batch"
+                raise redis_errors.TimeoutError(text) from None
+    except (redis_errors.RedisError, OSError):
+        raise
+    except Exception as error:
+        if connection.is_connected:
+            raise
+        text = f"the connection was closed while it was in use: {error!r}"
+        raise redis_errors.ConnectionError(text) from error
+
+
+async def _read_one(connection: Any, sending: Sending, raw: bool) -> None:
+    try:
+        sending.reply = await connection.read_response(disable_decoding=raw)
+    except _REFUSALS as error:
+        sending.reply = error
+
+
+async def _read(connection: Any, sendings: Sequence[Sending], raw: bool, asking: bool) -> None:
+    for sending in sendings:
+        # A timeout of its own for each reply takes longer than reading it.
+        try:
+            if asking:
+                await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+        except redis_errors.ResponseError:
+            pass  # the command itself is refused too then
+        try:
+            sending.reply = await connection.read_response(
+                disable_decoding=raw, timeout=math.inf, disconnect_on_error=False
+            )
+        except _REFUSALS as error:
+            sending.reply = error
+
+
+class PoolSender:
+    """Sends to one server, on connections that are made here.
+
+    Args:
+        client: redis-py's client with a `podlink.aio.pool.Pool`.
+        sentinels: the clients that its pool asks where the master is.
+    """
+
+    def __init__(self, client: Any, sentinels: Sequence[Any] = ()) -> None:
+        self._pool = client.connection_pool
+        self._pools = [self._pool, *(sentinel.connection_pool for sentinel in sentinels)]
+
+    async def send(
+        self, sendings: Sequence[Sending], options: Mapping[str, Any], node: str | None = None
+    ) -> None:
+        """As `Sender.send`."""
+        await attempt(send_on(self._pool, sendings, options), sendings)
+
+    async def nodes(self) -> list[str | None]:
+        """As `Sender.nodes`."""
+        return [None]
+
+    async def close(self, *, idle_only: bool = False) -> None:
+        """As `Sender.close`."""
+        for pool in self._pools:
+            await pool.disconnect(inuse_connections=not idle_only)
+
+    def abandon(self) -> None:
+        """As `Sender.abandon`."""
+        for pool in self._pools:
+            pool.abandon()
+
+    def pools(self) -> list[Any]:
+        """As `Sender.pools`."""
+        return [self._pool]
+
+
+class ClientSender:
+    """Sends to one server by a client of the caller's, with its policy of retries.
+
+    Args:
+        client: the client.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def send(
+        self, sendings: Sequence[Sending], options: Mapping[str, Any], node: str | None = None
+    ) -> None:
+        """As `Sender.send`."""
+        sendings = [sending for sending in sendings if sending.reply is UNSENT]
+        for sending in sendings:
+            sending.reply = UNANSWERED
+        try:
+            if len(sendings) == 1:
+                (sending,) = sendings
+                sending.reply = await self._client.execute_command(*sending.wire, **options)
+                return
+            pipeline = self._client.pipeline(transaction=False)
+            for sending in sendings:
+                pipeline.execute_command(*sending.wire, **options)
+            replies = await pipeline.execute(raise_on_error=False)
+            for sending, reply in zip(sendings, replies, strict=True):
+                sending.reply = reply
+        except Exception as error:
+            for sending in sendings:
+                sending.fail(error)
+
+    async def nodes(self) -> list[str | None]:
+        """As `Sender.nodes`."""
+        return [None]
+
+    async def close(self, *, idle_only: bool = False) -> None:
+        """Nothing: the client is the caller's."""
+
+    def abandon(self) -> None:
+        """Nothing: the client is the caller's."""
+
+    def pools(self) -> list[Any]:
+        """As `Sender.pools`."""
+        return [self._client.connection_pool]
+
+
+async def repeat(
+    sender: Sender,
+    sendings: Sequence[Sending],
+    options: Mapping[str, Any],
+    policy: RetryPolicy,
+    node: str | None = None,
+) -> None:
+    """Send calls again that have failed, as often as that is right."""
+    attempt = 0
+    while failed := _to_be_repeated(sendings, attempt, policy):
+        pause = max(step.delay for _, step in failed)
+        for sending, step in failed:
+            sending.wire, sending.reply = step.wire, UNSENT
+        if pause:
+            await asyncio.sleep(pause)
+        for chunk in chunks(failed):
+            await sender.send([sending for sending, _ in chunk], options, node)
+        attempt += 1
+
+
+def _to_be_repeated(
+    sendings: Sequence[Sending], attempt: int, policy: RetryPolicy
+) -> list[tuple[Sending, Again]]:
+    failed = []
+    for sending in sendings:
+        error = sending.reply
+        if isinstance(error, Exception):
+            step = again(sending.call, error, attempt, policy)
+            if step is not None:
+                if isinstance(error, redis_errors.NoScriptError):
+                    telemetry.reloaded(sending.call)
+                else:
+                    telemetry.sent_again(sending.call, error)
+                failed.append((sending, step))
+    return failed
