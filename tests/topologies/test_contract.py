@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import HealthCheck
 
 from podlink import RedisConfig
 from podlink.aio.connections import connect as connect_async
-from podlink.aio.connections import disconnect as disconnect_async
 from podlink.connections import connect, disconnect
 from pytest_podlink import servers
 from pytest_podlink.backend import Backend
@@ -48,9 +46,9 @@ class Anywhere(Backend):
 
     def async_client(self, **options: Any) -> Any:
         decode = options.pop("decode_responses", False)
-        client = connect_async(self._config.with_changes(**options))
+        client, sender = connect_async(self._config.with_changes(**options))
         client.connection_pool.connection_kwargs["decode_responses"] = decode
-        guard = LoopGuard(partial(disconnect_async, client))
+        guard = LoopGuard(sender.close)
         asyncio.get_event_loop_policy().get_event_loop().run_until_complete(guard.enter())
         self._guards.append(guard)
         return client

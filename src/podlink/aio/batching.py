@@ -21,8 +21,8 @@ import redis.exceptions as redis_errors
 from redis.exceptions import NoScriptError
 
 from podlink import telemetry
-from podlink.aio.manager import AsyncRedisManager, running_loop
-from podlink.aio.sending import UNSENT, Sender, Sending, keep_deadline, repeat
+from podlink.aio.manager import AsyncRedisManager
+from podlink.aio.sending import UNSENT, Sender, Sending, keep_deadline, repeat, running_loop
 from podlink.calls import RAW, Call, Reply
 from podlink.errors import InvalidParameterError
 from podlink.keys import check_timeout

@@ -63,8 +63,8 @@ def retries_of(client: Any) -> RetryPolicy:
         return RetryPolicy(0, 0.0, 0.0)
     retry: Any = getattr(client, "retry", None)
     if hasattr(retry, "get_retries"):
-        return RetryPolicy(retry.get_retries(), 0.05, 1.0)
-    return RetryPolicy(getattr(client, "cluster_error_retry_attempts", 3), 0.05, 1.0)
+        return RetryPolicy(retry.get_retries(), 0.01, 0.25)
+    return RetryPolicy(getattr(client, "cluster_error_retry_attempts", 3), 0.01, 0.25)
 
 
 def _startup_nodes(client: Any) -> list[Any]:

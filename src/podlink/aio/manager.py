@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import redis.asyncio
 
 from podlink import telemetry
 from podlink.aio import connections
-from podlink.aio.sending import Sender, Sending, keep_deadline, repeat
+from podlink.aio.sending import Sender, Sending, keep_deadline, repeat, running_loop
 from podlink.calls import RAW, Call, Reply, script_load
 from podlink.clients import count_connections, server_version
 from podlink.config import RedisConfig
@@ -43,6 +43,8 @@ from podlink.management import (
 )
 from podlink.models import HealthStatus, PoolStats
 from podlink.scripts import Script, ScriptRegistry
+
+T = TypeVar("T")
 
 
 class Lease:
@@ -212,7 +214,7 @@ class AsyncRedisManager:
                 connection: Any = redis.asyncio.Redis(
                     connection_pool=lease.client.connection_pool, single_connection_client=True
                 )
-                await asyncio.wait_for(connection.initialize(), self._seconds(timeout))
+                await self._within(connection.initialize(), timeout)
         except BaseException:
             await lease.release()
             raise
@@ -249,7 +251,7 @@ class AsyncRedisManager:
         started = perf_counter()
         try:
             with errors_as_ours("health_check"):
-                nodes = await asyncio.wait_for(self._ping(), seconds)
+                nodes = await self._within(self._ping(), seconds)
         except StatefulError as error:
             return HealthStatus(False, url, error=error)
         latency = perf_counter() - started
@@ -304,7 +306,7 @@ class AsyncRedisManager:
         """
         script = self._scripts.get(name) if source is None else self._scripts.add(name, source)
         with errors_as_ours(f"load_script {name}", script=True):
-            return await asyncio.wait_for(self._load(script), self._seconds(timeout))
+            return await self._within(self._load(script), timeout)
 
     async def _load(self, script: Script) -> str:
         call = Call("load_script", script_load(script), (), _as_is)
@@ -346,7 +348,7 @@ class AsyncRedisManager:
             timeout: seconds that this may take in all; ``None`` means the manager's.
         """
         with errors_as_ours("preload_scripts", script=True):
-            return await asyncio.wait_for(self._load_all(), self._seconds(timeout))
+            return await self._within(self._load_all(), timeout)
 
     async def _load_all(self) -> dict[str, str]:
         return {script.name: await self._load(script) for script in self._scripts.all()}
@@ -434,6 +436,15 @@ class AsyncRedisManager:
         )
         return sending.result()
 
+    async def _within(self, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
+        try:
+            running_loop()
+            seconds = self._seconds(timeout)
+        except InvalidParameterError:
+            work.close()
+            raise
+        return await asyncio.wait_for(work, seconds)
+
     def _seconds(self, timeout: float | None) -> float | None:
         return self.timeout if timeout is None else check_timeout(timeout)
 
@@ -462,21 +473,6 @@ class AsyncRedisManager:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {described(self._config, self._lease.client)}>"
-
-
-def running_loop() -> asyncio.AbstractEventLoop:
-    """The running event loop.
-
-    Raises:
-        InvalidParameterError: there is none of asyncio's.
-    """
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise InvalidParameterError(
-            "podlink's asynchronous classes need a running asyncio event loop; under Trio, run "
-            "the synchronous executor in threads (trio.to_thread.run_sync)"
-        ) from None
 
 
 def _as_is(call: Call[Any], reply: Reply) -> Reply:

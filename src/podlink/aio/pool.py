@@ -169,9 +169,9 @@ async def _is_stale(connection: Any) -> bool:
         return bool(await connection.can_read_destructive())
     if getattr(connection, "should_reconnect", bool)():
         return True
-    own_loop = getattr(reader, "_loop", None)
-    if own_loop is not None and own_loop is not asyncio.get_running_loop():
-        if own_loop.is_closed():
+    loop = loop_of(connection)
+    if loop is not None and loop is not asyncio.get_running_loop():
+        if loop.is_closed():
             abandon(connection)
             return False
         raise RuntimeError("the connection belongs to a different event loop")
@@ -181,6 +181,12 @@ async def _is_stale(connection: Any) -> bool:
         or writer.is_closing()
         or bool(getattr(reader, "_buffer", b""))
     )
+
+
+def loop_of(connection: Any) -> asyncio.AbstractEventLoop | None:
+    """The event loop that a connection belongs to; ``None`` if it does not care."""
+    loop: asyncio.AbstractEventLoop | None = getattr(connection._reader, "_loop", None)
+    return loop
 
 
 async def drop(connection: Any) -> None:

@@ -17,9 +17,9 @@ from redis.asyncio.connection import AbstractConnection
 from redis.client import NEVER_DECODE
 
 from podlink import telemetry
-from podlink.aio.pool import drop
+from podlink.aio.pool import abandon, drop, loop_of
 from podlink.calls import Again, Call, Reply, RetryPolicy, again, packed
-from podlink.errors import NotSent
+from podlink.errors import InvalidParameterError, NotSent
 from podlink.management import chunks
 
 UNSENT: Final = object()
@@ -119,6 +119,21 @@ async def attempt(work: Awaitable[None], sendings: Sequence[Sending]) -> None:
             sending.fail(error)
 
 
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The running event loop.
+
+    Raises:
+        InvalidParameterError: there is none of asyncio's.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise InvalidParameterError(
+            "podlink's asynchronous classes need a running asyncio event loop; under Trio, run "
+            "the synchronous executor in threads (trio.to_thread.run_sync)"
+        ) from None
+
+
 async def keep_deadline(
     work: Coroutine[Any, Any, None], sendings: Sequence[Sending], seconds: float | None
 ) -> None:
@@ -126,6 +141,11 @@ async def keep_deadline(
 
     When the task is cancelled, those that have not been sent will not be.
     """
+    try:
+        running_loop()
+    except InvalidParameterError:
+        work.close()
+        raise
     try:
         if seconds is None:
             await work
@@ -275,11 +295,13 @@ class ClientSender:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def send(
         self, sendings: Sequence[Sending], options: Mapping[str, Any], node: str | None = None
     ) -> None:
         """As `Sender.send`."""
+        self._drop_dead_connections()
         sendings = [sending for sending in sendings if sending.reply is UNSENT]
         for sending in sendings:
             sending.reply = UNANSWERED
@@ -297,6 +319,16 @@ class ClientSender:
         except Exception as error:
             for sending in sendings:
                 sending.fail(error)
+
+    def _drop_dead_connections(self) -> None:
+        """Close what an event loop has left behind that is closed, so that another can go on."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None and self._loop.is_closed():
+                for connection in self._client.connection_pool._available_connections:
+                    if connection.is_connected and loop_of(connection) is self._loop:
+                        abandon(connection)
+            self._loop = loop
 
     async def nodes(self) -> list[str | None]:
         """As `Sender.nodes`."""

@@ -1,0 +1,197 @@
+"""Whether the outcome of an asyncio write is known: exactly when it cannot have been executed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import redis.asyncio
+from tests.support.scripted_server import ScriptedServer
+
+import podlink
+from podlink import AsyncStatefulExecutor, RedisConfig
+
+SOON = 0.05
+QUICK: dict[str, Any] = {"socket_timeout": 0.2, "retries": 1, "retry_backoff": 0.001, "protocol": 2}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as started:
+        yield started
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """The address of a server that accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture(params=[False, True], ids=["single", "batching"])
+def batching(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def executor_of(url: str, batching: bool = False, **changes: Any) -> AsyncStatefulExecutor:
+    config = RedisConfig.from_url(url, **{**QUICK, **changes})
+    return AsyncStatefulExecutor(config, batching=batching)
+
+
+async def failure(executor: AsyncStatefulExecutor, **kwargs: Any) -> podlink.StatefulError:
+    with pytest.raises(podlink.StatefulError) as caught:
+        await executor.set_linked_pod("n", "u", "s", 1, **kwargs)
+    return caught.value
+
+
+def check_unsent(error: podlink.StatefulError) -> None:
+    assert not error.outcome_unknown
+    assert "outcome" not in str(error)
+    assert error.code.value in ("TIMEOUT", "REDIS_CONNECTION_ERROR")
+
+
+@pytest.mark.parametrize("timeout", [SOON, None])
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
+async def test_a_mute_server_has_executed_nothing(
+    mute: str, batching: bool, scheme: str, timeout: float | None
+) -> None:
+    url = f"{scheme}://{mute}" + ("/service" if scheme == "redis+sentinel" else "")
+    async with executor_of(url, batching, password="secret") as executor:
+        check_unsent(await failure(executor, timeout=timeout))
+
+
+async def test_a_look_up_that_hangs(batching: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hang)
+    for changes in ({}, {"socket_connect_timeout": SOON}):
+        async with executor_of("redis://somewhere", batching, **changes) as executor:
+            timeout = None if changes else SOON
+            check_unsent(await failure(executor, timeout=timeout))
+
+
+async def test_no_connection_is_free(server: ScriptedServer, batching: bool) -> None:
+    url = f"redis://{server.address}"
+    async with executor_of(url, batching, max_connections=1, pool_timeout=SOON) as executor:
+        async with executor.manager.connection():
+            check_unsent(await failure(executor))
+            check_unsent(await failure(executor, timeout=SOON))
+        assert await executor.set_linked_pod("n", "u", "s", 1) is None
+    assert len(server.executed) == 1
+
+
+async def test_no_reply_to_a_write(server: ScriptedServer, batching: bool) -> None:
+    async with executor_of(f"redis://{server.address}", batching) as executor:
+        server.hold()
+        for timeout in (SOON, None):
+            error = await failure(executor, timeout=timeout)
+            assert isinstance(error, podlink.OperationTimeoutError)
+            assert error.outcome_unknown
+    assert len(server.executed) == 2, "none is repeated"
+
+
+async def test_the_connection_breaks_after_a_write(server: ScriptedServer, batching: bool) -> None:
+    async with executor_of(f"redis://{server.address}", batching) as executor:
+        server.answer = None
+        error = await failure(executor)
+        assert isinstance(error, podlink.RedisConnectionError)
+        assert error.outcome_unknown
+        with pytest.raises(podlink.RedisConnectionError) as caught:
+            await executor.get_linked_pod("n", "u", "s")
+        assert not caught.value.outcome_unknown
+    assert len(server.executed) == 1 + 2, "the write is not repeated, the read is"
+
+
+async def test_a_call_given_up_before_its_batch_is_sent_never_is(server: ScriptedServer) -> None:
+    async with executor_of(f"redis://{server.address}", True, socket_timeout=None) as executor:
+        server.hold()
+        first = asyncio.ensure_future(executor.set_linked_pod("n", "first", "s", 1))
+        await server.until_executed(1)
+        check_unsent(await failure(executor, timeout=SOON))
+        cancelled = asyncio.ensure_future(executor.set_linked_pod("n", "cancelled", "s", 1))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        server.release()
+        assert await first is None
+        assert await executor.set_linked_pod("n", "last", "s", 1) is None
+    assert [command[3] for command in server.executed] == [
+        b"sf:{n:lk:first}s", b"sf:{n:lk:last}s",
+    ]  # fmt: skip
+
+
+async def test_a_call_given_up_while_its_batch_connects_is_never_sent(
+    server: ScriptedServer,
+) -> None:
+    server.hold_handshakes()
+    changes: Any = {"socket_timeout": None, "password": "secret"}
+    async with executor_of(f"redis://{server.address}", True, **changes) as executor:
+        patient = asyncio.ensure_future(executor.set_linked_pod("n", "patient", "s", 1))
+        check_unsent(await failure(executor, timeout=SOON))
+        server.release()
+        assert await patient is None
+    assert [command[3] for command in server.executed] == [b"sf:{n:lk:patient}s"]
+
+
+@pytest.mark.parametrize("timeout", [SOON, None])
+async def test_a_batch_that_is_answered_in_part(
+    server: ScriptedServer, timeout: float | None
+) -> None:
+    server.answer = b":1\r\n"
+    async with executor_of(f"redis://{server.address}") as executor:
+        server.hold(after=3)
+        uids = [f"u{number}" for number in range(8)]
+        with pytest.raises(podlink.OperationTimeoutError) as caught:
+            await executor.batch_remove_linked_pod("n", uids, "s", timeout=timeout)
+        assert caught.value.undone == tuple(uids[3:])
+        assert caught.value.outcome_unknown
+
+
+async def test_a_batch_that_is_not_sent(mute: str) -> None:
+    async with executor_of(f"redis://{mute}", password="secret") as executor:
+        with pytest.raises(podlink.OperationTimeoutError) as caught:
+            await executor.batch_remove_linked_pod("n", ["a", "b"], "s", timeout=SOON)
+        assert caught.value.undone == ("a", "b")
+        check_unsent(caught.value)
+
+
+async def test_an_unforeseen_exception(
+    server: ScriptedServer, batching: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with executor_of(f"redis://{server.address}", batching) as executor:
+        await executor.set_linked_pod("n", "u", "s", 1)
+
+        async def odd(*_: Any, **__: Any) -> Any:
+            raise ArithmeticError("odd")
+
+        monkeypatch.setattr(redis.asyncio.Connection, "read_response", odd)
+        error = await failure(executor)
+        assert isinstance(error, podlink.InternalError)
+        assert error.outcome_unknown
+        with pytest.raises(podlink.InternalError) as caught:
+            await executor.get_linked_pod("n", "u", "s")
+        assert not caught.value.outcome_unknown
+
+
+async def test_a_connection_that_is_closed_while_it_is_in_use(server: ScriptedServer) -> None:
+    """redis-py then fails with an AttributeError of its own."""
+    async with executor_of(f"redis://{server.address}", socket_timeout=None) as executor:
+        server.hold()
+        task = asyncio.ensure_future(executor.set_linked_pod("n", "u", "s", 1))
+        await server.until_executed(1)
+        await executor.manager.client.connection_pool.disconnect()
+        with pytest.raises(podlink.RedisConnectionError) as caught:
+            await task
+        assert caught.value.outcome_unknown
+
+
+async def test_an_argument_that_cannot_be_sent(server: ScriptedServer) -> None:
+    async with executor_of(f"redis://{server.address}") as executor:
+        with pytest.raises(podlink.InvalidParameterError) as caught:
+            await executor.manager.execute_script("set_linked_pod", ["k"], [object()])
+        assert not caught.value.outcome_unknown
+    assert not server.executed

@@ -1,0 +1,166 @@
+"""Asynchronous executors and event loops: one after the other, several at once, none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+import podlink
+from podlink import AsyncLinkRouter, AsyncStatefulExecutor, PodState
+from redis_emulator import ClusterEmulator, RedisEmulator
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    with RedisEmulator() as emulator, emulator.serve() as server:
+        yield f"redis://127.0.0.1:{server.port}"
+
+
+@pytest.fixture(scope="module")
+def served_cluster() -> Iterator[str]:
+    with ClusterEmulator() as cluster, cluster.serve():
+        yield f"redis+cluster://127.0.0.1:{cluster.masters[0].port}"
+
+
+@pytest.fixture(params=["emulator", "cluster in process", "server", "cluster"])
+def url(request: pytest.FixtureRequest) -> str:
+    fixtures = {"server": "served", "cluster": "served_cluster"}
+    if request.param in fixtures:
+        return str(request.getfixturevalue(fixtures[request.param]))
+    scheme = "emulator+cluster" if "cluster" in request.param else "emulator"
+    return f"{scheme}://event-loops"
+
+
+async def link_many(executor: AsyncStatefulExecutor) -> int:
+    """Link and read some uids at once; how many are linked."""
+    uids = [f"u{number}" for number in range(20)]
+    await asyncio.gather(*(executor.set_linked_pod("n", uid, "s", 1) for uid in uids))
+    return len((await executor.batch_get_linked_pod("n", uids, "s"))[1])
+
+
+def test_one_loop_after_the_other(url: str) -> None:
+    executor = AsyncStatefulExecutor(url)
+    for _ in range(3):
+        assert asyncio.run(link_many(executor)) == 20
+    assert executor.metrics.total == 0
+    asyncio.run(executor.close())
+
+
+@pytest.mark.parametrize("is_cluster", [False, True])
+def test_one_loop_after_the_other_with_a_client(
+    served: str, served_cluster: str, is_cluster: bool
+) -> None:
+    client: Any = (
+        redis.asyncio.RedisCluster.from_url(served_cluster.replace("+cluster", ""))
+        if is_cluster
+        else redis.asyncio.Redis.from_url(served)
+    )
+    executor = AsyncStatefulExecutor(client)
+    assert asyncio.run(link_many(executor)) == 20
+
+    async def run_and_close() -> int:
+        found = await link_many(executor)
+        with contextlib.suppress(RuntimeError):  # redis-py's own connection of the first loop
+            await client.aclose()
+        return found
+
+    assert asyncio.run(run_and_close()) == 20
+
+
+def test_several_loops_at_once(url: str) -> None:
+    executor = AsyncStatefulExecutor(url)
+    barrier = threading.Barrier(3)
+    found: list[int] = []
+
+    async def work() -> None:
+        barrier.wait()
+        found.append(await link_many(executor))
+
+    threads = [threading.Thread(target=asyncio.run, args=(work(),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [20, 20, 20]
+    asyncio.run(executor.close())
+
+
+def test_closing_in_another_loop_closes_what_is_open(served: str) -> None:
+    executor = AsyncStatefulExecutor(served)
+
+    async def run() -> None:
+        await executor.set_linked_pod("n", "u", "s", 1)
+        await asyncio.to_thread(asyncio.run, executor.close())
+        with pytest.raises(podlink.RedisConnectionError, match="closed"):
+            await executor.get_linked_pod("n", "u", "s")
+
+    asyncio.run(run())
+
+
+def test_a_batching_executor_belongs_to_one_loop(url: str) -> None:
+    executor = AsyncStatefulExecutor(url, batching=True)
+    assert asyncio.run(link_many(executor)) == 20
+
+    async def from_another() -> podlink.StatefulError:
+        with pytest.raises(
+            podlink.InvalidParameterError, match="make an executor in each"
+        ) as caught:
+            await executor.set_linked_pod("n", "u", "s", 2)
+        return caught.value
+
+    assert not asyncio.run(from_another()).outcome_unknown
+
+    async def at_once() -> int | None:
+        other = AsyncStatefulExecutor(url, batching=True)
+        await other.set_linked_pod("n", "u", "s", 1)
+
+        async def use() -> None:
+            with pytest.raises(podlink.InvalidParameterError, match="make an executor in each"):
+                await other.set_linked_pod("n", "u", "s", 2)
+
+        await asyncio.to_thread(asyncio.run, use())
+        pod = await other.get_linked_pod("n", "u", "s")
+        await other.close()
+        return pod
+
+    assert asyncio.run(at_once()) == 1
+    asyncio.run(executor.manager.close())
+
+
+@pytest.mark.parametrize("batching", [False, True])
+def test_without_asyncio(url: str, batching: bool) -> None:
+    """As under Trio: refused everywhere, at once."""
+    executor = AsyncStatefulExecutor(url, batching=batching)
+    for coroutine in (
+        executor.set_linked_pod("n", "u", "s", 1),
+        executor.batch_get_linked_pod("n", ["u"], "s"),
+        executor.manager.load_script("set_linked_pod"),
+        executor.manager.get_connection(),
+        AsyncLinkRouter(executor).resolve("n", "u", "s"),
+    ):
+        with pytest.raises(podlink.InvalidParameterError, match="asyncio event loop; under Trio"):
+            coroutine.send(None)
+
+
+def test_a_router_in_one_loop_after_the_other(served: str) -> None:
+    executor = AsyncStatefulExecutor(served)
+    router = AsyncLinkRouter(executor)
+
+    async def run() -> int:
+        await executor.set_service_state("n", "s", 3, str(PodState(0, time.time())))
+        return await router.resolve("n", "someone", "s")
+
+    assert [asyncio.run(run()) for _ in range(3)] == [3, 3, 3]
+
+    async def close() -> None:
+        await router.close()
+        await executor.close()
+
+    asyncio.run(close())
