@@ -8,6 +8,10 @@ ARGS ?=
 FAMILY ?=
 EXAMPLES ?= 1000
 SERVERS_TO_FUZZ ?= redis-8.2
+MODULES ?=
+SAMPLE ?= 1000
+SEED ?= 0
+JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
@@ -25,7 +29,7 @@ SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
 # so it is kept apart from what the other tests run on.
 HIREDIS = tests/podlink tests/emulator/test_parser.py tests/emulator/test_hostile.py tests/emulator/test_tcp.py
 
-.PHONY: help demo test quick coverage hiredis generate lint bench conformance topologies fuzz wheel clean
+.PHONY: help demo test quick coverage hiredis generate lint bench conformance topologies fuzz mutants mutants-emulator wheel clean
 
 help:
 	@echo 'make demo         watch users being linked to pods'
@@ -36,6 +40,7 @@ help:
 	@echo 'make conformance  the state machine, 2,000 examples on every server'
 	@echo 'make topologies   clusters, Sentinels, TLS, and everything that can fail'
 	@echo 'make fuzz         random commands of a family, emulator beside servers, in lock-step'
+	@echo 'make mutants      wrong versions of podlink, and which of them no test notices'
 	@echo 'make bench        speed beside other ways to the same end'
 	@echo 'make generate     the synchronous executor and router, from the asyncio ones'
 	@echo 'make lint         ruff, mypy, and whether generated files are up to date'
@@ -71,6 +76,13 @@ topologies: $(READY)
 fuzz: $(READY)
 	FUZZ_EXAMPLES=$(EXAMPLES) FUZZ_SERVERS=$(SERVERS_TO_FUZZ) $(BIN)/pytest -n auto -p no:benchmark \
 		--timeout=0 tests/emulator/fuzz $(if $(FAMILY),-k'-$(FAMILY)]') $(ARGS)
+
+# make mutants MODULES='drain aio/manager lua'; JOBS=4; ARGS=--fresh forgets the results of earlier runs.
+mutants: $(READY)
+	$(BIN)/python -m tests.mutation $(MODULES) --jobs $(JOBS) $(ARGS)
+
+mutants-emulator: $(READY)
+	$(BIN)/python -m tests.mutation --emulator $(MODULES) --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS) $(ARGS)
 
 bench: $(READY)
 	$(BIN)/pytest -s tests/benchmarks $(ARGS)

@@ -1,6 +1,6 @@
 """Settings of our own test suite. A user's needs none of them: the plugin comes with podlink."""
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 pytest_plugins = ["pytester"]
 
@@ -14,4 +14,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("quick", settings.get_profile("podlink"), max_examples=20)
+# For `make mutants`: the same few examples for every mutant, and the first that fails will do.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("podlink"),
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 settings.load_profile("podlink")

@@ -1,0 +1,414 @@
+"""Has workers try mutants and keeps the results in ``.mutants/``, so that an interrupted run
+continues where it was.
+
+A result is used again as long as the function that was mutated is the same and, if the mutant
+survived, as long as the files of the tests that covered it are. Coverage is measured again for
+the files of tests that changed, and for all if a source or a helper of tests changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.mutation.mutant import Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / ".mutants"
+NOTICED = ("killed", "timeout")
+LEAST_SECONDS = 8.0
+"""A test may take this long and ten times what it takes without a mutant."""
+SLOW = 5.0
+"""A test that takes longer (seconds) runs only where no other covers a mutant."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is mutated, and which tests may notice."""
+
+    name: str
+    sources: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    generated: tuple[str, ...] = ()
+    """Files that are generated from others of the sources, whose mutants stand for theirs."""
+
+    def files(self) -> list[str]:
+        """The files that can be mutated, as paths from the root."""
+        found: list[Path] = []
+        for source in self.sources:
+            path = ROOT / source
+            found += [path] if path.is_file() else sorted(path.rglob("*.py"))
+        names = [str(path.relative_to(ROOT)) for path in found]
+        return [name for name in names if name not in self.generated]
+
+    def test_files(self) -> list[str]:
+        """The files of tests."""
+        found = [path for tests in self.tests for path in sorted((ROOT / tests).rglob("test_*.py"))]
+        return [str(path.relative_to(ROOT)) for path in found if "planted_faults" not in path.name]
+
+
+@dataclass
+class Outcome:
+    """What became of a mutant: killed, timeout, survived, uncovered or invalid."""
+
+    result: str
+    by: str
+
+
+class Coverage:
+    """Which tests run a line, from what the workers measured."""
+
+    def __init__(self, scope: Scope, measured: Iterable[dict[str, Any]]) -> None:
+        self.seconds: dict[str, float] = {}
+        self._lines: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self._imported: dict[str, set[int]] = defaultdict(set)
+        self._scripts: dict[str, set[str]] = defaultdict(set)
+        self._text = {file: (ROOT / file).read_text().splitlines() for file in scope.files()}
+        for one in measured:
+            tests: list[str] = one["tests"]
+            self.seconds.update(zip(tests, one["seconds"], strict=True))
+            for name, used in one["scripts"].items():
+                self._scripts[name].update(tests[i] for i in used)
+            for file, lines in one["lines"].items():
+                for line, used in lines.items():
+                    self._lines[file][int(line)].update(tests[i] for i in used if i >= 0)
+                    if -1 in used:
+                        self._imported[file].add(int(line))
+
+    def of_script(self, name: str) -> list[str]:
+        """The tests that run a Lua script, fastest first."""
+        return self._sorted(self._scripts[name])
+
+    def runs_at_import(self, mutant: Mutant) -> bool:
+        """Whether importing the file runs the mutated lines."""
+        if mutant.file.endswith(".lua"):
+            return False
+        imported = self._imported[mutant.file]
+        return any(line in imported for line in range(mutant.edit.first, mutant.edit.last + 1))
+
+    def of_lines(self, mutant: Mutant) -> list[str]:
+        """The tests that run the mutated lines, fastest first.
+
+        Of lines that run at import, the tests that run a line that names what they define, and
+        then all other tests of the file.
+        """
+        lines = self._lines[mutant.file]
+        direct = set[str]().union(
+            *(lines[n] for n in range(mutant.edit.first, mutant.edit.last + 1))
+        )
+        if not self.runs_at_import(mutant):
+            return self._sorted(direct)
+        likely = direct | self._of_names(mutant)
+        rest = set[str]().union(*lines.values()) - likely
+        return self._sorted(likely) + self._sorted(rest)
+
+    def _of_names(self, mutant: Mutant) -> set[str]:
+        defined = re.match(r"\s*(\w+)\s*(?::|=)", self._text[mutant.file][mutant.edit.first - 1])
+        names = {mutant.function.rpartition(".")[2], defined[1] if defined else ""} - {
+            "",
+            "__init__",
+        }
+        if not names:
+            return set()
+        pattern = re.compile(rf"\b(?:{'|'.join(names)})\b")
+        return {
+            test
+            for file, text in self._text.items()
+            for number, line in enumerate(text, 1)
+            if pattern.search(line)
+            for test in self._lines[file].get(number, ())
+        }
+
+    def _sorted(self, tests: Iterable[str]) -> list[str]:
+        found = sorted(tests, key=lambda test: (self.seconds.get(test, 0.0), test))
+        fast = [test for test in found if self.seconds.get(test, 0.0) <= SLOW]
+        return fast or found
+
+
+def measure(scope: Scope, jobs: int) -> Coverage:
+    """Measure what has changed since the last time."""
+    folder = KEPT / scope.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (KEPT / ".gitignore").write_text("*\n")
+    helpers = {
+        str(path.relative_to(ROOT))
+        for top in ("tests", "plugin/pytest_podlink")
+        for path in (ROOT / top).rglob("*.py")
+        if not path.name.startswith("test_") and "mutation" not in path.parts
+    }
+    common = _digest(
+        [*scope.files(), *sorted(helpers), *map(str, sorted(Path("lua").glob("*.lua")))]
+    )
+    kept = {file: folder / (re.sub(r"\W+", "-", file) + ".json") for file in scope.test_files()}
+    stamps = {file: _digest([file]) + common for file in kept}
+    stale = [
+        file
+        for file, path in kept.items()
+        if not path.exists() or json.loads(path.read_text()).get("stamp") != stamps[file]
+    ]
+    if stale:
+        print(f"measuring the coverage of {len(stale)} files of tests", flush=True)
+        batches = [stale[i::jobs] for i in range(jobs) if stale[i::jobs]]
+        with ThreadPoolExecutor(jobs) as pool:
+            for measured in pool.map(lambda b: _measure(scope, *b), enumerate(batches)):
+                for file in stale:
+                    if file in measured["files"]:
+                        one = {"stamp": stamps[file], **_of_file(measured, file)}
+                        kept[file].write_text(json.dumps(one))
+    return Coverage(
+        scope, (json.loads(path.read_text()) for path in kept.values() if path.exists())
+    )
+
+
+def _measure(scope: Scope, number: int, files: list[str]) -> dict[str, Any]:
+    result = KEPT / scope.name / f"batch-{number}"
+    log = result.with_suffix(".log")
+    with log.open("w") as output:
+        subprocess.run(
+            [sys.executable, "-m", "tests.mutation.worker", "measure", str(result), *scope.sources,
+             "--", *files],
+            cwd=ROOT, stdout=output, stderr=output, env=_environment(),
+        )  # fmt: skip
+    if not result.exists():
+        raise SystemExit(f"the tests could not be run: see {log}")
+    measured: dict[str, Any] = {**json.loads(result.read_text()), "files": files}
+    result.unlink()
+    if measured["failed"]:
+        raise SystemExit(f"fails without a mutant, see {log}: {', '.join(measured['failed'])}")
+    return measured
+
+
+def _of_file(measured: dict[str, Any], file: str) -> dict[str, Any]:
+    """The part of what was measured that is about the tests of one file."""
+    chosen = [i for i, test in enumerate(measured["tests"]) if test.startswith(f"{file}::")]
+    number = {old: new for new, old in enumerate(chosen)} | {-1: -1}
+    return {
+        "tests": [measured["tests"][i] for i in chosen],
+        "seconds": [measured["seconds"][i] for i in chosen],
+        "scripts": {
+            name: [number[i] for i in used if i in number]
+            for name, used in measured["scripts"].items()
+        },
+        "lines": {
+            source: {
+                line: [number[i] for i in used if i in number] for line, used in by_line.items()
+            }
+            for source, by_line in measured["lines"].items()
+        },
+    }
+
+
+def _digest(files: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.encode() + b"\0" + (ROOT / file).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONHASHSEED": "0"}
+
+
+class Results:
+    """What became of mutants, in a file to which each result is added at once."""
+
+    def __init__(self, scope: Scope, coverage: Coverage, *, fresh: bool) -> None:
+        self._path = KEPT / scope.name / "results.jsonl"
+        if fresh:
+            self._path.unlink(missing_ok=True)
+        self._coverage = coverage
+        self._digests: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self.killers: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._known: dict[str, dict[str, str]] = {}
+        if self._path.exists():
+            for line in self._path.read_text().splitlines():
+                self._known.update(json.loads(line))
+
+    def get(self, mutant: Mutant, source: str, tests: list[str]) -> Outcome | None:
+        """The result of an earlier run, if it still holds."""
+        known = self._known.get(self._name(mutant, source))
+        if known is None:
+            return None
+        if known["result"] in ("survived", "uncovered") and known["tests"] != self._stamp(tests):
+            return None
+        if known["result"] == "killed":
+            self._remember(mutant, known["by"])
+        return Outcome(known["result"], known["by"])
+
+    def put(self, mutant: Mutant, source: str, tests: list[str], outcome: Outcome) -> None:
+        """Keep a result."""
+        entry = {"result": outcome.result, "by": outcome.by, "tests": self._stamp(tests)}
+        with self._lock:
+            if outcome.result == "killed":
+                self._remember(mutant, outcome.by)
+            with self._path.open("a") as file:
+                file.write(json.dumps({self._name(mutant, source): entry}) + "\n")
+
+    def _remember(self, mutant: Mutant, test: str) -> None:
+        killers = self.killers[mutant.file, mutant.function]
+        if test in killers:
+            killers.remove(test)
+        killers.insert(0, test)
+
+    def _name(self, mutant: Mutant, source: str) -> str:
+        first, last = mutant.edit.scope
+        function = "\n".join(source.splitlines()[first - 1 : last])
+        return hashlib.sha256(repr((mutant.key, function)).encode()).hexdigest()[:24]
+
+    def _stamp(self, tests: list[str]) -> str:
+        files = sorted({test.partition("::")[0] for test in tests})
+        for file in files:
+            if file not in self._digests:
+                self._digests[file] = _digest([file]) if (ROOT / file).exists() else ""
+        return hashlib.sha256(repr([(f, self._digests[f]) for f in files]).encode()).hexdigest()[
+            :12
+        ]
+
+
+class Worker:
+    """A process of `tests.mutation.worker`, restarted when it has died."""
+
+    def __init__(self, scope: Scope, log: Path) -> None:
+        self._scope = scope
+        self._log = log
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, job: dict[str, Any]) -> Outcome:
+        """Run the tests of a mutant."""
+        if self._process is None or self._process.poll() is not None:
+            with self._log.open("a") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tests.mutation.worker", "serve",
+                     *self._scope.test_files()],
+                    cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=log,
+                    env=_environment(),
+                )  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
+            self._process.kill()
+            raise SystemExit(f"a worker died: see {self._log}") from None
+        return Outcome(answer["result"], answer["by"])
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+
+
+def try_all(
+    scope: Scope, found: Sequence[Mutant], jobs: int, *, fresh: bool
+) -> list[tuple[Mutant, Outcome]]:
+    """Have each mutant tried, or take what is known of it."""
+    coverage = measure(scope, jobs)
+    results = Results(scope, coverage, fresh=fresh)
+    sources = {mutant.file: (ROOT / mutant.file).read_text() for mutant in found}
+    tests: dict[int, list[str]] = {}
+    outcomes: dict[int, Outcome] = {}
+    waiting: list[int] = []
+    for number, mutant in enumerate(found):
+        if mutant.file.endswith(".lua"):
+            tests[number] = coverage.of_script(Path(mutant.file).stem)
+        else:
+            tests[number] = coverage.of_lines(mutant)
+        known = results.get(mutant, sources[mutant.file], tests[number])
+        if known is not None:
+            outcomes[number] = known
+        elif not tests[number]:
+            outcomes[number] = Outcome("uncovered", "")
+        else:
+            waiting.append(number)
+    waiting.reverse()
+    sound: set[tuple[str, str]] = set()
+    dependent: set[str] = set()
+    total, started = len(waiting), time.monotonic()
+    print(f"{len(found)} mutants, {total} to be tried", flush=True)
+
+    def attempt(worker: Worker, mutant: Mutant, covering: list[str], kind: str) -> Outcome:
+        killers = results.killers[mutant.file, mutant.function]
+        chosen = [test for test in killers[:20] if test in set(covering)]
+        chosen += [test for test in covering if test not in set(chosen)]
+        original = sources[mutant.file]
+        job = {
+            "kind": kind, "file": mutant.file, "function": mutant.function,
+            "source": mutant.source(original),
+        }  # fmt: skip
+        while True:
+            left = {
+                test: LEAST_SECONDS + 10 * coverage.seconds.get(test, 1.0)
+                for test in chosen
+                if test not in dependent
+            }
+            outcome = worker.ask({**job, "tests": left})
+            test = outcome.by
+            if outcome.result not in NOTICED or test not in left or (test, kind) in sound:
+                return outcome
+            # The first time that a test notices something: does it pass alone, without a mutant?
+            alone = worker.ask({**job, "source": original, "tests": {test: left[test]}})
+            if alone.result == "survived":
+                sound.add((test, kind))
+                return outcome
+            print(f"left out, because it fails alone without a mutant: {test}", flush=True)
+            dependent.add(test)
+
+    def work(name: int) -> None:
+        worker = Worker(scope, KEPT / scope.name / f"worker-{name}.log")
+        try:
+            while waiting:
+                try:
+                    number = waiting.pop()
+                except IndexError:
+                    break
+                mutant = found[number]
+                source = sources[mutant.file]
+                kind = "fresh" if coverage.runs_at_import(mutant) else "live"
+                outcome = attempt(worker, mutant, tests[number], kind)
+                if outcome.result == "invalid" and kind == "live":
+                    outcome = attempt(worker, mutant, tests[number], "fresh")
+                outcomes[number] = outcome
+                results.put(mutant, source, tests[number], outcome)
+                done = total - len(waiting)
+                if done % 100 == 0:
+                    rate = done / (time.monotonic() - started)
+                    print(f"{done} of {total}, {rate:.1f} a second", flush=True)
+        finally:
+            worker.close()
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(work, range(jobs)))
+    return [(mutant, outcomes[number]) for number, mutant in enumerate(found)]
+
+
+def sample(found: list[Mutant], size: int, seed: int) -> list[Mutant]:
+    """As many mutants, chosen at random by a seed."""
+    return sorted(
+        random.Random(seed).sample(found, min(size, len(found))),
+        key=lambda mutant: (mutant.file, mutant.edit.start, mutant.edit.text),
+    )

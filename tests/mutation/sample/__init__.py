@@ -1,0 +1,1 @@
+"""A module and its tests, for the tests of mutation testing itself."""

@@ -1,0 +1,36 @@
+"""One function that is tested well, one that is not, one that is not run."""
+
+from __future__ import annotations
+
+LIMIT = 10
+
+
+def within(value: int) -> bool:
+    """Tested on both sides of the limit."""
+    return value <= LIMIT
+
+
+class Account:
+    """Half tested."""
+
+    @property
+    def is_open(self) -> bool:
+        """Tested, though decorated."""
+        return True
+
+    def close(self, log: list[str]) -> int:
+        """What it appends is tested, what it returns is not."""
+        log.append("closed")
+        return 7
+
+
+def never_run(value: int) -> int:
+    """Not run by any test."""
+    return value + 1
+
+
+def count_down(value: int) -> int:
+    """Some mutants never end."""
+    while value > 0:
+        value -= 1
+    return value
