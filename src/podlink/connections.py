@@ -120,24 +120,24 @@ def connect_cluster(config: RedisConfig) -> redis.RedisCluster:
 
     Raises:
         deadline.TimeUp: the time of the operation passed before one of them answered.
-        redis.RedisError: no node answers.
+        RedisClusterException: no node answers.
     """
     kwargs = connection_kwargs(config)
     kwargs.pop("db")
     (host, port), *others = config.addresses(config.cluster_nodes)
-    scheme = "rediss" if config.ssl else "redis"
     shown_host = f"[{host}]" if ":" in host else host
     kwargs["connection_class"] = TimedSSLConnection if config.ssl else TimedConnection
     try:
         return ClusterClient(
-            url=f"{scheme}://{shown_host}:{port}",
+            # Not rediss://, for which redis-py takes a connection class of its own.
+            url=f"redis://{shown_host}:{port}",
             startup_nodes=[ClusterNode(*address) for address in others],
             connection_pool_class=partial(Pool, wait=config.pool_timeout),
             **cluster_policy(redis.RedisCluster),
             **without_maintenance(redis.RedisCluster),
             **kwargs,
         )
-    except redis.RedisError as error:
+    except Exception as error:
         deadline.check(error)
         raise
 

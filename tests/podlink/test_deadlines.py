@@ -1,0 +1,275 @@
+"""Every wait of a synchronous call ends with its deadline, and says whether the call was sent.
+
+A mute server is a socket that listens and never answers: the kernel accepts connections for it. A
+look-up that hangs waits for an event. The limits of the config are minutes, so that a call that
+ends has kept its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+import podlink
+from podlink import (
+    AsyncRedisManager,
+    ErrorCode,
+    OperationTimeoutError,
+    RedisConfig,
+    RedisManager,
+    StatefulExecutor,
+    lookup,
+    manager,
+)
+from podlink.calls import RetryPolicy
+from redis_emulator import RedisEmulator
+
+LONG = 100.0
+SHORT = 0.05
+PATIENT: dict[str, Any] = {
+    "socket_timeout": LONG,
+    "socket_connect_timeout": LONG,
+    "pool_timeout": LONG,
+    "retries": 3,
+    "retry_backoff": LONG,
+    "retry_backoff_cap": LONG,
+}
+
+
+class Hanging:
+    """In place of ``socket.getaddrinfo``: waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+        self.asked = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        self.let_go.wait(LONG)
+        raise socket.gaierror(socket.EAI_NONAME, "let go")
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    made = Hanging()
+    monkeypatch.setattr(socket, "getaddrinfo", made)
+    yield made
+    made.let_go.set()
+    while lookup._pending:
+        pass
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """The address of a server that never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with RedisEmulator().serve(port=0) as server:
+        yield f"redis://127.0.0.1:{server.port}"
+
+
+MUTE = {
+    "plain": "redis://{}",
+    "tls": "rediss://{}?ssl_cert_reqs=none",
+    "sentinel": "redis+sentinel://{}/mymaster",
+    "sentinel_tls": "rediss+sentinel://{}/mymaster?ssl_cert_reqs=none",
+    "cluster": "redis+cluster://{}",
+    "cluster_tls": "rediss+cluster://{}?ssl_cert_reqs=none",
+    "authenticated": "redis://:secret@{}?protocol=3",
+}
+WRITES: dict[str, Callable[[StatefulExecutor], Any]] = {
+    "one": lambda executor: executor.set_linked_pod("n", "u", "s", 1, timeout=SHORT),
+    "batch": lambda executor: executor.batch_set_linked_pod_if_absent(
+        "n", ["u", "v"], "s", 1, timeout=SHORT
+    ),
+}
+
+
+def check_not_sent(call: Callable[[], Any]) -> None:
+    """A call ends with its deadline, known not to have been executed."""
+    with pytest.raises(OperationTimeoutError) as caught:
+        call()
+    assert not caught.value.outcome_unknown
+    assert "unknown" not in str(caught.value)
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("kind", MUTE)
+def test_a_server_that_is_mute_from_the_start(mute: str, kind: str, write: str) -> None:
+    config = RedisConfig.from_url(MUTE[kind].format(mute), **PATIENT)
+    with StatefulExecutor(config) as executor:
+        check_not_sent(lambda: WRITES[write](executor))
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("kind", MUTE)
+def test_a_look_up_that_hangs(hanging: Hanging, kind: str, write: str) -> None:
+    config = RedisConfig.from_url(MUTE[kind].format("redis.invalid:6379"), **PATIENT)
+    with StatefulExecutor(config) as executor:
+        for _ in range(3):
+            check_not_sent(lambda: WRITES[write](executor))
+    assert hanging.asked == 1, "calls share a look-up that hangs"
+
+
+QUICK: dict[str, Any] = {**PATIENT, "socket_connect_timeout": SHORT, "retries": 0}
+
+
+def test_a_look_up_has_the_limit_of_connecting(hanging: Hanging) -> None:
+    with StatefulExecutor(RedisConfig(host="redis.invalid", **QUICK)) as executor:
+        check_not_sent(lambda: executor.set_linked_pod("n", "u", "s", 1))
+
+
+def test_a_handshake_has_the_limit_of_connecting(mute: str) -> None:
+    with StatefulExecutor(RedisConfig.from_url(MUTE["tls"].format(mute), **QUICK)) as executor:
+        check_not_sent(lambda: executor.set_linked_pod("n", "u", "s", 1))
+
+
+def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*args: Any, **kwargs: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with StatefulExecutor(RedisConfig(host="redis.invalid", retries=0)) as executor:
+        with pytest.raises(podlink.RedisConnectionError, match="Name or service") as caught:
+            executor.set_linked_pod("n", "u", "s", 1)
+    assert not caught.value.outcome_unknown
+
+
+def test_a_name_with_several_addresses(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first that answers is taken."""
+    port = int(url.rpartition(":")[2])
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        found = [(*kind, closed.getsockname()), (*kind, ("127.0.0.1", port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found)
+        with StatefulExecutor(RedisConfig(host="redis.invalid", port=port)) as executor:
+            assert executor.get_linked_pod("n", "u", "s") is None
+
+
+def test_threads_that_wait_for_a_cluster_keep_their_own_deadlines(hanging: Hanging) -> None:
+    """One thread connects; the others wait for it, each as long as it may."""
+    config = RedisConfig.from_url("redis+cluster://redis.invalid:1", **PATIENT)
+    with StatefulExecutor(config) as executor:
+        first = threading.Thread(
+            target=lambda: pytest.raises(
+                podlink.RedisConnectionError, executor.get_linked_pod, "n", "u", "s", timeout=LONG
+            )
+        )
+        first.start()
+        while not hanging.asked:
+            pass
+        check_not_sent(lambda: WRITES["one"](executor))
+        hanging.let_go.set()
+        first.join()
+
+
+@pytest.mark.parametrize("kind", ["plain", "cluster", "tls"])
+@pytest.mark.parametrize("by_default", [False, True], ids=["argument", "configuration"])
+@pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
+def test_what_a_manager_sends_takes_a_timeout(
+    mute: str, kind: str, by_default: bool, flavour: Any
+) -> None:
+    config = RedisConfig.from_url(MUTE[kind].format(mute), **PATIENT)
+    arguments: dict[str, Any] = {"timeout": SHORT}
+    if by_default:
+        config, arguments = config.with_changes(timeout=SHORT), {}
+
+    async def finished(result: Any) -> Any:
+        return await result if inspect.isawaitable(result) else result
+
+    async def use() -> None:
+        made = flavour(config)
+        health = await finished(made.health_check(**arguments))
+        assert not health
+        assert health.error is not None
+        assert health.error.code is ErrorCode.TIMEOUT
+        calls = [
+            lambda: made.load_script("mine", "return 1", **arguments),
+            lambda: made.preload_scripts(**arguments),
+            lambda: made.execute_script("set_linked_pod", ["k"], [1], **arguments),
+        ]
+        if kind != "cluster":  # there it is the client itself, for which asyncio connects later
+            calls.append(lambda: made.get_connection(**arguments))
+        for call in calls:
+            with pytest.raises(OperationTimeoutError):
+                await finished(call())
+        await finished(made.close())
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
+@pytest.mark.parametrize("bad", [0, -1, "1", True, float("nan")])
+def test_a_bad_timeout_is_refused(flavour: Any, bad: Any) -> None:
+    made = flavour("redis://127.0.0.1:1")
+    for name in ("health_check", "preload_scripts"):
+        with pytest.raises(podlink.InvalidParameterError, match="timeout"):
+            result = getattr(made, name)(timeout=bad)
+            asyncio.run(result)
+
+
+def test_a_reply_that_does_not_come_leaves_the_outcome_unknown() -> None:
+    emulator = RedisEmulator()
+    with emulator.serve(port=0) as server:
+        config = RedisConfig.from_url(f"redis://127.0.0.1:{server.port}", **PATIENT)
+        with StatefulExecutor(config) as executor:
+            executor.set_linked_pod("n", "u", "s", 1)
+            with server_paused(server.port):
+                with pytest.raises(OperationTimeoutError) as caught:
+                    executor.set_linked_pod("n", "u", "s", 2, timeout=SHORT)
+                assert caught.value.outcome_unknown
+
+
+@contextmanager
+def server_paused(port: int) -> Iterator[None]:
+    """A server that executes no write for the moment."""
+    with redis.Redis(port=port) as client:
+        client.client_pause(int(LONG * 1000), all=False)
+        yield
+        client.client_unpause()
+
+
+def test_a_pause_before_a_retry_ends_with_the_deadline(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pauses of the retries are minutes, and the deadline is not waited beyond."""
+    slept: list[float] = []
+    monkeypatch.setattr(manager, "sleep", slept.append)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        config = RedisConfig(port=closed.getsockname()[1], host="127.0.0.1", **PATIENT)
+        with StatefulExecutor(config) as executor:
+            with pytest.raises(podlink.RedisConnectionError):
+                executor.set_linked_pod("n", "u", "s", 1, timeout=20.0)
+    assert len(slept) == 3
+    assert all(0 < seconds <= 20.0 for seconds in slept)
+
+
+def test_after_the_pause_nothing_is_sent_when_the_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also with a client that knows nothing of deadlines."""
+    attempts: list[tuple[Any, ...]] = []
+
+    class Refusing(redis.Redis):
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            attempts.append(args)
+            raise redis.ConnectionError("Error 111 connecting to nowhere")
+
+    executor = StatefulExecutor(Refusing())
+    executor.manager.retry_policy = RetryPolicy(3, LONG, LONG)
+    check_not_sent(lambda: executor.set_linked_pod("n", "u", "s", 1, timeout=SHORT))
+    assert len(attempts) == 1
