@@ -24,6 +24,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from podlink import forks
 from podlink.keys import link_prefix
 
 
@@ -91,6 +92,12 @@ class LinkCache:
         self._namespaces: frozenset[str] = frozenset()
         self._heard = float("-inf")
         self._hits = self._misses = 0
+        forks.renew(self)
+
+    def _after_fork(self) -> None:
+        """Forget everything in a child process, which hears of no changes."""
+        self._lock = threading.Lock()
+        self._start_over(None)
 
     # For routers
 

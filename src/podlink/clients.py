@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from podlink import forks
 from podlink.config import RedisConfig
 from podlink.errors import NotFoundError
 from podlink.models import PoolStats
@@ -155,6 +157,20 @@ def renew_client(client: Any) -> None:
     for thing in (*things, *every):
         renew_locks(thing)
         renew_locks(getattr(thing, "_event_dispatcher", None))
+
+
+def renew_async_client(client: Any) -> None:
+    """Have an asyncio client make new connections in a child process: redis-py does not."""
+    for pool in pools(client):
+        forks.leave_to_parent(dict(vars(pool)))
+        if hasattr(pool, "reset"):
+            pool.reset()
+        else:  # a node of a cluster
+            pool._connections = []
+            pool._free = type(pool._free)(maxlen=pool._free.maxlen)
+        for name, value in list(vars(pool).items()):
+            if isinstance(value, (asyncio.Lock, asyncio.Condition)):
+                setattr(pool, name, type(value)())
 
 
 def renew_locks(thing: Any) -> None:

@@ -26,6 +26,7 @@ from enum import Enum
 
 import redis.exceptions as redis_errors
 
+from podlink import forks
 from podlink.deadline import TimeUp
 
 
@@ -348,6 +349,11 @@ class ErrorMetrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[ErrorCode, ErrorCount] = {}
+        forks.renew(self)
+
+    def _after_fork(self) -> None:
+        """Replace the lock in a child process."""
+        self._lock = threading.Lock()
 
     def record(self, error: StatefulError) -> None:
         """Count one error."""

@@ -21,6 +21,18 @@ class Renewable(Protocol):
         """Replace locks, connections and caches. Does no IO, takes no lock, raises nothing."""
 
 
+_parents: list[object] = []
+
+
+def leave_to_parent(*things: object) -> None:
+    """Keep objects of the parent's event loop in a child, so that they are not collected.
+
+    An asyncio connection that is collected or closed removes its socket from the selector of its
+    event loop, which on Linux is shared with the parent: the parent would hear no more.
+    """
+    _parents.extend(things)
+
+
 _functions: list[Callable[[], object]] = []
 _objects: dict[int, weakref.ref[Renewable]] = {}
 

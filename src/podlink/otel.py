@@ -36,6 +36,8 @@ from typing import Any
 
 from opentelemetry import metrics, trace
 
+from podlink import forks
+
 RECORDED_PER_SECOND = 250
 WINDOW = 0.1
 """Seconds after which it is decided anew how many are recorded."""
@@ -118,6 +120,14 @@ class Instruments:
         self._lock = threading.Lock()
         self._threads: list[tuple[threading.Thread, dict[str, int]]] = []
         self._past: dict[str, int] = {}
+        self._here = _Here(self)
+        forks.renew(self)
+
+    def _after_fork(self) -> None:
+        """Replace the lock in a child process, and count what this process does."""
+        self._lock = threading.Lock()
+        self._threads = []
+        self._past = {}
         self._here = _Here(self)
 
     def operation(

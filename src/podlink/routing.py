@@ -20,6 +20,7 @@ with what is there, for another ``states_ttl`` at most.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol
 
+from podlink import forks
 from podlink.cache import LinkCache
 from podlink.errors import (
     ErrorMetrics,
@@ -228,6 +230,13 @@ class Routing:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._services: dict[tuple[str, str], _Service] = {}
+        forks.renew(self)
+
+    def _after_fork(self) -> None:
+        """Forget the states in a child process, and choose otherwise than the other children."""
+        self._lock = threading.Lock()
+        self._services = {}
+        self._random.seed(f"{self._random.random()} {os.getpid()}")
 
     def known(self, source: Any, namespace: str, uid: str, service_name: str) -> int | None:
         """The pod, if nothing has to be asked for; see `LinkCache.get` for ``source``.

@@ -31,6 +31,7 @@ from typing import Any
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from podlink import forks
 from podlink.cache import LinkCache, changed_keys, track
 from podlink.manager import RedisManager
 from podlink.push import (
@@ -63,6 +64,15 @@ class Tracker:
         self._thread: threading.Thread | None = None
         self._connection: Any = None
         self._deaf = False
+        forks.renew(self)
+
+    def _after_fork(self) -> None:
+        """Begin anew in a child process, where the thread does not exist; `watch` starts one."""
+        closed, self._stop = self._stop.is_set(), threading.Event()
+        if closed:
+            self._stop.set()
+        self._lock = threading.Lock()
+        self._thread = self._connection = None
 
     def watch(self, namespace: str) -> None:
         """From soon on, hear of the links of a namespace too."""
@@ -90,7 +100,10 @@ class Tracker:
 
     def end_with(self, router: object) -> None:
         """Stop when the router is not used any more, closed or not."""
-        weakref.finalize(router, self._stop.set)
+        weakref.finalize(router, self._end)
+
+    def _end(self) -> None:
+        self._stop.set()
 
     def _run(self) -> None:
         pause = FIRST_PAUSE

@@ -163,11 +163,12 @@ def test_threads_that_wait_for_a_cluster_keep_their_own_deadlines(hanging: Hangi
     """One thread connects; the others wait for it, each as long as it may."""
     config = RedisConfig.from_url("redis+cluster://redis.invalid:1", **PATIENT)
     with StatefulExecutor(config) as executor:
-        first = threading.Thread(
-            target=lambda: pytest.raises(
-                podlink.RedisConnectionError, executor.get_linked_pod, "n", "u", "s", timeout=LONG
-            )
-        )
+
+        def connect() -> None:
+            with pytest.raises(podlink.RedisConnectionError):
+                executor.get_linked_pod("n", "u", "s", timeout=LONG)
+
+        first = threading.Thread(target=connect)
         first.start()
         while not hanging.asked:
             pass
@@ -217,8 +218,7 @@ def test_a_bad_timeout_is_refused(flavour: Any, bad: Any) -> None:
     made = flavour("redis://127.0.0.1:1")
     for name in ("health_check", "preload_scripts"):
         with pytest.raises(podlink.InvalidParameterError, match="timeout"):
-            result = getattr(made, name)(timeout=bad)
-            asyncio.run(result)
+            asyncio.run(getattr(made, name)(timeout=bad))
 
 
 def test_a_reply_that_does_not_come_leaves_the_outcome_unknown() -> None:

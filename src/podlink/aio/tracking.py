@@ -15,6 +15,7 @@ from redis._parsers.resp3 import _AsyncRESP3Parser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from podlink import forks
 from podlink.aio.manager import AsyncRedisManager
 from podlink.cache import LinkCache, changed_keys, track
 from podlink.push import (
@@ -47,6 +48,12 @@ class AsyncTracker:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._deaf = False
+        forks.renew(self)
+
+    def _after_fork(self) -> None:
+        """Begin anew in a child process; `watch` starts a task in the event loop there."""
+        forks.leave_to_parent(self._task)
+        self._task = None
 
     def watch(self, namespace: str) -> None:
         """From soon on, hear of the links of a namespace too."""

@@ -1,0 +1,225 @@
+"""What a child process does with managers, executors and routers that were made before ``fork``.
+
+Each child runs one function and sends back what it returns. A child that hangs is ended by an
+alarm, and the test fails.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from podlink import LinkRouter, StatefulExecutor
+from pytest_podlink import servers
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
+    # Python 3.12 warns of a fork beside threads, which is what is tried here.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+ALARM = 60
+
+
+def in_child(function: Callable[[], Any]) -> Any:
+    """Run a function in a child process; what it returns."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(ALARM)
+        try:
+            try:
+                answer = function()
+            except BaseException as error:
+                answer = repr(error)
+            os.write(theirs, pickle.dumps(answer))
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with open(ours, "rb") as reader:
+        sent = reader.read()
+    os.waitpid(child, 0)
+    assert sent, "the child hung"
+    return pickle.loads(sent)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Server]:
+    with servers.start("redis") as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def link(server: servers.Server) -> Iterator[redis.Redis]:
+    """The key of a link, to be changed as another process would."""
+    with server.client() as client:
+        client.flushall()
+        client.hset("sf:{n:state:s}", mapping={str(pod): f"{pod}-{2**43}" for pod in range(9)})
+        client.set("sf:{n:lk:u}s", 1)
+        yield client
+
+
+class AllAlive:
+    """Every pod is alive."""
+
+    def loads(self, states: Any, now: float) -> dict[int, float]:
+        return dict.fromkeys(states, 0.0)
+
+    def choose(self, loads: Any, assigned: Any, random: Any) -> int:
+        chosen: int = random.choice(sorted(loads))
+        return chosen
+
+
+def ask_until_cached(router: LinkRouter) -> None:
+    hits = router.stats().hits
+    while router.stats().hits == hits:
+        assert router.resolve("n", "u", "s") == 1
+
+
+def test_a_router_made_before_a_fork_tells_no_stale_link(
+    server: servers.Server, link: redis.Redis
+) -> None:
+    with (
+        StatefulExecutor(server.url) as executor,
+        LinkRouter(executor, policy=AllAlive()) as router,
+    ):
+        ask_until_cached(router)
+
+        def child() -> list[int]:
+            link.connection_pool.disconnect()
+            with server.client() as other:
+                told = [router.resolve("n", "u", "s")]
+                for pod in (2, 3, 4):
+                    other.set("sf:{n:lk:u}s", pod)
+                    hits = router.stats().hits
+                    # What the child's own connection has not yet heard of is not the parent's.
+                    while router.resolve("n", "u", "s") != pod:
+                        pass
+                    while router.stats().hits == hits:
+                        router.resolve("n", "u", "s")
+                    told.append(router.resolve("n", "u", "s"))
+                return told
+
+        before = router.stats()
+        assert in_child(lambda: router.stats()[2:]) == (0, False), "the cache is empty there"
+        assert in_child(child) == [1, 2, 3, 4]
+        link.set("sf:{n:lk:u}s", 1)
+        ask_until_cached(router)
+        assert router.stats().links == before.links
+
+
+def test_a_router_on_a_client_that_was_handed_in(server: servers.Server, link: redis.Redis) -> None:
+    """The client is the same object in the child, so that the cache cannot tell by it."""
+    with (
+        server.client() as client,
+        LinkRouter(StatefulExecutor(client), policy=AllAlive()) as router,
+    ):
+        ask_until_cached(router)
+        link.set("sf:{n:lk:u}s", 1)
+
+        def child() -> int:
+            with server.client() as other:
+                other.set("sf:{n:lk:u}s", 5)
+            return router.resolve("n", "u", "s")
+
+        assert in_child(child) == 5
+
+
+def test_children_choose_differently(server: servers.Server, link: redis.Redis) -> None:
+    """Workers that were forked from one process do not all choose the same pods."""
+    with StatefulExecutor(server.url) as executor:
+        router = LinkRouter(executor, policy=AllAlive(), cache_size=0)
+
+        def child() -> list[int]:
+            chosen = [router.resolve("n", f"new{i}", "s") for i in range(20)]
+            with server.client() as other:
+                other.delete(*(f"sf:{{n:lk:new{i}}}s" for i in range(20)))
+                other.delete(*(f"sf:{{n:lk:new{i}}}" for i in range(20)))
+            return chosen
+
+        assert in_child(child) != in_child(child)
+
+
+def test_connections_are_not_shared(server: servers.Server) -> None:
+    """Parent and child use one executor at the same time, each on its own connection."""
+    with StatefulExecutor(server.url) as executor:
+        with executor.manager.connection() as connection:
+            parents = connection.client_id()
+
+        def child() -> tuple[int, list[int | None]]:
+            with executor.manager.connection() as connection:
+                number = connection.client_id()
+            return number, [executor.set_linked_pod("n", f"c{i}", "s", i) for i in range(50)]
+
+        number, previous = in_child(child)
+        assert number != parents
+        assert previous == [None] * 50
+        with executor.manager.connection() as connection:
+            assert connection.client_id() == parents, "the child has closed nothing of the parent's"
+
+
+LOCKS = {
+    "manager": lambda executor, router: executor.manager._lock,
+    "pool": lambda executor, router: executor.manager.client.connection_pool._lock,
+    "metrics": lambda executor, router: executor.metrics._lock,
+    "cache": lambda executor, router: router._routing.cache._lock,
+    "routing": lambda executor, router: router._routing._lock,
+    "tracker": lambda executor, router: router._tracker._lock,
+}
+
+
+@pytest.mark.parametrize("handed_in", [False, True], ids=["own", "handed in"])
+@pytest.mark.parametrize("held", LOCKS)
+def test_a_lock_that_another_thread_holds_at_the_fork(
+    server: servers.Server, held: str, handed_in: bool
+) -> None:
+    with server.client() as client:
+        executor = StatefulExecutor(client if handed_in else server.url)
+        router = LinkRouter(executor, policy=AllAlive())
+        ask_until_cached(router)
+        lock = LOCKS[held](executor, router)
+        is_held, may_go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with lock:
+                is_held.set()
+                may_go.wait(ALARM)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        is_held.wait()
+
+        def child() -> Any:
+            with pytest.raises(ValueError, match="pod_id"):
+                executor.set_linked_pod("n", "u", "s", -1)
+            answers = (
+                router.resolve("n", "u", "s"),
+                executor.get_linked_pod("n", "u", "s"),
+                bool(executor.manager.health_check()),
+            )
+            router.close()
+            executor.close()
+            executor.manager.close()
+            return answers
+
+        try:
+            assert in_child(child) == (1, 1, True)
+        finally:
+            may_go.set()
+            holder.join()
+        router.close()
+        executor.close()
+
+
+def test_a_closed_manager_stays_closed(server: servers.Server) -> None:
+    executor = StatefulExecutor(server.url)
+    executor.close()
+    assert "is closed" in in_child(lambda: executor.get_linked_pod("n", "u", "s"))
