@@ -16,7 +16,14 @@ from typing import Any, Final
 
 from podlink.calls import BatchCall, BatchFailure, Call
 from podlink.drain import DrainProgress
-from podlink.errors import ErrorCode, ErrorMetrics, StatefulError, printable, translate
+from podlink.errors import (
+    ErrorCode,
+    ErrorMetrics,
+    NotSent,
+    StatefulError,
+    printable,
+    translate,
+)
 from podlink.keys import shown_key
 from podlink.models import Repair
 
@@ -72,7 +79,8 @@ def done(call: Call[Any] | BatchCall[Any], started: float, slow: float) -> None:
 def sent_again(call: Call[Any], error: BaseException) -> None:
     """Count a retry."""
     if _instruments is not None:
-        _instruments.retry(call.operation, type(error).__name__)
+        cause = error.cause if isinstance(error, NotSent) else error
+        _instruments.retry(call.operation, type(cause).__name__)
 
 
 def reloaded(call: Call[Any], count: int = 1) -> None:
