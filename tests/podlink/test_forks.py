@@ -6,6 +6,7 @@ alarm, and the test fails.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import redis
 
-from podlink import LinkRouter, StatefulExecutor
+from podlink import AsyncLinkRouter, AsyncStatefulExecutor, LinkRouter, StatefulExecutor
 from pytest_podlink import servers
 
 pytestmark = [
@@ -223,3 +224,58 @@ def test_a_closed_manager_stays_closed(server: servers.Server) -> None:
     executor = StatefulExecutor(server.url)
     executor.close()
     assert "is closed" in in_child(lambda: executor.get_linked_pod("n", "u", "s"))
+
+
+async def client_id(executor: AsyncStatefulExecutor) -> int:
+    async with executor.manager.connection() as connection:
+        number: int = await connection.client_id()
+        return number
+
+
+@pytest.mark.parametrize("how", ["own", "batching", "handed in"])
+async def test_asyncio_connections_are_not_shared(
+    server: servers.Server, link: redis.Redis, how: str
+) -> None:
+    """In a child an executor works in an event loop of the child, and the parent's goes on."""
+    client = redis.asyncio.Redis(port=server.port)
+    source: Any = client if how == "handed in" else server.url
+    executor = AsyncStatefulExecutor(source, batching=how == "batching")
+    assert await executor.get_linked_pod("n", "u", "s") == 1
+    parents = await client_id(executor)
+
+    async def child() -> tuple[int, list[int | None]]:
+        calls = (executor.set_linked_pod("n", f"a{i}", "s", i) for i in range(20))
+        return await client_id(executor), list(await asyncio.gather(*calls))
+
+    number, previous = in_child(lambda: asyncio.run(child()))
+    assert number != parents
+    assert previous == [None] * 20
+    assert await executor.get_linked_pod("n", "a7", "s") == 7
+    assert await client_id(executor) == parents, "the child has closed nothing of the parent's"
+    await executor.close()
+    await client.aclose()
+
+
+async def test_an_asyncio_router_made_before_a_fork(
+    server: servers.Server, link: redis.Redis
+) -> None:
+    async with AsyncStatefulExecutor(server.url) as executor:
+        async with AsyncLinkRouter(executor, policy=AllAlive()) as router:
+            while not router.stats().hits:
+                assert await router.resolve("n", "u", "s") == 1
+
+            async def child() -> list[int]:
+                told = []
+                with server.client() as other:
+                    for pod in (2, 3):
+                        other.set("sf:{n:lk:u}s", pod)
+                        hits = router.stats().hits
+                        while await router.resolve("n", "u", "s") != pod:
+                            pass
+                        while router.stats().hits == hits:
+                            await router.resolve("n", "u", "s")
+                        told.append(await router.resolve("n", "u", "s"))
+                return told
+
+            assert in_child(lambda: router.stats()[2:]) == (0, False)
+            assert in_child(lambda: asyncio.run(child())) == [2, 3]

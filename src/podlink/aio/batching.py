@@ -20,7 +20,7 @@ from typing import Any
 import redis.exceptions as redis_errors
 from redis.exceptions import NoScriptError
 
-from podlink import telemetry
+from podlink import forks, telemetry
 from podlink.aio.manager import AsyncRedisManager
 from podlink.aio.sending import UNSENT, Sender, Sending, keep_deadline, repeat, running_loop
 from podlink.calls import RAW, Call, Reply
@@ -51,6 +51,13 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        forks.renew(self)
+
+    def _after_fork(self) -> None:
+        """Belong to the event loop that first uses it in a child process."""
+        forks.leave_to_parent(self._worker, self._waiting)
+        self._waiting = deque()
+        self._worker = self._loop = None
 
     async def send(self, call: Call[Any], timeout: float | None = None) -> Reply:
         """Send a call with others of this turn; as `AsyncRedisManager.send`.

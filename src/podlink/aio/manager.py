@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 import redis.asyncio
 
-from podlink import telemetry
+from podlink import forks, telemetry
 from podlink.aio import connections
 from podlink.aio.sending import Sender, Sending, keep_deadline, repeat, running_loop
 from podlink.calls import RAW, Call, Reply, script_load
-from podlink.clients import count_connections, server_version
+from podlink.clients import count_connections, renew_async_client, server_version
 from podlink.config import RedisConfig
 from podlink.errors import (
     InvalidParameterError,
@@ -128,6 +128,7 @@ class AsyncRedisManager:
         self._connections: dict[int, Lease] = {}
         self._lock = threading.Lock()
         self._others: dict[asyncio.AbstractEventLoop, Lease] = {}
+        self._forked = False
         self.retry_policy = NO_RETRIES
         self.timeout: float | None = None
         self.slow = SLOW
@@ -144,6 +145,26 @@ class AsyncRedisManager:
                 "redis.asyncio.RedisCluster (for a synchronous client use the synchronous class), "
                 f"not {type(source).__name__}"
             )
+
+        forks.renew(self)
+
+    def _after_fork(self) -> None:
+        """Use connections of its own in a child process."""
+        lease, config = self._lease, self._config
+        self._lock = threading.Lock()
+        if isinstance(lease.client, Closed):
+            return
+        forks.leave_to_parent(lease, self._others, self._connections)
+        self._others, self._connections = {}, {}
+        if config is None:
+            renew_async_client(lease.client)
+            self._lease = Lease(lease.client, connections.sender_of(lease.client), owned=False)
+        elif config.emulator is None:
+            self._lease = Lease(*connections.connect(config), owned=True)
+        else:
+            # An emulator gives a client only when it has noticed the fork as well.
+            self._lease = Lease(lease.client, lease.sender, owned=True)
+            self._forked = True
 
     def _use(self, config: RedisConfig) -> None:
         self._config = config
@@ -177,6 +198,9 @@ class AsyncRedisManager:
 
     def _lease_for(self, loop: asyncio.AbstractEventLoop) -> Lease:
         last = self._lease
+        if self._forked and self._config is not None:
+            last = self._lease = Lease(*connections.connect(self._config), owned=True)
+            self._forked = False
         if last.loop is None:
             last.loop = loop
         if last.loop is loop or not last.owned or self._config is None:
