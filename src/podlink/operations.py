@@ -203,7 +203,7 @@ def move_linked_pod(
     """As `replace_linked_pod`, for as long as the link would have lasted; whether it was moved."""
     return _link(
         "drain_pod", scripts.REPLACE_LINKED_POD, _whether_replaced,
-        namespace, uid, service_name, pod_id, None, track, check_pod_id(expected_pod_id),
+        namespace, uid, service_name, pod_id, _KEEP, track, check_pod_id(expected_pod_id),
     )  # fmt: skip
 
 
@@ -254,6 +254,9 @@ def batch_set_linked_pod_if_absent(
     )
 
 
+_KEEP: Final[Any] = object()
+
+
 def _link(
     operation: str,
     script: Script,
@@ -262,19 +265,19 @@ def _link(
     uid: str,
     service_name: str,
     pod_id: int,
-    persist_seconds: int | None,
+    persist_seconds: int,
     track: bool,
     *more: int,
 ) -> Call[Any]:
     """A call of one of the scripts that link.
 
     Args:
-        persist_seconds: ``None`` when the link keeps the time it has.
+        persist_seconds: `_KEEP` when the link keeps the time it has.
         more: the arguments that only this script takes.
     """
     keys = link_keys(namespace, uid, service_name)
     pod = check_pod_id(pod_id)
-    seconds = b"keep" if persist_seconds is None else check_persist_seconds(persist_seconds)
+    seconds = b"keep" if persist_seconds is _KEEP else check_persist_seconds(persist_seconds)
     wire = (
         "EVALSHA", script.sha, 3, *keys,
         service_name.encode(), pod, seconds, b"1" if track else b"0", *more,

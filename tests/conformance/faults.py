@@ -36,10 +36,10 @@ class WrongScript:
     def plant(self, patch: pytest.MonkeyPatch) -> None:
         """Make podlink use it."""
         source = SCRIPTS[self.script].source
-        if self.right not in source:
+        changed = source.replace(self.right, self.wrong)
+        if changed == source:
             raise LookupError(f"{self.script}.lua has no {self.right!r} to be replaced")
-        wrong = Script.of(self.script, source.replace(self.right, self.wrong))
-        patch.setattr(scripts, self.script.upper(), wrong)
+        patch.setattr(scripts, self.script.upper(), Script.of(self.script, changed))
 
     def __str__(self) -> str:
         return f"{self.script} {self.fault}"
@@ -131,19 +131,22 @@ SCRIPT_FAULTS = [
     WrongScript("stamps seconds", "set_service_state", "now[1] * 1000", "now[1]"),
     WrongScript("replaces the other pods", "set_service_state", 'redis.call("HSET", states',
                 'redis.call("DEL", states) redis.call("HSET", states'),
-    WrongScript("keeps times of what is gone", "set_service_state", 'redis.call("HDEL", t', '({t'),
+    WrongScript("keeps times of what is gone", "set_service_state",
+                '"HEXISTS", states, dated) == 0', '"PING") == 0'),
     WrongScript("keeps times for ever", "set_service_state", '"PEXPIRE", times, "31536000000"',
                 '"PERSIST", times'),
-    WrongScript("stamps nothing", "set_workload_state", 'redis.call("SET", time', 'print("'),
+    WrongScript("stamps nothing", "set_workload_state", 'redis.call("SET", time', '-- ("'),
 ]  # fmt: skip
 
 
-def link_keys_without_namespace(namespace: str, uid: str, service: str) -> keys.LinkKeys:
+def link_keys_without_namespace(
+    namespace: str, uid: str, service: str
+) -> tuple[bytes, bytes, bytes]:
     return keys.link_keys("ns", uid, service)
 
 
-def link_keys_that_trim(namespace: str, uid: str, service: str) -> keys.LinkKeys:
-    return keys.link_keys(namespace, uid.strip() or uid, service)
+def link_keys_that_trim(namespace: str, uid: str, service: str) -> tuple[bytes, bytes, bytes]:
+    return keys.link_keys(namespace, (uid.strip() or uid) if isinstance(uid, str) else uid, service)
 
 
 def index_key_cut_at_a_colon(namespace: str, uid: str) -> bytes:
@@ -154,9 +157,9 @@ def state_key_by_service(namespace: str, service: str) -> bytes:
     return keys.state_key(service, service)
 
 
-def uid_unchecked(namespace: str, uid: str, service: str) -> keys.LinkKeys:
+def uid_unchecked(namespace: str, uid: str, service: str) -> tuple[bytes, bytes, bytes]:
     index = f"sf:{{{namespace}:lk:{uid}}}".encode(errors="replace")
-    return keys.LinkKeys(index + service.encode(), index, index + service.encode() + b"@")
+    return index + service.encode(), index, index + service.encode() + b"@"
 
 
 def names_with_repetitions(what: str, values: Iterable[str]) -> list[str]:

@@ -1,47 +1,94 @@
-"""The machine finds what is wrong: each planted fault, in a few seconds, and none where none is."""
+"""The machine finds each planted fault in some seconds, by its effect and by nothing else.
+
+A fault that cannot be planted, that breaks podlink instead of making it wrong, or whose search was
+ended by a time limit, fails the test.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase
 
+from podlink import StatefulError, operations
 from pytest_podlink.backend import Backend
 from pytest_podlink.conformance.machine import run
-from pytest_podlink.conformance.store import Difference, Store
+from pytest_podlink.conformance.store import Difference, Outcome, Store
 from pytest_podlink.stores import EmulatorBackend
 from redis_emulator import RedisEmulator
-from tests.conformance.faults import FAULTS, SCRIPT_FAULTS, Fault
+from tests.conformance.faults import FAULTS, SCRIPT_FAULTS, Fault, WrongPython, WrongScript
 
 EXAMPLES = 3_000
 """Far more than any of them needs."""
 
 
+SECONDS = 240
+"""Many times what any of them needs. The limit of pytest-timeout is above it: the exception that it
+raises may end a script, and then look like a difference."""
+
+
+class Broken(Exception):
+    """The planted fault does not work: it raises an error of the program."""
+
+
+class Watched(Store):
+    """A store that tells a program that does something wrong from one that cannot run."""
+
+    def operate(self, *args: Any) -> Outcome:
+        outcome = super().operate(*args)
+        if outcome.error is not None:
+            refuse_programming_errors(outcome.error)
+        return outcome
+
+
+def refuse_programming_errors(error: StatefulError) -> None:
+    """Raise `Broken` for an error that Python or Lua raised because the program is not valid."""
+    cause = error.cause
+    if isinstance(cause, (NameError, AttributeError, ImportError, SyntaxError)):
+        raise Broken(f"the fault cannot be planted: {cause!r}") from error
+    text = str(cause)
+    if any(part in text for part in ("nonexistent global", "compiling script", "attempt to call")):
+        raise Broken(f"the fault cannot be planted: {text}") from error
+
+
 @pytest.fixture
 def store(redis_emulator: RedisEmulator) -> Iterator[Store]:
-    store = Store(EmulatorBackend(redis_emulator), loop=None, protocol=2)
+    store = Watched(EmulatorBackend(redis_emulator), loop=None, protocol=2)
     yield store
     store.close()
 
 
 @pytest.fixture
 def any_store(stateful_backend: Backend) -> Iterator[Store]:
-    store = Store(stateful_backend, loop=None, protocol=3)
+    store = Watched(stateful_backend, loop=None, protocol=3)
     yield store
     store.close()
 
 
 def find(store: Store) -> None:
-    """Try histories until one shows a difference."""
-    run(
-        [store],
-        EXAMPLES,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    """Try histories until one shows a difference.
+
+    Raises:
+        Difference: one did, in time.
+    """
+    started = time.monotonic()
+    try:
+        run(
+            [store],
+            EXAMPLES,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+    except Difference as difference:
+        took = time.monotonic() - started
+        if took < SECONDS:
+            raise
+        pytest.fail(f"found after {took:.0f} s, the limit is {SECONDS} s: {difference}")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
@@ -58,3 +105,52 @@ def test_found_on_any_backend(
     fault.plant(monkeypatch)
     with pytest.raises(Difference):
         find(any_store)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        WrongScript("is not Lua", "set_linked_pod", "-- set_linked_pod", "this is no Lua"),
+        WrongScript("uses a name", "remove_linked_pod", "return current and", "return nothing and"),
+        WrongPython("uses a name", "link_keys", lambda *_: operations.no_such_name),  # type: ignore[attr-defined]
+    ],
+    ids=str,
+)
+def test_a_fault_that_cannot_run_is_not_found(
+    fault: Fault, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault.plant(monkeypatch)
+    with pytest.raises(Broken):
+        find(store)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        WrongScript("replaces nothing", "set_linked_pod", "no such text", ""),
+        WrongScript("has no script", "no_such_script", "", ""),
+        WrongScript("replaces it by itself", "set_linked_pod", "HSET", "HSET"),
+        WrongPython("has no place", "no_such_name", None),
+    ],
+    ids=str,
+)
+def test_a_fault_that_names_nothing_cannot_be_planted(
+    fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises((LookupError, AttributeError)):
+        fault.plant(monkeypatch)
+
+
+def test_a_search_that_was_ended_by_a_time_limit_fails(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pytest-timeout raises in the middle of a step may come out as a difference."""
+
+    def too_late(*_: object) -> Outcome:
+        now = time.monotonic() + SECONDS
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        raise Difference("the script was ended")
+
+    monkeypatch.setattr(store, "operate", too_late)
+    with pytest.raises(pytest.fail.Exception, match="the limit is 240 s"):
+        find(store)

@@ -298,3 +298,18 @@ def test_every_argument_of_every_operation_is_checked(
     good[place] = bad
     with pytest.raises(InvalidParameterError):
         operation(*good)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        operations.set_linked_pod,
+        operations.try_set_linked_pod,
+        operations.set_linked_pod_if_absent,
+        operations.create_linked_pod,
+    ],
+)
+@pytest.mark.parametrize("seconds", [None, b"keep", "keep"])
+def test_a_link_keeps_its_time_only_while_a_pod_is_drained(make: Any, seconds: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="persist_seconds"):
+        make("n", "u", "s", 7, seconds, False)

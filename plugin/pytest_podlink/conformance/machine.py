@@ -96,13 +96,12 @@ class Histories(RuleBasedStateMachine):
         self.judged["begun"] += 1
         self.undecided = False
         self.model = Model()
-        self.executor = Executor()
         for store in stores:
             store.empty()
 
-    @initialize(world=strategies.worlds)
-    def in_a_world_of(self, world: World) -> None:
-        self.world = world
+    @initialize(world=strategies.worlds, executor=executors)
+    def in_a_world_of(self, world: World, executor: Executor) -> None:
+        self.world, self.executor = world, executor
         self.links, self.places, self.owners = world.links(), world.places(), world.owners()
 
     @rule(executor=executors)
@@ -286,9 +285,14 @@ class Histories(RuleBasedStateMachine):
         key = values.place(*link).link
         self.write(("PERSIST", key) if ttl == -1 else ("EXPIRE", key, ttl))
 
-    @rule(link=links, which=st.sampled_from([0, 1, 2]))
-    def a_key_is_evicted(self, link: Link, which: int) -> None:
+    @rule(
+        met=links.flatmap(lambda link: st.tuples(st.just(link), strategies.calls_on(link))),
+        which=st.sampled_from([0, 1, 2]),
+    )
+    def a_key_is_evicted(self, met: tuple[Link, tuple[str, dict[str, Any]]], which: int) -> None:
+        link, (operation, arguments) = met
         self.write(("DEL", values.place(*link)[which]))
+        self.operate(operation, **arguments)
 
     @rule(bad=links.flatmap(strategies.plants), stays=st.booleans())
     def operations_meet_a_bad_value(

@@ -21,6 +21,7 @@ NAMESPACES = ("ns", "lk", "state", "n", "sf", "N" * 253)
 SERVICES = ("svc", "lk", "state", "ns", "workload", "s", "sf", "ü", "S" * 253)
 UIDS = (
     "u",
+    "u ",
     "ns:lk:u",
     "u:lk:ns",
     "svc",
@@ -38,7 +39,7 @@ UIDS = (
     "ü💡",
     "ü" * 256,
 )
-PODS = (0, 1, 2, 10, 2**31 - 1)
+PODS = (0, 1, 10, 2, 2**31 - 1)
 STATES = ("up", "down", "{}", "0", " x ", "ü💡", "\x00\r\n", "s" * 5000)
 SECONDS = (1, 2, 60, 86_400, 2**31 - 1)
 
@@ -118,6 +119,7 @@ MAKING = (
 REMOVING = ("remove_linked_pod", "remove_linked_pod_with_id", "batch_remove_linked_pod")
 REPAIRING = ("repair_service_state", "repair_workload_state")
 READING = ("get_linked_pod", "require_linked_pod", "get_linked_pod_if_persist", "read_pod_link")
+ON_A_LINK = (*MAKING, *REMOVING, *READING)
 READING_STATES = ("get_service_state", "require_service_state", "read_service_state")
 
 ON_BAD_LINKS = ("inspect_link", "repair_link")
@@ -246,10 +248,8 @@ def bad_calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 @st.composite
 def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, list[tuple[str, dict[str, Any]]]]:
-    """A wrong or only just allowed value at a key of ``link``, and operations that meet it."""
+    """A wrong or only just allowed value at a key of ``link``, and all operations that meet it."""
     where, first = draw(st.sampled_from([(k, o) for k, ops in READERS.items() for o in ops]))
-    others = draw(st.lists(st.sampled_from(READERS[where]), max_size=3))
-    _, uid, service = link
     at = values.place(*link)
     states, workload = values.state_key(*link[::2]), values.workload_key(*link[::2])
     kinds: dict[str, tuple[bytes, SearchStrategy[_Value], SearchStrategy[_Value]]] = {
@@ -263,12 +263,21 @@ def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, list[tuple[str, dict[str
     }
     key, right_type, wrong_type = kinds[where]
     value = draw(right_type | right_type | wrong_type)
-    given = GOOD | link._asdict() | {"uids": [uid], "service_names": [service]}
-    calls = []
-    for operation in dict.fromkeys([first, *others]):
-        arguments = {name: given[name] for name in OPERATIONS[operation]}
-        calls.append((operation, arguments | draw(_pod_and_time(operation))))
+    calls = [draw(call(link, operation)) for operation in dict.fromkeys([first, *READERS[where]])]
     return Plant(key, value, draw(seconds)), calls
+
+
+@st.composite
+def call(draw: st.DrawFn, link: Link, operation: str) -> tuple[str, dict[str, Any]]:
+    """An operation on a link, or on its service."""
+    given = GOOD | link._asdict() | {"uids": [link.uid], "service_names": [link.service_name]}
+    arguments = {name: given[name] for name in OPERATIONS[operation]}
+    return operation, arguments | draw(_pod_and_time(operation))
+
+
+def calls_on(link: Link) -> SearchStrategy[tuple[str, dict[str, Any]]]:
+    """Any operation on one link."""
+    return st.sampled_from(ON_A_LINK).flatmap(lambda operation: call(link, operation))
 
 
 def _pod_and_time(operation: str) -> SearchStrategy[dict[str, int]]:
