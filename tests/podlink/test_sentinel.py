@@ -1,0 +1,102 @@
+"""What the synchronous client does when Sentinel names another master.
+
+The Sentinel here answers one question: who the master is. The masters are emulators.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from podlink import RedisConfig, StatefulExecutor
+from podlink.pool import SentinelPool
+from redis_emulator import RedisEmulator
+
+
+class FakeSentinel:
+    """Answers ``SENTINEL MASTERS``, and everything else with an error."""
+
+    def __init__(self) -> None:
+        self.master = 0
+        self.asked = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client:
+            while request := client.recv(65536):
+                for _ in range(request.upper().count(b"\r\nMASTERS\r\n")):
+                    self.asked += 1
+                    client.sendall(self._masters())
+                for command in (b"\r\nCLIENT\r\n", b"\r\nHELLO\r\n"):
+                    client.sendall(b"-ERR unknown command\r\n" * request.upper().count(command))
+
+    def _masters(self) -> bytes:
+        state = {
+            "name": "mymaster", "ip": "127.0.0.1", "port": str(self.master), "flags": "master",
+            "num-other-sentinels": "0", "quorum": "1",
+        }  # fmt: skip
+        parts = [part for pair in state.items() for part in pair]
+        sent = "".join(f"${len(part)}\r\n{part}\r\n" for part in parts)
+        return f"*1\r\n*{len(parts)}\r\n{sent}".encode()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def sentinel() -> Iterator[FakeSentinel]:
+    made = FakeSentinel()
+    yield made
+    made.close()
+
+
+def test_a_switch_is_noticed(sentinel: FakeSentinel) -> None:
+    old, new = RedisEmulator(), RedisEmulator()
+    with old.serve(port=0) as first, new.serve(port=0) as second:
+        sentinel.master = first.port
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster"
+        config = RedisConfig.from_url(url, protocol=2, retry_backoff=0.001)
+        with StatefulExecutor(config) as executor:
+            executor.set_linked_pod("n", "u", "s", 1)
+            pool: Any = executor.manager.client.connection_pool
+            assert isinstance(pool, SentinelPool)
+            assert pool.master_address == ("127.0.0.1", first.port)
+            idle, used = pool.get_connection(), pool.get_connection()
+            pool.release(idle)
+            old.client().replicaof("127.0.0.1", second.port)
+            sentinel.master = second.port
+            # The old master refuses the write, so Sentinel is asked again.
+            assert executor.set_linked_pod("n", "u", "s", 2) is None
+            assert new.client().get("sf:{n:lk:u}s") == b"2"
+            assert pool.master_address == ("127.0.0.1", second.port)
+            assert idle._sock is None or idle.port == second.port, "nothing idle leads to the old"
+            pool.release(used)
+            assert used._sock is None
+            assert used not in pool._idle
+            assert all(each.port == second.port for each in pool._idle if each._sock is not None)
+
+
+def test_a_sentinel_that_is_gone_is_passed_over(sentinel: FakeSentinel) -> None:
+    emulator = RedisEmulator()
+    with emulator.serve(port=0) as server, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        sentinel.master = server.port
+        nodes = f"127.0.0.1:{closed.getsockname()[1]},127.0.0.1:{sentinel.port}"
+        config = RedisConfig.from_url(f"redis+sentinel://{nodes}/mymaster", protocol=2)
+        with StatefulExecutor(config) as executor:
+            assert executor.set_linked_pod("n", "u", "s", 1) is None
+            assert executor.metrics.total == 0
