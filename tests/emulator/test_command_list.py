@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redis_emulator.server.server import Entry
+from redis_emulator.table.entry import Entry
 from tests.support.pair import Pair, Wire
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")

@@ -261,4 +261,4 @@ def test_sizes_follow_flushes_swaps_and_snapshots() -> None:
     assert ledger.used() == empty
     client.config_set("maxmemory", 0)
     assert emulator.engine.server.ledger is None
-    assert not emulator.engine.server.special
+    assert not emulator.engine.server.needs_full_checks

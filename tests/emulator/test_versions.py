@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from redis_emulator import RedisEmulator
-from redis_emulator.server.server import Entry
+from redis_emulator.table.entry import Entry
 
 RELEASES = (
     *(("redis", version) for version in ("6.2", "7.0", "7.2", "7.4", "8.0", "8.2")),

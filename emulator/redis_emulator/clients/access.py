@@ -21,7 +21,8 @@ from redis_emulator.table.keyspec import keys
 
 if TYPE_CHECKING:
     from redis_emulator.clients.session import Session
-    from redis_emulator.server.server import Entry, Server
+    from redis_emulator.server.server import Server
+    from redis_emulator.table.entry import Entry
 
 OF_DATABASE: Final = 1
 OF_COMMAND: Final = 2

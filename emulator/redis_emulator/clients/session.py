@@ -15,7 +15,8 @@ from redis_emulator.resp.types import CLOSED, Reply
 
 if TYPE_CHECKING:
     from redis_emulator.keyspace.database import Database
-    from redis_emulator.server.server import Entry, Server
+    from redis_emulator.server.server import Server
+    from redis_emulator.table.entry import Entry
 
 
 _LIST_NODE: Final = 24
@@ -93,6 +94,7 @@ class Session:
         "limited",
         "modes",
         "name",
+        "needs_full_checks",
         "patterns",
         "protocol",
         "queue",
@@ -101,7 +103,6 @@ class Session:
         "script",
         "server",
         "shard_channels",
-        "special",
         "transactional",
         "user",
         "watched",
@@ -148,11 +149,11 @@ class Session:
         self.script: object | None = None
         self.flags: set[str] = set()
         self.modes: dict[str, object] = {}
-        self.special = not self.authenticated or self.limited
+        self.needs_full_checks = not self.authenticated or self.limited
 
     def refresh(self) -> None:
         """Decide anew whether commands of this client need the engine's careful path."""
-        self.special = bool(
+        self.needs_full_checks = bool(
             not self.authenticated
             or self.limited
             or self.queue is not None

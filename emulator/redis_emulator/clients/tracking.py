@@ -19,7 +19,8 @@ from redis_emulator.table.keyspec import keys as keys_of
 if TYPE_CHECKING:
     from redis_emulator.clients.session import Session
     from redis_emulator.keyspace.database import Database
-    from redis_emulator.server.server import Entry, Server
+    from redis_emulator.server.server import Server
+    from redis_emulator.table.entry import Entry
 
 CHANNEL: Final = b"__redis__:invalidate"
 _OF_SCRIPTS: Final = frozenset({"eval_ro", "evalsha_ro", "fcall_ro"})

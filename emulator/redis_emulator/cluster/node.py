@@ -37,7 +37,8 @@ from redis_emulator.table.keyspec import channels, keys
 if TYPE_CHECKING:
     from redis_emulator.clients.session import Session
     from redis_emulator.cluster.topology import Cluster
-    from redis_emulator.server.server import Entry, Server
+    from redis_emulator.server.server import Server
+    from redis_emulator.table.entry import Entry
 
 SLOTS: Final = 16384
 BUS: Final = 10_000

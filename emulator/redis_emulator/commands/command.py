@@ -10,8 +10,9 @@ from redis_emulator.commands.helpers.arguments import syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import RedisError, Reply, SetReply, SimpleString
-from redis_emulator.server.server import Entry, Server
+from redis_emulator.server.server import Server
 from redis_emulator.table.documents import read, server_like
+from redis_emulator.table.entry import Entry
 from redis_emulator.table.keyspec import Key, has_keys, keys
 
 

@@ -98,7 +98,7 @@ def _word(
     return bind
 
 
-@command("debug", careful=True)
+@command("debug", full_checks=True)
 def debug(ctx: Session, argv: list[bytes]) -> Reply:
     found = _subcommands.get(argv[1].lower())
     if found is None or not found.takes(ctx.server.version, len(argv)):

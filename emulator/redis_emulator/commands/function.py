@@ -33,7 +33,8 @@ from redis_emulator.scripting.runtime import (
     LuaScripts,
     valid_name,
 )
-from redis_emulator.server.server import Entry, Server
+from redis_emulator.server.server import Server
+from redis_emulator.table.entry import Entry
 
 _LIBRARY, _OLD_LIBRARY = 0xF5, 0xF6
 _FOOTER = 10

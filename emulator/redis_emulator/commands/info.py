@@ -20,8 +20,9 @@ from redis_emulator.commands.helpers.arguments import syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.keyspace.memory import client_size, human, used_memory
 from redis_emulator.resp.types import Reply, Verbatim
-from redis_emulator.server.server import Entry, Server
+from redis_emulator.server.server import Server
 from redis_emulator.table.documents import read, server_like
+from redis_emulator.table.entry import Entry
 from redis_emulator.values.kinds import type_name
 
 _NOT_BY_DEFAULT: Final = frozenset({"commandstats", "latencystats", "cluster info"})

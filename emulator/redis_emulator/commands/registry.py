@@ -6,21 +6,21 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 
-from redis_emulator.server.server import Entry, Handler
 from redis_emulator.table import load
+from redis_emulator.table.entry import Entry, Handler
 from redis_emulator.version import Version
 
 _handlers: dict[str, Handler] = {}
-_careful: set[str] = set()
+_full_checks: set[str] = set()
 
 
-def command(*names: str, careful: bool = False) -> Callable[[Handler], Handler]:
+def command(*names: str, full_checks: bool = False) -> Callable[[Handler], Handler]:
     """Bind a function to the table's rows called ``names``; a subcommand is ``"config|get"``.
 
     Args:
         names: The rows.
-        careful: Whether it may let the client wait or tell it something after the reply, which the
-            table says of blocking commands only.
+        full_checks: Whether it may block the client or send it something after the reply. Commands
+            that the table calls blocking need not say so.
 
     Raises:
         KeyError: The table has no such row.
@@ -31,8 +31,8 @@ def command(*names: str, careful: bool = False) -> Callable[[Handler], Handler]:
         for name in names:
             rows[name]
             _handlers[name] = handler
-            if careful:
-                _careful.add(name)
+            if full_checks:
+                _full_checks.add(name)
         return handler
 
     return bind
@@ -49,7 +49,7 @@ def entries(version: Version) -> dict[bytes, Entry]:
         if not spec.exists_in(version):
             continue
         entry = Entry(spec.of(version), handler)
-        entry.careful |= name in _careful
+        entry.needs_full_checks |= name in _full_checks
         container, separator, sub = name.partition("|")
         if separator:
             subcommands.setdefault(container, {})[sub.encode()] = entry
@@ -61,7 +61,7 @@ def entries(version: Version) -> dict[bytes, Entry]:
     for container, members in subcommands.items():
         entry = found[container.encode()]
         entry.subcommands = members
-        entry.careful = True
+        entry.needs_full_checks = True
     return found
 
 

@@ -22,7 +22,8 @@ from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.scripting.direct import shortcut
 from redis_emulator.scripting.runtime import FLAGS, LuaScripts, Script, ScriptCallError
 from redis_emulator.server.faults import MASTER_DOWN
-from redis_emulator.server.server import Entry, Server
+from redis_emulator.server.server import Server
+from redis_emulator.table.entry import Entry
 
 _BARRED: dict[tuple[int, ...], frozenset[str]] = {
     (7, 0): frozenset({"acl", "client", "config", "latency", "module", "quit", "script"}),
@@ -191,7 +192,7 @@ class Scripting:
         session.db, session.user, session.protocol = ctx.db, ctx.user, 2
         session.limited = ctx.limited
         self.wrote = False
-        self.plain = not (read_only or ctx.limited or script.flags or self.server.special)
+        self.plain = not (read_only or ctx.limited or script.flags or self.server.needs_full_checks)
         if self.plain:
             self._guarded = self._read_only = False
         else:
@@ -260,7 +261,7 @@ class Scripting:
         threshold = self.server.config.integer(self._threshold)
         if not running.killed and 0 < threshold <= running.milliseconds():
             self.server.let_others_in(self._way_out())
-            self.plain = self.plain and not self.server.special
+            self.plain = self.plain and not self.server.needs_full_checks
         if not running.killed:
             return None
         if self._valkey:
@@ -269,7 +270,7 @@ class Scripting:
 
     def _shortcut(self, lua: LuaScripts, name: bytes) -> Callable[..., Any] | None:
         entry = self._direct.get(name)
-        if entry is None or entry.careful:
+        if entry is None or entry.needs_full_checks:
             return None
         return shortcut(entry, self._session, self, lua)
 
@@ -298,7 +299,7 @@ class Scripting:
         except RedisError as error:
             return error
         finally:
-            self.plain = self.plain and not self.server.special
+            self.plain = self.plain and not self.server.needs_full_checks
         return reply.on_timeout if type(reply) is Blocked else reply
 
     def _rejected(self, error: RedisError, entry: Entry | None) -> RedisError:

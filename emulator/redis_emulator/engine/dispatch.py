@@ -41,7 +41,8 @@ from redis_emulator.resp.types import (
 from redis_emulator.server.command_log import Log
 from redis_emulator.server.faults import Faults
 from redis_emulator.server.logs import monitor_line, without_secrets
-from redis_emulator.server.server import LARGE, Entry, Server
+from redis_emulator.server.server import LARGE, Server
+from redis_emulator.table.entry import Entry
 from redis_emulator.table.keyspec import keys
 from redis_emulator.version import Version
 
@@ -123,7 +124,12 @@ class Engine:
         with self.lock:
             server.now = now = self._ms()
             entry = server.commands.get(argv[0])
-            if entry is None or entry.careful or session.special or server.special:
+            if (
+                entry is None
+                or entry.needs_full_checks
+                or session.needs_full_checks
+                or server.needs_full_checks
+            ):
                 return self._careful(session, argv, now)
             argc = len(argv)
             if argc < entry.min_argc or argc > entry.max_argc:
@@ -452,7 +458,7 @@ class Engine:
             session.backlog.append(_Late(argv))
             deadline = now + max(1, round(fault.seconds * 1000))
             session.blocked = Blocked(session, [], deadline, lambda key: None, NO_REPLY)
-            session.special = True
+            session.needs_full_checks = True
             return PENDING
         if fault.drop == "after":
             self._checked(session, argv, now)
@@ -597,7 +603,7 @@ class Engine:
                 return False
         session.backlog.append(argv)
         session.blocked = Blocked(session, [], None, lambda key: None, None)
-        session.special = True
+        session.needs_full_checks = True
         paused.waiting.append(session)
         return True
 
@@ -729,7 +735,7 @@ class Engine:
             session.last_command.calls -= 1
         for key in dict.fromkeys(blocked.keys):
             self.server.waiting.setdefault((blocked.db.index, key), []).append(blocked)
-        session.special = True
+        session.needs_full_checks = True
         self.server.refresh()
         return PENDING
 

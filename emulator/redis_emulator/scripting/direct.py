@@ -15,7 +15,7 @@ from redis_emulator.resp.types import OK, RedisError
 if TYPE_CHECKING:
     from redis_emulator.clients.session import Session
     from redis_emulator.scripting.runtime import LuaScripts
-    from redis_emulator.server.server import Entry
+    from redis_emulator.table.entry import Entry
 
 
 _MOST_WORDS = 64

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from redis_emulator.clients.session import Session
-    from redis_emulator.server.server import Entry
+    from redis_emulator.table.entry import Entry
 
 Which: TypeAlias = "str | Callable[[list[bytes]], bool]"
 

@@ -20,7 +20,7 @@ from redis_emulator.resp.types import Push, RedisError, Reply, quote
 from redis_emulator.server.config import Config
 from redis_emulator.server.logs import Latency, SlowLog
 from redis_emulator.server.replication import Replication
-from redis_emulator.table import Spec
+from redis_emulator.table.entry import Entry
 from redis_emulator.version import Version
 
 if TYPE_CHECKING:
@@ -40,43 +40,6 @@ LARGE = ("commandlog-request-larger-than", "commandlog-reply-larger-than")
 _ERROR_CODES_MAX = 128
 _OTHER_ERRORS = "ERRORSTATS_OVERFLOW"
 _NO_ERRORS = "ERRORSTATS_DISABLED"
-
-Handler = Callable[["Session", list[bytes]], Reply]
-
-
-class Entry:
-    """One command of one server: its table row, the function, and its statistics."""
-
-    __slots__ = (
-        "calls",
-        "careful",
-        "failed",
-        "flags",
-        "handler",
-        "max_argc",
-        "min_argc",
-        "name",
-        "rejected",
-        "spec",
-        "subcommands",
-        "usec",
-        "write",
-    )
-
-    def __init__(self, spec: Spec, handler: Handler) -> None:
-        self.spec = spec
-        self.name = spec.name
-        self.handler = handler
-        self.flags = frozenset(spec.flags)
-        self.min_argc = abs(spec.arity)
-        self.max_argc = spec.arity if spec.arity > 0 else 1 << 30
-        self.write = "write" in self.flags
-        self.careful = "blocking" in self.flags
-        self.subcommands: dict[bytes, Entry] | None = None
-        self.calls = 0
-        self.failed = 0
-        self.rejected = 0
-        self.usec = 0
 
 
 class Server:
@@ -131,7 +94,7 @@ class Server:
         self.packed_threshold = 0
         self.notify = 0
         self.observed = False
-        self.special = False
+        self.needs_full_checks = False
         self.reset_statistics()
         self.dirty = 0
         self.saved_at = self.started_at
@@ -195,7 +158,7 @@ class Server:
         self.counters: Counter[str] = Counter()
         for entry in self.commands.values():
             for each in (entry, *(entry.subcommands or {}).values()):
-                each.calls = each.failed = each.rejected = each.usec = 0
+                each.reset_statistics()
 
     def count(self, error: RedisError) -> None:
         """Have INFO errorstats know of an error that somebody is told."""
@@ -305,7 +268,7 @@ class Server:
             or "tracking" in self.modes
             or any(db.watchers for db in self.databases)
         )
-        self.special = bool(
+        self.needs_full_checks = bool(
             self.modes
             or self.monitors
             or self.keeps_due()
