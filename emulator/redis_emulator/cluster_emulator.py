@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -46,33 +47,22 @@ class NodeEmulator(RedisEmulator):
         seed: int | None,
         lock: threading.RLock,
         port: int,
+        on_shutdown: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._version = version
-        self._engine = Engine(clock=clock, version=version, seed=seed, lock=lock)
+        self._engine = engine = Engine(
+            clock=clock, version=version, seed=seed, lock=lock, on_shutdown=on_shutdown
+        )
         self._log = Log(0)
         self._servers: list[TcpServer] = []
-        server = self._engine.server
-        del server.databases[1:]
-        self.node = node = Node(cluster, server, _HOST, port)
-        node.tick = self._engine.tick
-        node.answer = self._engine.execute
-        server.cluster = node
-        server.on_restart.append(self._configure)
-        self._configure()
-        self._session = own_session(self._engine)
+        del engine.server.databases[1:]
+        self.node = node = Node(cluster, engine, _HOST, port)
+        engine.cluster = node
+        node.reset()
+        engine.refresh()
+        self._session = own_session(engine)
         cluster.nodes.append(node)
-
-    def _configure(self) -> None:
-        server = self._engine.server
-        server.on_touch.append(self.node.touched)
-        self.node.migrations.clear()
-        self.node.exports.clear()
-        server.config["cluster-enabled"] = "yes"
-        server.config["port"] = str(self.node.port)
-        if self._version.flavour == "redis" and self._version.number >= (8, 0):
-            server.config["databases"] = "1"
-        server.refresh()
 
     def execute(self, *args: Any) -> Any:
         """Run a command without a client on the node's own keys, as `RedisEmulator.execute`."""
@@ -156,6 +146,7 @@ class ClusterEmulator:
                 None if seed is None else seed + place,
                 self._lock,
                 FIRST_PORT + place,
+                partial(self._kill_at, place),
             )
             for place in range(nodes * (1 + replicas))
         ]
@@ -165,8 +156,10 @@ class ClusterEmulator:
         self._servers: dict[NodeEmulator, TcpServer] = {}
         self._connection = connection_to(self._engine_at)
         self._async_connection = async_connection_to(self._engine_at)
-        for emulator in self.nodes:
-            emulator.engine.server.shutdown = _Killing(self, emulator)
+
+    def _kill_at(self, place: int) -> None:
+        """SHUTDOWN of a node: the others go on."""
+        self.kill(self.nodes[place])
 
     def _form(self, masters: int) -> None:
         cluster = self._cluster
@@ -239,7 +232,7 @@ class ClusterEmulator:
 
     def _carry(self, target: Node, index: int, key: bytes, value: object, at: int | None) -> None:
         db = target.store.databases[index]
-        db.server.now = self._clock.ms()
+        db.context.now = self._clock.ms()
         db.set(key, value)
         if at is not None:
             db.set_expiry(key, at)
@@ -280,8 +273,8 @@ class ClusterEmulator:
                 return
             found.node.down = True
             self._cluster.changes += 1
-            for session in tuple(found.engine.server.sessions.values()):
-                session.close()
+            for session in tuple(found.engine.clients.by_id.values()):
+                found.engine.close(session)
             if fail_over and found.is_master and found.slots:
                 with contextlib.suppress(ValueError):
                     self.fail_over(found)
@@ -470,14 +463,3 @@ class ClusterSnapshot:
         self.owner = owner
         self.state = state
         self.stores = stores
-
-
-class _Killing:
-    """SHUTDOWN of a node: the others go on."""
-
-    def __init__(self, cluster: ClusterEmulator, node: NodeEmulator) -> None:
-        self._cluster = cluster
-        self._node = node
-
-    def __call__(self) -> None:
-        self._cluster.kill(self._node)

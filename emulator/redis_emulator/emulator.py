@@ -58,7 +58,6 @@ class RedisEmulator:
         self._log = Log(log)
         if log:
             self._engine.record(self._log)
-            self._engine.server.on_restart.append(self._log.clear)
         self._session = own_session(self._engine)
         self._servers: list[TcpServer] = []
 
@@ -206,7 +205,7 @@ class RedisEmulator:
         stored.
         """
         with self._engine.lock:
-            return self._engine.server.journal.snapshot()
+            return self._engine.server.keyspace.journal.snapshot()
 
     def restore(self, snapshot: Snapshot) -> None:
         """Bring all keys back to ``snapshot``; it can be restored again later, as can any other.
@@ -215,11 +214,11 @@ class RedisEmulator:
             ValueError: The snapshot was taken of another emulator.
         """
         with self._engine.lock:
-            self._engine.server.journal.restore(snapshot)
+            self._engine.server.keyspace.journal.restore(snapshot)
 
     def close(self) -> None:
         """Disconnect every client, stop every server and let go of everything stored."""
-        self._engine.shutdown()
+        self._engine.stop()
         for server in self._servers:
             server.stop()
 

@@ -68,6 +68,11 @@ class Version:
         return cls(flavour, releases[series])
 
     @property
+    def product(self) -> str:
+        """The name of the server as its messages print it."""
+        return self.flavour.capitalize()
+
+    @property
     def text(self) -> str:
         """The full version as INFO prints it."""
         return ".".join(map(str, self.number))

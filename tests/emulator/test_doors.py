@@ -128,7 +128,7 @@ def test_waiting_and_being_served(door: Door, client: redis.Redis, single: bool)
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(waiting.blpop(["l"], timeout=10)))
     thread.start()
-    soon(lambda: door.emulator.engine.server.waiting)
+    soon(lambda: door.emulator.engine.clients.blocked.waiting)
     client.rpush("l", "job")
     thread.join()
     assert [tuple(each) for each in found] == [("l", "job")]
@@ -208,7 +208,7 @@ def test_who_is_killed_while_waiting(door: Door, client: redis.Redis) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    soon(lambda: door.emulator.engine.server.waiting)
+    soon(lambda: door.emulator.engine.clients.blocked.waiting)
     client.client_kill_filter(_id=number)
     assert failed.wait(5)
     thread.join()

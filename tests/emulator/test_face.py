@@ -136,7 +136,7 @@ def test_the_log_is_off_unless_asked_for(emulator: RedisEmulator) -> None:
     with emulator.client() as client:
         client.set("k", "v")
     assert len(emulator.log) == 0
-    assert not emulator.engine.server.needs_full_checks
+    assert not emulator.engine.needs_full_checks
 
 
 def test_the_log() -> None:

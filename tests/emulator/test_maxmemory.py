@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from redis_emulator import ManualClock, RedisEmulator
-from redis_emulator.keyspace.memory import used_memory
+from redis_emulator.clients.description import used_memory
 from tests.support.acl import LIBRARY
 from tests.support.keyspace import EventWatcher
 from tests.support.pair import Pair, unordered
@@ -185,7 +185,9 @@ def test_the_parameter(same: Pair) -> None:
 
 def room_for(client: Redis, emulator: RedisEmulator, size: int) -> None:
     """Limit memory to what is in use and ``size`` more bytes."""
-    client.config_set("maxmemory", used_memory(emulator.engine.server) + size)
+    engine = emulator.engine
+    used = used_memory(engine.server, len(engine.clients.by_id))
+    client.config_set("maxmemory", used + size)
 
 
 def filled(policy: str, keys: str, **options: object) -> tuple[RedisEmulator, ManualClock]:
@@ -261,4 +263,4 @@ def test_sizes_follow_flushes_swaps_and_snapshots() -> None:
     assert ledger.used() == empty
     client.config_set("maxmemory", 0)
     assert emulator.engine.server.ledger is None
-    assert not emulator.engine.server.needs_full_checks
+    assert not emulator.engine.needs_full_checks

@@ -373,8 +373,9 @@ def test_messages_from_other_threads_arrive(server: TcpServer) -> None:
     pubsub = emulator_client.pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("news")
     pubsub.get_message(timeout=1)
+    publish = server.engine.clients.pubsub.publish
     publishers = [
-        threading.Thread(target=lambda: [server.engine.publish(b"news", b"x") for _ in range(500)])
+        threading.Thread(target=lambda: [publish(b"news", b"x") for _ in range(500)])
         for _ in range(4)
     ]
     for publisher in publishers:

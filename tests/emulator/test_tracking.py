@@ -117,7 +117,7 @@ def play(same: Pair) -> Play:
     """A script runner; ids of both sides are raised above the numbers that scripts use."""
     for connection in (same.emulated, same.real):
         connection("FLUSHALL")
-    same.emulator.engine.server.last_client_id = 1000
+    same.emulator.engine.clients.last_id = 1000
     return Play(same)
 
 

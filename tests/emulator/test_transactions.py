@@ -141,7 +141,7 @@ def test_a_disconnected_client_watches_no_more(same: Pair) -> None:
         connection("MULTI")
         connection("SET", "a", "2")
         connection.close()
-    assert not same.emulator.engine.server.databases[0].watchers
+    assert not same.emulator.engine.clients.watches.clients
     same("GET a")
 
 

@@ -98,7 +98,7 @@ class EmulatorConnection(Connection):
     def __init__(self, emulator: RedisEmulator) -> None:
         self._emulator = emulator
         self._buffer = bytearray()
-        self.session = Session(emulator.engine.server, self._deliver)
+        self.session = Session(emulator.engine, self._deliver)
         emulator.engine.connect(self.session)
 
     def send(self, argv: Sequence[bytes]) -> None:

@@ -9,20 +9,19 @@ against a command, the one that got furthest is told.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from redis_emulator.clients import description
 from redis_emulator.clients.acl import READ, WRITE, Selector, User
+from redis_emulator.clients.client import Client
+from redis_emulator.clients.registry import Registry
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import quote
-from redis_emulator.server.config import effect
+from redis_emulator.server.server import Server
+from redis_emulator.table.entry import Entry
 from redis_emulator.table.keyspec import keys
-
-if TYPE_CHECKING:
-    from redis_emulator.clients.session import Session
-    from redis_emulator.server.server import Server
-    from redis_emulator.table.entry import Entry
 
 OF_DATABASE: Final = 1
 OF_COMMAND: Final = 2
@@ -98,24 +97,16 @@ class Access:
         users: By name.
         log: Refusals, the latest first.
         denied: How often each reason was given.
-        describe: Tells of a client as CLIENT LIST does.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, registry: Registry) -> None:
         self._server = server
         self._version = server.version
-        self.describe: Callable[[Session], str] = lambda session: ""
-        self.restart()
-
-    def restart(self) -> None:
-        """Back to the one user that a new server has."""
+        self._registry = registry
         self.users: dict[str, User] = {"default": self._unlimited("default")}
         self.log: deque[Refusal] = deque()
         self._entries = 0
         self.denied = dict.fromkeys(REASONS, 0)
-        for session in self._server.sessions.values():
-            session.user = "default"
-        self.refresh()
 
     def _unlimited(self, name: str) -> User:
         user = User(name, self._version, True)
@@ -133,9 +124,18 @@ class Access:
         return User(name, self._version, self.all_channels)
 
     def needs_password(self) -> bool:
-        """Whether a client that has not logged in may do nothing."""
+        """Whether a client must authenticate first."""
         default = self.users["default"]
         return not default.nopass or not default.enabled
+
+    def accepts(self, user: bytes, password: bytes) -> bool:
+        """Whether ``password`` is right for ``user``."""
+        found = self.users.get(quote(user))
+        return found is not None and found.accepts(password)
+
+    def has_user(self, user: bytes) -> bool:
+        """Whether there is a user of this name."""
+        return quote(user) in self.users
 
     def require(self, password: bytes) -> None:
         """Let the default user have this one password, or need none when it is empty."""
@@ -146,76 +146,73 @@ class Access:
 
     def refresh(self) -> None:
         """Decide anew which clients are limited."""
-        for session in self._server.sessions.values():
-            self.admit(session)
+        for client in self._registry.by_id.values():
+            self.admit(client)
 
-    def admit(self, session: Session) -> None:
+    def admit(self, client: Client) -> None:
         """Note whether a client's user is limited."""
-        session.limited = not self.users[session.user].unlimited
-        session.refresh()
+        client.limited = not self.users[client.user].unlimited
+        client.refresh()
 
-    def put(self, user: User) -> None:
-        """Take in a user, new or changed, and drop subscribers who listen to what they may not."""
+    def put(self, user: User) -> list[Client]:
+        """Add or replace a user; returns subscribers who may no longer subscribe to what they do,
+        which are to be disconnected.
+        """
         self.users[user.name] = user
-        for session in tuple(self._server.sessions.values()):
-            if session.user == user.name:
-                self._review(session)
+        return [
+            client
+            for client in self._registry.by_id.values()
+            if client.user == user.name and not self._review(client)
+        ]
 
-    def _review(self, session: Session) -> None:
-        self.admit(session)
-        user = self.users[session.user]
-        if session.limited and session.subscribed() and not self._may_listen(user, session):
-            self.end(session)
+    def _review(self, client: Client) -> bool:
+        """Note whether a client is limited now; whether its subscriptions are still permitted."""
+        self.admit(client)
+        if not client.limited or not client.subscribed():
+            return True
+        return self._may_listen(self.users[client.user], client)
 
-    def _may_listen(self, user: User, session: Session) -> bool:
+    def _may_listen(self, user: User, client: Client) -> bool:
         for channels, literal in (
-            (session.channels, False),
-            (session.patterns, True),
-            (session.shard_channels, False),
+            (client.channels, False),
+            (client.patterns, True),
+            (client.shard_channels, False),
         ):
             for channel in channels:
                 if not any(_reaches(each, channel, literal) for each in user.selectors):
                     return False
         return True
 
-    def remove(self, name: str) -> bool:
-        """Delete a user and disconnect its clients; whether there was one."""
+    def remove(self, name: str) -> list[Client] | None:
+        """Delete a user; returns its clients, which are to be disconnected, or None if there is no
+        such user.
+        """
         if self.users.pop(name, None) is None:
-            return False
-        for session in tuple(self._server.sessions.values()):
-            if session.user == name:
-                self.end(session)
-        return True
+            return None
+        return [client for client in self._registry.by_id.values() if client.user == name]
 
-    def load(self, users: dict[str, User]) -> None:
-        """Have these users instead of the present ones, and the default user in any case.
+    def load(self, users: dict[str, User]) -> list[Client]:
+        """Replace all users; the default user exists in any case.
 
-        Clients of users who are gone are disconnected; before Redis 7.2 those of every user but
-        the default one.
+        Returns:
+            The clients that are to be disconnected: those of users who are gone, and before Redis
+            7.2 those of every user but the default one.
         """
         users.setdefault("default", self._unlimited("default"))
         self.users = users
         all_go = self._version.compatible < (7, 2)
-        for session in tuple(self._server.sessions.values()):
-            if session.user not in users or (all_go and session.user != "default"):
-                self.end(session)
-            else:
-                self._review(session)
+        return [
+            client
+            for client in self._registry.by_id.values()
+            if client.user not in users
+            or (all_go and client.user != "default")
+            or not self._review(client)
+        ]
 
-    def end(self, session: Session) -> None:
-        """Disconnect a client; the one that is being served hears its reply first."""
-        if session is self._server.current:
-            session.closing = True
-            self._server.disconnect(session)
-        else:
-            session.close()
-
-    def denial(
-        self, user: User, session: Session, entry: Entry, argv: list[bytes]
-    ) -> Denial | None:
+    def denial(self, user: User, client: Client, entry: Entry, argv: list[bytes]) -> Denial | None:
         """Why ``user`` may not run the command, or None."""
         furthest: Denial | None = None
-        index = session.db.index
+        index = client.db.index
         for selector in user.selectors:
             denial = self._selected(selector, entry, argv, index)
             if denial is None:
@@ -291,33 +288,33 @@ class Access:
             return None
         return next((p for p in places if numbers.get(p, index) not in permitted), None)
 
-    def refuse(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+    def refuse(self, client: Client, entry: Entry, argv: list[bytes]) -> str | None:
         """The error for a command that the client's user may not run, which is then logged."""
-        user = self.users[session.user]
-        denial = self.denial(user, session, entry, argv)
+        user = self.users[client.user]
+        denial = self.denial(user, client, entry, argv)
         if denial is None:
             return None
-        context = b"toplevel" if session.queue is None else b"multi"
-        self._note(denial, session, entry, argv, context)
+        context = b"toplevel" if client.queue is None else b"multi"
+        self._note(denial, client, entry, argv, context)
         return f"NOPERM {self.explain(denial, user, entry, argv, in_full=False)}"
 
-    def refuse_queued(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+    def refuse_queued(self, client: Client, entry: Entry, argv: list[bytes]) -> str | None:
         """Like `refuse`, for a command that was queued when it was still permitted."""
-        denial = self.denial(self.users[session.user], session, entry, argv)
+        denial = self.denial(self.users[client.user], client, entry, argv)
         if denial is None:
             return None
-        self._note(denial, session, entry, argv, b"multi")
+        self._note(denial, client, entry, argv, b"multi")
         return _QUEUED.format(_WHY[denial.reason])
 
-    def refuse_call(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+    def refuse_call(self, client: Client, entry: Entry, argv: list[bytes]) -> str | None:
         """Like `refuse`, for a call from a script: the text without a code."""
-        user = self.users[session.user]
-        denial = self.denial(user, session, entry, argv)
+        user = self.users[client.user]
+        denial = self.denial(user, client, entry, argv)
         if denial is None:
             return None
         legacy = self._version.compatible < (7, 0)
-        multi = legacy and (self._server.current or session).executing is not None
-        self._note(denial, session, entry, argv, b"multi" if multi else b"lua")
+        multi = legacy and (self._registry.current or client).executing is not None
+        self._note(denial, client, entry, argv, b"multi" if multi else b"lua")
         if self._version.compatible >= (7, 2):
             return (
                 f"ACL failure in script: {self.explain(denial, user, entry, argv, in_full=False)}"
@@ -352,32 +349,30 @@ class Access:
             return f"No permissions to access a {kind}"
         return f"{who} has no permissions to access one of the {kind}s used as arguments"
 
-    def may_read_every_key(self, session: Session, entry: Entry, argv: list[bytes]) -> bool:
+    def may_read_every_key(self, client: Client, entry: Entry, argv: list[bytes]) -> bool:
         """Whether a client may run the command and reach keys that its arguments do not name."""
-        if not session.limited or self._version.compatible < (7, 0):
+        if not client.limited or self._version.compatible < (7, 0):
             return True
         return any(
             selector.all_keys or selector.keys.get(b"*", 0) & READ
-            for selector in self.users[session.user].selectors
-            if self._selected(selector, entry, argv, session.db.index) is None
+            for selector in self.users[client.user].selectors
+            if self._selected(selector, entry, argv, client.db.index) is None
         )
 
     def _note(
-        self, denial: Denial, session: Session, entry: Entry, argv: list[bytes], context: bytes
+        self, denial: Denial, client: Client, entry: Entry, argv: list[bytes], context: bytes
     ) -> None:
         about = argv[denial.position]
         if denial.position == 0:
             older = self._version.compatible < (7, 0)
             about = (entry.name.split("|")[0] if older else entry.name).encode()
-        self.record(denial.reason, session, session.user, about, context)
+        self.record(denial.reason, client, client.user, about, context)
 
-    def record(
-        self, reason: int, session: Session, user: str, about: bytes, context: bytes
-    ) -> None:
+    def record(self, reason: int, client: Client, user: str, about: bytes, context: bytes) -> None:
         """Log a refusal; one like a recent one is counted there."""
-        now = self._server.now
+        now = self._server.keyspace.now
         self.denied[reason] += 1
-        client = self.describe(self._server.current or session)
+        line = description.describe(self._registry.current or client, self._server)
         for place, entry in enumerate(self.log):
             if place == _SAME_AMONG:
                 break
@@ -388,25 +383,19 @@ class Access:
                 about,
             ) and now - entry.updated <= _SAME_WITHIN_MS:
                 entry.count += 1
-                entry.client, entry.updated = client, now
+                entry.client, entry.updated = line, now
                 del self.log[place]
                 self.log.appendleft(entry)
                 if self._version.compatible >= (7, 2):
                     self._trim()
                 return
-        self.log.appendleft(Refusal(self._entries, reason, context, about, user, client, now, now))
+        self.log.appendleft(Refusal(self._entries, reason, context, about, user, line, now, now))
         self._entries += 1
         self._trim()
 
     def _trim(self) -> None:
         while len(self.log) > self._server.config.numbers["acllog-max-len"]:
             self.log.pop()
-
-
-@effect("requirepass")
-def _require_password(server: Server) -> None:
-    password = server.config["requirepass"]
-    server.access.require(password.encode("utf-8", "surrogateescape"))
 
 
 def _use(flags: Iterable[str]) -> int:

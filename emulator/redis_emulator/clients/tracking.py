@@ -11,16 +11,15 @@ the first client asks.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from redis_emulator.clients.client import Client, TrackingMode
+from redis_emulator.clients.registry import Registry
+from redis_emulator.keyspace.context import KeyObserver
 from redis_emulator.resp.types import Push, Reply
+from redis_emulator.server.server import Server
+from redis_emulator.table.entry import Entry
 from redis_emulator.table.keyspec import keys as keys_of
-
-if TYPE_CHECKING:
-    from redis_emulator.clients.session import Session
-    from redis_emulator.keyspace.database import Database
-    from redis_emulator.server.server import Server
-    from redis_emulator.table.entry import Entry
 
 CHANNEL: Final = b"__redis__:invalidate"
 _OF_SCRIPTS: Final = frozenset({"eval_ro", "evalsha_ro", "fcall_ro"})
@@ -35,59 +34,6 @@ _REPLY_FIRST_IF_GONE: Final = frozenset(
 _MOVES: Final = frozenset({"blmove", "brpoplpush", "lmove", "rpoplpush"})
 
 
-class Mode:
-    """How one client tracks.
-
-    Attributes:
-        redirect: The client that gets the messages instead; 0 for none.
-        broken: Whether that client was found gone.
-        caching: Whether CLIENT CACHING was called for the next command.
-        prefixes: In broadcasting mode, what its keys begin with, sorted.
-    """
-
-    __slots__ = (
-        "_prefixes",
-        "broadcast",
-        "broken",
-        "caching",
-        "noloop",
-        "optin",
-        "optout",
-        "redirect",
-    )
-
-    def __init__(self) -> None:
-        self.redirect = 0
-        self.broken = self.caching = False
-        self.broadcast = self.optin = self.optout = self.noloop = False
-        self._prefixes: set[bytes] = set()
-
-    @property
-    def prefixes(self) -> list[bytes]:
-        """What broadcast keys begin with."""
-        return sorted(self._prefixes)
-
-    def flags(self) -> list[bytes]:
-        """The words of CLIENT TRACKINGINFO."""
-        words = (
-            (b"on", True),
-            (b"bcast", self.broadcast),
-            (b"optin", self.optin),
-            (b"caching-yes", self.optin and self.caching),
-            (b"optout", self.optout),
-            (b"caching-no", self.optout and self.caching),
-            (b"noloop", self.noloop),
-            (b"broken_redirect", self.broken),
-        )
-        return [word for word, said in words if said]
-
-    def reads_count(self) -> bool:
-        """Whether what the client reads now is remembered."""
-        if self.broadcast:
-            return False
-        return self.caching if self.optin else not (self.optout and self.caching)
-
-
 class Prefix:
     """A prefix that clients broadcast to.
 
@@ -99,128 +45,129 @@ class Prefix:
     __slots__ = ("changed", "listeners")
 
     def __init__(self) -> None:
-        self.listeners: dict[Session, Mode] = {}
-        self.changed: dict[bytes, Session | None] = {}
+        self.listeners: dict[Client, TrackingMode] = {}
+        self.changed: dict[bytes, Client | None] = {}
 
 
-class Tracker:
+class Tracker(KeyObserver):
     """Everything the tracking clients of one server are to be told.
 
     Attributes:
+        clients: Who tracks.
         keys: Who read a key since it last changed, by client id.
         prefixes: What broadcasting clients listen to.
     """
 
-    __slots__ = ("_actor", "_recent", "_running", "_server", "keys", "prefixes")
+    __slots__ = (
+        "_actor",
+        "_recent",
+        "_registry",
+        "_running",
+        "_server",
+        "clients",
+        "keys",
+        "prefixes",
+    )
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, registry: Registry) -> None:
         self._server = server
+        self._registry = registry
         self._recent = server.version.compatible >= (7, 2)
+        self.clients: dict[Client, None] = {}
         self.keys: dict[bytes, dict[int, None]] = {}
         self.prefixes: dict[bytes, Prefix] = {}
-        self._actor: Session | None = None
+        self._actor: Client | None = None
         self._running: tuple[Entry, list[bytes]] | None = None
 
-    def enter(self, session: Session, mode: Mode, prefixes: Iterable[bytes]) -> None:
+    def enter(self, client: Client, mode: TrackingMode, prefixes: Iterable[bytes]) -> None:
         """Let a client track as ``mode`` says, with more prefixes than it has."""
-        server = self._server
         if mode.broadcast:
             for prefix in prefixes:
-                mode._prefixes.add(prefix)
-                self.prefixes.setdefault(prefix, Prefix()).listeners[session] = mode
-        session.modes["tracking"] = mode
-        server.modes["tracking"] = self
-        server.refresh()
-        session.refresh()
+                mode.prefixes.add(prefix)
+                self.prefixes.setdefault(prefix, Prefix()).listeners[client] = mode
+        client.tracking = mode
+        self.clients[client] = None
+        client.refresh()
+        self._server.observe(self)
 
-    def leave(self, session: Session) -> None:
+    def leave(self, client: Client) -> None:
         """Let a client track no more."""
-        mode = session.tracking()
+        mode, client.tracking = client.tracking, None
         if mode is None:
             return
         for name in mode.prefixes:
             prefix = self.prefixes[name]
-            del prefix.listeners[session]
+            del prefix.listeners[client]
             if not prefix.listeners:
                 del self.prefixes[name]
-        del session.modes["tracking"]
-        server = self._server
-        if not any("tracking" in other.modes for other in server.sessions.values()):
-            server.modes.pop("tracking", None)
-        session.refresh()
-        server.refresh()
+        client.refresh()
+        del self.clients[client]
+        if not self.clients:
+            self._server.ignore(self)
 
-    def restart(self) -> None:
-        """Forget what was read; clients go on tracking."""
-        self.keys.clear()
-        for session in self._server.sessions.values():
-            if session.tracking() is not None:
-                self._server.modes["tracking"] = self
-
-    def begin(self, session: Session, entry: Entry, argv: list[bytes]) -> None:
-        """A command is about to run; a script's own calls run on the session of the scripts."""
-        self._actor = session
-        if session.script is None:
+    def begin(self, client: Client, entry: Entry, argv: list[bytes]) -> None:
+        """A command is about to run; a script's own calls run on the client of the scripts."""
+        self._actor = client
+        if not client.is_script:
             self._running = (entry, argv)
 
-    def end(self, session: Session, entry: Entry, argv: list[bytes]) -> None:
+    def end(self, client: Client, entry: Entry, argv: list[bytes]) -> None:
         """A command has run: note the keys it read for the client behind it."""
-        caller = self._server.current
-        self._actor = None if session is caller else caller
+        caller = self._registry.current
+        self._actor = None if client is caller else caller
         if caller is None or "readonly" not in entry.flags:
             return
-        mode = caller.modes.get("tracking")
-        if type(mode) is not Mode or not mode.reads_count() or "pubsub" in entry.flags:
+        mode = caller.tracking
+        if mode is None or not mode.remembers_reads() or "pubsub" in entry.flags:
             return
         if self._recent:
             if entry.name in _OF_SCRIPTS:
                 return
-        elif session.script is not None and self._running is not None:
+        elif client.is_script and self._running is not None:
             entry, argv = self._running
         for key in keys_of(entry.spec, argv):
             self.keys.setdefault(argv[key.position], {})[caller.id] = None
 
-    def invalidate(self, db: Database, key: bytes) -> None:
-        """A key has changed, or is gone."""
+    def changed(self, index: int, key: bytes) -> None:
         for name, prefix in self.prefixes.items():
             if key.startswith(name):
                 prefix.changed.setdefault(key, self._actor)
         readers = self.keys.pop(key, None)
         if readers is not None:
-            self._tell_readers(db, key, readers)
+            self._tell_readers(index, key, readers)
 
-    def _tell_readers(self, db: Database, key: bytes, readers: Iterable[int]) -> None:
+    def _tell_readers(self, index: int, key: bytes, readers: Iterable[int]) -> None:
         server = self._server
-        after = server.version.compatible >= (7, 0) or self._is_answered(db, key)
+        after = server.version.compatible >= (7, 0) or self._is_answered(index, key)
         # Before Redis 7 what a script changes is not its client's doing.
-        doer = server.current if server.version.compatible >= (7, 0) else self._actor
+        doer = self._registry.current if server.version.compatible >= (7, 0) else self._actor
         for number in readers:
-            session = server.sessions.get(number)
-            mode = None if session is None else session.modes.get("tracking")
-            if session is None or type(mode) is not Mode or mode.broadcast:
+            client = self._registry.by_id.get(number)
+            mode = None if client is None else client.tracking
+            if client is None or mode is None or mode.broadcast:
                 continue
-            if not (mode.noloop and session is doer):
-                self._send(session, mode, [key], after)
+            if not (mode.noloop and client is doer):
+                self._send(client, mode, [key], after)
 
-    def _is_answered(self, db: Database, key: bytes) -> bool:
+    def _is_answered(self, index: int, key: bytes) -> bool:
         """Whether the command that runs replies before it tells of its change to ``key``: before
         Redis 7 that is each command's own habit.
         """
-        if self._running is None or self._actor is None or self._actor.script is not None:
+        if self._running is None or self._actor is None or self._actor.is_script:
             return False
         entry, argv = self._running
         name = entry.name
         if name in _REPLY_FIRST:
             return True
         if name in _REPLY_FIRST_IF_KEPT:
-            return key in db.data
+            return key in self._server.databases[index].data
         if name in _REPLY_FIRST_IF_GONE:
-            return key not in db.data
+            return key not in self._server.databases[index].data
         if name in _MOVES:
             return key == argv[1] != argv[2]
         return name == "set" and any(word.lower() == b"get" for word in argv[3:])
 
-    def flushed(self, session: Session, argv: list[bytes]) -> None:
+    def flushed(self, client: Client, argv: list[bytes]) -> None:
         """FLUSHALL or FLUSHDB has run: everybody is told to forget everything.
 
         Since Redis 7.4 a flush that waits lets its own client hear of it before the reply.
@@ -228,29 +175,29 @@ class Tracker:
         server = self._server
         version = server.version
         after = version.compatible >= (7, 0)
-        if version.flavour == "redis" and version.number >= (7, 4) and not session.deny_blocking:
+        if version.flavour == "redis" and version.number >= (7, 4) and client.can_block:
             after = argv[-1].lower() == b"async"
         self.keys.clear()
-        for other in tuple(server.sessions.values()):
-            mode = other.modes.get("tracking")
-            if type(mode) is Mode:
+        for other in tuple(self._registry.by_id.values()):
+            mode = other.tracking
+            if mode is not None:
                 self._send(other, mode, None, after)
 
-    def after_command(self, session: Session) -> None:
+    def after_command(self, client: Client) -> None:
         """A client's command is over: broadcast what it changed."""
         for name in sorted(self.prefixes):
             prefix = self.prefixes[name]
             if prefix.changed:
                 self._broadcast(prefix)
-        own = session.modes.get("tracking")
-        if type(own) is Mode and own.caching and session.queue is None:
-            last = session.last_command
+        own = client.tracking
+        if own is not None and own.caching and client.queue is None:
+            last = client.last_command
             if last is None or not last.name.startswith("client"):
                 own.caching = False
         limit = self._server.config.numbers["tracking-table-max-keys"]
         while limit and len(self.keys) > limit:
             key = next(iter(self.keys))
-            self._tell_readers(session.db, key, self.keys.pop(key))
+            self._tell_readers(client.db.index, key, self.keys.pop(key))
 
     def _broadcast(self, prefix: Prefix) -> None:
         changed, prefix.changed = sorted(prefix.changed.items()), {}
@@ -259,15 +206,16 @@ class Tracker:
             if told:
                 self._send(listener, mode, told, True)
 
-    def _send(self, session: Session, mode: Mode, keys: list[Reply] | None, after: bool) -> None:
-        server = self._server
-        target: Session | None = session
+    def _send(
+        self, client: Client, mode: TrackingMode, keys: list[Reply] | None, after: bool
+    ) -> None:
+        target: Client | None = client
         if mode.redirect:
-            target = server.sessions.get(mode.redirect)
+            target = self._registry.by_id.get(mode.redirect)
             if target is None:
                 mode.broken = True
-                if session.protocol == 3:
-                    server.push(session, Push((b"tracking-redir-broken", mode.redirect)))
+                if client.protocol == 3:
+                    self._registry.push(client, Push((b"tracking-redir-broken", mode.redirect)))
                 return
         assert target is not None
         if target.protocol == 3:
@@ -276,4 +224,4 @@ class Tracker:
             message = Push((b"message", CHANNEL, keys))
         else:
             return
-        server.push(target, message, after_reply=after if target is session else None)
+        self._registry.push(target, message, after_reply=after if target is client else None)

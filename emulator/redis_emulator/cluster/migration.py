@@ -6,53 +6,17 @@ job is ``connecting`` and can be cancelled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from redis_emulator.cluster.node import Node
+from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import CONNECTING, Node, SlotMigration
+from redis_emulator.cluster.topology import cluster_of
 
-CONNECTING: Final = "connecting"
 LOST: Final = (
     "Connection lost to source. Check CLUSTER GETSLOTMIGRATIONS on the source node for more "
     "information."
 )
 _LOG: Final = "cluster-slot-migration-log-max-len"
-
-
-@dataclass(slots=True)
-class SlotMigration:
-    """One job, as one of the nodes concerned keeps it.
-
-    Attributes:
-        name: Forty hexadecimal digits, the same on all nodes.
-        operation: ``EXPORT`` or ``IMPORT``.
-        ranges: First and last slot of each range.
-        source: Who gives the slots; None for a replica, which is told of the slots alone.
-        target: Who takes them; None for a replica.
-        created: When, in seconds since the epoch.
-        updated: The last change of its state, likewise.
-        state: ``connecting``, ``success``, ``failed`` or ``cancelled``.
-        message: Why it failed.
-    """
-
-    name: bytes
-    operation: str
-    ranges: list[tuple[int, int]]
-    source: Node | None
-    target: Node | None
-    created: int
-    updated: int
-    state: str = CONNECTING
-    message: str = ""
-
-    def end(self, at: int, state: str, message: str = "") -> None:
-        """Change the state for good."""
-        self.updated, self.state, self.message = at, state, message
-
-    def slots(self) -> set[int]:
-        """All slots of all ranges."""
-        return {slot for first, last in self.ranges for slot in range(first, last + 1)}
 
 
 def refusal(node: Node) -> str | None:
@@ -76,7 +40,7 @@ def cancel(node: Node) -> bool:
     """End the jobs of a node that have not ended; whether there were any."""
     jobs, node.exports = node.exports, []
     for job in jobs:
-        job.end(node.server.now // 1000, "cancelled")
+        job.end(node.server.keyspace.now // 1000, "cancelled")
     return bool(jobs)
 
 
@@ -105,7 +69,7 @@ def _move(job: SlotMigration) -> str | None:
     source, target, slots = job.source, job.target, job.slots()
     assert source is not None
     assert target is not None
-    cluster = source.cluster
+    cluster = cluster_of(source)
     if any(cluster.owners[slot] is not source for slot in slots):
         return "Slots are no longer owned by myself"
     if target.down:
@@ -122,3 +86,10 @@ def _move(job: SlotMigration) -> str | None:
     for replica in target.replicas():
         keep(replica, [SlotMigration(*told, None, None, *times)])
     return None
+
+
+def after_command(node: Node, session: Session, argv: list[bytes]) -> None:
+    """A command of a node's client is over: migrate what it has asked to migrate."""
+    if node.exports:
+        finish(node)
+    node.after(session, argv)

@@ -11,52 +11,35 @@ redirection.
 from __future__ import annotations
 
 from binascii import crc_hqx
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count, product
+from random import Random
 from string import ascii_lowercase, ascii_uppercase, digits
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sortedcontainers import SortedSet
 
-from redis_emulator.cluster import migration
-from redis_emulator.keyspace.database import (
-    GENERIC,
-    HASH,
-    SET,
-    STRING,
-    Database,
-    Deadlines,
-    scan_position,
-)
+from redis_emulator.clients.client import Client
+from redis_emulator.clients.session import Engine, Session
+from redis_emulator.keyspace.context import KeyObserver
+from redis_emulator.keyspace.database import Database, scan_position
+from redis_emulator.keyspace.keyspace import Keyspace
 from redis_emulator.keyspace.snapshots import Journal
-from redis_emulator.resp.types import Push, RedisError
+from redis_emulator.resp.errors import CLUSTER_DOWN, READ_ONLY
+from redis_emulator.resp.types import RedisError
+from redis_emulator.table.entry import Entry
 from redis_emulator.table.keyspec import channels, keys
 
-if TYPE_CHECKING:
-    from redis_emulator.clients.session import Session
-    from redis_emulator.cluster.topology import Cluster
-    from redis_emulator.server.server import Server
-    from redis_emulator.table.entry import Entry
-
 SLOTS: Final = 16384
+CONNECTING: Final = "connecting"
+"""The state of a migration that has not ended."""
 BUS: Final = 10_000
 """What is added to a node's port for its port on the cluster bus."""
 _SHARD_CHANNELS: Final = frozenset({"ssubscribe", "spublish"})
 _COVERAGE: Final = "cluster-require-full-coverage"
 _NO_KEYS, _FIRST, _SOME = range(3)
-_AT_REPLICAS: Final = {
-    b"expired": (b"del", GENERIC),
-    b"evicted": (b"del", GENERIC),
-    b"hexpired": (b"hdel", HASH),
-    b"incrbyfloat": (b"set", STRING),
-    b"hincrbyfloat": (b"hset", HASH),
-    b"spop": (b"srem", SET),
-    b"keymiss": (b"", 0),
-}
-"""What becomes of an event at replicas, which are told the effect: the event there, its class."""
-READ_ONLY: Final = "READONLY You can't write against a read only replica."
 
 
 def slot_of(key: bytes) -> int:
@@ -112,14 +95,14 @@ _UNSTABLE: Final = Redirection.make(
     "unstable", "TRYAGAIN Multiple keys request during rehashing of slot"
 )
 _UNBOUND: Final = Redirection.make("unbound", "CLUSTERDOWN Hash slot not served")
-_DOWN: Final = Redirection.make("down", "CLUSTERDOWN The cluster is down")
+_DOWN: Final = Redirection.make("down", CLUSTER_DOWN)
 _DOWN_READ_ONLY: Final = Redirection.make(
     "read-only", "CLUSTERDOWN The cluster is down and only accepts read commands"
 )
 
 
 class SlotOrder:
-    """The keys of a database by slot, and in a slot by scan position.
+    """The keys of a database by slot, and within a slot by scan position.
 
     Attributes:
         of: The keys as they are, not in order.
@@ -144,23 +127,42 @@ class SlotOrder:
             self.places.discard(self._place(key))
 
 
-class Store:
+class Store(KeyObserver):
     """The keys of a master, which its replicas serve as well.
 
     Attributes:
-        databases: As a server holds them.
-        journal: For snapshots.
+        keyspace: The databases.
         offset: How many changes there have been: the replication offset.
-        order: The keys by slot, once somebody asked for them so.
+        order: The keys by slot, from when somebody first asked for them so.
     """
 
-    __slots__ = ("databases", "journal", "offset", "order")
+    __slots__ = ("keyspace", "offset", "order")
 
-    def __init__(self, databases: list[Database]) -> None:
-        self.databases = databases
-        self.journal = Journal(self)
+    def __init__(self, keyspace: Keyspace) -> None:
+        self.keyspace = keyspace
         self.offset = 0
         self.order: SlotOrder | None = None
+        keyspace.observe(self)
+
+    @property
+    def databases(self) -> list[Database]:
+        """The databases by index."""
+        return self.keyspace.databases
+
+    @property
+    def journal(self) -> Journal:
+        """For snapshots of the keys."""
+        return self.keyspace.journal
+
+    def changed(self, index: int, key: bytes) -> None:
+        self.offset += 1
+        if self.order is not None:
+            if self.order.of is self.databases[index].data:
+                self.order.touched(key)
+            else:
+                self.order = None
+
+    adjusted = changed
 
     def by_slot(self) -> SlotOrder:
         """The keys by slot, kept up to date from the first call on."""
@@ -188,13 +190,83 @@ class _Asked:
     missing: int = 0
 
 
+@dataclass(slots=True)
+class SlotMigration:
+    """One job, as one of the nodes concerned keeps it.
+
+    Attributes:
+        name: Forty hexadecimal digits, the same on all nodes.
+        operation: ``EXPORT`` or ``IMPORT``.
+        ranges: First and last slot of each range.
+        source: Who gives the slots; None for a replica, which is told of the slots alone.
+        target: Who takes them; None for a replica.
+        created: When, in seconds since the epoch.
+        updated: The last change of its state, likewise.
+        state: ``connecting``, ``success``, ``failed`` or ``cancelled``.
+        message: Why it failed.
+    """
+
+    name: bytes
+    operation: str
+    ranges: list[tuple[int, int]]
+    source: Node | None
+    target: Node | None
+    created: int
+    updated: int
+    state: str = CONNECTING
+    message: str = ""
+
+    def end(self, at: int, state: str, message: str = "") -> None:
+        """Change the state for good."""
+        self.updated, self.state, self.message = at, state, message
+
+    def slots(self) -> set[int]:
+        """All slots of all ranges."""
+        return {slot for first, last in self.ranges for slot in range(first, last + 1)}
+
+
+class Topology:
+    """Which nodes there are, and who serves which slot; `redis_emulator.cluster.topology.Cluster`
+    changes it.
+
+    Attributes:
+        nodes: All nodes, in the order of their addresses.
+        owners: The master that serves each slot.
+        epoch: The current epoch.
+        changes: Grows with every change of slots, nodes and roles.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self.nodes: list[Node] = []
+        self.owners: list[Node | None] = [None] * SLOTS
+        self.epoch = 0
+        self.changes = 0
+        self._heard = 0
+
+    def new_id(self) -> bytes:
+        """A name for a node or shard."""
+        return b"%040x" % self._random.getrandbits(160)
+
+    def node_at(self, port: int) -> Node | None:
+        """The node that listens on a port."""
+        return next((node for node in self.nodes if node.port == port), None)
+
+    def turn_away(self) -> None:
+        """Let clients who wait for keys hear of changes since the last time."""
+        if self._heard != self.changes:
+            self._heard = self.changes
+            for node in self.nodes:
+                node.turn_away()
+                node.engine.tick()
+
+
 class Node:
     """One node of a cluster.
 
     Attributes:
         id: Forty hexadecimal digits.
         shard: The same for a master and its replicas.
-        master: Whom it replicates, None for a master.
         epoch: Its configuration epoch.
         migrating: To whom its slots are moving.
         importing: From whom slots are coming.
@@ -203,34 +275,58 @@ class Node:
         known: The nodes it knows, itself included.
         forgotten: Names of nodes that it was told to forget.
         down: Whether it is dead; the others know it at once.
-        tick: Lets its blocked clients go on.
-        answer: Runs a command of one of its clients.
+        engine: Runs commands of its clients.
     """
 
-    def __init__(self, cluster: Cluster, server: Server, host: str, port: int) -> None:
+    def __init__(self, cluster: Topology, engine: Engine, host: str, port: int) -> None:
         self.cluster = cluster
-        self.server = server
+        self.engine = engine
+        self.server = server = engine.server
         self.host = host
         self.port = port
         self.id = cluster.new_id()
         self.shard = cluster.new_id()
-        self.master: Node | None = None
+        self._master: Node | None = None
         self.epoch = 0
         self.migrating: dict[int, Node] = {}
         self.importing: dict[int, Node] = {}
-        self.migrations: list[migration.SlotMigration] = []
-        self.exports: list[migration.SlotMigration] = []
+        self.migrations: list[SlotMigration] = []
+        self.exports: list[SlotMigration] = []
         self.known: list[Node] = [self]
         self.forgotten: set[bytes] = set()
         self.down = False
-        self.store = Store(server.databases)
+        self.store = Store(server.keyspace)
         self.created_at = server.clock.ms()
-        self.tick: Callable[[], None] = _nothing
-        self.answer: Callable[[Session, list[bytes]], object] = _never
         self._is_valkey = server.version.flavour == "valkey"
         self._kinds: dict[str, int] = {}
         self._judged: tuple[int, str] | None = None
         self._well = False
+
+    @property
+    def master(self) -> Node | None:
+        """The node that it replicates, None for a master."""
+        return self._master
+
+    @master.setter
+    def master(self, master: Node | None) -> None:
+        self._master = master
+        self.server.replication.is_replica = master is not None
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether it replicates another node."""
+        return self._master is not None
+
+    def reset(self) -> None:
+        """Configure a server that has just started as this node."""
+        config = self.server.config
+        config["cluster-enabled"] = "yes"
+        config["port"] = str(self.port)
+        if self.server.version.flavour == "redis" and self.server.version.number >= (8, 0):
+            config["databases"] = "1"
+        self.server.replication.is_replica = self.is_replica
+        self.migrations.clear()
+        self.exports.clear()
 
     @property
     def top(self) -> Node:
@@ -319,23 +415,12 @@ class Node:
         """Serve these keys from now on."""
         if store is self.store:
             return
-        server = self.server
-        for session in server.sessions.values():
-            session.unwatch()
-            session.db = store.databases[session.db.index]
+        clients = self.engine.clients
+        for client in clients.by_id.values():
+            clients.watches.forget(client)
+            client.db = store.databases[client.db.index]
         self.store = store
-        server.databases = store.databases
-        server.journal = store.journal
-
-    def lead(self) -> None:
-        """Have changes of the keys told to this node's clients, and time its keys."""
-        server, before = self.server, self.store.databases[0].server
-        if before is server:
-            return
-        server.deadlines, before.deadlines = before.deadlines, Deadlines()
-        server.next_deadline, before.next_deadline = before.next_deadline, 1 << 62
-        for db in self.store.databases:
-            db.server = server
+        self.server.serve(store.keyspace)
 
     def keys_in(self, slot: int) -> Iterator[tuple[Database, bytes]]:
         """The keys of a slot."""
@@ -344,33 +429,11 @@ class Node:
                 if slot_of(key) == slot:
                     yield db, key
 
-    def touched(self, db: Database, key: bytes) -> None:
-        """A key of this master has changed: wake the clients of its replicas that wait for it."""
-        self.store.offset += 1
-        order = self.store.order
-        if order is not None:
-            if order.of is db.data:
-                order.touched(key)
-            else:
-                self.store.order = None
-        for replica in self.replicas():
-            if replica.server.waiting:
-                replica.server.key_came(db, key, db.data.get(key))
-
-    def happened(self, db: Database, key: bytes, event: bytes, kind: int) -> None:
-        """There was a keyspace event: the replicas publish what they would for the same change."""
-        for replica in self.replicas():
-            server = replica.server
-            if server.notify and not replica.down:
-                told, its_kind = _AT_REPLICAS.get(event, (event, kind))
-                if server.notify & its_kind and (event != b"spop" or key in db.data):
-                    server.publish_event(db.index, key, told)
-
     def broadcast(self, channel: bytes, message: bytes) -> None:
         """Publish on all other nodes that this one knows."""
         for node in self.known:
             if node is not self and not node.down:
-                node.server.publish(channel, message)
+                node.engine.clients.pubsub.publish(channel, message)
 
     def shard_mates(self) -> list[Node]:
         """The other nodes of this shard."""
@@ -379,44 +442,38 @@ class Node:
 
     def after(self, session: Session, argv: list[bytes]) -> None:
         """A command is over: ASKING has had its effect, clients of other nodes may go on."""
-        if "asking" in session.flags and session.queue is None:
+        if session.asking and session.queue is None:
             if argv[0].lower() != b"asking":
-                session.flags.discard("asking")
+                session.asking = False
                 session.refresh()
-        if self.exports:
-            migration.finish(self)
         self.cluster.turn_away()
         for node in self.cluster.nodes:
-            if node.server.ready and node is not self:
-                node.tick()
+            if node is not self and node.engine.clients.blocked.ready:
+                node.engine.tick()
 
     def turn_away(self) -> None:
         """End the waiting of clients for keys that are no longer served here."""
-        for session in tuple(self.server.sessions.values()):
-            blocked = session.blocked
+        for client in tuple(self.engine.clients.by_id.values()):
+            blocked = client.blocked
             if blocked is not None and blocked.keys:
-                refusal = self._turned_away(session, slot_of(blocked.keys[0]))
+                refusal = self._turned_away(client, slot_of(blocked.keys[0]))
                 if refusal is not None:
-                    self.server.unblock(session, RedisError(str(refusal)))
+                    self.engine.unblock(client, RedisError(str(refusal)))
 
-    def _turned_away(self, session: Session, slot: int) -> Redirection | None:
+    def _turned_away(self, client: Client, slot: int) -> Redirection | None:
         if not self.is_well():
             return _DOWN
-        owner, entry = self.owner(slot), session.last_command
-        reads = "readonly" in session.flags and entry is not None and not entry.write
+        owner, entry = self.owner(slot), client.last_command
+        reads = client.readonly and entry is not None and not entry.write
         if owner is self or slot in self.importing or (owner is self.master and owner and reads):
             return None
         return _UNBOUND if owner is None else self._lead_to("moved", slot, owner)
 
     def silence(self, slot: int) -> None:
         """End subscriptions to shard channels of a slot."""
-        server = self.server
-        for channel in [each for each in server.shard_channels if slot_of(each) == slot]:
-            for session in server.shard_channels.pop(channel):
-                del session.shard_channels[channel]
-                told = Push((b"sunsubscribe", channel, len(session.shard_channels)))
-                server.push(session, told)
-                session.refresh()
+        pubsub = self.engine.clients.pubsub
+        for channel in [each for each in pubsub.shard_channels if slot_of(each) == slot]:
+            pubsub.close_shard_channel(channel)
 
     def enter(self, session: Session) -> None:
         """One of the emulator's own sessions is about to run a command: let it find the keys."""
@@ -426,7 +483,7 @@ class Node:
     def refuse(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
         """The error with which this node refuses a command, None when it serves it."""
         self._move_on()
-        redirection = self.redirect(session, entry, argv, session.flags)
+        redirection = self.redirect(session, entry, argv)
         if redirection is not None:
             return redirection
         if self.master is not None and self._writes(session, entry, argv):
@@ -435,27 +492,22 @@ class Node:
 
     def _move_on(self) -> None:
         """Let what is due in the keys served here expire."""
-        master = self.top.server
-        if master is not self.server:
-            master.now = self.server.now
-        if master.now >= master.next_deadline:
-            master.expire_due(master.now)
+        keyspace = self.store.keyspace
+        if keyspace.now >= keyspace.next_deadline:
+            keyspace.expire_due(keyspace.now)
 
     def _writes(self, session: Session, entry: Entry, argv: list[bytes]) -> bool:
         if entry.name == "exec":
             return any(queued.write for queued, _ in session.queue or ())
-        return entry.write or self.server.script_writes(entry, argv)
+        return self.engine.may_write(entry, argv)
 
-    def redirect(
-        self, session: Session, entry: Entry, argv: list[bytes], flags: set[str]
-    ) -> Redirection | None:
+    def redirect(self, session: Session, entry: Entry, argv: list[bytes]) -> Redirection | None:
         """Where a command on keys belongs, or why nobody serves it; None to run it here.
 
         Args:
             session: The client, or the script's session.
             entry: The command.
             argv: Its arguments.
-            flags: Of the client: ``asking``, ``readonly``.
         """
         asked = self._asked(session, entry, argv)
         if not isinstance(asked, _Asked):
@@ -476,7 +528,7 @@ class Node:
                 return _DOWN
             elif self._writes(session, entry, argv):
                 return _DOWN_READ_ONLY
-        mine = owner is self or (owner is self.told and "readonly" in flags)
+        mine = owner is self or (owner is self.told and session.readonly)
         migrating = mine and slot in self.told.migrating
         importing = owner is not self and slot in self.importing
         if (migrating or importing) and entry.name == "migrate":
@@ -486,13 +538,13 @@ class Node:
                 return _UNSTABLE
             target = self.told.migrating[slot]
             return None if target is self else self._lead_to("ask", slot, target)
-        if importing and ("asking" in flags or "asking" in entry.flags):
+        if importing and (session.asking or "asking" in entry.flags):
             return _UNSTABLE if asked.several and asked.missing else None
         if owner is self:
             return None
         if (
             owner is self.master
-            and ("readonly" in flags or on_channel)
+            and (session.readonly or on_channel)
             and not self._writes(session, entry, argv)
         ):
             return None
@@ -570,9 +622,8 @@ def _kind(entry: Entry) -> int:
     return _SOME
 
 
-def _nothing() -> None:
-    """What a node does before it has an engine."""
-
-
-def _never(*_: object) -> bool:
-    return False
+def node_of(session: Session) -> Node | None:
+    """The node of a cluster that serves a client, None outside a cluster."""
+    node = session.engine.cluster
+    assert node is None or isinstance(node, Node)
+    return node

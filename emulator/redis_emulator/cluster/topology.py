@@ -6,20 +6,11 @@ What a single node makes of it is in `redis_emulator.cluster.node`.
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any, Final
 
-from redis_emulator.cluster.node import SLOTS, Node, Store, slot_of
-from redis_emulator.keyspace.database import (
-    GENERIC,
-    HASH,
-    LIST,
-    SET,
-    STREAM,
-    STRING,
-    ZSET,
-    Database,
-)
+from redis_emulator.cluster.node import Node, Store, Topology, slot_of
+from redis_emulator.keyspace.events import GENERIC, HASH, LIST, SET, STREAM, STRING, ZSET
+from redis_emulator.keyspace.keyspace import Keyspace
 from redis_emulator.values.kinds import type_name
 
 _WRITTEN: Final = {
@@ -33,31 +24,8 @@ _WRITTEN: Final = {
 """The event, and its class, of a command that writes a value of each type."""
 
 
-class Cluster:
-    """What is true for the whole cluster.
-
-    Attributes:
-        nodes: All nodes, in the order of their addresses.
-        owners: The master that serves each slot.
-        epoch: The current epoch.
-        changes: Grows with every change of slots, nodes and roles.
-    """
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-        self.nodes: list[Node] = []
-        self.owners: list[Node | None] = [None] * SLOTS
-        self.epoch = 0
-        self.changes = 0
-        self._heard = 0
-
-    def new_id(self) -> bytes:
-        """A name for a node or shard."""
-        return b"%040x" % self._random.getrandbits(160)
-
-    def node_at(self, port: int) -> Node | None:
-        """The node that listens on a port."""
-        return next((node for node in self.nodes if node.port == port), None)
+class Cluster(Topology):
+    """The cluster as a whole: its topology, and everything that changes it."""
 
     def bump(self, node: Node) -> bool:
         """Give a node the greatest epoch of all; whether it did not have it yet."""
@@ -67,14 +35,6 @@ class Cluster:
         self.epoch = max(self.epoch, greatest) + 1
         node.epoch = self.epoch
         return True
-
-    def turn_away(self) -> None:
-        """Let clients who wait for keys hear of changes since the last time."""
-        if self._heard != self.changes:
-            self._heard = self.changes
-            for node in self.nodes:
-                node.turn_away()
-                node.tick()
 
     def assign(self, slot: int, node: Node | None) -> None:
         """Have a slot served by ``node``. Keys that the master before it still has are lost."""
@@ -105,7 +65,7 @@ class Cluster:
         """
         for db in source.store.databases:
             theirs = target.store.databases[db.index]
-            theirs.server.now = db.server.now
+            theirs.context.now = db.context.now
             for key in [key for key in db.data if slot_of(key) in slots]:
                 value, at = db.data[key], db.expires.get(key)
                 theirs.set(key, value)
@@ -152,11 +112,10 @@ class Cluster:
             replica.importing.update(master.importing)
         master.migrating.clear()
         master.importing.clear()
-        for slot in {slot_of(channel) for channel in master.server.shard_channels}:
+        for slot in {slot_of(channel) for channel in master.engine.clients.pubsub.shard_channels}:
             master.silence(slot)
         if replica.server.version.flavour == "redis":
-            master.server.send_waiting_away()
-        replica.lead()
+            master.engine.disconnect_blocked()
         self.changes += 1
 
     def meet(self, node: Node, other: Node) -> None:
@@ -194,7 +153,8 @@ class Cluster:
         node.master = None
         if node.server.version.flavour == "valkey":
             node.shard = self.new_id()
-        node.use(Store([Database(node.server, db.index) for db in node.store.databases]))
+        keyspace = node.server.keyspace
+        node.use(Store(Keyspace(len(keyspace.databases), keyspace.now)))
         self.changes += 1
 
     def state(self) -> object:
@@ -215,10 +175,13 @@ class Cluster:
                     node.use(value)
                 else:
                     setattr(node, name, _copied(value))
-        for node in self.nodes:
-            if node.master is None:
-                node.lead()
         self.changes += 1
+
+
+def cluster_of(node: Node) -> Cluster:
+    """The cluster that a node is part of."""
+    assert isinstance(node.cluster, Cluster)
+    return node.cluster
 
 
 _TOPOLOGY: Final = (

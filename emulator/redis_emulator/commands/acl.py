@@ -16,8 +16,9 @@ from redis_emulator.clients.acl import (
     catalogue,
     join_selectors,
 )
+from redis_emulator.clients.client import Client
 from redis_emulator.clients.session import Session
-from redis_emulator.commands.helpers.arguments import parse_integer
+from redis_emulator.commands.helpers.arguments import parse_integer, unknown_subcommand
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, SetReply, quote
 from redis_emulator.server.server import Server
@@ -38,7 +39,7 @@ _SHOWN_ENTRIES = 10
 def acl_setuser(ctx: Session, argv: list[bytes]) -> Reply:
     if b" " in argv[2] or b"\0" in argv[2]:
         raise RedisError("ERR Usernames can't contain spaces or null characters")
-    access = ctx.server.access
+    access = ctx.clients.access
     try:
         rules = join_selectors(argv[3:], ctx.server.version)
     except ValueError as error:
@@ -55,7 +56,7 @@ def acl_setuser(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError(
                 f"ERR Error in ACL SETUSER modifier '{quote(rule)}': {error}"
             ) from None
-    access.put(user)
+    _end_all(ctx, access.put(user))
     return OK
 
 
@@ -63,17 +64,28 @@ def acl_setuser(ctx: Session, argv: list[bytes]) -> Reply:
 def acl_deluser(ctx: Session, argv: list[bytes]) -> Reply:
     if b"default" in argv[2:]:
         raise RedisError("ERR The 'default' user cannot be removed")
-    return sum(ctx.server.access.remove(quote(name)) for name in argv[2:])
+    deleted = 0
+    for name in argv[2:]:
+        clients = ctx.clients.access.remove(quote(name))
+        if clients is not None:
+            deleted += 1
+            _end_all(ctx, clients)
+    return deleted
 
 
-def _sorted_users(server: Server) -> list[tuple[bytes, User]]:
-    users = server.access.users.items()
+def _end_all(ctx: Session, clients: list[Client]) -> None:
+    for client in clients:
+        ctx.engine.end(client)
+
+
+def _sorted_users(ctx: Session) -> list[tuple[bytes, User]]:
+    users = ctx.clients.access.users.items()
     return sorted((name.encode("utf-8", "surrogateescape"), user) for name, user in users)
 
 
 @command("acl|list")
 def acl_list(ctx: Session, argv: list[bytes]) -> Reply:
-    return [_line(name, user) for name, user in _sorted_users(ctx.server)]
+    return [_line(name, user) for name, user in _sorted_users(ctx)]
 
 
 def _line(name: bytes, user: User) -> bytes:
@@ -82,7 +94,7 @@ def _line(name: bytes, user: User) -> bytes:
 
 @command("acl|users")
 def acl_users(ctx: Session, argv: list[bytes]) -> Reply:
-    return [name for name, _ in _sorted_users(ctx.server)]
+    return [name for name, _ in _sorted_users(ctx)]
 
 
 @command("acl|whoami")
@@ -92,7 +104,7 @@ def acl_whoami(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("acl|getuser")
 def acl_getuser(ctx: Session, argv: list[bytes]) -> Reply:
-    user = ctx.server.access.users.get(quote(argv[2]))
+    user = ctx.clients.access.users.get(quote(argv[2]))
     if user is None:
         return None
     root = user.selectors[0]
@@ -136,7 +148,7 @@ def _selector(server: Server, selector: Selector) -> dict[Reply, Reply]:
 @command("acl|cat")
 def acl_cat(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     if len(argv) == 2:
         return [category.encode() for category in CATEGORIES]
     category = quote(argv[2]).lower()
@@ -148,7 +160,7 @@ def acl_cat(ctx: Session, argv: list[bytes]) -> Reply:
 @command("acl|genpass")
 def acl_genpass(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     bits = 256 if len(argv) == 2 else parse_integer(argv[2])
     if not 1 <= bits <= 4096:
         raise RedisError(_BAD_LENGTH)
@@ -159,8 +171,8 @@ def acl_genpass(ctx: Session, argv: list[bytes]) -> Reply:
 @command("acl|log")
 def acl_log(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
-        raise ctx.server.wrong_words(argv)
-    log = ctx.server.access.log
+        raise unknown_subcommand(ctx.server.version, argv)
+    log = ctx.clients.access.log
     count = _SHOWN_ENTRIES
     if len(argv) == 3:
         if argv[2].lower() == b"reset":
@@ -177,7 +189,7 @@ def _entry(server: Server, entry: Refusal) -> dict[Reply, Reply]:
         b"context": entry.context,
         b"object": entry.object,
         b"username": entry.user.encode("utf-8", "surrogateescape"),
-        b"age-seconds": (server.now - entry.updated) / 1000,
+        b"age-seconds": (server.keyspace.now - entry.updated) / 1000,
         b"client-info": entry.client.encode("utf-8", "surrogateescape"),
     }
     if server.version.compatible >= (7, 2):
@@ -189,7 +201,7 @@ def _entry(server: Server, entry: Refusal) -> dict[Reply, Reply]:
 
 @command("acl|dryrun")
 def acl_dryrun(ctx: Session, argv: list[bytes]) -> Reply:
-    access = ctx.server.access
+    access = ctx.clients.access
     user = access.users.get(quote(argv[2]))
     if user is None:
         raise RedisError(f"ERR User '{quote(argv[2])}' not found")
@@ -220,7 +232,7 @@ def _file(server: Server) -> Path:
 @command("acl|save")
 def acl_save(ctx: Session, argv: list[bytes]) -> Reply:
     path = _file(ctx.server)
-    lines = [_line(name, user) for name, user in _sorted_users(ctx.server)]
+    lines = [_line(name, user) for name, user in _sorted_users(ctx)]
     try:
         path.write_bytes(b"".join(line + b"\n" for line in lines))
     except OSError:
@@ -245,22 +257,23 @@ def acl_load(ctx: Session, argv: list[bytes]) -> Reply:
     errors = "".join(
         f"{error}. "
         for number, line in enumerate(text.split(b"\n"), 1)
-        for error in _read_line(server, f"{named}:{number}", line.strip(b" \t\r\n"), users)
+        for error in _read_line(ctx, f"{named}:{number}", line.strip(b" \t\r\n"), users)
     )
     if errors:
         raise RedisError(
             f"ERR {errors}WARNING: ACL errors detected, no change to the previously active ACL "
             "rules was performed"
         )
-    server.access.load(users)
+    _end_all(ctx, ctx.clients.access.load(users))
     return OK
 
 
-def _read_line(server: Server, place: str, line: bytes, users: dict[str, User]) -> Iterator[str]:
+def _read_line(ctx: Session, place: str, line: bytes, users: dict[str, User]) -> Iterator[str]:
     """Put the user of one line of an ACL file into ``users``; what is wrong with the line."""
     if not line:
         return
-    older = server.version.compatible < (7, 0)
+    version, access = ctx.server.version, ctx.clients.access
+    older = version.compatible < (7, 0)
     words = line.split(b" ")
     if words[0] != b"user" or len(words) < 2:
         yield f"{place} should start with user keyword followed by the username"
@@ -271,16 +284,16 @@ def _read_line(server: Server, place: str, line: bytes, users: dict[str, User]) 
         yield f"WARNING: Duplicate user '{name}' found on line {number}"
         return
     try:
-        rules = join_selectors([word for word in words[2:] if word], server.version)
+        rules = join_selectors([word for word in words[2:] if word], version)
     except ValueError as error:
         yield f"{place}: Unmatched parenthesis in acl selector starting at '{quote(error.args[0])}'"
         return
     again = older and (name in users or name == "default")
-    user = users.setdefault(name, server.access.new_user(name))
+    user = users.setdefault(name, access.new_user(name))
     told = False
     for rule in [b"reset", *rules] if again else rules:
         try:
-            user.apply(rule.strip(b"\t\r"), server.access.all_channels)
+            user.apply(rule.strip(b"\t\r"), access.all_channels)
         except RuleError as error:
             if not older and str(error) == UNKNOWN:
                 yield f"{place}: Error in applying operation '{quote(rule)}': {error}"

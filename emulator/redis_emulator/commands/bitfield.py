@@ -9,7 +9,7 @@ from redis_emulator.commands.bitmap import parse_offset, raw_string
 from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import lookup_string
-from redis_emulator.keyspace.database import STRING
+from redis_emulator.keyspace.events import STRING
 from redis_emulator.resp.types import RedisError, Reply
 
 _BAD_TYPE: Final = (
@@ -117,7 +117,7 @@ def bitfield(ctx: Session, argv: list[bytes]) -> Reply:
         replies.append(after if operation.name == b"INCRBY" or after is None else before)
     if changes:
         ctx.db.changed(argv[1], b"setbit", STRING)
-        ctx.server.dirty += changes - 1
+        ctx.db.context.dirty += changes - 1
     return replies
 
 

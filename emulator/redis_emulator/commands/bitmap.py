@@ -17,7 +17,7 @@ from redis_emulator.commands.helpers.arguments import (
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import lookup_string
-from redis_emulator.keyspace.database import GENERIC, STRING
+from redis_emulator.keyspace.events import GENERIC, STRING
 from redis_emulator.resp.types import RedisError, Reply
 from redis_emulator.values.string import Printed
 

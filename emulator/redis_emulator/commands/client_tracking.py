@@ -3,8 +3,9 @@ is in `redis_emulator.clients.tracking`."""
 
 from __future__ import annotations
 
+from redis_emulator.clients.client import TrackingMode
 from redis_emulator.clients.session import Session
-from redis_emulator.clients.tracking import Mode, Tracker
+from redis_emulator.clients.tracking import Tracker
 from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, quote
@@ -24,30 +25,26 @@ def client_tracking(ctx: Session, argv: list[bytes]) -> Reply:
     asked, prefixes = _options(ctx, argv)
     switch = argv[2].lower()
     if switch == b"off":
-        if ctx.server.tracker is not None:
-            ctx.server.tracker.leave(ctx)
+        if ctx.clients.tracker is not None:
+            ctx.clients.tracker.leave(ctx)
+            ctx.engine.refresh()
         return OK
     if switch != b"on":
         raise syntax_error()
-    mode = _mode(ctx)
+    mode = ctx.tracking
     _check(asked, mode, prefixes)
     mode = mode or asked
     mode.redirect, mode.broken, mode.noloop = asked.redirect, False, asked.noloop
     mode.broadcast, mode.optin, mode.optout = asked.broadcast, asked.optin, asked.optout
-    if ctx.server.tracker is None:
-        ctx.server.tracker = tracker = Tracker(ctx.server)
-        ctx.server.on_restart.append(tracker.restart)
-    ctx.server.tracker.enter(ctx, mode, prefixes or [b""])
+    if ctx.clients.tracker is None:
+        ctx.clients.tracker = Tracker(ctx.server, ctx.clients)
+    ctx.clients.tracker.enter(ctx, mode, prefixes or [b""])
+    ctx.engine.refresh()
     return OK
 
 
-def _mode(ctx: Session) -> Mode | None:
-    mode = ctx.modes.get("tracking")
-    return mode if type(mode) is Mode else None
-
-
-def _options(ctx: Session, argv: list[bytes]) -> tuple[Mode, list[bytes]]:
-    asked = Mode()
+def _options(ctx: Session, argv: list[bytes]) -> tuple[TrackingMode, list[bytes]]:
+    asked = TrackingMode()
     prefixes: list[bytes] = []
     place = 3
     while place < len(argv):
@@ -57,7 +54,7 @@ def _options(ctx: Session, argv: list[bytes]) -> tuple[Mode, list[bytes]]:
             if asked.redirect:
                 raise RedisError("ERR A client can only redirect to a single other client")
             asked.redirect = parse_integer(argv[place])
-            if asked.redirect not in ctx.server.sessions:
+            if asked.redirect not in ctx.clients.by_id:
                 raise RedisError("ERR The client ID you want redirect to does not exist")
         elif option == b"prefix" and more:
             place += 1
@@ -72,7 +69,7 @@ def _options(ctx: Session, argv: list[bytes]) -> tuple[Mode, list[bytes]]:
     return asked, prefixes
 
 
-def _check(asked: Mode, now: Mode | None, prefixes: list[bytes]) -> None:
+def _check(asked: TrackingMode, now: TrackingMode | None, prefixes: list[bytes]) -> None:
     if prefixes and not asked.broadcast:
         raise RedisError("ERR PREFIX option requires BCAST mode to be enabled")
     if now is not None and now.broadcast is not asked.broadcast:
@@ -84,7 +81,7 @@ def _check(asked: Mode, now: Mode | None, prefixes: list[bytes]) -> None:
     if now is not None and ((asked.optin and now.optout) or (asked.optout and now.optin)):
         raise RedisError(_OFTEN_SWITCHED.format("OPTIN/OPTOUT", ""))
     for place, prefix in enumerate(prefixes):
-        for other in now.prefixes if now is not None else ():
+        for other in sorted(now.prefixes) if now is not None else ():
             _check_overlap(prefix, other, "an existing")
         for other in prefixes[place + 1 :]:
             _check_overlap(prefix, other, "another provided")
@@ -100,7 +97,7 @@ def _check_overlap(prefix: bytes, other: bytes, what: str) -> None:
 
 @command("client|caching")
 def client_caching(ctx: Session, argv: list[bytes]) -> Reply:
-    mode = _mode(ctx)
+    mode = ctx.tracking
     if mode is None:
         raise RedisError(_NOT_TRACKING)
     word = argv[2].lower()

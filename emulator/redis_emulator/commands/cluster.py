@@ -10,8 +10,12 @@ from collections import Counter
 from typing import Final
 
 from redis_emulator.clients.session import Session
-from redis_emulator.cluster.node import SLOTS, Node, slot_of
-from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
+from redis_emulator.cluster.node import SLOTS, Node, node_of, slot_of
+from redis_emulator.commands.helpers.arguments import (
+    parse_integer,
+    syntax_error,
+    unknown_subcommand,
+)
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, Verbatim, quote
 from redis_emulator.table.documents import read, server_like
@@ -21,13 +25,13 @@ _BAD_SLOT: Final = "ERR Invalid or out of range slot"
 _MEASURED: Final = ("cpu-usec", "network-bytes-in", "network-bytes-out")
 
 
-def node_of(ctx: Session) -> Node:
+def own_node(ctx: Session) -> Node:
     """The node that the client is connected to.
 
     Raises:
-        RedisError: The server is none.
+        RedisError: The server is no node of a cluster.
     """
-    node = ctx.server.cluster
+    node = node_of(ctx)
     if node is None:
         raise RedisError(DISABLED)
     return node
@@ -59,8 +63,8 @@ def parse_slot(raw: bytes) -> int:
 
 @command("asking")
 def asking(ctx: Session, argv: list[bytes]) -> Reply:
-    node_of(ctx)
-    ctx.flags.add("asking")
+    own_node(ctx)
+    ctx.asking = True
     ctx.refresh()
     return OK
 
@@ -68,8 +72,8 @@ def asking(ctx: Session, argv: list[bytes]) -> Reply:
 @command("readonly")
 def readonly(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.server.version.flavour != "valkey":
-        node_of(ctx)
-    ctx.flags.add("readonly")
+        own_node(ctx)
+    ctx.readonly = True
     ctx.refresh()
     return OK
 
@@ -78,39 +82,39 @@ def readonly(ctx: Session, argv: list[bytes]) -> Reply:
 def readwrite(ctx: Session, argv: list[bytes]) -> Reply:
     version = ctx.server.version
     if version.flavour != "valkey" and version.compatible >= (7, 0):
-        node_of(ctx)
-    ctx.flags.discard("readonly")
+        own_node(ctx)
+    ctx.readonly = False
     ctx.refresh()
     return OK
 
 
 @command("cluster|help")
 def cluster_help(ctx: Session, argv: list[bytes]) -> Reply:
-    node_of(ctx)
+    own_node(ctx)
     lines = read("help", server_like(ctx.server.version))["cluster"]
     return [SimpleString(line.encode()) for line in lines]
 
 
 @command("cluster|myid")
 def cluster_myid(ctx: Session, argv: list[bytes]) -> Reply:
-    return node_of(ctx).id
+    return own_node(ctx).id
 
 
 @command("cluster|myshardid")
 def cluster_myshardid(ctx: Session, argv: list[bytes]) -> Reply:
-    return node_of(ctx).shard
+    return own_node(ctx).shard
 
 
 @command("cluster|keyslot")
 def cluster_keyslot(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.server.version.flavour != "valkey":
-        node_of(ctx)
+        own_node(ctx)
     return slot_of(argv[2])
 
 
 @command("cluster|countkeysinslot")
 def cluster_countkeysinslot(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     slot = parse_integer(argv[2])
     if not 0 <= slot < SLOTS:
         raise RedisError("ERR Invalid slot")
@@ -119,7 +123,7 @@ def cluster_countkeysinslot(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|getkeysinslot")
 def cluster_getkeysinslot(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     slot, count = parse_integer(argv[2]), parse_integer(argv[3])
     if not 0 <= slot < SLOTS or count < 0:
         raise RedisError("ERR Invalid slot or number of keys")
@@ -128,7 +132,7 @@ def cluster_getkeysinslot(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|info")
 def cluster_info(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     owners = [owner for owner in map(node.owner, range(SLOTS)) if owner is not None]
     failed = sum(owner.down for owner in owners)
     dead = [each for each in node.known if each.down]
@@ -161,7 +165,7 @@ def cluster_info(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|nodes")
 def cluster_nodes(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     return Verbatim(b"".join(_line(node, each) + b"\n" for each in node.known))
 
 
@@ -193,7 +197,7 @@ def _line(node: Node, each: Node) -> bytes:
 
 @command("cluster|replicas", "cluster|slaves")
 def cluster_replicas(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     master = named(node, argv[2])
     if master.master is not None:
         raise RedisError("ERR The specified node is not a master")
@@ -202,7 +206,7 @@ def cluster_replicas(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|slots")
 def cluster_slots(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     found: list[tuple[int, int, Node]] = []
     for master in node.known:
         found += [(first, last, master) for first, last in master.ranges()]
@@ -239,7 +243,7 @@ def _other_names(node: Node, each: Node) -> Reply:
 
 @command("cluster|shards")
 def cluster_shards(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     shards: dict[bytes, list[Node]] = {}
     for each in node.known:
         shards.setdefault(each.shard, []).append(each)
@@ -271,7 +275,7 @@ def _member(node: Node, each: Node) -> Reply:
 
 @command("cluster|links")
 def cluster_links(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     return [
         {
             b"direction": direction,
@@ -289,7 +293,7 @@ def cluster_links(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|count-failure-reports")
 def cluster_count_failure_reports(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     if not named(node, argv[2]).down:
         return 0
     return sum(bool(e.ranges()) and not e.down and e is not node for e in node.known)
@@ -297,7 +301,7 @@ def cluster_count_failure_reports(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|slot-stats")
 def cluster_slot_stats(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     word = argv[2].lower()
     if word == b"slotsrange" and len(argv) == 5:
         first, last = parse_slot(argv[3]), parse_slot(argv[4])
@@ -309,7 +313,7 @@ def cluster_slot_stats(ctx: Session, argv: list[bytes]) -> Reply:
     if word == b"orderby":
         metric, limit, descending = _order(ctx, argv)
         return _statistics(node, range(SLOTS), metric, limit, descending)
-    raise ctx.server.wrong_words(argv)
+    raise unknown_subcommand(ctx.server.version, argv)
 
 
 def _order(ctx: Session, argv: list[bytes]) -> tuple[str, int, bool]:

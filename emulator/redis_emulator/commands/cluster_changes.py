@@ -9,10 +9,15 @@ from typing import Final
 
 from redis_emulator.clients.session import Session
 from redis_emulator.cluster.node import BUS, Node
-from redis_emulator.commands.cluster import named, node_of, parse_slot
-from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
+from redis_emulator.cluster.topology import cluster_of
+from redis_emulator.commands.cluster import named, own_node, parse_slot
+from redis_emulator.commands.helpers.arguments import (
+    parse_integer,
+    syntax_error,
+    unknown_subcommand,
+)
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.database import GENERIC
+from redis_emulator.keyspace.events import GENERIC
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, quote
 
 _BAD_SETSLOT: Final = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP"
@@ -20,22 +25,22 @@ _BAD_SETSLOT: Final = "ERR Invalid CLUSTER SETSLOT action or number of arguments
 
 @command("cluster|addslots")
 def cluster_addslots(ctx: Session, argv: list[bytes]) -> Reply:
-    return _add(node_of(ctx), list(map(parse_slot, argv[2:])))
+    return _add(own_node(ctx), list(map(parse_slot, argv[2:])))
 
 
 @command("cluster|addslotsrange")
 def cluster_addslotsrange(ctx: Session, argv: list[bytes]) -> Reply:
-    return _add(node_of(ctx), _ranges(argv))
+    return _add(own_node(ctx), _ranges(argv))
 
 
 @command("cluster|delslots")
 def cluster_delslots(ctx: Session, argv: list[bytes]) -> Reply:
-    return _delete(node_of(ctx), list(map(parse_slot, argv[2:])))
+    return _delete(own_node(ctx), list(map(parse_slot, argv[2:])))
 
 
 @command("cluster|delslotsrange")
 def cluster_delslotsrange(ctx: Session, argv: list[bytes]) -> Reply:
-    return _delete(node_of(ctx), _ranges(argv))
+    return _delete(own_node(ctx), _ranges(argv))
 
 
 def _ranges(argv: list[bytes]) -> list[int]:
@@ -60,7 +65,7 @@ def _add(node: Node, slots: list[int]) -> Reply:
             raise RedisError(f"ERR Slot {slot} is already busy")
         _once(slot, seen)
     for slot in slots:
-        node.cluster.assign(slot, node)
+        cluster_of(node).assign(slot, node)
     return OK
 
 
@@ -73,7 +78,7 @@ def _delete(node: Node, slots: list[int]) -> Reply:
     for slot in slots:
         # What another node serves is told to this one again by that node's next message.
         if node.owner(slot) is node:
-            node.cluster.assign(slot, None)
+            cluster_of(node).assign(slot, None)
     return OK
 
 
@@ -85,20 +90,20 @@ def _once(slot: int, seen: set[int]) -> None:
 
 @command("cluster|flushslots")
 def cluster_flushslots(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     if any(db.data for db in node.store.databases):
         raise RedisError("ERR DB must be empty to perform CLUSTER FLUSHSLOTS.")
     for first, last in node.ranges():
         for slot in range(first, last + 1):
-            node.cluster.assign(slot, None)
+            cluster_of(node).assign(slot, None)
     return OK
 
 
 @command("cluster|flushslot")
 def cluster_flushslot(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     if len(argv) > 4:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     slot = parse_slot(argv[2])
     if len(argv) == 4 and argv[3].lower() not in (b"sync", b"async"):
         raise syntax_error()
@@ -110,7 +115,7 @@ def cluster_flushslot(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|setslot")
 def cluster_setslot(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     if node.master is not None:
         raise RedisError("ERR Please use SETSLOT only with masters.")
     if node.exports:
@@ -154,24 +159,24 @@ def _settle(node: Node, slot: int, owner: Node) -> Reply:
     if node.migrating.get(slot) is not None and not any(node.keys_in(slot)):
         del node.migrating[slot]
     if owner is node and slot in node.importing:
-        node.cluster.bump(node)
+        cluster_of(node).bump(node)
         del node.importing[slot]
     # A node that gives what is not its own is overruled by the one that serves the slot.
     if before is None or before is node or owner is node:
-        node.cluster.assign(slot, owner)
+        cluster_of(node).assign(slot, owner)
     return OK
 
 
 @command("cluster|bumpepoch")
 def cluster_bumpepoch(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
-    bumped = node.cluster.bump(node)
+    node = own_node(ctx)
+    bumped = cluster_of(node).bump(node)
     return SimpleString(b"%b %d" % (b"BUMPED" if bumped else b"STILL", node.epoch))
 
 
 @command("cluster|set-config-epoch")
 def cluster_set_config_epoch(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     epoch = parse_integer(argv[2])
     if epoch < 0:
         raise RedisError(f"ERR Invalid config epoch specified: {epoch}")
@@ -189,18 +194,18 @@ def cluster_set_config_epoch(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|saveconfig")
 def cluster_saveconfig(ctx: Session, argv: list[bytes]) -> Reply:
-    node_of(ctx)
+    own_node(ctx)
     return OK
 
 
 @command("cluster|replicate")
 def cluster_replicate(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     if len(argv) > 3:
         if [word.lower() for word in argv[2:]] != [b"no", b"one"]:
-            raise ctx.server.wrong_words(argv)
+            raise unknown_subcommand(ctx.server.version, argv)
         if node.master is not None:
-            node.cluster.part(node)
+            cluster_of(node).part(node)
         return OK
     master = named(node, argv[2])
     if master is node:
@@ -209,16 +214,16 @@ def cluster_replicate(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR I can only replicate a master, not a replica.")
     if node.master is None and (node.ranges() or any(db.data for db in node.store.databases)):
         raise RedisError("ERR To set a master the node must be empty and without assigned slots.")
-    node.cluster.replicate(node, master)
+    cluster_of(node).replicate(node, master)
     return OK
 
 
 @command("cluster|failover")
 def cluster_failover(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     valkey = ctx.server.version.flavour == "valkey"
     if len(argv) > 3 and not valkey:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     if any(word.lower() not in (b"force", b"takeover") for word in argv[2:]):
         raise syntax_error()
     master = node.master
@@ -226,13 +231,13 @@ def cluster_failover(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR You should send CLUSTER FAILOVER to a replica")
     if master.down and len(argv) == 2:
         raise RedisError("ERR Master is down or failed, please use CLUSTER FAILOVER FORCE")
-    node.cluster.fail_over(node)
+    cluster_of(node).fail_over(node)
     return OK
 
 
 @command("cluster|forget")
 def cluster_forget(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     if argv[2] == node.id:
         raise RedisError("ERR I tried hard but I can't forget myself...")
     everywhere = ctx.server.version.compatible >= (7, 2)
@@ -242,15 +247,15 @@ def cluster_forget(ctx: Session, argv: list[bytes]) -> Reply:
     gone = named(node, argv[2])
     if node.master is gone:
         raise RedisError("ERR Can't forget my master!")
-    node.cluster.forget(node, gone, everywhere=everywhere)
+    cluster_of(node).forget(node, gone, everywhere=everywhere)
     return OK
 
 
 @command("cluster|meet")
 def cluster_meet(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     if len(argv) > 5:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     tcp = "TCP " if ctx.server.version.flavour == "redis" else ""
     tcp = tcp if ctx.server.version.compatible < (7, 2) else ""
     port = parse_integer(argv[3], f"ERR Invalid {tcp}base port specified: {quote(argv[3])}")
@@ -266,7 +271,7 @@ def cluster_meet(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError(f"ERR Invalid node address specified: {quote(argv[2])}:{quote(argv[3])}")
     other = node.cluster.node_at(port)
     if other is not None and not other.down:
-        node.cluster.meet(node, other)
+        cluster_of(node).meet(node, other)
     return OK
 
 
@@ -280,13 +285,13 @@ def _is_address(raw: bytes) -> bool:
 
 @command("cluster|reset")
 def cluster_reset(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     if len(argv) > 3:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     word = argv[2].lower() if len(argv) == 3 else b"soft"
     if word not in (b"hard", b"soft"):
         raise syntax_error()
     if node.master is None and any(db.data for db in node.store.databases):
         raise RedisError("ERR CLUSTER RESET can't be called with master nodes containing keys")
-    node.cluster.leave(node, hard=word == b"hard")
+    cluster_of(node).leave(node, hard=word == b"hard")
     return OK

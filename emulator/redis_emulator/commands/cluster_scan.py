@@ -13,7 +13,7 @@ from typing import Final
 
 from redis_emulator.clients.session import Session
 from redis_emulator.cluster.node import SLOTS, Node, slot_of, tags
-from redis_emulator.commands.cluster import node_of
+from redis_emulator.commands.cluster import own_node
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import ScanOptions, chosen, parse_options
 from redis_emulator.resp.types import RedisError, Reply
@@ -26,7 +26,7 @@ _TAGGED: Final = re.compile(rb"[^{]*{[^}]+}", re.DOTALL).match
 
 @command("clusterscan")
 def clusterscan(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     options = parse_options(ctx, argv, 2)
     wanted = _slot_of_pattern(options.pattern)
     if argv[1] == _END:

@@ -10,7 +10,6 @@ from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.server.config import effect
 from redis_emulator.server.logs import SlowLog
-from redis_emulator.server.server import Server
 
 _BAD_COUNT: Final = "ERR count should be greater than or equal to -1"
 _LENGTHS: Final = {
@@ -28,11 +27,11 @@ def _log(ctx: Session, kind: bytes) -> SlowLog:
     server = ctx.server
     word = kind.lower()
     if word == b"slow":
-        return server.slowlog
+        return server.logs.slow
     if word == b"large-request":
-        return server.large_requests
+        return server.logs.large_requests
     if word == b"large-reply":
-        return server.large_replies
+        return server.logs.large_replies
     raise RedisError("ERR type should be one of the following: slow, large-request, large-reply")
 
 
@@ -62,13 +61,14 @@ def commandlog_reset(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 @effect("commandlog-request-larger-than", "commandlog-reply-larger-than")
-def _watch_sizes(server: Server) -> None:
-    server.refresh()
+def _log_sizes(ctx: Session) -> None:
+    ctx.engine.refresh()
 
 
 @effect(*_LENGTHS)
-def _shorten(server: Server) -> None:
+def _shorten(ctx: Session) -> None:
+    server = ctx.server
     for name, log in _LENGTHS.items():
-        entries = getattr(server, log).entries
+        entries = getattr(server.logs, log).entries
         while len(entries) > server.config.numbers[name]:
             entries.pop()

@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.arguments import unknown_subcommand
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import OK, RedisError, Reply, quote
 from redis_emulator.server.config import EFFECTS, effect, event_flags, shown
-from redis_emulator.server.server import Server
 
 
 @command("config|get")
 def config_get(ctx: Session, argv: list[bytes]) -> Reply:
     config = ctx.server.config
     if len(argv) > 3 and ctx.server.version.compatible < (7, 0):
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     tests = [glob(pattern, True) for pattern in argv[2:]]
     return {
         name.encode(): shown(name, value).encode("utf-8", "surrogateescape")
@@ -28,7 +28,7 @@ def config_get(ctx: Session, argv: list[bytes]) -> Reply:
 def config_set(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
     if server.version.compatible < (7, 0):
-        return _set_one(server, argv)
+        return _set_one(ctx, argv)
     if len(argv) % 2:
         raise RedisError("ERR syntax error")
     config = server.config
@@ -63,7 +63,7 @@ def config_set(ctx: Session, argv: list[bytes]) -> Reply:
         config[name] = value
     for name, old in before.items():
         if config[name] != old:
-            _take_effect(server, name)
+            _take_effect(ctx, name)
     return OK
 
 
@@ -71,12 +71,13 @@ def _refused(name: str, reason: str) -> RedisError:
     return RedisError(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
 
 
-def _set_one(server: Server, argv: list[bytes]) -> Reply:
+def _set_one(ctx: Session, argv: list[bytes]) -> Reply:
     """CONFIG SET as before Redis 7: one parameter, other words."""
+    server = ctx.server
     name, text = quote(argv[2]).lower(), quote(argv[3])
     parameter = server.config.parameters.get(name)
     if len(argv) != 4:
-        raise server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     if parameter is None or parameter.immutable or parameter.protected:
         raise RedisError(f"ERR Unsupported CONFIG parameter: {quote(argv[2])}")
     try:
@@ -87,28 +88,36 @@ def _set_one(server: Server, argv: list[bytes]) -> Reply:
         raise RedisError(
             f"ERR Invalid argument '{text}' for CONFIG SET '{quote(argv[2])}'{reason}"
         ) from None
-    _take_effect(server, name)
+    _take_effect(ctx, name)
     return OK
 
 
-def _take_effect(server: Server, name: str) -> None:
-    alias = server.config.parameters[name].alias
+def _take_effect(ctx: Session, name: str) -> None:
+    alias = ctx.server.config.parameters[name].alias
     for each in (name, alias):
         if each in EFFECTS:
-            EFFECTS[each](server)
+            EFFECTS[each](ctx)
 
 
 @effect("notify-keyspace-events")
-def _choose_events(server: Server) -> None:
-    server.notify = event_flags(server.config["notify-keyspace-events"])
-    server.refresh()
+def _choose_events(ctx: Session) -> None:
+    ctx.clients.events.choose(event_flags(ctx.server.config["notify-keyspace-events"]))
 
 
 @effect("slowlog-log-slower-than")
-def _watch_slow_commands(server: Server) -> None:
-    numbers = server.config.numbers
-    server.slowlog.eager = 0 <= numbers["slowlog-log-slower-than"] < 1000
-    server.refresh()
+def _log_slow_commands(ctx: Session) -> None:
+    ctx.engine.refresh()
+
+
+@effect("maxmemory")
+def _limit_memory(ctx: Session) -> None:
+    ctx.engine.limit_memory()
+
+
+@effect("requirepass")
+def _require_password(ctx: Session) -> None:
+    password = ctx.server.config["requirepass"]
+    ctx.clients.access.require(password.encode("utf-8", "surrogateescape"))
 
 
 @command("config|resetstat")

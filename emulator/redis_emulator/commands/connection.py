@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from redis_emulator.clients.access import OF_LOGIN
+from redis_emulator.clients.client import ReplyMode
 from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import node_of
 from redis_emulator.commands import client
 from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.module import built_in
@@ -44,7 +46,7 @@ def select(ctx: Session, argv: list[bytes]) -> Reply:
     index = parse_integer(argv[1])
     if not -(1 << 31) <= index < 1 << 31:
         raise RedisError(_NOT_INT32)
-    if index and ctx.server.cluster is not None and ctx.server.version.flavour == "redis":
+    if index and node_of(ctx) is not None and ctx.server.version.flavour == "redis":
         raise RedisError("ERR SELECT is not allowed in cluster mode")
     databases = ctx.server.databases
     if not 0 <= index < len(databases):
@@ -57,7 +59,7 @@ def select(ctx: Session, argv: list[bytes]) -> Reply:
 def auth(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
         raise syntax_error()
-    if len(argv) == 2 and ctx.server.access.users["default"].nopass:
+    if len(argv) == 2 and ctx.clients.access.users["default"].nopass:
         raise RedisError(_NO_PASSWORD)
     user = argv[1] if len(argv) == 3 else b"default"
     log_in(ctx, user, argv[-1], argv[0])
@@ -71,13 +73,13 @@ def log_in(ctx: Session, user: bytes, password: bytes, command: bytes) -> None:
         RedisError: WRONGPASS, when there is no such user, it is disabled, or the password is
         another.
     """
-    if not ctx.server.accepts(user, password):
-        context = b"toplevel" if ctx.queue is None and not ctx.deny_blocking else b"multi"
-        ctx.server.access.record(OF_LOGIN, ctx, quote(user), command, context)
+    if not ctx.clients.access.accepts(user, password):
+        context = b"toplevel" if ctx.queue is None and ctx.can_block else b"multi"
+        ctx.clients.access.record(OF_LOGIN, ctx, quote(user), command, context)
         raise RedisError(_WRONG_PASSWORD)
     ctx.user = quote(user)
     ctx.authenticated = True
-    ctx.server.access.admit(ctx)
+    ctx.clients.access.admit(ctx)
 
 
 @command("hello")
@@ -117,36 +119,39 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _greeting(ctx: Session) -> Reply:
-    version, node = ctx.server.version, ctx.server.cluster
+    version, node = ctx.server.version, node_of(ctx)
     return {
         b"server": version.flavour.encode(),
         b"version": version.text.encode(),
         b"proto": ctx.protocol,
         b"id": ctx.id,
         b"mode": b"standalone" if node is None else b"cluster",
-        b"role": b"replica" if ctx.server.follows() else b"master",
+        b"role": b"replica" if ctx.server.replication.is_replica else b"master",
         b"modules": built_in(version),
     }
 
 
 @command("reset")
 def reset(ctx: Session, argv: list[bytes]) -> Reply:
-    ctx.server.stop_listening(ctx)
-    ctx.end_transaction()
-    ctx.server.modes_off(ctx)
+    ctx.clients.pubsub.leave(ctx)
+    ctx.clients.end_transaction(ctx)
+    ctx.clients.leave_modes(ctx)
     ctx.db = ctx.server.databases[0]
     ctx.name = b""
     ctx.protocol = 2
-    ctx.reply_mode = "on"
-    ctx.flags.clear()
+    ctx.reply_mode = ReplyMode.ON
+    ctx.asking = ctx.readonly = False
+    ctx.no_evict = ctx.no_touch = ctx.import_source = False
+    ctx.is_replica = ctx.rdb_only = False
+    ctx.rdb_filter = None
     ctx.user = "default"
-    ctx.authenticated = not ctx.server.needs_password()
-    ctx.server.access.admit(ctx)
+    ctx.authenticated = not ctx.clients.access.needs_password()
+    ctx.clients.access.admit(ctx)
     return _RESET
 
 
 @command("quit")
 def quit_(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.closing = True
-    ctx.server.disconnect(ctx)
+    ctx.engine.disconnect(ctx)
     return OK

@@ -14,6 +14,7 @@ from redis_emulator.commands.helpers.arguments import (
     NO_SUCH_KEY,
     parse_integer,
     parse_range,
+    unknown_subcommand,
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.keyspace import digest
@@ -102,7 +103,7 @@ def _word(
 def debug(ctx: Session, argv: list[bytes]) -> Reply:
     found = _subcommands.get(argv[1].lower())
     if found is None or not found.takes(ctx.server.version, len(argv)):
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     return found.function(ctx, argv)
 
 
@@ -118,7 +119,7 @@ def _sleep(ctx: Session, argv: list[bytes]) -> Reply:
         seconds = float(argv[2])
     except ValueError:
         seconds = 0.0
-    return ctx.server.sleep(ctx, round(max(seconds, 0.0) * 1000))
+    return ctx.engine.sleep(ctx, round(max(seconds, 0.0) * 1000))
 
 
 @_word("error", least=3, most=3)
@@ -134,7 +135,7 @@ def _protocol(ctx: Session, argv: list[bytes]) -> Reply:
     if kind == b"push":
         if ctx.protocol < 3:
             raise RedisError("ERR RESP2 is not supported by this command")
-        ctx.server.push(ctx, Push((b"server-cpu-usage", 42)))
+        ctx.clients.push(ctx, Push((b"server-cpu-usage", 42)))
         return b"Some real reply following the push reply"
     reply = _PROTOCOL.get(kind)
     if reply is None:
@@ -152,18 +153,18 @@ def _object(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError(NO_SUCH_KEY)
     encoding = _ask(ctx, b"OBJECT", b"ENCODING", key)
     dump = _ask(ctx, b"DUMP", key)
-    accessed = ctx.db.access.get(key, server.now)
+    accessed = ctx.db.access.get(key, server.keyspace.now)
     text = (
         f"Value at:{id(ctx.db.data[key]):#x} refcount:1 encoding:{quote(encoding)} "
         f"serializedlength:{max(len(dump) - 11, 0)} lru:{accessed // 1000 & 0xFFFFFF} "
-        f"lru_seconds_idle:{max(server.now - accessed, 0) // 1000}"
+        f"lru_seconds_idle:{max(server.keyspace.now - accessed, 0) // 1000}"
     )
     return SimpleString(text.encode())
 
 
 def _ask(ctx: Session, *argv: bytes) -> Any:
     words = list(argv)
-    return ctx.server.find(words).handler(ctx, words)
+    return ctx.engine.find(words).handler(ctx, words)
 
 
 @_word("populate", least=3, most=5)
@@ -194,21 +195,26 @@ def _reload(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
     if b"nosave" not in options:
         _ask(ctx, b"SAVE")
+    keep_access = ctx.server.config["maxmemory-policy"].endswith(("lru", "lfu"))
     for db in ctx.server.databases:
-        db.reload({key: reloaded(ctx, db, key, value) for key, value in db.data.items()})
-    if ctx.server.tracker is not None:
-        ctx.server.tracker.flushed(ctx, argv)
+        values = {key: reloaded(ctx, db, key, value) for key, value in db.data.items()}
+        db.reload(values, keep_access=keep_access)
+    if ctx.clients.tracker is not None:
+        ctx.clients.tracker.flushed(ctx, argv)
     return OK
 
 
 @_word("digest", most=2)
 def _digest(ctx: Session, argv: list[bytes]) -> Reply:
-    return SimpleString(digest.everything(ctx.server.databases).hex().encode())
+    return SimpleString(digest.everything(ctx.server.version, ctx.server.databases).hex().encode())
 
 
 @_word("digest-value")
 def _digest_value(ctx: Session, argv: list[bytes]) -> Reply:
-    return [SimpleString(digest.value_at(ctx.db, key).hex().encode()) for key in argv[2:]]
+    return [
+        SimpleString(digest.value_at(ctx.server.version, ctx.db, key).hex().encode())
+        for key in argv[2:]
+    ]
 
 
 def _value(ctx: Session, argv: list[bytes]) -> Any:
@@ -223,7 +229,7 @@ def _value(ctx: Session, argv: list[bytes]) -> Any:
 def _inner(ctx: Session, argv: list[bytes]) -> Reply:
     word = argv[1].lower()
     if word == b"ziplist" and ctx.server.version.compatible >= (7, 0):
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     _value(ctx, argv)
     if _ask(ctx, b"OBJECT", b"ENCODING", argv[2]) != word:
         raise RedisError(f"ERR Not a {word.decode()} encoded object.")
@@ -259,7 +265,7 @@ def _htstats_key(ctx: Session, argv: list[bytes]) -> Reply:
 @_word("htstats", least=3, most=4)
 def _htstats(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3 and ctx.server.version.compatible < (7, 2):
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     index = parse_integer(argv[2])
     databases = ctx.server.databases
     if not 0 <= index < len(databases):
@@ -294,7 +300,7 @@ def _packed_threshold(ctx: Session, argv: list[bytes]) -> Reply:
     size = read_memory(quote(argv[2]))
     if size is None or not 0 <= size < 4 << 30:
         raise RedisError("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
-    ctx.server.packed_threshold = size
+    ctx.server.debug.packed_threshold = size
     for db in ctx.server.databases:
         for value in db.data.values():
             if type(value) is List:
@@ -308,7 +314,7 @@ def _replybuffer(ctx: Session, argv: list[bytes]) -> Reply:
         if argv[3].lower() not in (b"never", b"reset"):
             parse_integer(argv[3])
     elif argv[2].lower() != b"resizing":
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     return OK
 
 
@@ -317,7 +323,7 @@ def _script(ctx: Session, argv: list[bytes]) -> Reply:
     if argv[2].lower() == b"list":
         return OK
     if len(argv[2]) != 40:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     if _ask(ctx, b"SCRIPT", b"EXISTS", argv[2]) != [1]:
         raise RedisError("NOSCRIPT No matching script. Please use EVAL.")
     return OK
@@ -347,15 +353,15 @@ def _internal_secret(ctx: Session, argv: list[bytes]) -> Reply:
 @_word("set-active-expire", least=3, most=3)
 def _set_active_expire(ctx: Session, argv: list[bytes]) -> Reply:
     number = re.match(rb"\s*[+-]?\d+", argv[2])
-    ctx.server.active_expiry = number is not None and int(number[0]) != 0
-    ctx.server.refresh()
+    ctx.server.debug.active_expiry = number is not None and int(number[0]) != 0
+    ctx.engine.refresh()
     return OK
 
 
 @_word("repl-pause", least=3, most=3, since=(8, 0), flavours=("redis",))
 def _repl_pause(ctx: Session, argv: list[bytes]) -> Reply:
     if argv[2].lower() not in _PAUSES:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     return OK
 
 
@@ -383,5 +389,5 @@ def _without_effect(ctx: Session, argv: list[bytes]) -> Reply:
 
 @_word("assert", "oom", "panic", "segfault", most=2)
 def _crash(ctx: Session, argv: list[bytes]) -> Reply:
-    ctx.server.shutdown()
+    ctx.engine.shutdown()
     return NO_REPLY

@@ -11,7 +11,8 @@ from redis_emulator.commands.helpers.arguments import INT64_MIN, parse_integer, 
 from redis_emulator.commands.object import encoding
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.set import limits_of
-from redis_emulator.keyspace.database import GENERIC, Database
+from redis_emulator.keyspace.database import Database
+from redis_emulator.keyspace.events import GENERIC
 from redis_emulator.keyspace.frequency import Frequencies
 from redis_emulator.rdb import payload
 from redis_emulator.rdb.hashes import Field
@@ -26,6 +27,7 @@ from redis_emulator.values.kinds import type_name
 from redis_emulator.values.list import List
 from redis_emulator.values.set import HASHTABLE, INTSET, LISTPACK, Set
 from redis_emulator.values.sorted_set import SortedSet
+from redis_emulator.version import Version
 
 _BAD_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255"
 _FORMS: Final = {b"hashtable": PLAIN, b"skiplist": PLAIN, b"intset": INTEGERS}
@@ -36,7 +38,7 @@ def dump(ctx: Session, argv: list[bytes]) -> Reply:
     value = ctx.db.lookup(argv[1])
     if value is None:
         return None
-    kind, form = type_name(value), encoding(ctx.db, argv[1], value)
+    kind, form = type_name(value), encoding(ctx.server.version, ctx.db, argv[1], value)
     return payload.dump(writer(ctx.server), kind, _content(value), form)
 
 
@@ -49,10 +51,10 @@ def writer(server: Server) -> Writer:
     )
 
 
-def write(out: Writer, db: Database, key: bytes, value: Any) -> None:
+def write(out: Writer, version: Version, db: Database, key: bytes, value: Any) -> None:
     """Append a key and its value as they stand in a file: the type, the key, the data."""
     start = len(out.data)
-    write_value(out, type_name(value), _content(value), encoding(db, key, value))
+    write_value(out, type_name(value), _content(value), encoding(version, db, key, value))
     data = bytes(out.data[start + 1 :])
     del out.data[start + 1 :]
     out.string(key)
@@ -84,7 +86,7 @@ def restore(ctx: Session, argv: list[bytes]) -> Reply:
     if ttl < 0:
         raise RedisError("ERR Invalid TTL value, must be >= 0")
     value = _load(ctx, argv[3])
-    now = ctx.server.now
+    now = ctx.db.context.now
     expires_at = None if ttl == 0 else ttl if options.absolute else _wrapped(now + ttl)
     existed = db.remove(key)
     if expires_at is not None and expires_at <= now:
@@ -165,15 +167,15 @@ def build(ctx: Session, read: Read) -> object:
 
 def reloaded(ctx: Session, db: Database, key: bytes, value: object) -> object:
     """The value at ``key`` as it is after it was saved and loaded: in the form that fits it now."""
-    form = _FORMS.get(encoding(db, key, value), PACKED)
+    form = _FORMS.get(encoding(ctx.server.version, db, key, value), PACKED)
     return build(ctx, Read(type_name(value), _content(value), form))
 
 
 def _build_list(ctx: Session, nodes: list[Node], form: bytes) -> List:
     fill = ctx.server.config.numbers["list-max-listpack-size"]
     if form == PLAIN and isinstance(nodes[0], list):
-        return List.of(nodes[0], fill, ctx.server.packed_threshold)
-    return List.of_nodes(nodes, fill, ctx.server.packed_threshold)
+        return List.of(nodes[0], fill, ctx.server.debug.packed_threshold)
+    return List.of_nodes(nodes, fill, ctx.server.debug.packed_threshold)
 
 
 def _build_set(ctx: Session, members: list[bytes], form: bytes) -> Set:

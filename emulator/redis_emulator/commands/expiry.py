@@ -10,8 +10,10 @@ from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import INT64_MAX, INT64_MIN, parse_integer
 from redis_emulator.commands.object import kept
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.database import EXPIRED, GENERIC, Database
+from redis_emulator.keyspace.database import Database
+from redis_emulator.keyspace.events import EXPIRED, GENERIC
 from redis_emulator.resp.types import RedisError, Reply, quote
+from redis_emulator.version import Version
 
 _NX_ALONE = "ERR NX and XX, GT or LT options at the same time are not compatible"
 _GT_LT = "ERR GT and LT options at the same time are not compatible"
@@ -19,12 +21,12 @@ _GT_LT = "ERR GT and LT options at the same time are not compatible"
 
 @command("expire")
 def expire(ctx: Session, argv: list[bytes]) -> Reply:
-    return _expire(ctx, argv, unit=1000, base=ctx.server.now)
+    return _expire(ctx, argv, unit=1000, base=ctx.db.context.now)
 
 
 @command("pexpire")
 def pexpire(ctx: Session, argv: list[bytes]) -> Reply:
-    return _expire(ctx, argv, unit=1, base=ctx.server.now)
+    return _expire(ctx, argv, unit=1, base=ctx.db.context.now)
 
 
 @command("expireat")
@@ -43,11 +45,11 @@ def _expire(ctx: Session, argv: list[bytes], unit: int, base: int) -> Reply:
     db, key = ctx.db, argv[1]
     if db.writable(key) is None or (options and not allowed(options, db.expires.get(key), at)):
         return 0
-    if at > ctx.server.now:
+    if at > ctx.db.context.now:
         db.set_expiry(key, at)
         db.changed(key, b"expire", GENERIC)
     else:
-        expire_now(db, key)
+        expire_now(ctx.server.version, db, key)
     return 1
 
 
@@ -71,10 +73,9 @@ def _wrapped(number: int) -> int:
     return (number - INT64_MIN) % (1 << 64) + INT64_MIN
 
 
-def expire_now(db: Database, key: bytes) -> None:
+def expire_now(version: Version, db: Database, key: bytes) -> None:
     """Delete ``key`` because a client gave it an expiry in the past."""
     db.remove(key)
-    version = db.server.version
     if version.flavour == "valkey" and version.number >= (9, 0, 0):
         db.changed(key, b"expired", EXPIRED)
     else:
@@ -153,7 +154,7 @@ def _expires_at(ctx: Session, key: bytes) -> int:
 
 def _time_left(ctx: Session, key: bytes) -> int:
     at = _expires_at(ctx, key)
-    return at if at < 0 else at - ctx.server.now
+    return at if at < 0 else at - ctx.db.context.now
 
 
 @command("persist")
@@ -161,14 +162,14 @@ def persist(ctx: Session, argv: list[bytes]) -> Reply:
     db, key = ctx.db, argv[1]
     if db.writable(key) is None or key not in db.expires:
         return 0
-    never_expire(db, key)
+    never_expire(ctx.server.version, db, key)
     return 1
 
 
-def never_expire(db: Database, key: bytes) -> None:
+def never_expire(version: Version, db: Database, key: bytes) -> None:
     """Take the TTL from a key that has one."""
     value = db.data[key]
-    if (same := kept(db, key, value)) is not value:
+    if (same := kept(version, db, key, value)) is not value:
         db.replace(key, same)
     db.set_expiry(key, None)
     db.changed(key, b"persist", GENERIC)

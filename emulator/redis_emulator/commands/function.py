@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
-from redis_emulator.clients.session import Session
+from redis_emulator.clients.session import Engine, Session
 from redis_emulator.commands.dump import writer
-from redis_emulator.commands.helpers.arguments import parse_integer
+from redis_emulator.commands.helpers.arguments import parse_integer, unknown_subcommand
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scripting import (
+    Scripting,
     script_promises_no_writes,
     script_writes,
     scripting_of,
@@ -33,7 +33,6 @@ from redis_emulator.scripting.runtime import (
     LuaScripts,
     valid_name,
 )
-from redis_emulator.server.server import Server
 from redis_emulator.table.entry import Entry
 
 _LIBRARY, _OLD_LIBRARY = 0xF5, 0xF6
@@ -57,18 +56,18 @@ class Functions:
         functions: By lower-case name: how a function is spelt when called does not matter.
     """
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, scripting: Scripting) -> None:
+        self._scripting = scripting
+        self.server = scripting.server
         self.libraries: dict[bytes, Library] = {}
         self.functions: dict[bytes, LibraryFunction] = {}
         self._lua: LuaScripts | None = None
-        server.on_restart.append(self.flush)
 
     @property
     def lua(self) -> LuaScripts:
         """The Lua state of the libraries, made when first needed."""
         if self._lua is None:
-            self._lua = scripting_of(self.server).new_state()
+            self._lua = self._scripting.new_state()
         return self._lua
 
     def flush(self) -> None:
@@ -160,31 +159,29 @@ def _words(line: bytes) -> list[bytes]:
         return []
 
 
-_states: WeakKeyDictionary[Server, Functions] = WeakKeyDictionary()
+def functions_of(engine: Engine) -> Functions:
+    """The libraries of a server."""
+    scripting = scripting_of(engine)
+    if scripting.functions is None:
+        scripting.functions = Functions(scripting)
+    assert type(scripting.functions) is Functions
+    return scripting.functions
 
 
-def functions_of(server: Server) -> Functions:
-    """The libraries of ``server``."""
-    state = _states.get(server)
-    if state is None:
-        state = _states[server] = Functions(server)
-    return state
-
-
-def function_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
+def function_writes(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
     """Whether a command calls a function that may write, or runs a script that says so."""
     if entry.name in ("fcall", "fcall_ro"):
-        function = functions_of(server).functions.get(argv[1].lower())
+        function = functions_of(engine).functions.get(argv[1].lower())
         return function is not None and "no-writes" not in (function.script.flags or ())
-    return script_writes(server, entry, argv)
+    return script_writes(engine, entry, argv)
 
 
-def promises_no_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
+def promises_no_writes(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
     """Whether a command runs a script or a function with the flag ``no-writes``."""
     if entry.name == "fcall":
-        function = functions_of(server).functions.get(argv[1].lower())
+        function = functions_of(engine).functions.get(argv[1].lower())
         return function is not None and "no-writes" in (function.script.flags or ())
-    return script_promises_no_writes(server, entry, argv)
+    return script_promises_no_writes(engine, entry, argv)
 
 
 @command("fcall")
@@ -198,7 +195,7 @@ def fcall_ro(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _call(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
-    state = functions_of(ctx.server)
+    state = functions_of(ctx.engine)
     function = state.functions.get(argv[1].lower())
     if function is None:
         raise RedisError("ERR Function not found")
@@ -207,7 +204,7 @@ def _call(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
         raise RedisError("ERR Number of keys can't be greater than number of args")
     if count < 0:
         raise RedisError("ERR Number of keys can't be negative")
-    scripts = scripting_of(ctx.server)
+    scripts = scripting_of(ctx.engine)
     return scripts.run(ctx, function.script, argv, 3 + count, read_only, state.lua)
 
 
@@ -216,7 +213,7 @@ def function_load(ctx: Session, argv: list[bytes]) -> Reply:
     for option in argv[2:-1]:
         if option.lower() != b"replace":
             raise RedisError(f"ERR Unknown option given: {quote(option)}")
-    return functions_of(ctx.server).load(argv[-1], len(argv) > 3)
+    return functions_of(ctx.engine).load(argv[-1], len(argv) > 3)
 
 
 @command("function|list")
@@ -236,7 +233,7 @@ def function_list(ctx: Session, argv: list[bytes]) -> Reply:
         else:
             raise RedisError(f"ERR Unknown argument {quote(argv[place])}")
         place += 1
-    libraries = functions_of(ctx.server).libraries.values()
+    libraries = functions_of(ctx.engine).libraries.values()
     matches = glob(pattern.lower()) if pattern is not None else None
     return [
         _describe(library, with_code)
@@ -268,7 +265,7 @@ def _describe(library: Library, with_code: bool) -> Reply:
 
 @command("function|delete")
 def function_delete(ctx: Session, argv: list[bytes]) -> Reply:
-    state = functions_of(ctx.server)
+    state = functions_of(ctx.engine)
     if argv[2] not in state.libraries:
         raise RedisError("ERR Library not found")
     state.delete(argv[2])
@@ -278,16 +275,16 @@ def function_delete(ctx: Session, argv: list[bytes]) -> Reply:
 @command("function|flush")
 def function_flush(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     if len(argv) == 3 and argv[2].lower() not in (b"sync", b"async"):
         raise RedisError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
-    functions_of(ctx.server).flush()
+    functions_of(ctx.engine).flush()
     return OK
 
 
 @command("function|stats")
 def function_stats(ctx: Session, argv: list[bytes]) -> Reply:
-    scripts, state = scripting_of(ctx.server), functions_of(ctx.server)
+    scripts, state = scripting_of(ctx.engine), functions_of(ctx.engine)
     running: Reply = None
     if scripts.running is not None:
         if not scripts.running.script.takes_arguments:
@@ -307,7 +304,7 @@ def function_stats(ctx: Session, argv: list[bytes]) -> Reply:
 @command("function|dump")
 def function_dump(ctx: Session, argv: list[bytes]) -> Reply:
     out = writer(ctx.server)
-    write_libraries(out, functions_of(ctx.server))
+    write_libraries(out, functions_of(ctx.engine))
     return payload.seal(out)
 
 
@@ -321,13 +318,13 @@ def write_libraries(out: Writer, functions: Functions) -> None:
 @command("function|restore")
 def function_restore(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 4:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     policy = argv[3].lower() if len(argv) == 4 else b"append"
     if policy not in (b"flush", b"append", b"replace"):
         raise RedisError(
             "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE."
         )
-    functions_of(ctx.server).restore(
+    functions_of(ctx.engine).restore(
         _read(argv[2], payload.rdb_version(ctx.server.version)), policy
     )
     return OK
@@ -358,5 +355,5 @@ def _read(payload: bytes, version: int) -> list[bytes]:
 
 @command("function|kill")
 def function_kill(ctx: Session, argv: list[bytes]) -> Reply:
-    scripting_of(ctx.server).kill(True)
+    scripting_of(ctx.engine).kill(True)
     return OK

@@ -10,11 +10,13 @@ import copy as copying
 from typing import Any, Final
 
 from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import node_of
 from redis_emulator.commands.helpers.arguments import NO_SUCH_KEY, parse_integer, syntax_error
 from redis_emulator.commands.object import kept
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
-from redis_emulator.keyspace.database import GENERIC, Database
+from redis_emulator.keyspace.database import Database
+from redis_emulator.keyspace.events import GENERIC
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
@@ -43,7 +45,7 @@ def unlink(ctx: Session, argv: list[bytes]) -> Reply:
         _effort(data[key], limits) > _EFFORT_MAX for key in dict.fromkeys(argv[1:]) if key in data
     )
     if costly:
-        ctx.server.counters["lazyfreed_objects"] += costly
+        ctx.server.stats.counters["lazyfreed_objects"] += costly
     return delete(ctx, argv)
 
 
@@ -108,22 +110,23 @@ def randomkey(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("rename")
 def rename(ctx: Session, argv: list[bytes]) -> Reply:
-    _rename(ctx.db, argv[1], argv[2], only_if_absent=False)
+    _rename(ctx, argv[1], argv[2], only_if_absent=False)
     return OK
 
 
 @command("renamenx")
 def renamenx(ctx: Session, argv: list[bytes]) -> Reply:
-    return int(_rename(ctx.db, argv[1], argv[2], only_if_absent=True))
+    return int(_rename(ctx, argv[1], argv[2], only_if_absent=True))
 
 
-def _rename(db: Database, source: bytes, target: bytes, *, only_if_absent: bool) -> bool:
+def _rename(ctx: Session, source: bytes, target: bytes, *, only_if_absent: bool) -> bool:
+    db = ctx.db
     value = db.writable(source)
     if value is None:
         raise RedisError(NO_SUCH_KEY)
     if source == target or (only_if_absent and target in db.data):
         return not only_if_absent
-    put(db, target, kept(db, source, value), db.expires.get(source))
+    put(db, target, kept(ctx.server.version, db, source, value), db.expires.get(source))
     db.remove(source)
     db.changed(source, b"rename_from", GENERIC)
     db.changed(target, b"rename_to", GENERIC)
@@ -152,7 +155,7 @@ def copy(ctx: Session, argv: list[bytes]) -> Reply:
     value = ctx.db.lookup(source)
     if value is None or (target in db.data and not replace):
         return 0
-    value = kept(ctx.db, source, copying.copy(value))
+    value = kept(ctx.server.version, ctx.db, source, copying.copy(value))
     put(db, target, value, ctx.db.expires.get(source))
     db.changed(target, b"copy_to", GENERIC)
     return 1
@@ -160,7 +163,7 @@ def copy(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("move")
 def move(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.cluster is not None and ctx.server.version.flavour == "redis":
+    if node_of(ctx) is not None and ctx.server.version.flavour == "redis":
         raise RedisError("ERR MOVE is not allowed in cluster mode")
     key = argv[1]
     source, target = ctx.db, _database(ctx, argv[2])
@@ -178,7 +181,7 @@ def move(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("swapdb")
 def swapdb(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.cluster is not None:
+    if node_of(ctx) is not None:
         raise RedisError("ERR SWAPDB is not allowed in cluster mode")
     first = _int32(argv[1], "ERR invalid first DB index", "ERR invalid first DB index")
     second = _int32(argv[2], "ERR invalid second DB index", "ERR invalid second DB index")
@@ -188,7 +191,7 @@ def swapdb(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError(_DB_OUT_OF_RANGE)
     if first != second:
         databases[first].exchange(databases[second])
-    ctx.server.dirty += 1
+    ctx.db.context.dirty += 1
     return OK
 
 
@@ -207,15 +210,15 @@ def _flush(ctx: Session, argv: list[bytes], databases: list[Database]) -> Reply:
     _check_flush_mode(argv)
     server = ctx.server
     count = sum(db.clear() for db in databases)
-    server.dirty += count
+    server.keyspace.dirty += count
     lazy = server.config["lazyfree-lazy-user-flush"] == "yes"
     if len(argv) > 1:
         lazy = argv[1].upper() == b"ASYNC"
     waits = server.version.flavour == "redis" and server.version.number >= (7, 4)
-    if lazy or (waits and not ctx.deny_blocking):
-        server.counters["lazyfreed_objects"] += count
-    if server.tracker is not None:
-        server.tracker.flushed(ctx, argv)
+    if lazy or (waits and ctx.can_block):
+        server.stats.counters["lazyfreed_objects"] += count
+    if ctx.clients.tracker is not None:
+        ctx.clients.tracker.flushed(ctx, argv)
     return OK
 
 
@@ -232,7 +235,7 @@ def dbsize(ctx: Session, argv: list[bytes]) -> Reply:
 def _is_forbidden_copy(ctx: Session, raw: bytes) -> bool:
     """Whether COPY names a database that nodes of a cluster before Redis 8 have but do not use."""
     version = ctx.server.version
-    if ctx.server.cluster is None or version.flavour != "redis" or version.number >= (8, 0):
+    if node_of(ctx) is None or version.flavour != "redis" or version.number >= (8, 0):
         return False
     return 0 < _int32(raw) < ctx.server.config.integer("databases")
 

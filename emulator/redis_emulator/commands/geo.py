@@ -15,7 +15,7 @@ from redis_emulator.commands.sorted_set import (
     sorted_set_of,
     zadd,
 )
-from redis_emulator.keyspace.database import GENERIC, ZSET
+from redis_emulator.keyspace.events import GENERIC, ZSET
 from redis_emulator.resp.double import Decimals17
 from redis_emulator.resp.types import NULL_ARRAY, RedisError, Reply, quote
 from redis_emulator.values import geohash
@@ -393,5 +393,5 @@ def _store(ctx: Session, request: _Request, found: list[Found], event: bytes) ->
     ]
     db.set(target, sorted_set_of(ctx, pairs))
     db.changed(target, event, ZSET)
-    ctx.server.dirty += len(found) - 1
+    ctx.db.context.dirty += len(found) - 1
     return len(found)

@@ -24,7 +24,7 @@ from redis_emulator.commands.helpers.arguments import (
     syntax_error,
 )
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.database import HASH
+from redis_emulator.keyspace.events import HASH
 from redis_emulator.resp.types import RedisError, Reply
 from redis_emulator.values.hash import Hash
 
@@ -63,7 +63,7 @@ def field_time(ctx: Session, argv: list[bytes], unit: bytes, raw: bytes) -> int:
         raise RedisError("ERR invalid expire time, must be >= 0")
     at = amount * _UNITS[unit]
     if unit in (b"EX", b"PX"):
-        at += ctx.server.now
+        at += ctx.db.context.now
     if amount < 0 or at > (INT64_MAX if valkey else _LATEST):
         raise RedisError(f"ERR invalid expire time in '{argv[0].decode().lower()}' command")
     return at
@@ -187,7 +187,7 @@ def _apply(
     conditions: frozenset[bytes],
     at: int,
 ) -> list[Reply]:
-    past = at <= ctx.server.now
+    past = at <= ctx.db.context.now
     deadlines = dict(value.deadlines or {}) if conditions else {}
     concerned = []
     results: list[Reply] = []
@@ -237,14 +237,14 @@ def fields_persisted(ctx: Session, key: bytes, value: Hash) -> None:
 
 @command("httl")
 def httl(ctx: Session, argv: list[bytes]) -> Reply:
-    now = ctx.server.now
+    now = ctx.db.context.now
     rest = 500 if is_valkey(ctx) else 999
     return [at if at < 0 else (at - now + rest) // 1000 for at in _deadlines(ctx, argv)]
 
 
 @command("hpttl")
 def hpttl(ctx: Session, argv: list[bytes]) -> Reply:
-    now = ctx.server.now
+    now = ctx.db.context.now
     return [at if at < 0 else at - now for at in _deadlines(ctx, argv)]
 
 

@@ -30,7 +30,7 @@ from redis_emulator.commands.hash_expiry import (
 )
 from redis_emulator.commands.helpers.arguments import parse_integer, parse_range, syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.database import HASH
+from redis_emulator.keyspace.events import HASH
 from redis_emulator.resp.types import RedisError, Reply, quote
 from redis_emulator.values.hash import Hash
 
@@ -79,7 +79,7 @@ def hgetex(ctx: Session, argv: list[bytes]) -> Reply:
         return [None] * len(fields)
     if options.at is not None or options.keep:
         prepare_for_expiry(ctx, value)
-    if options.at is not None and options.at <= ctx.server.now:
+    if options.at is not None and options.at <= ctx.db.context.now:
         return _take(ctx, key, value, fields)
     found: list[Reply] = [value.get(field) for field in fields]
     if options.at is not None:
@@ -144,7 +144,7 @@ def hsetex(ctx: Session, argv: list[bytes]) -> Reply:
     put = value.__setitem__ if options.keep else value.replace
     for field, content in zip(fields, words[1::2], strict=True):
         put(field, content)
-    passing = options.at is not None and options.at <= ctx.server.now and is_valkey(ctx)
+    passing = options.at is not None and options.at <= ctx.db.context.now and is_valkey(ctx)
     if value.compact and not passing:
         limit_listpack(ctx, value, words, 0)
     db.changed(key, b"hset", HASH)
@@ -159,7 +159,7 @@ def hsetex(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _expire_set(ctx: Session, key: bytes, value: Hash, fields: list[bytes], at: int) -> None:
     """Have fields that were just set expire, maybe at once."""
-    if at > ctx.server.now:
+    if at > ctx.db.context.now:
         expire_fields(ctx, key, value, fields, at)
         return
     if is_valkey(ctx):

@@ -8,7 +8,7 @@ from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import wrong_type
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import lookup_string
-from redis_emulator.keyspace.database import STRING
+from redis_emulator.keyspace.events import STRING
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, quote
 from redis_emulator.values import hyperloglog as hll
 
@@ -67,7 +67,7 @@ def pfadd(ctx: Session, argv: list[bytes]) -> Reply:
         return 0
     hll.forget_count(value)
     db.changed(key, b"pfadd", STRING)
-    ctx.server.dirty += changes - 1
+    ctx.db.context.dirty += changes - 1
     return 1
 
 
@@ -152,7 +152,7 @@ def pfdebug(ctx: Session, argv: list[bytes]) -> Reply:
     was_sparse = not hll.is_dense(value)
     values = _registers(value, lenient=not modern)
     hll.make_dense(value, lenient=not modern)
-    ctx.server.dirty += was_sparse
+    ctx.db.context.dirty += was_sparse
     return int(was_sparse) if name == b"TODENSE" else list(values)
 
 

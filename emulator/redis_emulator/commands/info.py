@@ -15,10 +15,12 @@ from collections.abc import Callable
 from typing import Final
 
 from redis_emulator.clients.access import REASONS
+from redis_emulator.clients.description import client_size, used_memory
 from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import node_of
 from redis_emulator.commands.helpers.arguments import syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.memory import client_size, human, used_memory
+from redis_emulator.keyspace.memory import empty_memory, human
 from redis_emulator.resp.types import Reply, Verbatim
 from redis_emulator.server.server import Server
 from redis_emulator.table.documents import read, server_like
@@ -48,8 +50,9 @@ def statistics(server: Server) -> list[Entry]:
     return list(found.values())
 
 
-def _server(server: Server) -> Fields:
-    seconds = (server.now - server.started_at) // 1000
+def _server(ctx: Session) -> Fields:
+    server = ctx.server
+    seconds = (server.keyspace.now - server.started_at) // 1000
     hz = server.config["hz"]
     return {
         "redis_version": server.version.compatible_text,
@@ -59,42 +62,45 @@ def _server(server: Server) -> Fields:
         "multiplexing_api": "in-process",
         "process_id": os.getpid(),
         "run_id": server.run_id.decode(),
-        **({} if server.cluster is None else {"redis_mode": "cluster", "server_mode": "cluster"}),
+        **({} if node_of(ctx) is None else {"redis_mode": "cluster", "server_mode": "cluster"}),
         "tcp_port": server.config["port"],
         "server_time_usec": server.clock.us(),
         "uptime_in_seconds": seconds,
         "uptime_in_days": seconds // 86400,
         "hz": hz,
         "configured_hz": hz,
-        "lru_clock": server.now // 1000 & 0xFFFFFF,
+        "lru_clock": server.keyspace.now // 1000 & 0xFFFFFF,
     }
 
 
-def _clients(server: Server) -> Fields:
-    sessions = server.sessions.values()
-    keys = {place for place, waiting in server.waiting.items() if waiting}
-    paused = server.paused
+def _clients(ctx: Session) -> Fields:
+    server = ctx.server
+    sessions = ctx.clients.by_id.values()
+    keys = {place for place, waiting in ctx.clients.blocked.waiting.items() if waiting}
+    paused = ctx.clients.pause
     return {
         "connected_clients": len(sessions),
         "maxclients": server.config["maxclients"],
         "blocked_clients": sum(session.blocked is not None for session in sessions),
-        "tracking_clients": sum("tracking" in session.modes for session in sessions),
+        "tracking_clients": sum(session.tracking is not None for session in sessions),
         "pubsub_clients": sum(session.subscribed() for session in sessions),
         "watching_clients": sum(bool(session.watched) for session in sessions),
         "clients_in_timeout_table": sum(
             session.blocked is not None and session.blocked.deadline is not None
             for session in sessions
         ),
-        "total_watched_keys": sum(len(db.watchers) for db in server.databases),
+        "total_watched_keys": len(ctx.clients.watches.clients),
         "total_blocking_keys": len(keys),
         "paused_reason": "none" if paused is None else "client_pause",
         "paused_actions": "none" if paused is None else "write" if paused.writes_only else "all",
-        "paused_timeout_milliseconds": 0 if paused is None else paused.until - server.now,
+        "paused_timeout_milliseconds": 0 if paused is None else paused.until - server.keyspace.now,
     }
 
 
-def _memory(server: Server) -> Fields:
-    used = used_memory(server)
+def _memory(ctx: Session) -> Fields:
+    server = ctx.server
+    clients = len(ctx.clients.by_id)
+    used, startup = used_memory(server, clients), empty_memory(clients)
     server.peak_memory = max(server.peak_memory, used)
     peak = server.peak_memory
     numbers = server.config.numbers
@@ -111,12 +117,10 @@ def _memory(server: Server) -> Fields:
     fields |= {f"{name}_human": human(int(str(value))) for name, value in fields.items()}
     return fields | {
         "used_memory_peak_perc": f"{used / peak * 100:.2f}%",
-        "used_memory_dataset": used - used_memory(server, empty=True),
-        "used_memory_startup": used_memory(server, empty=True),
-        "used_memory_overhead": used_memory(server, empty=True),
-        "used_memory_dataset_perc": "0.00%"
-        if used == used_memory(server, empty=True)
-        else "100.00%",
+        "used_memory_dataset": used - startup,
+        "used_memory_startup": startup,
+        "used_memory_overhead": startup,
+        "used_memory_dataset_perc": "0.00%" if used == startup else "100.00%",
         "maxmemory_policy": server.config["maxmemory-policy"],
         "mem_allocator": "python",
         "mem_fragmentation_ratio": "1.00",
@@ -127,45 +131,47 @@ def _memory(server: Server) -> Fields:
         "allocator_rss_bytes": 0,
         "rss_overhead_ratio": "1.00",
         "rss_overhead_bytes": 0,
-        "mem_clients_normal": sum(map(client_size, server.sessions.values())),
-        "number_of_cached_scripts": 0 if server.scripting is None else len(server.scripting.known),
-        **server.counters,
+        "mem_clients_normal": sum(map(client_size, ctx.clients.by_id.values())),
+        "number_of_cached_scripts": 0 if ctx.engine.scripts is None else ctx.engine.scripts.count(),
+        **server.stats.counters,
     }
 
 
-def _persistence(server: Server) -> Fields:
+def _persistence(ctx: Session) -> Fields:
+    server = ctx.server
     return {
-        "rdb_changes_since_last_save": server.dirty,
-        "rdb_last_save_time": server.saved_at // 1000,
-        "rdb_saves": server.saves,
+        "rdb_changes_since_last_save": server.keyspace.dirty,
+        "rdb_last_save_time": server.saves.last_at // 1000,
+        "rdb_saves": server.saves.count,
         "aof_enabled": int(server.config["appendonly"] == "yes"),
     }
 
 
-def _stats(server: Server) -> Fields:
+def _stats(ctx: Session) -> Fields:
+    server = ctx.server
     entries = statistics(server)
-    tracker = server.tracker
+    tracker, denied = ctx.clients.tracker, ctx.clients.access.denied
     return {
-        "total_connections_received": server.connections_received,
+        "total_connections_received": server.stats.connections_received,
         "total_commands_processed": sum(entry.calls for entry in entries),
         "instantaneous_ops_per_sec": 0,
-        "total_net_input_bytes": sum(s.bytes_in for s in server.sessions.values()),
-        "total_net_output_bytes": sum(s.bytes_out for s in server.sessions.values()),
+        "total_net_input_bytes": sum(s.bytes_in for s in ctx.clients.by_id.values()),
+        "total_net_output_bytes": sum(s.bytes_out for s in ctx.clients.by_id.values()),
         "instantaneous_input_kbps": "0.00",
         "instantaneous_output_kbps": "0.00",
-        "expired_subkeys": server.expired_fields,
-        "expired_fields": server.expired_fields,
-        "expired_keys": server.expired,
-        "evicted_keys": server.evicted,
-        "keyspace_hits": server.hits,
-        "keyspace_misses": server.misses,
-        "pubsub_channels": len(server.channels),
-        "pubsub_patterns": len(server.patterns),
-        "pubsubshard_channels": len(server.shard_channels),
+        "expired_subkeys": server.keyspace.stats.expired_fields,
+        "expired_fields": server.keyspace.stats.expired_fields,
+        "expired_keys": server.keyspace.stats.expired,
+        "evicted_keys": server.keyspace.stats.evicted,
+        "keyspace_hits": server.keyspace.stats.hits,
+        "keyspace_misses": server.keyspace.stats.misses,
+        "pubsub_channels": len(ctx.clients.pubsub.channels),
+        "pubsub_patterns": len(ctx.clients.pubsub.patterns),
+        "pubsubshard_channels": len(ctx.clients.pubsub.shard_channels),
         "total_error_replies": 0,
         "unexpected_error_replies": 0,
         **{
-            f"acl_access_denied_{_DENIED.get(word, word.decode())}": server.access.denied[reason]
+            f"acl_access_denied_{_DENIED.get(word, word.decode())}": denied[reason]
             for reason, word in REASONS.items()
         },
         "tracking_total_keys": 0 if tracker is None else len(tracker.keys),
@@ -173,12 +179,13 @@ def _stats(server: Server) -> Fields:
         "tracking_total_prefixes": 0 if tracker is None else len(tracker.prefixes),
         "total_reads_processed": sum(entry.calls for entry in entries),
         "total_writes_processed": sum(entry.calls for entry in entries),
-        **server.counters,
+        **server.stats.counters,
     }
 
 
-def _replication(server: Server) -> Fields:
-    node = server.cluster
+def _replication(ctx: Session) -> Fields:
+    server = ctx.server
+    node = node_of(ctx)
     replication = (server if node is None else node.top.server).replication
     fields: Fields = {
         "master_replid": replication.id,
@@ -197,9 +204,10 @@ def _replication(server: Server) -> Fields:
     return fields
 
 
-def _links(server: Server) -> Fields:
+def _links(ctx: Session) -> Fields:
     """What INFO tells of the master of a server, or of its replicas."""
-    node = server.cluster
+    server = ctx.server
+    node = node_of(ctx)
     if node is None:
         master = server.replication.master
         if master is None:
@@ -239,7 +247,7 @@ def _link(server: Server, host: str, port: int, *, up: bool, offset: int) -> Fie
     if not up:
         fields["master_link_down_since_seconds"] = -1
     elif counts:
-        fields["master_link_up_since_seconds"] = (server.now - server.started_at) // 1000
+        fields["master_link_up_since_seconds"] = (server.keyspace.now - server.started_at) // 1000
     if counts:
         fields["total_disconnect_time_sec"] = 0
     return fields | {
@@ -250,7 +258,7 @@ def _link(server: Server, host: str, port: int, *, up: bool, offset: int) -> Fie
     }
 
 
-def _cpu(server: Server) -> Fields:
+def _cpu(ctx: Session) -> Fields:
     times = os.times()
     return {
         "used_cpu_sys": f"{times.system:.6f}",
@@ -263,7 +271,8 @@ def _cpu(server: Server) -> Fields:
     }
 
 
-def _commands(server: Server) -> Fields:
+def _commands(ctx: Session) -> Fields:
+    server = ctx.server
     return {
         f"cmdstat_{entry.name}": f"calls={entry.calls},usec={entry.usec},"
         f"usec_per_call={entry.usec / entry.calls if entry.calls else 0:.2f},"
@@ -273,12 +282,14 @@ def _commands(server: Server) -> Fields:
     }
 
 
-def _errors(server: Server) -> Fields:
-    counted = sorted(server.errors.items())
+def _errors(ctx: Session) -> Fields:
+    server = ctx.server
+    counted = sorted(server.stats.errors.items())
     return {f"errorstat_{code.translate(_SAFE)}": f"count={count}" for code, count in counted}
 
 
-def _latencies(server: Server) -> Fields:
+def _latencies(ctx: Session) -> Fields:
+    server = ctx.server
     if server.config.values.get("latency-tracking") == "no":
         return {}
     wanted = server.config.values.get("latency-tracking-info-percentiles", "").split()
@@ -292,13 +303,14 @@ def _latencies(server: Server) -> Fields:
     return found
 
 
-def _keyspace(server: Server) -> Fields:
+def _keyspace(ctx: Session) -> Fields:
+    server = ctx.server
     found: Fields = {}
     like = server.version.compatible
     for db in server.databases:
         if not db.data:
             continue
-        left = [at - server.now for at in db.expires.values()]
+        left = [at - server.keyspace.now for at in db.expires.values()]
         text = f"keys={len(db.data)},expires={len(left)}"
         text += f",avg_ttl={sum(left) // len(left) if left else 0}"
         if like >= (7, 4):
@@ -309,8 +321,9 @@ def _keyspace(server: Server) -> Fields:
     return found
 
 
-def _key_sizes(server: Server) -> Fields:
+def _key_sizes(ctx: Session) -> Fields:
     """How many values there are of each kind and size, sizes rounded down to powers of two."""
+    server = ctx.server
     found: Fields = {}
     for db in server.databases:
         counts: dict[bytes, Counter[int]] = {kind: Counter() for kind in _SIZED}
@@ -332,7 +345,8 @@ def _rounded(bits: int) -> str:
     return f"{1 << power}{' KMGTPE'[unit].strip()}"
 
 
-def _event_loop(server: Server) -> Fields:
+def _event_loop(ctx: Session) -> Fields:
+    server = ctx.server
     fields: Fields = {
         "eventloop_duration_aof_sum": 0,
         "eventloop_duration_cron_sum": 0,
@@ -344,7 +358,7 @@ def _event_loop(server: Server) -> Fields:
     return fields
 
 
-_LIVE: Final[dict[str, Callable[[Server], Fields]]] = {
+_LIVE: Final[dict[str, Callable[[Session], Fields]]] = {
     "Server": _server,
     "Clients": _clients,
     "Memory": _memory,
@@ -353,7 +367,7 @@ _LIVE: Final[dict[str, Callable[[Server], Fields]]] = {
     "Replication": _replication,
     "CPU": _cpu,
 }
-_WHOLLY_LIVE: Final[dict[str, Callable[[Server], Fields]]] = {
+_WHOLLY_LIVE: Final[dict[str, Callable[[Session], Fields]]] = {
     "Commandstats": _commands,
     "Errorstats": _errors,
     "Latencystats": _latencies,
@@ -363,14 +377,14 @@ _WHOLLY_LIVE: Final[dict[str, Callable[[Server], Fields]]] = {
 }
 
 
-def _section(server: Server, name: str, layout: dict[str, str]) -> str:
+def _section(ctx: Session, name: str, layout: dict[str, str]) -> str:
     fields: Fields
     if name in _WHOLLY_LIVE:
-        fields = _WHOLLY_LIVE[name](server)
+        fields = _WHOLLY_LIVE[name](ctx)
     elif name in _LIVE:
-        live = _LIVE[name](server)
+        live = _LIVE[name](ctx)
         fields = {field: live.get(field, value) for field, value in layout.items()}
-        if name == "Replication" and (links := _links(server)):
+        if name == "Replication" and (links := _links(ctx)):
             fields = links | {
                 field: value
                 for field, value in fields.items()
@@ -380,7 +394,7 @@ def _section(server: Server, name: str, layout: dict[str, str]) -> str:
         fields = {}
     else:
         fields = dict(layout)
-        if name == "Cluster" and server.cluster is not None:
+        if name == "Cluster" and node_of(ctx) is not None:
             fields["cluster_enabled"] = 1
     return f"# {name}\r\n" + "".join(f"{field}:{value}\r\n" for field, value in fields.items())
 
@@ -394,12 +408,12 @@ def info(ctx: Session, argv: list[bytes]) -> Reply:
     asked = {word.decode("utf-8", "replace").lower() for word in argv[1:]} or {"default"}
     everything = bool(asked & {"all", "everything"})
     sections = [
-        _section(server, name, fields)
+        _section(ctx, name, fields)
         for name, fields in layout.items()
         if everything
         or name.lower() in asked
         or ("default" in asked and name.lower() not in _NOT_BY_DEFAULT)
     ]
     if "debug" in asked and server.version.compatible >= (7, 2):
-        sections.append(_section(server, "Debug", {}))
+        sections.append(_section(ctx, "Debug", {}))
     return Verbatim("\r\n".join(sections).encode())

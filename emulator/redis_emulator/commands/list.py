@@ -15,7 +15,7 @@ from redis_emulator.commands.helpers.arguments import (
     wrong_type,
 )
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.database import GENERIC, LIST, Database
+from redis_emulator.keyspace.events import GENERIC, LIST
 from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
 from redis_emulator.values.list import List
 
@@ -52,9 +52,9 @@ def writable_list(ctx: Session, key: bytes) -> List | None:
     raise wrong_type()
 
 
-def max_listpack_size(db: Database) -> int:
+def max_listpack_size(ctx: Session) -> int:
     """The configured limit of a listpack."""
-    return db.server.config.numbers["list-max-listpack-size"]
+    return ctx.server.config.numbers["list-max-listpack-size"]
 
 
 @command("lpush")
@@ -81,11 +81,11 @@ def _push(ctx: Session, argv: list[bytes], event: bytes, *, left: bool) -> int:
     db, key = ctx.db, argv[1]
     value = db.writable(key)
     if value is None:
-        value = List(db.server.packed_threshold)
+        value = List(ctx.server.debug.packed_threshold)
         db.set(key, value)
     elif type(value) is not List:
         raise wrong_type()
-    value.push(argv[2:], db.server.config.numbers["list-max-listpack-size"], left=left)
+    value.push(argv[2:], ctx.server.config.numbers["list-max-listpack-size"], left=left)
     db.changed(key, event, LIST)
     return len(value)
 
@@ -103,7 +103,7 @@ def rpop(ctx: Session, argv: list[bytes]) -> Reply:
 def _pop(ctx: Session, argv: list[bytes], *, left: bool) -> Reply:
     if len(argv) == 2:
         value = writable_list(ctx, argv[1])
-        return None if value is None else pop_one(ctx.db, argv[1], value, left=left)
+        return None if value is None else pop_one(ctx, argv[1], value, left=left)
     if len(argv) > 3:
         name = argv[0].decode().lower()
         raise RedisError(f"ERR wrong number of arguments for '{name}' command")
@@ -114,17 +114,17 @@ def _pop(ctx: Session, argv: list[bytes], *, left: bool) -> Reply:
     value = writable_list(ctx, argv[1])
     if value is None:
         return None if old else NULL_ARRAY
-    return pop_many(ctx.db, argv[1], value, count, left=left)
+    return pop_many(ctx, argv[1], value, count, left=left)
 
 
-def pop_one(db: Database, key: bytes, value: List, *, left: bool) -> bytes:
+def pop_one(ctx: Session, key: bytes, value: List, *, left: bool) -> bytes:
     """Take the element at an end of the list at ``key``, and say so."""
     element = value.pop(left=left)
-    _removed(db, key, value, b"lpop" if left else b"rpop")
+    _removed(ctx, key, value, b"lpop" if left else b"rpop")
     return element
 
 
-def pop_many(db: Database, key: bytes, value: List, count: int, *, left: bool) -> list[bytes]:
+def pop_many(ctx: Session, key: bytes, value: List, count: int, *, left: bool) -> list[bytes]:
     """Take up to ``count`` elements from an end of the list at ``key``, and say so."""
     count = min(count, len(value))
     if not count:
@@ -135,18 +135,19 @@ def pop_many(db: Database, key: bytes, value: List, count: int, *, left: bool) -
     else:
         elements = value.range(len(value) - count, len(value))[::-1]
         value.delete(len(value) - count, len(value))
-    _removed(db, key, value, b"lpop" if left else b"rpop")
+    _removed(ctx, key, value, b"lpop" if left else b"rpop")
     return elements
 
 
-def _removed(db: Database, key: bytes, value: List, event: bytes) -> None:
+def _removed(ctx: Session, key: bytes, value: List, event: bytes) -> None:
     """Say that elements were taken from a list, which may be empty or small now."""
+    db = ctx.db
     db.changed(key, event, LIST)
     if not len(value):
         db.remove(key)
         db.changed(key, b"del", GENERIC)
     elif value.fill is not None:
-        value.shrink(max_listpack_size(db))
+        value.shrink(max_listpack_size(ctx))
 
 
 @command("llen")
@@ -195,7 +196,7 @@ def lset(ctx: Session, argv: list[bytes]) -> Reply:
     index = parse_integer(argv[2])
     if ctx.server.version.compatible >= (7, 2):
         index = (index + _INT32) % (2 * _INT32) - _INT32
-    limit = max_listpack_size(db)
+    limit = max_listpack_size(ctx)
     value.grow(argv[3:], limit)
     place = _place(index, value)
     if place is None:
@@ -215,7 +216,7 @@ def linsert(ctx: Session, argv: list[bytes]) -> Reply:
     value = writable_list(ctx, key)
     if value is None:
         return 0
-    value.grow(argv[4:], max_listpack_size(db))
+    value.grow(argv[4:], max_listpack_size(ctx))
     place = value.find(pivot)
     if place < 0:
         return -1
@@ -234,7 +235,7 @@ def lrem(ctx: Session, argv: list[bytes]) -> Reply:
         return 0
     removed = value.remove(argv[3], count)
     if removed:
-        _removed(ctx.db, argv[1], value, b"lrem")
+        _removed(ctx, argv[1], value, b"lrem")
     return removed
 
 
@@ -247,7 +248,7 @@ def ltrim(ctx: Session, argv: list[bytes]) -> Reply:
     start, stop = _bounds(start, stop, len(value))
     value.delete(stop, len(value))
     value.delete(0, start)
-    _removed(ctx.db, argv[1], value, b"ltrim")
+    _removed(ctx, argv[1], value, b"ltrim")
     return OK
 
 
@@ -350,11 +351,11 @@ def move(
     receiver = writable_list(ctx, target)
     element = value.pop(left=from_left)
     if receiver is None:
-        receiver = List(db.server.packed_threshold)
+        receiver = List(ctx.server.debug.packed_threshold)
         db.set(target, receiver)
-    receiver.push([element], max_listpack_size(db), left=to_left)
+    receiver.push([element], max_listpack_size(ctx), left=to_left)
     db.changed(target, b"lpush" if to_left else b"rpush", LIST)
-    _removed(db, source, value, b"lpop" if from_left else b"rpop")
+    _removed(ctx, source, value, b"lpop" if from_left else b"rpop")
     return element
 
 
@@ -390,5 +391,5 @@ def pop_first(ctx: Session, keys: list[bytes], count: int, *, left: bool) -> Rep
     for key in keys:
         value = writable_list(ctx, key)
         if value is not None:
-            return [key, pop_many(ctx.db, key, value, count, left=left)]
+            return [key, pop_many(ctx, key, value, count, left=left)]
     return None

@@ -27,7 +27,7 @@ def _blocking_pop(ctx: Session, argv: list[bytes], *, left: bool) -> Reply:
         for key in keys:
             value = writable_list(ctx, key)
             if value is not None:
-                return [key, pop_one(ctx.db, key, value, left=left)]
+                return [key, pop_one(ctx, key, value, left=left)]
         return None
 
     return now_or_later(ctx, b"list", argv[1:-1], deadline, attempt)
@@ -61,6 +61,6 @@ def _blocking_move(ctx: Session, argv: list[bytes], *, from_left: bool, to_left:
     def attempt(keys: list[bytes]) -> Reply | None:
         return move(ctx, keys[0], argv[2], from_left=from_left, to_left=to_left)
 
-    if ctx.deny_blocking:
+    if not ctx.can_block:
         return attempt(argv[1:2])
     return now_or_later(ctx, b"list", argv[1:2], deadline, attempt)

@@ -7,11 +7,11 @@ server's words.
 from __future__ import annotations
 
 from redis_emulator.clients.session import Session
-from redis_emulator.cluster.node import Node
+from redis_emulator.cluster.node import Node, node_of
 from redis_emulator.commands.dump import dump
 from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.database import GENERIC
+from redis_emulator.keyspace.events import GENERIC
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString
 
 _NO_KEY = SimpleString(b"NOKEY")
@@ -72,7 +72,7 @@ def migrate(ctx: Session, argv: list[bytes]) -> Reply:
     target = _target(ctx, argv[2])
     if target is None:
         raise RedisError(_UNREACHABLE)
-    visitor = Session(target.server, _unheard)
+    visitor = Session(target.engine, _unheard)
     failure = _ask(target, visitor, options.login) if options.login else None
     if index:
         failure = _ask(target, visitor, [b"SELECT", b"%d" % index]) or failure
@@ -85,7 +85,7 @@ def migrate(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _target(ctx: Session, port: bytes) -> Node | None:
-    node = ctx.server.cluster
+    node = node_of(ctx)
     if node is None or not port.isdigit():
         return None
     target = node.cluster.node_at(int(port))
@@ -93,7 +93,7 @@ def _target(ctx: Session, port: bytes) -> Node | None:
 
 
 def _ask(target: Node, visitor: Session, argv: list[bytes]) -> RedisError | None:
-    reply = target.answer(visitor, argv)
+    reply = target.engine.execute(visitor, argv)
     return reply if isinstance(reply, RedisError) else None
 
 
@@ -104,7 +104,7 @@ def _hand_over(
     payload = dump(ctx, [b"DUMP", key])
     assert isinstance(payload, bytes)
     at = ctx.db.expires.get(key)
-    left = b"0" if at is None else b"%d" % max(1, at - ctx.server.now)
+    left = b"0" if at is None else b"%d" % max(1, at - ctx.db.context.now)
     words = [b"RESTORE-ASKING", key, left, payload]
     wrong = _ask(target, visitor, [*words, b"REPLACE"] if options.replace else words)
     if wrong is None and not options.copy:

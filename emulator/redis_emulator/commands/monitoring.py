@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+from redis_emulator.clients.description import used_memory
 from redis_emulator.clients.session import Session
-from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
+from redis_emulator.commands.helpers.arguments import (
+    parse_integer,
+    syntax_error,
+    unknown_subcommand,
+)
 from redis_emulator.commands.info import statistics
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.memory import key_size, used_memory
+from redis_emulator.keyspace.memory import empty_memory, key_size
 from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, Verbatim
 
 _DISABLED = (
@@ -28,10 +33,10 @@ _LARGE = 5 << 20
 
 @command("slowlog|get")
 def slowlog_get(ctx: Session, argv: list[bytes]) -> Reply:
-    log = ctx.server.slowlog.entries
+    log = ctx.server.logs.slow.entries
     count = 10
     if len(argv) > 3:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     if len(argv) == 3:
         modern = ctx.server.version.compatible >= (7, 0)
         wrong = "ERR count should be greater than or equal to -1"
@@ -48,18 +53,18 @@ def slowlog_get(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("slowlog|len")
 def slowlog_len(ctx: Session, argv: list[bytes]) -> Reply:
-    return len(ctx.server.slowlog.entries)
+    return len(ctx.server.logs.slow.entries)
 
 
 @command("slowlog|reset")
 def slowlog_reset(ctx: Session, argv: list[bytes]) -> Reply:
-    ctx.server.slowlog.entries.clear()
+    ctx.server.logs.slow.entries.clear()
     return OK
 
 
 @command("latency|latest")
 def latency_latest(ctx: Session, argv: list[bytes]) -> Reply:
-    latency = ctx.server.latency
+    latency = ctx.server.logs.latency
     return [
         [event.encode(), *samples[-1], latency.worst[event]]
         for event, samples in latency.events.items()
@@ -69,12 +74,12 @@ def latency_latest(ctx: Session, argv: list[bytes]) -> Reply:
 @command("latency|history")
 def latency_history(ctx: Session, argv: list[bytes]) -> Reply:
     event = argv[2].decode("utf-8", "replace")
-    return [list(sample) for sample in ctx.server.latency.events.get(event, ())]
+    return [list(sample) for sample in ctx.server.logs.latency.events.get(event, ())]
 
 
 @command("latency|reset")
 def latency_reset(ctx: Session, argv: list[bytes]) -> Reply:
-    latency = ctx.server.latency
+    latency = ctx.server.logs.latency
     events = [raw.decode("utf-8", "replace") for raw in argv[2:]] or list(latency.events)
     return sum(latency.events.pop(event, None) is not None for event in events)
 
@@ -82,7 +87,7 @@ def latency_reset(ctx: Session, argv: list[bytes]) -> Reply:
 @command("latency|graph")
 def latency_graph(ctx: Session, argv: list[bytes]) -> Reply:
     event = argv[2].decode("utf-8", "replace")
-    latency = ctx.server.latency
+    latency = ctx.server.logs.latency
     samples = latency.events.get(event)
     if not samples:
         raise RedisError(f"ERR No samples available for event '{event}'")
@@ -108,13 +113,13 @@ def latency_doctor(ctx: Session, argv: list[bytes]) -> Reply:
             old = server.version.compatible < (7, 4)
             more = _MORE.format("topics/latency-monitor" if old else _MANUAL)
         return Verbatim(_DISABLED.format(name, more).encode())
-    if not server.latency.events:
+    if not server.logs.latency.events:
         return Verbatim(_NOTHING.format(name).encode())
     lines = ["Dave, I have observed latency spikes in this instance.", ""]
-    for number, (event, samples) in enumerate(server.latency.events.items(), 1):
+    for number, (event, samples) in enumerate(server.logs.latency.events.items(), 1):
         values = [ms for _, ms in samples]
         mean = sum(values) / len(values)
-        worst = server.latency.worst[event]
+        worst = server.logs.latency.worst[event]
         lines.append(
             f"{number}. {event}: {len(values)} latency spikes (average {mean:.0f}ms). "
             f"Worst all time event {worst}ms."
@@ -139,14 +144,14 @@ def latency_histogram(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("monitor")
 def monitor(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.deny_blocking:
+    if not ctx.can_block:
         raise RedisError("ERR MONITOR isn't allowed for DENY BLOCKING client")
-    if ctx in ctx.server.monitors:
+    if ctx in ctx.clients.monitors:
         return NO_REPLY
-    ctx.modes["monitor"] = True
-    ctx.server.monitors[ctx] = None
+    ctx.monitoring = True
+    ctx.clients.monitors[ctx] = None
     ctx.refresh()
-    ctx.server.refresh()
+    ctx.engine.refresh()
     return OK
 
 
@@ -164,7 +169,7 @@ def memory_usage(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("memory|doctor")
 def memory_doctor(ctx: Session, argv: list[bytes]) -> Reply:
-    text = _EMPTY if used_memory(ctx.server) < _LARGE else _HEALTHY
+    text = _EMPTY if used_memory(ctx.server, len(ctx.clients.by_id)) < _LARGE else _HEALTHY
     return Verbatim(text.encode())
 
 
@@ -181,7 +186,8 @@ def memory_malloc_stats(ctx: Session, argv: list[bytes]) -> Reply:
 @command("memory|stats")
 def memory_stats(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
-    used, startup = used_memory(server), used_memory(server, empty=True)
+    clients = len(ctx.clients.by_id)
+    used, startup = used_memory(server, clients), empty_memory(clients)
     server.peak_memory = max(server.peak_memory, used)
     count = sum(len(db.data) for db in server.databases)
     found: dict[Reply, Reply] = {

@@ -13,7 +13,7 @@ from redis_emulator.commands.helpers.arguments import (
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import kept_text
-from redis_emulator.keyspace.database import GENERIC, STRING
+from redis_emulator.keyspace.events import GENERIC, STRING
 from redis_emulator.resp.types import RedisError, Reply
 
 _BAD_COUNT: Final = "ERR invalid numkeys value or out of range"
@@ -72,7 +72,7 @@ def _fits(expiry: tuple[bytes, bytes] | None, unit: bytes) -> bool:
 
 def _deadline(ctx: Session, unit: bytes, raw: bytes) -> int:
     amount = parse_integer(raw)
-    at = amount * _UNITS[unit] + (ctx.server.now if unit in (b"EX", b"PX") else 0)
+    at = amount * _UNITS[unit] + (ctx.db.context.now if unit in (b"EX", b"PX") else 0)
     if amount <= 0 or at > INT64_MAX:
         raise RedisError("ERR invalid expire time in 'msetex' command")
     return at

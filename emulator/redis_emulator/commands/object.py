@@ -16,10 +16,10 @@ from redis_emulator.keyspace.database import Database
 from redis_emulator.keyspace.frequency import Frequencies
 from redis_emulator.resp.types import RedisError, Reply
 from redis_emulator.server.config import effect
-from redis_emulator.server.server import Server
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
 from redis_emulator.values.string import Printed
+from redis_emulator.version import Version
 
 _INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
 _SHARED = 10_000
@@ -33,7 +33,7 @@ _SWITCHING = (
 @command("object|encoding")
 def object_encoding(ctx: Session, argv: list[bytes]) -> Reply:
     value = _quiet_lookup(ctx, argv[2])
-    return None if value is None else encoding(ctx.db, argv[2], value)
+    return None if value is None else encoding(ctx.server.version, ctx.db, argv[2], value)
 
 
 @command("object|refcount")
@@ -60,7 +60,7 @@ def object_freq(ctx: Session, argv: list[bytes]) -> Reply:
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. "
             + _SWITCHING
         )
-    return counted.frequency(argv[2], ctx.server.now)
+    return counted.frequency(argv[2], ctx.db.context.now)
 
 
 @command("object|idletime")
@@ -71,15 +71,20 @@ def object_idletime(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError(
             f"ERR An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHING}"
         )
-    return max(0, ctx.server.now - ctx.db.access[argv[2]]) // 1000
+    return max(0, ctx.db.context.now - ctx.db.access[argv[2]]) // 1000
 
 
 @effect("maxmemory-policy")
-def _count_uses(server: Server) -> None:
+def _count_uses(ctx: Session) -> None:
+    server = ctx.server
     counting = "lfu" in server.config["maxmemory-policy"]
     for db in server.databases:
         if counting != isinstance(db.access, Frequencies):
-            db.access = Frequencies(server, db.access) if counting else dict(db.access)
+            db.access = (
+                Frequencies(server.random, server.config.numbers, db.access)
+                if counting
+                else dict(db.access)
+            )
 
 
 def _frequencies(ctx: Session) -> Frequencies | None:
@@ -90,12 +95,12 @@ def _frequencies(ctx: Session) -> Frequencies | None:
 
 
 def _quiet_lookup(ctx: Session, key: bytes) -> object | None:
-    server = ctx.server
+    stats = ctx.db.context.stats
     value = ctx.db.data.get(key)
     if value is None:
-        server.misses += 1
+        stats.misses += 1
     else:
-        server.hits += 1
+        stats.hits += 1
     return value
 
 
@@ -104,26 +109,26 @@ def is_integer(value: bytes) -> bool:
     return _INTEGER(value) is not None and INT64_MIN <= int(value) <= INT64_MAX
 
 
-def encoding(db: Database, key: bytes, value: object) -> bytes:
+def encoding(version: Version, db: Database, key: bytes, value: object) -> bytes:
     """What OBJECT ENCODING says of ``value`` stored at ``key``."""
     if type(value) is bytes:
-        return b"int" if is_integer(value) else _text_encoding(db, key, value)
+        return b"int" if is_integer(value) else _text_encoding(version, db, key, value)
     if type(value) is bytearray:
         return b"raw"
     if type(value) is Printed:
-        return _text_encoding(db, key, value)
+        return _text_encoding(version, db, key, value)
     if type(value) is Hash:
         name = _hash_encoding(value)
     else:
         name = value.encoding  # type: ignore[attr-defined]
-    return _older_name(db.server.version.compatible, type_name(value), name)
+    return _older_name(version.compatible, type_name(value), name)
 
 
-def kept(db: Database, key: bytes, value: object) -> object:
+def kept(version: Version, db: Database, key: bytes, value: object) -> object:
     """``value`` as it goes on when its key or TTL changes: a string that has had an allocation of
     its own once keeps it, though it would fit now.
     """
-    if type(value) is bytes and encoding(db, key, value) == b"raw":
+    if type(value) is bytes and encoding(version, db, key, value) == b"raw":
         return bytearray(value)
     return value
 
@@ -144,9 +149,8 @@ def _hash_encoding(value: Hash) -> bytes:
     return b"listpack" if value.deadlines is None else b"listpackex"
 
 
-def _text_encoding(db: Database, key: bytes, value: bytes | bytearray) -> bytes:
+def _text_encoding(version: Version, db: Database, key: bytes, value: bytes | bytearray) -> bytes:
     """A short string shares an allocation with its header; lately with its key and expiry too."""
-    version = db.server.version
     length = len(key) + len(value)
     expires = key in db.expires
     if version.flavour == "redis" and version.number >= (8, 2, 0):

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from redis_emulator.clients.pubsub import Subscribers
 from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import node_of
+from redis_emulator.commands.helpers.arguments import unknown_subcommand
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import Push, RedisError, Reply
-from redis_emulator.server.server import Server
-
-Listeners = dict[bytes, dict[Session, None]]
 
 
 def _subscribe(
-    ctx: Session, argv: list[bytes], mine: dict[bytes, None], everybody: Listeners
+    ctx: Session, argv: list[bytes], mine: dict[bytes, None], everybody: Subscribers
 ) -> Reply:
-    if ctx.deny_blocking and (ctx.script is not None or everybody is ctx.server.shard_channels):
+    if not ctx.can_block and (ctx.is_script or everybody is ctx.clients.pubsub.shard_channels):
         name = argv[0].decode().upper()
         raise RedisError(f"ERR {name} isn't allowed for a DENY BLOCKING client")
     word = argv[0].lower()
@@ -34,7 +34,7 @@ def _subscribe(
 
 
 def _unsubscribe(
-    ctx: Session, argv: list[bytes], mine: dict[bytes, None], everybody: Listeners
+    ctx: Session, argv: list[bytes], mine: dict[bytes, None], everybody: Subscribers
 ) -> Reply:
     word = argv[0].lower()
     told: list[Push] = []
@@ -63,89 +63,83 @@ def _tell(ctx: Session, told: Sequence[Push]) -> Reply:
 
 @command("subscribe")
 def subscribe(ctx: Session, argv: list[bytes]) -> Reply:
-    return _subscribe(ctx, argv, ctx.channels, ctx.server.channels)
+    return _subscribe(ctx, argv, ctx.channels, ctx.clients.pubsub.channels)
 
 
 @command("unsubscribe")
 def unsubscribe(ctx: Session, argv: list[bytes]) -> Reply:
-    return _unsubscribe(ctx, argv, ctx.channels, ctx.server.channels)
+    return _unsubscribe(ctx, argv, ctx.channels, ctx.clients.pubsub.channels)
 
 
 @command("psubscribe")
 def psubscribe(ctx: Session, argv: list[bytes]) -> Reply:
-    return _subscribe(ctx, argv, ctx.patterns, ctx.server.patterns)
+    return _subscribe(ctx, argv, ctx.patterns, ctx.clients.pubsub.patterns)
 
 
 @command("punsubscribe")
 def punsubscribe(ctx: Session, argv: list[bytes]) -> Reply:
-    return _unsubscribe(ctx, argv, ctx.patterns, ctx.server.patterns)
+    return _unsubscribe(ctx, argv, ctx.patterns, ctx.clients.pubsub.patterns)
 
 
 @command("ssubscribe")
 def ssubscribe(ctx: Session, argv: list[bytes]) -> Reply:
-    return _subscribe(ctx, argv, ctx.shard_channels, ctx.server.shard_channels)
+    return _subscribe(ctx, argv, ctx.shard_channels, ctx.clients.pubsub.shard_channels)
 
 
 @command("sunsubscribe")
 def sunsubscribe(ctx: Session, argv: list[bytes]) -> Reply:
-    return _unsubscribe(ctx, argv, ctx.shard_channels, ctx.server.shard_channels)
+    return _unsubscribe(ctx, argv, ctx.shard_channels, ctx.clients.pubsub.shard_channels)
 
 
 @command("publish")
 def publish(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.cluster is not None:
-        ctx.server.cluster.broadcast(argv[1], argv[2])
-    return ctx.server.publish(argv[1], argv[2])
+    node = node_of(ctx)
+    if node is not None:
+        node.broadcast(argv[1], argv[2])
+    return ctx.clients.pubsub.publish(argv[1], argv[2])
 
 
 @command("spublish")
 def spublish(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.cluster is not None:
-        for node in ctx.server.cluster.shard_mates():
-            _publish_in_shard(node.server, argv)
-    return _publish_in_shard(ctx.server, argv)
+    node = node_of(ctx)
+    for mate in () if node is None else node.shard_mates():
+        mate.engine.clients.pubsub.publish_in_shard(argv[1], argv[2])
+    return ctx.clients.pubsub.publish_in_shard(argv[1], argv[2])
 
 
-def _publish_in_shard(server: Server, argv: list[bytes]) -> int:
-    listeners = tuple(server.shard_channels.get(argv[1], ()))
-    for listener in listeners:
-        listener.deliver(Push((b"smessage", argv[1], argv[2])))
-    return len(listeners)
-
-
-def _channels(ctx: Session, argv: list[bytes], everybody: Listeners) -> Reply:
+def _channels(ctx: Session, argv: list[bytes], everybody: Subscribers) -> Reply:
     if len(argv) > 3:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     if len(argv) == 2:
         return list(everybody)
     matches = glob(argv[2])
     return [channel for channel in everybody if matches(channel)]
 
 
-def _listeners(argv: list[bytes], everybody: Listeners) -> Reply:
+def _counts(argv: list[bytes], everybody: Subscribers) -> Reply:
     return [part for name in argv[2:] for part in (name, len(everybody.get(name, ())))]
 
 
 @command("pubsub|channels")
 def pubsub_channels(ctx: Session, argv: list[bytes]) -> Reply:
-    return _channels(ctx, argv, ctx.server.channels)
+    return _channels(ctx, argv, ctx.clients.pubsub.channels)
 
 
 @command("pubsub|shardchannels")
 def pubsub_shardchannels(ctx: Session, argv: list[bytes]) -> Reply:
-    return _channels(ctx, argv, ctx.server.shard_channels)
+    return _channels(ctx, argv, ctx.clients.pubsub.shard_channels)
 
 
 @command("pubsub|numsub")
 def pubsub_numsub(ctx: Session, argv: list[bytes]) -> Reply:
-    return _listeners(argv, ctx.server.channels)
+    return _counts(argv, ctx.clients.pubsub.channels)
 
 
 @command("pubsub|shardnumsub")
 def pubsub_shardnumsub(ctx: Session, argv: list[bytes]) -> Reply:
-    return _listeners(argv, ctx.server.shard_channels)
+    return _counts(argv, ctx.clients.pubsub.shard_channels)
 
 
 @command("pubsub|numpat")
 def pubsub_numpat(ctx: Session, argv: list[bytes]) -> Reply:
-    return len(ctx.server.patterns)
+    return len(ctx.clients.pubsub.patterns)

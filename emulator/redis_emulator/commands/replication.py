@@ -11,17 +11,16 @@ import re
 from typing import Final
 
 from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import node_of
 from redis_emulator.commands.helpers.arguments import parse_integer, parse_range, syntax_error
 from redis_emulator.commands.helpers.rdb_file import rdb_file
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import NO_REPLY, OK, File, RedisError, Reply, SimpleString, quote
+from redis_emulator.server.conditions import Condition
 from redis_emulator.server.config import effect
-from redis_emulator.server.server import Server
 from redis_emulator.version import Version
 
 _VERSION: Final = re.compile(rb"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})").fullmatch
-_DATA_ONLY, _FUNCTIONS_ONLY, _NOTHING = "rdb-only", "rdb-functions", "rdb-nothing"
-_REPLICA: Final = "replica"
 _NO_BOOLEAN: Final = "ERR value is out of range, value must between 0 and 1"
 
 
@@ -43,16 +42,11 @@ def replconf(ctx: Session, argv: list[bytes]) -> Reply:
 def _note(ctx: Session, word: bytes, value: bytes) -> None:
     """Keep in mind what of the data a client wants."""
     if word == b"rdb-only":
-        wanted = {_DATA_ONLY} if int(value) else set()
-        ctx.flags = (ctx.flags - {_DATA_ONLY}) | wanted
+        ctx.rdb_only = bool(int(value))
     elif word == b"rdb-filter-only":
-        wanted = {_FUNCTIONS_ONLY if b"functions" in value.lower() else _NOTHING}
-        ctx.flags = (ctx.flags - {_FUNCTIONS_ONLY, _NOTHING}) | wanted
+        ctx.rdb_filter = "functions" if b"functions" in value.lower() else "nothing"
     elif word == b"listening-port":
-        ctx.flags.add(_REPLICA)
-    else:
-        return
-    ctx.refresh()
+        ctx.is_replica = True
 
 
 def _is_understood(version: Version, word: bytes, value: bytes) -> bool:
@@ -115,21 +109,21 @@ def psync(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError("ERR PSYNC FAILOVER can't be sent to a master.")
         if ctx.server.version.compatible >= (7, 0):
             parse_integer(argv[2])
-    if _REPLICA in ctx.flags and _DATA_ONLY not in ctx.flags:
+    if ctx.is_replica and not ctx.rdb_only:
         raise RedisError(
             f"ERR {name} by a replica is not possible: an emulator has no replication stream"
         )
     if name == "PSYNC":
         ctx.deliver(SimpleString(f"FULLRESYNC {ctx.server.replication.id} 0".encode()))
-    everything = ctx.flags.isdisjoint({_FUNCTIONS_ONLY, _NOTHING})
+    everything = ctx.rdb_filter is None
     return File(
-        rdb_file(ctx.server, keys=everything, functions=everything or _FUNCTIONS_ONLY in ctx.flags)
+        rdb_file(ctx, keys=everything, functions=everything or ctx.rdb_filter == "functions")
     )
 
 
 @command("role")
 def role(ctx: Session, argv: list[bytes]) -> Reply:
-    node = ctx.server.cluster
+    node = node_of(ctx)
     if node is None:
         if (master := ctx.server.replication.master) is None:
             return [b"master", 0, []]
@@ -153,13 +147,13 @@ def role(ctx: Session, argv: list[bytes]) -> Reply:
 @command("replicaof", "slaveof")
 def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
-    if server.cluster is not None:
+    if node_of(ctx) is not None:
         raise RedisError("ERR REPLICAOF not allowed in cluster mode.")
     if argv[1].lower() == b"no" and argv[2].lower() == b"one":
         if server.replication.master is not None:
             server.replication.lead()
             server.config["slaveof"] = ""
-            _restrict(server)
+            _restrict(ctx)
         return OK
     if server.version.compatible < (7, 0):
         port = parse_integer(argv[2])
@@ -170,32 +164,29 @@ def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
         return SimpleString(b"OK Already connected to specified master")
     server.replication.follow(host, port)
     server.config["slaveof"] = f"{host} {port}"
-    server.send_waiting_away()
-    _restrict(server)
+    ctx.engine.disconnect_blocked()
+    _restrict(ctx)
     return OK
 
 
 @effect(
     *("slave-read-only", "slave-serve-stale-data", "min-slaves-to-write", "min-slaves-max-lag"),
 )
-def _restrict(server: Server) -> None:
+def _restrict(ctx: Session) -> None:
     """Have a master without replicas, or a replica, refuse what it is configured to refuse."""
+    server = ctx.server
     config, replica = server.config, server.replication.master is not None
     asks = config.integer("min-slaves-to-write") and config.integer("min-slaves-max-lag")
-    for state, refuses in (
-        ("replica", replica and config["slave-read-only"] == "yes"),
-        ("stale", replica and config["slave-serve-stale-data"] == "no"),
-        ("noreplicas", asks and not replica and server.cluster is None),
-    ):
-        if refuses:
-            server.faults.enter(state)
-        else:
-            server.faults.leave(state)
+    conditions = server.conditions
+    conditions.set(Condition.REPLICA, replica and config["slave-read-only"] == "yes")
+    conditions.set(Condition.STALE, replica and config["slave-serve-stale-data"] == "no")
+    conditions.set(Condition.NO_REPLICAS, bool(asks) and not replica and node_of(ctx) is None)
+    ctx.engine.refresh()
 
 
 @command("failover")
 def failover(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.cluster is not None:
+    if node_of(ctx) is not None:
         raise RedisError(
             "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead."
         )

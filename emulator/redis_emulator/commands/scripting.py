@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from time import monotonic
-from typing import Any, cast
+from typing import Any, Protocol
 
-from redis_emulator.clients.session import Blocked, Session
-from redis_emulator.cluster.node import READ_ONLY, Node, slot_of
+from redis_emulator.clients.client import Blocked
+from redis_emulator.clients.session import Engine, Session
+from redis_emulator.cluster.node import Node, node_of, slot_of
 from redis_emulator.commands.helpers.arguments import parse_integer
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.eviction import OUT_OF_MEMORY
+from redis_emulator.resp import errors
+from redis_emulator.resp.errors import MASTER_DOWN, NO_SCRIPT, OUT_OF_MEMORY, READ_ONLY
 from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.scripting.direct import shortcut
 from redis_emulator.scripting.runtime import FLAGS, LuaScripts, Script, ScriptCallError
-from redis_emulator.server.faults import MASTER_DOWN
-from redis_emulator.server.server import Server
 from redis_emulator.table.entry import Entry
 
 _BARRED: dict[tuple[int, ...], frozenset[str]] = {
@@ -39,7 +39,6 @@ _UNKILLABLE = (
 _SMALL = {b"%d" % number: number for number in range(100)}
 MAY_REPLICATE = frozenset({"publish", "spublish", "pfcount", "eval", "evalsha", "fcall"})
 """What counts as a write where writes are paused or forbidden; COMMAND does not tell."""
-_NO_SUCH_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 
 
 class Running:
@@ -64,19 +63,30 @@ class Running:
         return int((monotonic() - self._started) * 1000)
 
 
+class Libraries(Protocol):
+    """The libraries of functions, as far as it concerns the scripts."""
+
+    def flush(self) -> None:
+        """Forget all libraries."""
+        ...
+
+
 class Scripting:
     """The scripts of one server and the session they run on.
 
     Attributes:
         known: What SCRIPT EXISTS tells and EVALSHA finds, by SHA1.
         running: The script that runs.
+        functions: The libraries of functions, None before the first one is loaded.
         plain: Whether nothing is forbidden to it, and nothing special is on.
         wrote: Whether it has called a command that writes.
     """
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.server = server = engine.server
         self.known: dict[bytes, Script] = {}
+        self.functions: Libraries | None = None
         self._compiled: dict[bytes, Script] = {}
         self._valkey = server.version.flavour == "valkey"
         self._legacy = server.version.compatible < (7, 0, 0)
@@ -97,12 +107,10 @@ class Scripting:
         self._guarded = False
         self._short_of_memory = False
         self._lua: LuaScripts | None = None
-        last = server.last_client_id
-        self._session = session = Session(server, _nowhere, "lua")
-        server.last_client_id = last
+        self._session = session = Session(engine, _nowhere, "lua", number=0)
         session.deny_blocking = True
         session.authenticated = True
-        session.script = self
+        session.is_script = True
         self._direct = {
             name: entry
             for name, entry in server.commands.items()
@@ -111,7 +119,6 @@ class Scripting:
             and entry.name not in self._barred
             and entry.name not in self._not_blocking
         }
-        server.on_restart.append(self.restart)
         exists = (server.commands[b"script"].subcommands or {}).get(b"exists")
         if self._legacy and exists is not None:
             exists.min_argc = 2
@@ -135,8 +142,12 @@ class Scripting:
             acl_check=self._acl_check,
         )
 
-    def restart(self) -> None:
-        """Forget all scripts, as a server does that starts anew. One that runs has to end."""
+    def count(self) -> int:
+        """How many scripts EVALSHA finds."""
+        return len(self.known)
+
+    def reset(self) -> None:
+        """Forget all scripts and functions, and kill a script that runs."""
         if self.running is not None:
             self.running.killed = True
         self.flush()
@@ -144,6 +155,8 @@ class Scripting:
             self._lua = None
         elif self._lua is not None:
             self._lua.restart()
+        if self.functions is not None:
+            self.functions.flush()
 
     def flush(self) -> None:
         """Forget all scripts. Their compiled form is kept for when they come again."""
@@ -192,7 +205,7 @@ class Scripting:
         session.db, session.user, session.protocol = ctx.db, ctx.user, 2
         session.limited = ctx.limited
         self.wrote = False
-        self.plain = not (read_only or ctx.limited or script.flags or self.server.needs_full_checks)
+        self.plain = not (read_only or ctx.limited or script.flags or self.engine.needs_full_checks)
         if self.plain:
             self._guarded = self._read_only = False
         else:
@@ -210,12 +223,12 @@ class Scripting:
             RedisError: It may not run at all.
         """
         flags = script.flags
-        if self.server.faults.stale and "allow-stale" not in (flags or ()):
+        if self.server.conditions.stale and "allow-stale" not in (flags or ()):
             raise RedisError(MASTER_DOWN)
         if read_only and flags is not None and "no-writes" not in flags:
             raise RedisError("ERR Can not execute a script with write flag using *_ro command.")
-        if self.server.cluster is not None:
-            self._enter_cluster(self.server.cluster, ctx, script, keys)
+        if (node := node_of(ctx)) is not None:
+            self._enter_cluster(node, ctx, script, keys)
         ledger = self.server.ledger
         self._guarded = ctx.limited or ledger is not None
         self._short_of_memory = ledger is not None and ledger.full
@@ -242,11 +255,7 @@ class Scripting:
 
     def busy(self) -> RedisError:
         """What others are told while a script runs for too long."""
-        product = "Valkey" if self._valkey else "Redis"
-        return RedisError(
-            f"BUSY {product} is busy running a script. "
-            f"You can only call {self._way_out()} or SHUTDOWN NOSAVE."
-        )
+        return RedisError(errors.busy(self.server.version.product, self._way_out()))
 
     def _way_out(self) -> str:
         running = self.running
@@ -260,8 +269,8 @@ class Scripting:
             return None
         threshold = self.server.config.integer(self._threshold)
         if not running.killed and 0 < threshold <= running.milliseconds():
-            self.server.let_others_in(self._way_out())
-            self.plain = self.plain and not self.server.needs_full_checks
+            self.engine.serve_other_clients(self._way_out())
+            self.plain = self.plain and not self.engine.needs_full_checks
         if not running.killed:
             return None
         if self._valkey:
@@ -288,25 +297,25 @@ class Scripting:
         if self._read_only and (entry.write or entry.name in MAY_REPLICATE):
             refusal = ScriptCallError("Write commands are not allowed from read-only scripts.")
             return self._rejected(refusal, entry)
-        if self.server.cluster is not None:
-            refusal = self._misplaced(self.server.cluster, entry, argv)
+        if self.engine.cluster is not None:
+            refusal = self._misplaced(entry, argv)
             if refusal is not None:
                 return self._rejected(refusal, entry)
         if entry.write:
             self.wrote = True
         try:
-            reply = self.server.call(self._session, entry, argv)
+            reply = self.engine.call(self._session, entry, argv)
         except RedisError as error:
             return error
         finally:
-            self.plain = self.plain and not self.server.needs_full_checks
+            self.plain = self.plain and not self.engine.needs_full_checks
         return reply.on_timeout if type(reply) is Blocked else reply
 
     def _rejected(self, error: RedisError, entry: Entry | None) -> RedisError:
         """Count a call that was refused, as servers do since Redis 7."""
         if not self._legacy:
             plain = isinstance(error, ScriptCallError)
-            self.server.count(RedisError("ERR") if plain else error)
+            self.server.stats.count_error(RedisError("ERR") if plain else error)
             if entry is not None:
                 entry.rejected += 1
         return error
@@ -315,7 +324,7 @@ class Scripting:
         """What the user may not call; what there is no memory for, until the script has written."""
         session = self._session
         if session.limited:
-            text = self.server.access.refuse_call(session, entry, argv)
+            text = self.engine.clients.access.refuse_call(session, entry, argv)
             if text is not None:
                 return ScriptCallError(text)
         if entry.write and self._short_of_memory:
@@ -331,16 +340,18 @@ class Scripting:
     def _enter_cluster(self, node: Node, ctx: Session, script: Script, keys: list[bytes]) -> None:
         if script.flags is not None and "no-cluster" in script.flags:
             raise RedisError("ERR Can not run script on cluster, 'no-cluster' flag is set.")
-        self._session.flags = ctx.flags & {"asking", "readonly"}
+        self._session.asking, self._session.readonly = ctx.asking, ctx.readonly
         self._slot = slot_of(keys[0]) if keys else None
 
-    def _misplaced(self, node: Node, entry: Entry, argv: list[bytes]) -> RedisError | None:
+    def _misplaced(self, entry: Entry, argv: list[bytes]) -> RedisError | None:
         """Why a node of a cluster does not run a script's command."""
         session = self._session
+        node = node_of(session)
+        assert node is not None
         forbidden = entry.write and node.master is not None
         if forbidden and not self._valkey:
             return ScriptCallError(f"-{READ_ONLY}") if self._legacy else RedisError(READ_ONLY)
-        wrong = node.redirect(session, entry, argv, session.flags)
+        wrong = node.redirect(session, entry, argv)
         if wrong is not None:
             return ScriptCallError(self._misplacement(wrong.reason, entry.name))
         if forbidden:
@@ -405,10 +416,10 @@ class Scripting:
 
     def _as_the_server(self, argv: list[bytes]) -> Entry | RedisError:
         try:
-            return self.server.find(argv)
+            return self.engine.find(argv)
         except RedisError as error:
             if not self._legacy:
-                self.server.count(error)
+                self.server.stats.count_error(error)
             return error
 
     def _refusal(self, reason: str, entry: Entry | None = None) -> RedisError:
@@ -426,7 +437,7 @@ class Scripting:
         invalid = ScriptCallError(f"Invalid command passed to {name}.acl_check_cmd()")
         if entry is None:
             raise invalid
-        session, access = self._session, self.server.access
+        session, access = self._session, self.engine.clients.access
         if not session.limited:
             return True
         try:
@@ -463,27 +474,29 @@ _MISPLACEMENTS = {
 }
 
 
-def scripting_of(server: Server) -> Scripting:
-    """The scripts of ``server``."""
-    state = server.scripting
+def scripting_of(engine: Engine) -> Scripting:
+    """The scripts of a server."""
+    state = engine.scripts
     if state is None:
-        state = server.scripting = Scripting(server)
-    return cast("Scripting", state)
+        state = engine.scripts = Scripting(engine)
+    assert type(state) is Scripting
+    return state
 
 
-def script_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
+def script_writes(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
     """Whether a command runs a script whose first line lets it write."""
-    flags = _script_flags(server, entry, argv)
+    flags = _script_flags(engine, entry, argv)
     return flags is not None and "no-writes" not in flags
 
 
-def script_promises_no_writes(server: Server, entry: Entry, argv: list[bytes]) -> bool:
+def script_promises_no_writes(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
     """Whether a command runs a script with the flag ``no-writes``."""
-    return "no-writes" in (_script_flags(server, entry, argv) or ())
+    return "no-writes" in (_script_flags(engine, entry, argv) or ())
 
 
-def _script_flags(server: Server, entry: Entry, argv: list[bytes]) -> Collection[str] | None:
+def _script_flags(engine: Engine, entry: Entry, argv: list[bytes]) -> Collection[str] | None:
     """What the first line of a command's script says; None if it says nothing."""
+    server = engine.server
     if entry.name in ("eval", "eval_ro"):
         if server.version.compatible < (7, 0) or not argv[1].startswith(b"#!"):
             return None
@@ -493,7 +506,7 @@ def _script_flags(server: Server, entry: Entry, argv: list[bytes]) -> Collection
         lua = line.split()[0] == "#!lua" or server.version.flavour == "valkey"
         return found if lua and all(flag in FLAGS for flag in found) else None
     if entry.name in ("evalsha", "evalsha_ro"):
-        known = scripting_of(server).known
+        known = scripting_of(engine).known
         script = known.get(argv[1]) or known.get(argv[1].lower())
         return None if script is None else script.flags
     return None
@@ -511,8 +524,8 @@ def eval_ro(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("evalsha")
 def evalsha(ctx: Session, argv: list[bytes]) -> Reply:
-    state, keys = ctx.server.scripting, _SMALL.get(argv[2])
-    if state is not None and keys is not None and keys <= len(argv) - 3:
+    state, keys = ctx.engine.scripts, _SMALL.get(argv[2])
+    if type(state) is Scripting and keys is not None and keys <= len(argv) - 3:
         script = state.known.get(argv[1])
         if script is not None:
             return state.run(ctx, script, argv, keys + 3, False)
@@ -526,13 +539,13 @@ def evalsha_ro(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _eval(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
     keys = _key_count(argv)
-    state = scripting_of(ctx.server)
+    state = scripting_of(ctx.engine)
     script = state.load(argv[1])
     return state.run(ctx, script, argv, keys, read_only)
 
 
 def _evalsha(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
-    state = scripting_of(ctx.server)
+    state = scripting_of(ctx.engine)
     sha = argv[1]
     if len(sha) != 40:
         raise _unknown_script(ctx)
@@ -556,17 +569,17 @@ def _key_count(argv: list[bytes]) -> int:
 def _unknown_script(ctx: Session) -> RedisError:
     if ctx.server.version.flavour == "valkey" and ctx.server.version.number >= (9, 0, 0):
         return RedisError("NOSCRIPT No matching script.")
-    return RedisError(_NO_SUCH_SCRIPT)
+    return RedisError(NO_SCRIPT)
 
 
 @command("script|load")
 def script_load(ctx: Session, argv: list[bytes]) -> Reply:
-    return scripting_of(ctx.server).load(argv[2]).sha
+    return scripting_of(ctx.engine).load(argv[2]).sha
 
 
 @command("script|exists")
 def script_exists(ctx: Session, argv: list[bytes]) -> Reply:
-    known = scripting_of(ctx.server).known
+    known = scripting_of(ctx.engine).known
     return [int(sha.lower() in known) for sha in argv[2:]]
 
 
@@ -574,13 +587,13 @@ def script_exists(ctx: Session, argv: list[bytes]) -> Reply:
 def script_flush(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3 or (len(argv) == 3 and argv[2].lower() not in (b"sync", b"async")):
         raise RedisError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
-    scripting_of(ctx.server).flush()
+    scripting_of(ctx.engine).flush()
     return OK
 
 
 @command("script|show")
 def script_show(ctx: Session, argv: list[bytes]) -> Reply:
-    script = scripting_of(ctx.server).known.get(argv[2].lower())
+    script = scripting_of(ctx.engine).known.get(argv[2].lower())
     if script is None:
         raise _unknown_script(ctx)
     return script.source
@@ -588,7 +601,7 @@ def script_show(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("script|kill")
 def script_kill(ctx: Session, argv: list[bytes]) -> Reply:
-    scripting_of(ctx.server).kill(False)
+    scripting_of(ctx.engine).kill(False)
     return OK
 
 

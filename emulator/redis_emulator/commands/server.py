@@ -19,14 +19,14 @@ def time(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("lastsave")
 def lastsave(ctx: Session, argv: list[bytes]) -> Reply:
-    return ctx.server.saved_at // 1000
+    return ctx.server.saves.last_at // 1000
 
 
 def _saved(ctx: Session) -> None:
     server = ctx.server
-    server.saved_at = server.now
-    server.saves += 1
-    server.dirty = 0
+    server.saves.last_at = server.keyspace.now
+    server.saves.count += 1
+    server.keyspace.dirty = 0
 
 
 @command("save")
@@ -69,5 +69,5 @@ def shutdown(ctx: Session, argv: list[bytes]) -> Reply:
         if len(set(words)) > 1 or version.compatible < (7, 0):
             raise syntax_error()
         raise RedisError("ERR No shutdown in progress.")
-    ctx.server.shutdown()
+    ctx.engine.shutdown()
     return NO_REPLY

@@ -17,7 +17,8 @@ from redis_emulator.commands.helpers.arguments import (
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
-from redis_emulator.keyspace.database import GENERIC, SET, Database
+from redis_emulator.keyspace.database import Database
+from redis_emulator.keyspace.events import GENERIC, SET
 from redis_emulator.resp.types import RedisError, Reply, SetReply
 from redis_emulator.values.set import HASHTABLE, INTSET, LISTPACK, Limits, Set
 
@@ -77,7 +78,7 @@ def sadd(ctx: Session, argv: list[bytes]) -> Reply:
     added = len(value) - before
     if added:
         db.changed(key, b"sadd", SET)
-        ctx.server.dirty += added - 1
+        ctx.db.context.dirty += added - 1
     return added
 
 
@@ -92,7 +93,7 @@ def srem(ctx: Session, argv: list[bytes]) -> Reply:
         removed += value.discard(member)
     if removed:
         _has_shrunk(db, key, value, b"srem")
-        ctx.server.dirty += removed - 1
+        ctx.db.context.dirty += removed - 1
     return removed
 
 
@@ -183,7 +184,7 @@ def _pop_many(ctx: Session, key: bytes, count: int) -> Reply:
         for member in taken:
             value.discard(member)
     _has_shrunk(ctx.db, key, value, b"spop")
-    ctx.server.dirty += len(taken) - 1
+    ctx.db.context.dirty += len(taken) - 1
     return SetReply(taken)
 
 

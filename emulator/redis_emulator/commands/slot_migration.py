@@ -12,14 +12,13 @@ from typing import Final
 from redis_emulator.clients.session import Session
 from redis_emulator.cluster.migration import (
     LOST,
-    SlotMigration,
     cancel,
     forget_old,
     keep,
     refusal,
 )
-from redis_emulator.cluster.node import Node
-from redis_emulator.commands.cluster import node_of, parse_slot
+from redis_emulator.cluster.node import Node, SlotMigration
+from redis_emulator.commands.cluster import own_node, parse_slot
 from redis_emulator.commands.helpers.arguments import syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, quote
@@ -51,7 +50,7 @@ def _partner(ctx: Session) -> Node:
     Raises:
         RedisError: It does not.
     """
-    node = node_of(ctx)
+    node = own_node(ctx)
     refused = refusal(node)
     if refused is not None:
         raise RedisError(refused)
@@ -60,7 +59,7 @@ def _partner(ctx: Session) -> Node:
 
 def _groups(node: Node, argv: list[bytes]) -> Iterator[SlotMigration]:
     """One job for each group of slots and the node they go to."""
-    place, now = 2, node.server.now // 1000
+    place, now = 2, node.server.keyspace.now // 1000
     while place < len(argv):
         if argv[place].lower() != b"slotsrange":
             raise syntax_error()
@@ -141,7 +140,7 @@ def _known(node: Node, name: bytes) -> Node | None:
 
 @command("cluster|getslotmigrations")
 def cluster_getslotmigrations(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     forget_old(node)
     return [_told(job) for job in node.migrations]
 
@@ -167,7 +166,7 @@ def _told(job: SlotMigration) -> Reply:
 
 @command("cluster|cancelslotmigrations")
 def cluster_cancelslotmigrations(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     if not cancel(node):
         raise RedisError("ERR No migrations ongoing")
     return OK
@@ -175,14 +174,14 @@ def cluster_cancelslotmigrations(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|syncslots")
 def cluster_syncslots(ctx: Session, argv: list[bytes]) -> Reply:
-    node = node_of(ctx)
+    node = own_node(ctx)
     word = argv[2].lower()
     if word == b"establish":
         return _establish(ctx, argv)
     if word == b"finish":
         return _finish(node, _options(argv, b"state", b"name", b"message"))
     if word == b"capa":
-        return None if ctx.deny_blocking else NO_REPLY
+        return NO_REPLY if ctx.can_block else None
     if word in _FOR_NODES:
         name = quote(word).upper()
         raise RedisError(
@@ -214,7 +213,7 @@ def _finish(node: Node, options: dict[bytes, bytes]) -> Reply:
         raise syntax_error()
     if job not in node.exports:
         message = quote(options.get(b"message", b""))
-        job.end(node.server.now // 1000, quote(state.lower()), message)
+        job.end(node.server.keyspace.now // 1000, quote(state.lower()), message)
     return OK
 
 
@@ -243,6 +242,6 @@ def _establish(ctx: Session, argv: list[bytes]) -> Reply:
         raise syntax_error()
     if owner is not source:
         raise RedisError("ERR Target node does not agree about current slot ownership")
-    now = node.server.now // 1000
+    now = node.server.keyspace.now // 1000
     keep(node, [SlotMigration(name, "IMPORT", ranges, source, node, now, now, "failed", LOST)])
     return OK

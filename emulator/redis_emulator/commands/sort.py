@@ -11,11 +11,11 @@ import re
 from typing import Final
 
 from redis_emulator.clients.session import Session
-from redis_emulator.cluster.node import slot_of
+from redis_emulator.cluster.node import node_of, slot_of
 from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error, wrong_type
 from redis_emulator.commands.helpers.quicksort import sort_range
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.database import GENERIC, LIST
+from redis_emulator.keyspace.events import GENERIC, LIST
 from redis_emulator.resp.types import RedisError, Reply
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.list import List
@@ -94,7 +94,7 @@ class _Options:
 def _check_slot(ctx: Session, argv: list[bytes], pattern: bytes, option: str) -> None:
     """On a cluster patterns reach keys of the sorted key's slot alone; before 7.4 none at all."""
     version = ctx.server.version
-    if ctx.server.cluster is None:
+    if node_of(ctx) is None:
         return
     if version.flavour == "redis" and version.number < (7, 4):
         raise RedisError(f"ERR {option} option of SORT denied in Cluster mode.")
@@ -112,7 +112,7 @@ def _check_reach(ctx: Session, argv: list[bytes], option: str) -> None:
     """Patterns reach keys that no argument names, which a limited user may not."""
     if ctx.limited:
         entry = ctx.server.commands[argv[0].lower()]
-        if not ctx.server.access.may_read_every_key(ctx, entry, argv):
+        if not ctx.clients.access.may_read_every_key(ctx, entry, argv):
             raise RedisError(
                 f"ERR {option} option of SORT denied due to insufficient ACL permissions."
             )
@@ -136,9 +136,9 @@ def _store(ctx: Session, key: bytes, elements: list[bytes]) -> int:
     db = ctx.db
     if elements:
         fill = ctx.server.config.numbers["list-max-listpack-size"]
-        db.set(key, List.of(elements, fill, ctx.server.packed_threshold))
+        db.set(key, List.of(elements, fill, ctx.server.debug.packed_threshold))
         db.changed(key, b"sortstore", LIST)
-        ctx.server.dirty += len(elements) - 1
+        ctx.db.context.dirty += len(elements) - 1
     elif db.remove(key):
         db.changed(key, b"del", GENERIC)
     return len(elements)
@@ -158,7 +158,7 @@ def _sorted(ctx: Session, key: bytes, options: _Options) -> list[bytes | None]:
         elements = list(value)
     else:
         raise wrong_type()
-    if options.unsorted and isinstance(value, Set) and (options.store is not None or ctx.script):
+    if options.unsorted and isinstance(value, Set) and (options.store is not None or ctx.is_script):
         options.unsorted, options.alpha, options.by = False, True, None
     if options.unsorted:
         if options.descending and not isinstance(value, Set):

@@ -18,7 +18,7 @@ from redis_emulator.commands.helpers.arguments import (
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
-from redis_emulator.keyspace.database import GENERIC, ZSET
+from redis_emulator.keyspace.events import GENERIC, ZSET
 from redis_emulator.resp.double import Double17, format_double, format_double17
 from redis_emulator.resp.types import Pairs, RedisError, Reply
 from redis_emulator.values.sorted_set import SortedSet
@@ -187,7 +187,7 @@ def _add_all(
         put_member(ctx, value, member, score)
     if added or updated:
         ctx.db.changed(key, b"zadd", ZSET)
-        ctx.server.dirty += added + updated - 1
+        ctx.db.context.dirty += added + updated - 1
     return added + updated if b"CH" in words else added
 
 
@@ -364,6 +364,6 @@ def zrem(ctx: Session, argv: list[bytes]) -> Reply:
             break
     if count:
         ctx.db.changed(key, b"zrem", ZSET)
-        ctx.server.dirty += count - 1
+        ctx.db.context.dirty += count - 1
         remove_if_empty(ctx, key, value)
     return count

@@ -20,7 +20,7 @@ from redis_emulator.commands.helpers.arguments import (
 )
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.sorted_set import pairs_reply, parse_score, sorted_set_of
-from redis_emulator.keyspace.database import GENERIC, ZSET
+from redis_emulator.keyspace.events import GENERIC, ZSET
 from redis_emulator.resp.types import RedisError, Reply
 from redis_emulator.values.set import Set
 from redis_emulator.values.sorted_set import SortedSet

@@ -20,7 +20,7 @@ from redis_emulator.commands.sorted_set import (
     score_reply,
     writable_sorted_set,
 )
-from redis_emulator.keyspace.database import ZSET
+from redis_emulator.keyspace.events import ZSET
 from redis_emulator.resp.types import NULL_ARRAY, Reply
 from redis_emulator.values.sorted_set import Item, SortedSet
 
@@ -67,7 +67,7 @@ def _take(ctx: Session, key: bytes, value: SortedSet, count: int, *, lowest: boo
     else:
         taken = value.cut(max(0, length - count), length)[::-1]
     ctx.db.changed(key, b"zpopmin" if lowest else b"zpopmax", ZSET)
-    ctx.server.dirty += len(taken) - 1
+    ctx.db.context.dirty += len(taken) - 1
     remove_if_empty(ctx, key, value)
     return taken
 

@@ -15,7 +15,7 @@ from redis_emulator.commands.sorted_set import (
     remove_if_empty,
     writable_sorted_set,
 )
-from redis_emulator.keyspace.database import GENERIC, ZSET
+from redis_emulator.keyspace.events import GENERIC, ZSET
 from redis_emulator.resp.types import NULL_ARRAY, RedisError, Reply
 from redis_emulator.values.sorted_set import HIGHEST, LOWEST, Item, LexBound, ScoreBound, SortedSet
 
@@ -318,6 +318,6 @@ def _cut(ctx: Session, argv: list[bytes], value: SortedSet, ranks: tuple[int, in
     gone = value.cut(*ranks)
     if gone:
         ctx.db.changed(argv[1], argv[0].lower(), ZSET)
-        ctx.server.dirty += len(gone) - 1
+        ctx.db.context.dirty += len(gone) - 1
         remove_if_empty(ctx, argv[1], value)
     return len(gone)

@@ -17,7 +17,7 @@ from redis_emulator.commands.helpers.arguments import (
     wrong_type,
 )
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.database import STREAM
+from redis_emulator.keyspace.events import STREAM
 from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
 from redis_emulator.values.stream import (
     MAX_ID,
@@ -249,7 +249,7 @@ def xadd(ctx: Session, argv: list[bytes]) -> Reply:
         stream = Stream()
     elif stream.last_id == MAX_ID:
         raise RedisError(_EXHAUSTED)
-    entry_id = _new_id(stream, wanted, ctx.server.now)
+    entry_id = _new_id(stream, wanted, ctx.db.context.now)
     if entry_id <= stream.last_id:
         raise RedisError(_SMALLER)
     if key not in ctx.db.data:

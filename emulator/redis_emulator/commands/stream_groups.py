@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from itertools import islice
 
 from redis_emulator.clients.session import Session
-from redis_emulator.commands.helpers.arguments import NO_SUCH_KEY, parse_integer, syntax_error
+from redis_emulator.commands.helpers.arguments import (
+    NO_SUCH_KEY,
+    parse_integer,
+    syntax_error,
+    unknown_subcommand,
+)
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.stream import (
     delete_entry,
@@ -16,7 +21,7 @@ from redis_emulator.commands.stream import (
     parse_id_block,
     parse_interval,
 )
-from redis_emulator.keyspace.database import STREAM
+from redis_emulator.keyspace.events import STREAM
 from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply, quote
 from redis_emulator.values.stream import (
     MAX_ID,
@@ -73,14 +78,14 @@ def _check_legacy_words(ctx: Session, argv: list[bytes], most: int) -> None:
     if len(argv) == 6 and creates:
         if argv[5].upper() == b"MKSTREAM":
             return
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     stream = lookup_stream(ctx, argv[2])
     if stream is None:
         raise RedisError(_KEY_MUST_EXIST)
     if not creates:
         _require_group(ctx, argv[2], argv[3])
     if len(argv) > most:
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
 
 
 def _possibly_read(ctx: Session, stream: Stream, entries_read: int) -> int:
@@ -101,7 +106,7 @@ def xgroup(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError(_KEY_MUST_EXIST)
         if argv[1].upper() in (b"SETID", b"CREATECONSUMER", b"DELCONSUMER"):
             _require_group(ctx, argv[2], argv[3])
-    raise ctx.server.wrong_words(argv)
+    raise unknown_subcommand(ctx.server.version, argv)
 
 
 @command("xgroup|create")
@@ -119,7 +124,7 @@ def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
             place += 1
             entries_read = _entries_read(argv[place])
         else:
-            raise ctx.server.wrong_words(argv)
+            raise unknown_subcommand(ctx.server.version, argv)
         place += 1
     key, name = argv[2], argv[3]
     stream = lookup_stream(ctx, key, write=True)
@@ -150,7 +155,7 @@ def xgroup_setid(ctx: Session, argv: list[bytes]) -> Reply:
     entries_read = -1
     if len(argv) > 5:
         if len(argv) != 7 or argv[5].upper() != b"ENTRIESREAD":
-            raise ctx.server.wrong_words(argv)
+            raise unknown_subcommand(ctx.server.version, argv)
         entries_read = _entries_read(argv[6])
     stream, group = _require_group(ctx, argv[2], argv[3])
     group.last_id = stream.last_id if argv[4] == b"$" else parse_id(argv[4])
@@ -173,7 +178,7 @@ def xgroup_destroy(ctx: Session, argv: list[bytes]) -> Reply:
 @command("xgroup|createconsumer")
 def xgroup_createconsumer(ctx: Session, argv: list[bytes]) -> Reply:
     _, group = _require_group(ctx, argv[2], argv[3])
-    _, made = group.consumer(argv[4], ctx.server.now)
+    _, made = group.consumer(argv[4], ctx.db.context.now)
     if made:
         ctx.db.adjusted(argv[2], b"xgroup-createconsumer")
     return int(made)
@@ -202,7 +207,7 @@ def xack(ctx: Session, argv: list[bytes]) -> Reply:
     ids = [parse_id(raw, strict=True) for raw in argv[3:]]
     count = sum(group.forget(entry_id) for entry_id in ids)
     if count:
-        ctx.server.dirty += count
+        ctx.db.context.dirty += count
     return count
 
 
@@ -277,7 +282,7 @@ class _Claim:
 
 @command("xclaim")
 def xclaim(ctx: Session, argv: list[bytes]) -> Reply:
-    key, now = argv[1], ctx.server.now
+    key, now = argv[1], ctx.db.context.now
     stream = lookup_stream(ctx, key, write=True)
     if stream is None or argv[2] not in stream.groups:
         raise _no_key_or_group(key, argv[2])
@@ -323,8 +328,8 @@ def _claimed(entry_id: Id, fields: Fields | None, just_id: bool) -> Reply:
 
 def _claimant(ctx: Session, key: bytes, group: Group, name: bytes) -> Consumer:
     """The consumer who claims, made when new; before Redis 7.2 only when there is what to claim."""
-    consumer, made = group.consumer(name, ctx.server.now)
-    consumer.seen_at = ctx.server.now
+    consumer, made = group.consumer(name, ctx.db.context.now)
+    consumer.seen_at = ctx.db.context.now
     if made and not _is_legacy(ctx):
         ctx.db.adjusted(key, b"xgroup-createconsumer")
     return consumer
@@ -332,7 +337,7 @@ def _claimant(ctx: Session, key: bytes, group: Group, name: bytes) -> Consumer:
 
 @command("xautoclaim")
 def xautoclaim(ctx: Session, argv: list[bytes]) -> Reply:
-    key, now = argv[1], ctx.server.now
+    key, now = argv[1], ctx.db.context.now
     min_idle = max(0, parse_integer(argv[4], "ERR Invalid min-idle-time argument for XAUTOCLAIM"))
     start, _ = parse_interval(argv[5], b"+")
     count, just_id, place = 100, False, 6
@@ -413,7 +418,7 @@ def xpending(ctx: Session, argv: list[bytes]) -> Reply:
         if len(found) >= count:
             break
         pending = pool[entry_id]
-        idle = ctx.server.now - pending.delivered_at
+        idle = ctx.db.context.now - pending.delivered_at
         if idle >= min_idle:
             found.append(
                 [format_id(entry_id), pending.consumer.name, max(0, idle), pending.deliveries]
@@ -445,7 +450,7 @@ def xinfo(ctx: Session, argv: list[bytes]) -> Reply:
     """XINFO with a wrong subcommand, before Redis 7."""
     if len(argv) >= 3:
         _info_stream(ctx, argv[2])
-    raise ctx.server.wrong_words(argv)
+    raise unknown_subcommand(ctx.server.version, argv)
 
 
 @command("xinfo|stream")
@@ -453,10 +458,10 @@ def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
     stream = _info_stream(ctx, argv[2])
     full, count = len(argv) > 3, 10
     if full and (argv[3].upper() != b"FULL" or len(argv) not in (4, 6)):
-        raise ctx.server.wrong_words(argv)
+        raise unknown_subcommand(ctx.server.version, argv)
     if len(argv) == 6:
         if argv[4].upper() != b"COUNT":
-            raise ctx.server.wrong_words(argv)
+            raise unknown_subcommand(ctx.server.version, argv)
         count = parse_integer(argv[5])
         count = 10 if count < 0 else count
     summary: dict[Reply, Reply] = {
@@ -557,7 +562,7 @@ def xinfo_consumers(ctx: Session, argv: list[bytes]) -> Reply:
     stream = _info_stream(ctx, argv[2])
     if argv[3] not in stream.groups:
         raise _no_group(argv[2], argv[3])
-    now = ctx.server.now
+    now = ctx.db.context.now
     found: list[Reply] = []
     for consumer in stream.groups[argv[3]].consumers.values():
         shown: dict[Reply, Reply] = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from redis_emulator.clients.session import Blocked, Session
+from redis_emulator.clients.client import Blocked
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.stream import entry_reply, lookup_stream, parse_id
@@ -203,8 +204,8 @@ def _group(ctx: Session, request: _Request, key: bytes, *, waking: bool) -> tupl
 
 def _reader(ctx: Session, request: _Request, key: bytes, group: Group) -> Consumer:
     """The consumer, who is made when new."""
-    consumer, made = group.consumer(request.consumer, ctx.server.now)
-    consumer.seen_at = ctx.server.now
+    consumer, made = group.consumer(request.consumer, ctx.db.context.now)
+    consumer.seen_at = ctx.db.context.now
     if made and ctx.server.version.compatible >= (7, 0):
         ctx.db.adjusted(key, b"xgroup-createconsumer")
     return consumer
@@ -246,12 +247,12 @@ def _deliver(
             )
         group.last_id = entry_id
         if not request.noack:
-            group.deliver(entry_id, consumer, ctx.server.now)
+            group.deliver(entry_id, consumer, ctx.db.context.now)
         found.append(entry_reply(entry_id, fields))
         if len(found) == request.count:
             break
     if found:
-        consumer.active_at = ctx.server.now
+        consumer.active_at = ctx.db.context.now
         ctx.db.adjusted(key)
     return found
 
@@ -265,7 +266,7 @@ def _history(
         fields = stream.get(entry_id)
         if fields is not None:
             pending = consumer.pending[entry_id]
-            pending.delivered_at = ctx.server.now
+            pending.delivered_at = ctx.db.context.now
             pending.deliveries += 1
         found.append(entry_reply(entry_id, fields))
         if len(found) == count:
@@ -295,7 +296,7 @@ def _now_or_later(
     return Blocked(
         ctx,
         request.keys,
-        ctx.server.now + request.block if request.block else None,
+        ctx.db.context.now + request.block if request.block else None,
         retry,
         NULL_ARRAY,
         kind=b"stream",

@@ -24,7 +24,7 @@ from redis_emulator.commands.helpers.arguments import (
 )
 from redis_emulator.commands.object import is_integer
 from redis_emulator.commands.registry import command
-from redis_emulator.keyspace.database import GENERIC, STRING
+from redis_emulator.keyspace.events import GENERIC, STRING
 from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.values.string import Printed
 
@@ -62,7 +62,7 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
 
 def kept_text(ctx: Session, raw: bytes) -> bytes | bytearray:
     """A new value as it is kept: in Valkey's scripts, digits do not become an integer."""
-    if ctx.script is not None and ctx.server.version.flavour == "valkey":
+    if ctx.is_script and ctx.server.version.flavour == "valkey":
         return Printed(raw) if is_integer(raw) else raw
     return raw
 
@@ -129,7 +129,7 @@ def _time(ctx: Session, name: bytes, unit: bytes, raw: bytes) -> int:
     amount = parse_integer(raw)
     at = amount * _UNITS[unit]
     if unit in (b"EX", b"PX"):
-        at += ctx.server.now
+        at += ctx.db.context.now
     if amount <= 0 or at > INT64_MAX:
         command_name = name.decode().lower()
         if ctx.server.version.compatible >= (7, 0, 0):
@@ -146,7 +146,7 @@ _GETEX: Final = frozenset((b"EX", b"PX", b"EXAT", b"PXAT", b"PERSIST"))
 def set_(ctx: Session, argv: list[bytes]) -> Reply:
     db, key = ctx.db, argv[1]
     if len(argv) == 3:
-        db.set(key, argv[2] if ctx.script is None else kept_text(ctx, argv[2]))
+        db.set(key, argv[2] if not ctx.is_script else kept_text(ctx, argv[2]))
         db.changed(key, b"set", STRING)
         return OK
     version = ctx.server.version
@@ -176,10 +176,10 @@ def _store(ctx: Session, key: bytes, value: bytes, options: _Options) -> None:
     """Store a string with the expiry that goes with it, and say so."""
     db = ctx.db
     at = options.at
-    late = at is not None and at <= ctx.server.now
+    late = at is not None and at <= ctx.db.context.now
     if late and ctx.server.version.flavour == "valkey":
         if key in db.data:
-            expire_now(db, key)
+            expire_now(ctx.server.version, db, key)
         return
     if options.keep:
         db.replace(key, kept_text(ctx, value))
@@ -191,7 +191,7 @@ def _store(ctx: Session, key: bytes, value: bytes, options: _Options) -> None:
     if at is not None:
         db.notify(key, b"expire", GENERIC)
     if late:
-        db.expire_due(key, ctx.server.now)
+        db.expire_due(key, ctx.db.context.now)
 
 
 @command("setnx")
@@ -247,13 +247,13 @@ def getex(ctx: Session, argv: list[bytes]) -> Reply:
         return None
     if not valkey and options.time is not None:
         options.at = _time(ctx, argv[0], *options.time)
-    if options.at is not None and options.at <= ctx.server.now:
-        expire_now(db, key)
+    if options.at is not None and options.at <= ctx.db.context.now:
+        expire_now(ctx.server.version, db, key)
     elif options.at is not None:
         db.set_expiry(key, options.at)
         db.changed(key, b"expire", GENERIC)
     elif options.persist and key in db.expires:
-        never_expire(db, key)
+        never_expire(ctx.server.version, db, key)
     return bytes(value)
 
 

@@ -8,7 +8,8 @@ and to end.
 
 from __future__ import annotations
 
-from redis_emulator.clients.session import Blocked, Session
+from redis_emulator.clients.client import Blocked
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import CLOSED, NULL_ARRAY, OK, Aside, Interleaved, RedisError, Reply
 
@@ -29,7 +30,7 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
     if queue is None:
         raise RedisError("ERR EXEC without MULTI")
     failed, dirty = ctx.queue_failed, ctx.dirty
-    ctx.end_transaction()
+    ctx.clients.end_transaction(ctx)
     if failed:
         aborted = RedisError("EXECABORT Transaction discarded because of previous errors.")
         aborted.counted = ctx.server.version.compatible < (7, 0)
@@ -53,9 +54,11 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
     try:
         for entry, queued in queue:
             try:
-                if ctx.limited and (refusal := ctx.server.access.refuse_queued(ctx, entry, queued)):
+                if ctx.limited and (
+                    refusal := ctx.clients.access.refuse_queued(ctx, entry, queued)
+                ):
                     raise RedisError(refusal)
-                reply = ctx.server.call(ctx, entry, queued)
+                reply = ctx.engine.call(ctx, entry, queued)
             except RedisError as error:
                 reply = error
             replies.append(reply.on_timeout if type(reply) is Blocked else reply)
@@ -74,7 +77,7 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
 def discard(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.queue is None:
         raise RedisError("ERR DISCARD without MULTI")
-    ctx.end_transaction()
+    ctx.clients.end_transaction(ctx)
     return OK
 
 
@@ -85,17 +88,14 @@ def watch(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.transactional = True
     if ctx.dirty:
         return OK
-    db = ctx.db
     for key in argv[1:]:
-        ctx.watched.add((db, key))
-        db.watchers.setdefault(key, set()).add(ctx)
-    ctx.server.refresh()
+        ctx.clients.watches.add(ctx, key)
     return OK
 
 
 @command("unwatch")
 def unwatch(ctx: Session, argv: list[bytes]) -> Reply:
-    ctx.unwatch()
+    ctx.clients.watches.forget(ctx)
     return OK
 
 

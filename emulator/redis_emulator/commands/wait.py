@@ -6,7 +6,9 @@ until the timeout.
 
 from __future__ import annotations
 
-from redis_emulator.clients.session import Blocked, Session
+from redis_emulator.clients.client import Blocked
+from redis_emulator.clients.session import Session
+from redis_emulator.cluster.node import node_of
 from redis_emulator.commands.helpers.arguments import INT64_MAX, parse_integer, parse_range
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import RedisError, Reply
@@ -16,7 +18,7 @@ from redis_emulator.resp.types import RedisError, Reply
 def wait(ctx: Session, argv: list[bytes]) -> Reply:
     _refuse_on_replica(ctx, "WAIT")
     replicas = parse_integer(argv[1])
-    node = ctx.server.cluster
+    node = node_of(ctx)
     there = 0 if node is None else sum(not replica.down for replica in node.replicas())
     return _wait(ctx, replicas - there, argv[2], there)
 
@@ -37,7 +39,7 @@ def waitaof(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _refuse_on_replica(ctx: Session, name: str) -> None:
-    if not ctx.server.follows():
+    if not ctx.server.replication.is_replica:
         return
     writable = ""
     if name == "WAIT":
@@ -53,9 +55,9 @@ def _wait(ctx: Session, replicas: int, timeout: bytes, reply: Reply) -> Reply:
     duration = parse_integer(timeout, "ERR timeout is not an integer or out of range")
     if duration < 0:
         raise RedisError("ERR timeout is negative")
-    if duration + ctx.server.now > INT64_MAX and ctx.server.version.compatible >= (7, 2, 0):
+    if duration + ctx.db.context.now > INT64_MAX and ctx.server.version.compatible >= (7, 2, 0):
         raise RedisError("ERR timeout is out of range")
-    if replicas <= 0 or ctx.deny_blocking:
+    if replicas <= 0 or not ctx.can_block:
         return reply
-    deadline = ctx.server.now + duration if duration else None
+    deadline = ctx.db.context.now + duration if duration else None
     return Blocked(ctx, [], deadline, lambda key: None, reply)

@@ -1,84 +1,99 @@
 """The engine: which command runs, when, and for whom. The only place with order.
 
-One lock, one command at a time, and never a wait. `Engine.execute` is the way in for every door. A
-plain client's command takes the short way: look up, check the argument count, expire what is due,
-call. Whatever needs more care (a transaction, a subscriber, a user with limits, an injected fault
-…) is flagged on the session, the server or the command, and goes through `_careful`, where the
-checks stand in the order in which the real server makes them.
+One lock, one command at a time, and never a wait. `Engine.execute` is the way in for every
+transport. A map of the engine:
 
-A blocked client is a `Blocked` note under each of its keys. A change of such a key puts the key on
-the ready list; when the command that made the change is over, `_serve` lets the waiting clients try
-in the order in which they came. A door is told through `Session.deliver`.
+==============  =============================================================  ==============
+step            what happens                                                   module
+==============  =============================================================  ==============
+short path      look up, count arguments, expire what is due, call             here
+full checks     injected faults, then all steps below                          here
+lookup          command and subcommand by name, unknown commands               ``lookup``
+admission       login, MULTI, ACL, cluster, conditions, memory, subscriptions  ``admission``
+pause, MULTI    the command is held, or queued                                 here
+call            keys that are due, the command's function, tracking            here
+waiting         the client blocks; blocked clients are served                  ``waiting``
+accounting      statistics, slow log, MONITOR                                  ``accounting``
+==============  =============================================================  ==============
+
+A command takes the short path if neither the command, nor its client, nor the server needs full
+checks: see `Entry.needs_full_checks`, `Client.needs_full_checks`, `Engine.needs_full_checks`. The
+short path measures no time and makes no entries in logs. Whatever turns on a mode of a client or of
+the server calls ``refresh`` of the client or the engine.
+
+Replies that come later than the command (of a blocked client, messages) go to `Client.deliver`.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from functools import partial
+from collections.abc import Callable
+from typing import Final, Protocol
 
-from redis_emulator.clients.session import Blocked, Pause, Session
+from redis_emulator.clients.client import Blocked, Client, ReplyMode
+from redis_emulator.clients.clients import Clients
+from redis_emulator.clients.session import ClusterNode, Scripts, Session
 from redis_emulator.clock import Clock, ManualClock
+from redis_emulator.cluster.migration import after_command
+from redis_emulator.cluster.node import Node
 from redis_emulator.commands import registry
-from redis_emulator.commands.client import describe
 from redis_emulator.commands.function import function_writes, promises_no_writes
 from redis_emulator.commands.scripting import MAY_REPLICATE
-from redis_emulator.glob import glob
-from redis_emulator.keyspace.eviction import OUT_OF_MEMORY
-from redis_emulator.resp.encode import encode
-from redis_emulator.resp.types import (
-    NO_REPLY,
-    OK,
-    PENDING,
-    QUEUED,
-    Push,
-    RedisError,
-    Reply,
-    SimpleString,
-    quote,
-)
+from redis_emulator.engine.accounting import NOT_MONITORED, Accounting
+from redis_emulator.engine.admission import UNQUEUED, Admission
+from redis_emulator.engine.lookup import Lookup, exec_aborted, failing, wrong_arity
+from redis_emulator.engine.waiting import Waiting
+from redis_emulator.keyspace.context import NEVER
+from redis_emulator.resp.errors import NO_LOGIN, ROLE_CHANGED
+from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING, QUEUED, RedisError, Reply
 from redis_emulator.server.command_log import Log
-from redis_emulator.server.faults import Faults
-from redis_emulator.server.logs import monitor_line, without_secrets
-from redis_emulator.server.server import LARGE, Server
+from redis_emulator.server.conditions import Condition
+from redis_emulator.server.server import Server
 from redis_emulator.table.entry import Entry
 from redis_emulator.table.keyspec import keys
 from redis_emulator.version import Version
 
-_UNQUEUED = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
-_NOT_REDIS = frozenset({b"post", b"host:"})
-"""What a browser says that was lured here: nothing of its request may run."""
-_EXEC_ABORTED = "EXECABORT Transaction discarded because of: "
-_NO_LOGIN = "NOAUTH Authentication required."
-_WALKS = frozenset({"keys", "randomkey", "scan"})
-_ON_KEYS = frozenset({"write", "readonly"})
-_LOOK_FIRST = frozenset({"xgroup", "xinfo"})
-"""The containers that, before Redis 7, look at the key before they refuse a subcommand."""
-_UNSEEN = frozenset({"admin", "skip_monitor"})
-_SUBSCRIBER = frozenset(
-    {
-        "subscribe",
-        "unsubscribe",
-        "psubscribe",
-        "punsubscribe",
-        "ssubscribe",
-        "sunsubscribe",
-        "ping",
-        "quit",
-        "reset",
-    }
-)
+_HTTP: Final = frozenset({b"post", b"host:"})
+"""HTTP verbs. Like Redis, close the connection (cross-protocol scripting)."""
+_WALKS: Final = frozenset({"keys", "randomkey", "scan"})
+"""Commands that meet keys which their arguments do not name."""
 
 
-class _Late(list[bytes]):
-    """A command that has been delayed already."""
+class Listener(Protocol):
+    """A server that listens for clients of an engine."""
+
+    def request_stop(self) -> None:
+        """Stop soon; returns at once."""
+        ...
+
+    def serve_meanwhile(self) -> None:
+        """Serve other clients for a moment while a command of one runs."""
+        ...
+
+
+class _Delayed(list[bytes]):
+    """A command that a fault has delayed already."""
 
     __slots__ = ()
 
 
 class Engine:
-    """Runs commands for sessions on one `Server`."""
+    """Runs commands for the clients of one `Server`.
+
+    Args:
+        clock: The source of time.
+        version: What server to be.
+        seed: See `Server`.
+        lock: Held while a command runs; the nodes of a cluster share one.
+        on_shutdown: What SHUTDOWN does; `stop` by default.
+
+    Attributes:
+        listeners: The servers that listen for clients.
+        cluster: The node of a cluster that this server is, None outside a cluster.
+        scripts: Its scripts, None before the first one is used.
+        needs_full_checks: Whether no command takes the short path.
+    """
 
     def __init__(
         self,
@@ -87,30 +102,30 @@ class Engine:
         version: Version,
         seed: int | None,
         lock: threading.RLock | None = None,
+        on_shutdown: Callable[[], None] | None = None,
     ) -> None:
         self.lock = threading.RLock() if lock is None else lock
-        self.server = server = Server(clock=clock, version=version, seed=seed)
         self._gap = threading.Condition(self.lock)
         self._ms = clock.ms
-        self._resumed: list[Session] = []
-        self._slept = 0
-        self._retries = version.compatible >= (7, 2)
-        server.commands = registry.entries(version)
-        server.call = self._call
-        server.failed = self._failed
-        server.find = self.find
-        server.publish = self.publish
-        server.unblock = self.unblock
-        server.disconnect = self.disconnect
-        server.pause = self.pause
-        server.unpause = self.unpause
-        server.sleep = self.sleep
-        server.shutdown = self.shutdown
-        server.let_others_in = self.let_others_in
-        server.access.describe = describe
-        server.faults = Faults(self._refresh, version, seed)
-        server.script_writes = partial(function_writes, server)
-        server.on_restart.append(server.faults.clear)
+        self._commands = registry.entries(version)
+        self.server = Server(
+            clock=clock,
+            version=version,
+            seed=seed,
+            commands=self._commands,
+            changed=self._faults_changed,
+        )
+        self.clients = Clients(self.server)
+        self.cluster: ClusterNode | None = None
+        self.scripts: Scripts | None = None
+        self.listeners: list[Listener] = []
+        self.needs_full_checks = False
+        self._on_shutdown = on_shutdown
+        self._lookup = Lookup(self._commands, version)
+        self._admission = Admission(self)
+        self._accounting = Accounting(self.server, self.clients)
+        self._waiting = Waiting(self, self._accounting)
+        self._blocked = self.clients.blocked
         if isinstance(clock, ManualClock):
             clock.subscribe(self.tick)
 
@@ -120,64 +135,50 @@ class Engine:
         Returns:
             The reply, a `RedisError`, `NO_REPLY`, or `PENDING` when the client is blocked now.
         """
-        server = self.server
         with self.lock:
-            server.now = now = self._ms()
-            entry = server.commands.get(argv[0])
+            keyspace = self.server.keyspace
+            keyspace.now = now = self._ms()
+            entry = self._commands.get(argv[0])
             if (
                 entry is None
                 or entry.needs_full_checks
                 or session.needs_full_checks
-                or server.needs_full_checks
+                or self.needs_full_checks
             ):
-                return self._careful(session, argv, now)
+                return self._with_full_checks(session, argv, now)
             argc = len(argv)
             if argc < entry.min_argc or argc > entry.max_argc:
                 session.fail_transaction(argv[0])
-                return self._reject(entry, _wrong_arity(entry))
-            if now >= server.next_deadline:
-                server.expire_due(now)
+                return self._accounting.rejected(entry, wrong_arity(entry))
+            if now >= keyspace.next_deadline:
+                keyspace.expire_due(now)
             session.last_command = entry
             session.last_active = now
             try:
                 reply = entry.handler(session, argv)
             except RedisError as error:
-                reply = self._failed(entry, error)
+                reply = self._accounting.failed(entry, error)
             session.commands += 1
             entry.calls += 1
-            if server.ready:
-                self._serve()
+            if self._blocked.ready:
+                self._waiting.serve()
             return reply
 
     def run(self, session: Session, argv: list[bytes]) -> Reply:
-        """Run a command for one of the emulator's own sessions, whatever state the server is in.
+        """Run a command for one of the emulator's own sessions, whatever the server's conditions.
 
         Raises:
             RedisError: The command failed.
         """
-        server = self.server
         with self.lock:
-            server.now = now = self._ms()
-            if now >= server.next_deadline and not server.keeps_due():
-                server.expire_due(now)
-            if server.cluster is not None:
-                server.cluster.enter(session)
-            reply = self._call(session, self.find(argv), argv)
+            self._start_command()
+            if self.cluster is not None:
+                self._node().enter(session)
+            reply = self.call(session, self.find(argv), argv)
             if type(reply) is Blocked:
                 reply = reply.on_timeout
-            if server.ready or self._resumed:
-                self._serve()
+            self._serve()
             return reply
-
-    def record(self, log: Log | None) -> None:
-        """Have every command from now on recorded in ``log``, or none."""
-        with self.lock:
-            self.server.log = log
-            self.server.refresh()
-
-    def _refresh(self) -> None:
-        with self.lock:
-            self.server.refresh()
 
     def find(self, argv: list[bytes]) -> Entry:
         """The command or subcommand that ``argv`` names.
@@ -185,663 +186,403 @@ class Engine:
         Raises:
             RedisError: There is none, or the number of arguments is wrong.
         """
-        commands = self.server.commands
-        entry = commands.get(argv[0]) or commands.get(argv[0].lower())
-        if entry is None:
-            raise RedisError(_unknown_command(argv, self.server.version))
-        if entry.subcommands is not None and len(argv) > 1:
-            sub = entry.subcommands.get(argv[1]) or entry.subcommands.get(argv[1].lower())
-            if sub is None:
-                return self._without_subcommand(entry, argv)
-            if not sub.min_argc <= len(argv) <= sub.max_argc:
-                sub.rejected += 1
-                if self.server.version.compatible < (7, 0):
-                    return self._without_subcommand(entry, argv)
-                raise RedisError(_wrong_arity(sub))
-            return sub
-        if not entry.min_argc <= len(argv) <= entry.max_argc:
-            entry.rejected += 1
-            raise RedisError(_wrong_arity(entry))
-        return entry
+        return self._lookup.find(argv, self.cluster is not None)
 
-    def _without_subcommand(self, entry: Entry, argv: list[bytes]) -> Entry:
-        """What runs when no subcommand of a container fits.
+    def call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
+        """Run a command that may run now, and note what it did.
 
         Raises:
-            RedisError: Nothing does.
+            RedisError: The command failed; the error is counted.
         """
-        if entry.name in _LOOK_FIRST and self.server.version.compatible < (7, 0):
-            return entry
-        raise RedisError(self._unknown_subcommand(entry, argv))
+        server, clients = self.server, self.clients
+        hidden: dict[bytes, object] = {}
+        if server.keyspace.now >= server.keyspace.next_deadline and self._keeps_due():
+            hidden = self._meet_due(session, entry, argv)
+        if session.is_script and server.conditions.current:
+            refusal = self._admission.condition(session, entry, argv)
+            if refusal is not None:
+                raise self._accounting.rejected(entry, refusal)
+        if clients.monitors and "skip_monitor" in entry.flags and entry.name != "exec":
+            self._accounting.show(session, argv)
+        started = server.clock.us()
+        if clients.tracker is not None:
+            clients.tracker.begin(session, entry, argv)
+        try:
+            return entry.handler(session, argv)
+        except RedisError as error:
+            self._accounting.failed(entry, error)
+            raise
+        finally:
+            entry.calls += 1
+            if hidden:
+                session.db.show(hidden)
+            if clients.tracker is not None:
+                clients.tracker.end(session, entry, argv)
+            waiting = self._waiting
+            took, waiting.slept = server.clock.us() - started + waiting.slept, 0
+            entry.usec += took
+            if took >= 1000 or server.logs_fast_commands():
+                self._accounting.note_time(session, entry, argv, took)
+            if clients.monitors and not entry.flags & NOT_MONITORED:
+                self._accounting.show(session, argv)
 
-    def _unknown_subcommand(self, entry: Entry, argv: list[bytes]) -> str:
-        word, help_ = quote(argv[1][:128]), entry.name.split("|")[0].upper()
-        if self.server.version.compatible < (7, 0):
-            if help_ == "CLUSTER" and self.server.cluster is None:
-                return "ERR This instance has cluster support disabled"
-            wrong = f"ERR Unknown subcommand or wrong number of arguments for '{word}'."
-            return f"{wrong} Try {help_} HELP."
-        return f"ERR unknown subcommand '{word}'. Try {help_} HELP."
+    def count_failure(self, entry: Entry, error: RedisError) -> RedisError:
+        """Count an error of a command that ran; returns the error."""
+        return self._accounting.failed(entry, error)
+
+    def may_write(self, entry: Entry, argv: list[bytes]) -> bool:
+        """Whether the command writes, or runs a script or function that says that it may."""
+        return entry.write or function_writes(self, entry, argv)
+
+    def record(self, log: Log | None) -> None:
+        """Record every command from now on in ``log``, or none."""
+        with self.lock:
+            self.server.recorder = log
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Decide anew whether commands need full checks."""
+        server, clients = self.server, self.clients
+        self.needs_full_checks = bool(
+            self.cluster is not None
+            or clients.monitors
+            or (clients.tracker is not None and clients.tracker.clients)
+            or self._keeps_due()
+            or server.logs_fast_commands()
+            or server.logs_small_commands()
+            or server.ledger is not None
+            or server.recorder is not None
+            or server.faults.planted
+            or server.conditions.current
+        )
+
+    def limit_memory(self) -> None:
+        """Have ``maxmemory`` take effect after it was set."""
+        self.server.limit_memory(self.server.config.numbers["maxmemory"] != 0)
+        self.refresh()
+        self._admission.make_room()
 
     def tick(self) -> None:
         """Let time have its effect: expire keys, time out blocked clients. Called when a clock
         moves.
         """
-        server = self.server
         with self.lock:
-            server.now = now = self._ms()
-            if now >= server.next_deadline and not server.keeps_due():
-                server.expire_due(now)
-            late = [
-                (blocked.deadline, session.id, blocked)
-                for session in server.sessions.values()
-                if (blocked := session.blocked) is not None
-                and blocked.deadline is not None
-                and blocked.deadline <= now
-            ]
-            for _, _, blocked in sorted(late, key=lambda entry: entry[:2]):
-                self.unblock(blocked.session, blocked.on_timeout)
-            if server.paused is not None and server.paused.until <= now:
+            now = self._start_command()
+            self._waiting.time_out(now)
+            pause = self.clients.pause
+            if pause is not None and pause.until <= now:
                 self.unpause()
-            if server.ready or self._resumed:
-                self._serve()
-            patience = server.config.numbers["timeout"]
-            if patience:
-                self._hang_up(now - 1000 * patience)
-
-    def _hang_up(self, since: int) -> None:
-        """End the clients that have sent nothing since then and wait for nothing."""
-        for session in tuple(self.server.sessions.values()):
-            if (
-                session.last_active < since
-                and session.blocked is None
-                and session not in self.server.monitors
-                and not session.subscribed()
-            ):
-                session.close()
+            self._serve()
+            timeout = self.server.config.numbers["timeout"]
+            if timeout:
+                self._close_idle(now - 1000 * timeout)
 
     def connect(self, session: Session) -> None:
-        """A client has come."""
+        """A client has connected."""
         with self.lock:
-            self.server.sessions[session.id] = session
-            self.server.connections_received += 1
+            self.clients.by_id[session.id] = session
+            self.server.stats.connections_received += 1
 
-    def disconnect(self, session: Session) -> None:
-        """A client has gone: forget its subscriptions, watches and waiting."""
-        server = self.server
+    def disconnect(self, client: Client) -> None:
+        """Forget a client; its connection is closed after the reply."""
         with self.lock:
-            if session.blocked is not None:
-                self._forget(session)
-            session.end_transaction()
-            server.stop_listening(session)
-            server.modes_off(session)
-            server.sessions.pop(session.id, None)
+            self.clients.remove(client)
+            self.refresh()
 
-    def reset(self) -> None:
-        """Make the server what it was when new; clients stay connected and keep their settings."""
-        server = self.server
-        with self.lock:
-            server.now = self._ms()
-            for session in tuple(server.sessions.values()):
-                if session.blocked is not None:
-                    self.unblock(session, session.blocked.on_timeout)
-                session.end_transaction()
-            self.unpause()
-            for db in server.databases:
-                db.clear()
-            server.restart()
-            self._serve()
+    def close(self, client: Client) -> None:
+        """Disconnect a client from the server's side; its transport is told by `CLOSED`."""
+        if not client.closing:
+            client.closing = True
+            self.disconnect(client)
+            client.deliver(CLOSED)
 
-    def shutdown(self) -> None:
-        """Drop every client and all data; servers that listen for clients stop."""
-        with self.lock:
-            for stop in tuple(self.server.on_shutdown):
-                stop()
-            for session in tuple(self.server.sessions.values()):
-                session.close()
-            self.reset()
+    def end(self, client: Client) -> None:
+        """Disconnect a client; the one that is being served gets its reply first."""
+        if client is self.clients.current:
+            client.closing = True
+            self.disconnect(client)
+        else:
+            self.close(client)
 
-    def let_others_in(self, way_out: str) -> None:
-        """Open the lock for a moment in the middle of a script that runs for too long.
+    def disconnect_blocked(self) -> None:
+        """The server is a replica now: disconnect the clients that wait for changes of keys."""
+        for client in tuple(self.clients.by_id.values()):
+            if client.blocked is not None and not self._waiting.is_held(client):
+                self.unblock(client, RedisError(ROLE_CHANGED))
+                self.close(client)
 
-        Other clients are told that the server is busy; nothing of the server moves on, neither
-        time nor those who wait for a key.
-        """
-        server = self.server
-        faults = server.faults
-        if "busy" in faults.states:
-            return
-        now, deadline, ready = server.now, server.next_deadline, server.ready
-        server.next_deadline, server.ready = 1 << 62, deque()
-        faults.way_out = way_out
-        with faults.busy:
-            for serve in tuple(server.on_gap):
-                serve()
-            self._gap.wait(0.001)
-        ready.extend(server.ready)
-        server.now, server.ready = now, ready
-        server.next_deadline = min(deadline, server.next_deadline)
-
-    def publish(self, channel: bytes, message: bytes) -> int:
-        """Send ``message`` to everybody who listens to ``channel``; returns how many did."""
-        server = self.server
-        count = 0
-        for listener in tuple(server.channels.get(channel, ())):
-            server.push(listener, Push((b"message", channel, message)))
-            count += 1
-        for pattern, listeners in tuple(server.patterns.items()):
-            if glob(pattern)(channel):
-                for listener in tuple(listeners):
-                    server.push(listener, Push((b"pmessage", pattern, channel, message)))
-                    count += 1
-        return count
-
-    def unblock(self, session: Session, reply: Reply) -> bool:
+    def unblock(self, client: Client, reply: Reply) -> bool:
         """Give a blocked client ``reply`` and let it go on after the command that is running;
         whether it was blocked.
         """
-        blocked = session.blocked
-        if blocked is None:
-            return False
-        self._forget(session)
-        if self._retries and blocked.argv and session.last_command is not None:
-            session.last_command.calls += 1
-        if self.server.log is not None:
-            self.server.log.answered(session, reply)
-        if reply is not NO_REPLY and session.reply_mode == "on":
-            session.deliver(reply)
-        late, session.late = session.late, []
-        for message in late:
-            session.deliver(message)
-        self._resumed.append(session)
-        return True
+        return self._waiting.unblock(client, reply)
 
     def pause(self, until: int, writes_only: bool) -> None:
-        """Keep commands (or those that write) waiting until ``until``, milliseconds since the
-        epoch.
-
-        A pause that is on already never gets shorter or weaker by another one.
-        """
-        paused = self.server.paused
-        if paused is None:
-            self.server.paused = Pause(until, writes_only)
-            self.server.refresh()
-        else:
-            paused.until = max(paused.until, until)
-            paused.writes_only = paused.writes_only and writes_only
+        """Hold commands, or those that write, until ``until``, milliseconds since the epoch."""
+        self._waiting.pause(until, writes_only)
 
     def unpause(self) -> None:
-        """End a pause; what came in during it runs now, in the order of its clients."""
-        paused, self.server.paused = self.server.paused, None
-        self.server.refresh()
-        if paused is not None:
-            self.server.ready.extend(dict.fromkeys(paused.changes))
-        for session in paused.waiting if paused is not None else ():
-            blocked = session.blocked
-            if blocked is not None:
-                self._forget(session)
-                if self._retries and blocked.argv and session.last_command is not None:
-                    session.last_command.calls += 1
-                if blocked.on_timeout is not None:
-                    session.deliver(blocked.on_timeout)
-                self._work_off(session)
+        """End a pause; what came in during it runs now."""
+        self._waiting.unpause()
 
-    def sleep(self, session: Session, ms: int) -> Reply:
-        """Do nothing for ``ms`` milliseconds, and answer nobody: what a command that sleeps
-        returns.
+    def sleep(self, session: Session, milliseconds: int) -> Reply:
+        """Do nothing for a while, and serve nobody: what a command that sleeps returns."""
+        return self._waiting.sleep(session, milliseconds)
 
-        A clock that stands still is moved; with one that runs by itself everybody waits.
+    def reset(self) -> None:
+        """Make the server what it was when new; clients stay connected and keep their settings."""
+        with self.lock:
+            self.server.keyspace.now = self._ms()
+            for client in tuple(self.clients.by_id.values()):
+                if client.blocked is not None:
+                    self.unblock(client, client.blocked.on_timeout)
+                self.clients.end_transaction(client)
+            self.unpause()
+            self.server.reset()
+            self.clients.reset()
+            if self.scripts is not None:
+                self.scripts.reset()
+            if self.cluster is not None:
+                self.cluster.reset()
+            self.refresh()
+            self._waiting.serve()
+
+    def shutdown(self) -> None:
+        """SHUTDOWN: what the owner of the engine wants to happen, or `stop`."""
+        if self._on_shutdown is not None:
+            self._on_shutdown()
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """Drop every client and all data; servers that listen for clients stop."""
+        with self.lock:
+            for listener in tuple(self.listeners):
+                listener.request_stop()
+            for client in tuple(self.clients.by_id.values()):
+                self.close(client)
+            self.reset()
+
+    def serve_other_clients(self, way_out: str) -> None:
+        """Release the lock for a moment in the middle of a script that runs for too long.
+
+        Other clients are told that the server is busy; nothing of the server moves on, neither
+        time nor clients that wait for a key.
+
+        Args:
+            way_out: The command that ends the script.
         """
-        clock = self.server.clock
-        if ms == 0:
-            return OK
-        if isinstance(clock, ManualClock):
-            clock.advance(ms / 1000)
-            return OK
-        if session.deny_blocking:
-            time.sleep(ms / 1000)
-            return OK
-        self._slept = 1000 * ms
-        blocked = Blocked(session, [], None, lambda key: None, OK)
-        self.pause(self.server.now + ms, writes_only=False)
-        assert self.server.paused is not None
-        self.server.paused.waiting.append(session)
-        return blocked
+        conditions, keyspace = self.server.conditions, self.server.keyspace
+        if Condition.BUSY in conditions.current:
+            return
+        now, deadline, ready = keyspace.now, keyspace.next_deadline, self._blocked.ready
+        keyspace.next_deadline, self._blocked.ready = NEVER, deque()
+        conditions.way_out = way_out
+        conditions.set(Condition.BUSY, True)
+        self.refresh()
+        try:
+            for listener in tuple(self.listeners):
+                listener.serve_meanwhile()
+            self._gap.wait(0.001)
+        finally:
+            self.server.conditions.set(Condition.BUSY, False)
+            self.refresh()
+        ready.extend(self._blocked.ready)
+        keyspace.now, self._blocked.ready = now, ready
+        keyspace.next_deadline = min(deadline, keyspace.next_deadline)
 
-    def _careful(self, session: Session, argv: list[bytes], now: int) -> Reply:
+    def _faults_changed(self) -> None:
+        with self.lock:
+            self.refresh()
+
+    def _node(self) -> Node:
+        assert isinstance(self.cluster, Node)
+        return self.cluster
+
+    def _start_command(self) -> int:
+        """Read the clock, and let expire what is due, unless it stays until a command meets it."""
+        keyspace = self.server.keyspace
+        keyspace.now = now = self._ms()
+        if now >= keyspace.next_deadline and not self._keeps_due():
+            keyspace.expire_due(now)
+        return now
+
+    def _serve(self) -> None:
+        if self._blocked.ready or self._waiting.resumed:
+            self._waiting.serve()
+
+    def _close_idle(self, since: int) -> None:
+        """Disconnect the clients that have sent nothing since then and wait for nothing."""
+        for client in tuple(self.clients.by_id.values()):
+            if (
+                client.last_active < since
+                and client.blocked is None
+                and not client.monitoring
+                and not client.subscribed()
+            ):
+                self.close(client)
+
+    def _with_full_checks(self, session: Session, argv: list[bytes], now: int) -> Reply:
         session.last_active = now
         if session.blocked is not None:
             session.backlog.append(argv)
             return PENDING
-        server = self.server
-        outer, server.current = server.current, session
-        run = self._struck if server.faults.planted else self._checked
+        clients = self.clients
+        outer, clients.current = clients.current, session
+        run = self._apply_fault if self.server.faults.planted else self._check_and_call
         try:
             reply = run(session, argv, now)
-            if server.tracker is not None:
-                server.tracker.after_command(session)
-            if server.cluster is not None:
-                server.cluster.after(session, argv)
+            if clients.tracker is not None:
+                clients.tracker.after_command(session)
+            if self.cluster is not None:
+                after_command(self._node(), session, argv)
         finally:
-            server.current = outer
-        if server.log is not None and not (session.backlog and session.backlog[-1] == argv):
-            server.log.add(session, argv, reply)
+            clients.current = outer
+        recorder = self.server.recorder
+        if recorder is not None and not (session.backlog and session.backlog[-1] == argv):
+            at = self.server.keyspace.now / 1000
+            recorder.add(at, session.id, session.name, session.db.index, argv, reply)
         if session.late:
             reply = self._with_late(session, reply)
-        if session.reply_mode == "on" or reply is PENDING:
+        if session.reply_mode is ReplyMode.ON or reply is PENDING:
             return reply
-        if session.reply_mode != "off":
-            session.reply_mode = "skip" if session.reply_mode == "skip-next" else "on"
+        if session.reply_mode is not ReplyMode.OFF:
+            skips = session.reply_mode is ReplyMode.SKIP_NEXT
+            session.reply_mode = ReplyMode.SKIP if skips else ReplyMode.ON
             session.refresh()
         return NO_REPLY
 
     def _with_late(self, session: Session, reply: Reply) -> Reply:
         """Deliver a reply and the messages that come after it."""
         late, session.late = session.late, []
-        if reply is not PENDING and reply is not NO_REPLY and session.reply_mode == "on":
+        answered = reply is not PENDING and reply is not NO_REPLY
+        if answered and session.reply_mode is ReplyMode.ON:
             session.deliver(reply)
         for message in late:
             session.deliver(message)
         return PENDING if reply is PENDING else NO_REPLY
 
-    def _struck(self, session: Session, argv: list[bytes], now: int) -> Reply:
-        """Run a command while faults are planted."""
-        fault = None if type(argv) is _Late else self.server.faults.strike(argv)
+    def _apply_fault(self, session: Session, argv: list[bytes], now: int) -> Reply:
+        """Run a command while faults are injected."""
+        fault = None if type(argv) is _Delayed else self.server.faults.match(argv)
         if fault is None:
-            return self._checked(session, argv, now)
+            return self._check_and_call(session, argv, now)
         if fault.error is not None:
             session.fail_transaction(argv[0])
             error = RedisError(fault.error)
-            self.server.count(error)
+            self.server.stats.count_error(error)
             return error
         if fault.drop is None:
-            session.backlog.append(_Late(argv))
-            deadline = now + max(1, round(fault.seconds * 1000))
-            session.blocked = Blocked(session, [], deadline, lambda key: None, NO_REPLY)
-            session.needs_full_checks = True
+            milliseconds = max(1, round(fault.seconds * 1000))
+            self._waiting.delay(session, _Delayed(argv), now + milliseconds)
             return PENDING
         if fault.drop == "after":
-            self._checked(session, argv, now)
+            self._check_and_call(session, argv, now)
         session.close()
         return NO_REPLY
 
-    def _checked(self, session: Session, argv: list[bytes], now: int) -> Reply:
-        server = self.server
+    def _check_and_call(self, session: Session, argv: list[bytes], now: int) -> Reply:
         try:
             entry = self.find(argv)
         except RedisError as error:
-            if argv[0].lower() in _NOT_REDIS and server.version.compatible >= (6, 2):
-                session.closing = True
-                self.disconnect(session)
-                return NO_REPLY
-            if session.queue is not None and (late := self._fails_late(argv, error)):
-                session.queue.append((late, argv))
-                return QUEUED
-            session.fail_transaction(argv[0])
-            if self._must_log_in(session) and self._login_comes_first(argv):
-                error = RedisError(_NO_LOGIN)
-            else:
-                error = self._forbidden(session, argv) or error
-            server.count(error)
-            return error
+            return self._not_found(session, argv, error)
         session.last_command = entry
-        refusal = self._refusal(session, entry, argv)
+        refusal = self._admission.refusal(session, entry, argv)
         if refusal is not None:
             session.fail_transaction(argv[0])
             if entry.name == "exec" and type(refusal) is str:
-                refusal = f"{_EXEC_ABORTED}{refusal.removeprefix('ERR ')}"
-            return self._reject(entry, refusal)
-        if server.paused is not None and self._held_up(session, entry, argv, now):
+                refusal = exec_aborted(refusal)
+            return self._accounting.rejected(entry, refusal)
+        if self.clients.pause is not None and self._is_paused(session, entry, argv, now):
+            self._waiting.hold(session, argv)
             return PENDING
-        if session.queue is not None and entry.name not in _UNQUEUED:
+        if session.queue is not None and entry.name not in UNQUEUED:
             if not session.queue_failed and not session.dirty:
                 session.queue.append((entry, argv))
             return QUEUED
-        if now >= server.next_deadline and not server.keeps_due():
-            server.expire_due(now)
+        keyspace = self.server.keyspace
+        if now >= keyspace.next_deadline and not self._keeps_due():
+            keyspace.expire_due(now)
         try:
-            reply = self._call(session, entry, argv)
+            reply = self.call(session, entry, argv)
         except RedisError as error:
             reply = error
         session.commands += 1
         if type(reply) is Blocked:
             reply.argv = argv
-            reply = self._block(session, reply)
-        elif server.weighs():
-            self._weigh(session, entry, argv, reply)
-        if server.ready or self._resumed:
-            self._serve()
+            reply = self._waiting.block(session, reply)
+        elif self.server.logs_small_commands():
+            self._accounting.note_size(session, entry, argv, reply)
+        self._serve()
         return reply
 
-    def _fails_late(self, argv: list[bytes], error: RedisError) -> Entry | None:
-        """Before Redis 7, MULTI takes a container with whatever word after it; EXEC refuses it."""
-        entry = self.server.commands.get(argv[0].lower())
-        if (
-            entry is None
-            or entry.subcommands is None
-            or self.server.version.compatible >= (7, 0)
-            or not entry.min_argc <= len(argv) <= entry.max_argc
-        ):
-            return None
+    def _not_found(self, session: Session, argv: list[bytes], error: RedisError) -> Reply:
+        """What a client gets for a command that does not exist or has too few arguments."""
+        if argv[0].lower() in _HTTP and self.server.version.compatible >= (6, 2):
+            session.closing = True
+            self.disconnect(session)
+            return NO_REPLY
+        container = self._lookup.container(argv)
+        if session.queue is not None and container is not None:
+            session.queue.append((failing(container, error), argv))
+            return QUEUED
+        session.fail_transaction(argv[0])
+        if self._admission.must_log_in(session) and self._lookup.login_comes_first(argv):
+            error = RedisError(NO_LOGIN)
+        elif refusal := self._admission.refused_container(session, container, argv):
+            error = RedisError(refusal)
+        self.server.stats.count_error(error)
+        return error
 
-        def refuse(*_: object) -> Reply:
-            raise error
-
-        return Entry(entry.spec, refuse)
-
-    def _forbidden(self, session: Session, argv: list[bytes]) -> RedisError | None:
-        """Before Redis 7, who may not call a container hears of that before a bad subcommand."""
-        server = self.server
-        entry = server.commands.get(argv[0].lower())
-        if session.limited and entry is not None and server.version.compatible < (7, 0):
-            takes = entry.min_argc <= len(argv) <= entry.max_argc
-            if entry.subcommands is not None and takes:
-                refusal = server.access.refuse(session, entry, argv)
-                if refusal is not None:
-                    return RedisError(refusal)
-        return None
-
-    def _login_comes_first(self, argv: list[bytes]) -> bool:
-        """Whether a client that is not logged in hears of that before it hears of a bad command."""
-        version = self.server.version
-        entry = self.server.commands.get(argv[0].lower())
-        if entry is not None and "no_auth" in entry.flags:
-            return False
-        if version.flavour == "valkey":
-            return True
-        return version.number < (7, 0) and entry is not None and entry.subcommands is not None
-
-    def _refusal(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
-        server = self.server
-        if self._must_log_in(session) and not self._without_login(entry):
-            return _NO_LOGIN
-        if session.queue is not None and "no_multi" in entry.flags:
-            return "ERR Command not allowed inside a transaction"
-        if session.limited and (refusal := server.access.refuse(session, entry, argv)):
-            return refusal
-        if server.cluster is not None and (refusal := server.cluster.refuse(session, entry, argv)):
-            return refusal
-        if server.faults.states and (refusal := server.faults.refusal(session, entry, argv)):
-            return refusal
-        if server.ledger is not None and server.ledger.relieve() and _needs_memory(session, entry):
-            return OUT_OF_MEMORY
-        if (
-            session.protocol == 2
-            and (session.channels or session.patterns or session.shard_channels)
-            and entry.name not in _SUBSCRIBER
-        ):
-            older = server.version.compatible < (7, 0)
-            kinds = "(P)" if older else "(P|S)"
-            name = entry.name.split("|")[0] if older else entry.name
-            return (
-                f"ERR Can't execute '{name}': only {kinds}SUBSCRIBE / {kinds}UNSUBSCRIBE / "
-                "PING / QUIT / RESET are allowed in this context"
-            )
-        if "monitor" in session.modes and entry.flags & _ON_KEYS:
-            word = "interact" if server.version.compatible >= (7, 0) else "interract"
-            return f"ERR Replica can't {word} with the keyspace"
-        return None
-
-    def _must_log_in(self, session: Session) -> bool:
-        return not session.authenticated and self.server.needs_password()
-
-    def _without_login(self, entry: Entry) -> bool:
-        if entry.name == "reset" and self.server.version.compatible < (7, 0):
-            return False
-        return "no_auth" in entry.flags
-
-    def _held_up(self, session: Session, entry: Entry, argv: list[bytes], now: int) -> bool:
-        """Keep a command for the end of the pause, if it is one that has to wait."""
-        paused = self.server.paused
-        assert paused is not None
-        if paused.until <= now:
+    def _is_paused(self, session: Session, entry: Entry, argv: list[bytes], now: int) -> bool:
+        """Whether a command has to wait for the end of the pause; ends a pause that is over."""
+        pause = self.clients.pause
+        assert pause is not None
+        if pause.until <= now:
             self.unpause()
             return False
-        if paused.writes_only and not self._may_change(entry, argv):
-            queued = session.queue if entry.name == "exec" and session.queue else ()
-            if not any(self._may_change(*each) for each in queued):
-                return False
-        session.backlog.append(argv)
-        session.blocked = Blocked(session, [], None, lambda key: None, None)
-        session.needs_full_checks = True
-        paused.waiting.append(session)
-        return True
+        if not pause.writes_only or self._may_change(entry, argv):
+            return True
+        queued = session.queue if entry.name == "exec" and session.queue else ()
+        return any(self._may_change(*each) for each in queued)
 
     def _may_change(self, entry: Entry, argv: list[bytes]) -> bool:
+        """Whether a pause of writes holds a command."""
         if entry.write:
             return True
-        return entry.name in MAY_REPLICATE and not promises_no_writes(self.server, entry, argv)
+        return entry.name in MAY_REPLICATE and not promises_no_writes(self, entry, argv)
 
-    def _call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
-        server = self.server
-        if server.now >= server.next_deadline and server.keeps_due():
-            hidden = self._meet_due(session, entry, argv)
-        else:
-            hidden = {}
-        if server.faults.states and session.script is not None:
-            refusal = server.faults.refusal(session, entry, argv)
-            if refusal is not None:
-                raise self._reject(entry, refusal)
-        if server.monitors and "skip_monitor" in entry.flags and entry.name != "exec":
-            self._show(session, argv)
-        started = server.clock.us()
-        if server.tracker is not None:
-            server.tracker.begin(session, entry, argv)
-        try:
-            return entry.handler(session, argv)
-        except RedisError as error:
-            self._failed(entry, error)
-            raise
-        finally:
-            entry.calls += 1
-            if hidden:
-                session.db.show(hidden)
-            if server.tracker is not None:
-                server.tracker.end(session, entry, argv)
-            took, self._slept = server.clock.us() - started + self._slept, 0
-            entry.usec += took
-            if took >= 1000 or server.slowlog.eager:
-                self._note(session, entry, argv, took)
-            if server.monitors and not entry.flags & _UNSEEN:
-                self._show(session, argv)
+    def _keeps_due(self) -> bool:
+        """Whether keys that are due stay until a command meets them: DEBUG SET-ACTIVE-EXPIRE 0, a
+        pause, or a master that has not deleted them.
+        """
+        return not self.server.debug.active_expiry or self._hides_due()
 
-    def _show(self, session: Session, argv: list[bytes]) -> None:
-        server = self.server
-        client = "lua" if session.script is not None else session.addr
-        line = monitor_line(
-            server.clock.us(), f"{session.db.index} {client}", without_secrets(argv)
-        )
-        for monitor in tuple(server.monitors):
-            if monitor is server.current:
-                monitor.late.append(SimpleString(line))
-            else:
-                monitor.deliver(SimpleString(line))
+    def _hides_due(self) -> bool:
+        """Whether commands leave keys that are due as they are, and only do not see them."""
+        return self.clients.pause is not None or self.server.replication.master is not None
 
     def _meet_due(self, session: Session, entry: Entry, argv: list[bytes]) -> dict[bytes, object]:
         """What a command does to keys that are due while none expires by itself: those it
-        touches expire, or are out of its sight when writes are paused or a master is to say so.
-        EXEC fails by those watched.
+        accesses expire, or are hidden from it when writes are paused or a master is to delete them.
+        EXEC fails if one of them is watched.
 
         Returns:
             What is hidden from the command, to be shown again afterwards.
         """
-        db, now, hides = session.db, self.server.now, self.server.hides_due()
+        db, now = session.db, self.server.keyspace.now
         if entry.name == "exec":
-            session.dirty |= any(db.expires.get(key, now + 1) <= now for db, key in session.watched)
+            databases = self.server.databases
+            session.dirty |= any(
+                databases[index].expires.get(key, now + 1) <= now for index, key in session.watched
+            )
             return {}
         if entry.name in _WALKS:
-            met = [] if self.server.paused and entry.name == "randomkey" else list(db.expires)
+            met = [] if self.clients.pause and entry.name == "randomkey" else list(db.expires)
         else:
             met = [argv[key.position] for key in keys(entry.spec, argv)]
-        if hides or entry.name == "keys":
+        if self._hides_due() or entry.name == "keys":
             return db.hide([key for key in met if db.expires.get(key, now + 1) <= now])
         for key in met:
             db.expire_due(key, now)
         return {}
-
-    def _note(self, session: Session, entry: Entry, argv: list[bytes], took: int) -> None:
-        server = self.server
-        numbers = server.config.numbers
-        seconds = server.clock.ms() // 1000
-        threshold = numbers["slowlog-log-slower-than"]
-        if 0 <= threshold <= took and "skip_slowlog" not in entry.flags:
-            argv = without_secrets(argv)
-            longest = numbers["slowlog-max-len"]
-            if longest or not self._retries:
-                server.slowlog.add(seconds, took, argv, session.addr, session.name, longest)
-        if 0 < numbers["latency-monitor-threshold"] <= took // 1000:
-            event = "fast-command" if "fast" in entry.flags else "command"
-            server.latency.add(event, seconds, took // 1000)
-
-    def _weigh(self, session: Session, entry: Entry, argv: list[bytes], reply: Reply) -> None:
-        """Note a request or a reply that is larger than configured, as it is on the wire."""
-        server = self.server
-        if "skip_commandlog" in entry.flags or reply is NO_REPLY:
-            return
-        numbers = server.config.numbers
-        shown = without_secrets(argv)
-        for log, threshold, longest, content in (
-            (server.large_requests, LARGE[0], "commandlog-large-request-max-len", argv),
-            (server.large_replies, LARGE[1], "commandlog-large-reply-max-len", reply),
-        ):
-            size = len(encode(content, session.protocol))
-            if 0 <= numbers[threshold] <= size and numbers[longest]:
-                log.add(
-                    server.clock.ms() // 1000,
-                    size,
-                    shown,
-                    session.addr,
-                    session.name,
-                    numbers[longest],
-                )
-
-    def _failed(self, entry: Entry, error: RedisError) -> RedisError:
-        entry.failed += 1
-        if not error.counted:
-            self.server.count(error)
-        return error
-
-    def _reject(self, entry: Entry, text: str) -> RedisError:
-        entry.rejected += 1
-        error = RedisError(text)
-        self.server.count(error)
-        return error
-
-    def _block(self, session: Session, blocked: Blocked) -> Reply:
-        if session.deny_blocking:
-            return blocked.on_timeout
-        session.blocked = blocked
-        if self._retries and session.last_command is not None:
-            session.last_command.calls -= 1
-        for key in dict.fromkeys(blocked.keys):
-            self.server.waiting.setdefault((blocked.db.index, key), []).append(blocked)
-        session.needs_full_checks = True
-        self.server.refresh()
-        return PENDING
-
-    def _forget(self, session: Session) -> None:
-        blocked, session.blocked = session.blocked, None
-        assert blocked is not None
-        waiting = self.server.waiting
-        for key in dict.fromkeys(blocked.keys):
-            place = (blocked.db.index, key)
-            waiting[place] = [other for other in waiting[place] if other is not blocked]
-            if not waiting[place]:
-                del waiting[place]
-        session.refresh()
-        self.server.refresh()
-
-    def _serve(self) -> None:
-        """Let blocked clients try what they wait for, then run what they have sent since."""
-        server = self.server
-        while server.ready:
-            db, key = server.ready.popleft()
-            for blocked in tuple(server.waiting.get((db.index, key), ())):
-                if blocked.session.blocked is blocked and blocked.concerns(db.data.get(key)):
-                    self._attempt(blocked, key)
-        resumed, self._resumed = self._resumed, []
-        for session in resumed:
-            self._work_off(session)
-
-    def _no_longer_allowed(self, blocked: Blocked) -> RedisError | None:
-        """Since Redis 7.2 a blocked client is asked anew whether it may do what it waits for."""
-        session, server = blocked.session, self.server
-        entry = session.last_command
-        if not session.limited or entry is None or server.version.compatible < (7, 2):
-            return None
-        refusal = server.access.refuse(session, entry, blocked.argv)
-        return None if refusal is None else self._reject(entry, refusal)
-
-    def _attempt(self, blocked: Blocked, key: bytes) -> None:
-        server = self.server
-        if self._retries and server.paused is not None and self._tries_later(blocked, key):
-            return
-        outer, server.current = server.current, blocked.session
-        try:
-            reply = self._no_longer_allowed(blocked) or blocked.attempt(key)
-        except RedisError as error:
-            entry = blocked.session.last_command
-            reply = error if entry is None else self._failed(entry, error)
-        finally:
-            server.current = outer
-        if reply is not None:
-            self.unblock(blocked.session, reply)
-        elif self._retries:
-            self._queue_again(blocked)
-
-    def _tries_later(self, blocked: Blocked, key: bytes) -> bool:
-        """Since Redis 7.2 a client that could be served now is kept for the end of a pause."""
-        paused, entry = self.server.paused, blocked.session.last_command
-        assert paused is not None
-        if entry is None or (paused.writes_only and not entry.write):
-            return False
-        paused.changes.append((blocked.db, key))
-        return True
-
-    def _queue_again(self, blocked: Blocked) -> None:
-        """A client that tried in vain comes behind all others who wait for its keys."""
-        for key in dict.fromkeys(blocked.keys):
-            waiting = self.server.waiting[blocked.db.index, key]
-            waiting.remove(blocked)
-            waiting.append(blocked)
-
-    def _work_off(self, session: Session) -> None:
-        """Run what a client sent while it was blocked."""
-        while session.backlog and session.blocked is None:
-            reply = self.execute(session, session.backlog.pop(0))
-            if reply is not PENDING and reply is not NO_REPLY:
-                session.deliver(reply)
-
-
-def _wrong_arity(entry: Entry) -> str:
-    text = f"wrong number of arguments for '{entry.name}' command"
-    if entry.name == "exec":
-        return f"{_EXEC_ABORTED}{text}"
-    return f"ERR {text}"
-
-
-def _needs_memory(session: Session, entry: Entry) -> bool:
-    """Whether a command is refused when memory is used up: it may need more, or queues, or runs
-    one that may.
-    """
-    if "denyoom" in entry.flags:
-        return True
-    if session.queue is None:
-        return False
-    if entry.name == "exec":
-        return any("denyoom" in queued.flags for queued, _ in session.queue)
-    return session.server.version.compatible < (7, 2) and entry.name not in _UNQUEUED
-
-
-def _unknown_command(argv: list[bytes], version: Version) -> str:
-    old = version.compatible < (7, 0)
-    name = quote(argv[0] if old else argv[0][:128])
-    opening, closing = ("`", "`, ") if old else ("'", "' ")
-    quoted = ""
-    for argument in argv[1:]:
-        if len(quoted) >= 128:
-            break
-        quoted += f"{opening}{quote(argument[: 128 - len(quoted)])}{closing}"
-    if old:
-        return f"ERR unknown command `{name}`, with args beginning with: {quoted}"
-    return f"ERR unknown command '{name}', with args beginning with: {quoted}"

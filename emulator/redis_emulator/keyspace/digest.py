@@ -16,6 +16,7 @@ from redis_emulator.resp.double import format_double, format_double17
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
 from redis_emulator.values.sorted_set import SortedSet
+from redis_emulator.version import Version
 
 NOTHING: Final = bytes(20)
 _NUMBERS: Final = {
@@ -28,23 +29,23 @@ _NUMBERS: Final = {
 }
 
 
-def everything(databases: Iterable[Database]) -> bytes:
+def everything(version: Version, databases: Iterable[Database]) -> bytes:
     """The digest of all keys of all databases."""
     total = NOTHING
     for db in databases:
         if db.data:
             total = _mixed(total, db.index.to_bytes(4, "big"))
         for key in db.data:
-            total = _joined(total, _content(_mixed(NOTHING, key), db, key))
+            total = _joined(total, _content(version, _mixed(NOTHING, key), db, key))
     return total
 
 
-def value_at(db: Database, key: bytes) -> bytes:
+def value_at(version: Version, db: Database, key: bytes) -> bytes:
     """The digest of the value at ``key``, all zeros when there is none."""
-    return _content(NOTHING, db, key) if key in db.data else NOTHING
+    return _content(version, NOTHING, db, key) if key in db.data else NOTHING
 
 
-def _content(digest: bytes, db: Database, key: bytes) -> bytes:
+def _content(version: Version, digest: bytes, db: Database, key: bytes) -> bytes:
     value: Any = db.data[key]
     kind = type_name(value)
     digest = _mixed(digest, _NUMBERS[kind].to_bytes(4, "big"))
@@ -55,20 +56,20 @@ def _content(digest: bytes, db: Database, key: bytes) -> bytes:
     elif kind == b"set":
         digest = _joined(digest, *value)
     elif type(value) is SortedSet:
-        shown = format_double if db.server.version.compatible >= (7, 2) else format_double17
+        shown = format_double if version.compatible >= (7, 2) else format_double17
         pairs = ((member, shown(score)) for member, score in value.items())
         digest = _joined(digest, *(_mixed(NOTHING, *pair) for pair in pairs))
     elif type(value) is Hash:
-        digest = _joined(digest, *(_field(db, value, field) for field in value))
+        digest = _joined(digest, *(_field(version, value, field) for field in value))
     else:
         for (milliseconds, sequence), fields in value.items():
             digest = _mixed(digest, b"%d.%d" % (milliseconds, sequence), *fields)
     return _joined(digest, b"!!expire!!") if key in db.expires else digest
 
 
-def _field(db: Database, value: Hash, field: bytes) -> bytes:
+def _field(version: Version, value: Hash, field: bytes) -> bytes:
     digest = _mixed(NOTHING, field, value[field])
-    if db.server.version.flavour == "valkey":
+    if version.flavour == "valkey":
         return digest
     if value.deadlines is not None and field in value.deadlines:
         return _joined(digest, b"!!hexpire!!")

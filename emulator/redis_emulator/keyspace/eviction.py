@@ -10,48 +10,58 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from random import Random
+from typing import Final
 
-from redis_emulator.keyspace.database import EVICTED
+from redis_emulator.keyspace.context import KeyObserver
+from redis_emulator.keyspace.database import Database
+from redis_emulator.keyspace.events import EVICTED
 from redis_emulator.keyspace.frequency import Frequencies
-from redis_emulator.keyspace.memory import key_size, used_memory
-from redis_emulator.server.config import effect
+from redis_emulator.keyspace.memory import key_size
 
-if TYPE_CHECKING:
-    from redis_emulator.keyspace.database import Database
-    from redis_emulator.server.server import Server
-
-OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
 _LEAST_POOL: Final = 16
 _Rank = Callable[["Database", bytes], int]
 
 
-class Ledger:
-    """The sizes of all keys of one server, and who goes first.
+class Ledger(KeyObserver):
+    """The sizes of all keys of one server, and which key is evicted first.
 
     Attributes:
+        databases: The databases of the server.
         full: Whether there was too little memory, after evicting, when the last command began.
     """
 
-    __slots__ = ("_changed", "_data", "_policy", "_pool", "_server", "_sizes", "_total", "full")
+    __slots__ = (
+        "_changed",
+        "_data",
+        "_policy",
+        "_pool",
+        "_random",
+        "_sizes",
+        "_total",
+        "databases",
+        "full",
+    )
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._sizes: list[dict[bytes, int]] = [{} for _ in server.databases]
-        self._data: list[object] = [None for _ in server.databases]
+    def __init__(self, databases: list[Database], random: Random) -> None:
+        self.databases = databases
+        self._random = random
+        self._sizes: list[dict[bytes, int]] = [{} for _ in databases]
+        self._data: list[object] = [None for _ in databases]
         self._changed: set[tuple[int, bytes]] = set()
         self._total = 0
         self._pool: list[tuple[int, Database, bytes]] = []
         self._policy = ""
         self.full = False
 
-    def note(self, db: Database, key: bytes) -> None:
-        """The size of ``key`` is to be estimated anew."""
-        self._changed.add((db.index, key))
+    def changed(self, index: int, key: bytes) -> None:
+        self._changed.add((index, key))
+
+    adjusted = changed
 
     def used(self) -> int:
-        """Bytes in use."""
-        databases = self._server.databases
+        """Bytes that all keys take."""
+        databases = self.databases
         for index, key in self._changed:
             db = databases[index]
             sizes = self._sizes[index]
@@ -66,13 +76,15 @@ class Ledger:
                 self._total -= sum(self._sizes[db.index].values())
                 self._sizes[db.index] = sizes = {key: key_size(db, key) for key in db.data}
                 self._total += sum(sizes.values())
-        return used_memory(self._server, empty=True) + self._total
+        return self._total
 
-    def relieve(self) -> bool:
-        """Evict until there is enough memory; whether there still is too little."""
-        server = self._server
-        limit = server.config.numbers["maxmemory"]
-        policy = server.config["maxmemory-policy"]
+    def relieve(self, limit: int, policy: str) -> bool:
+        """Evict until all keys together take at most ``limit`` bytes; whether they still take more.
+
+        Args:
+            limit: ``maxmemory`` without what the server takes besides its keys.
+            policy: ``maxmemory-policy``.
+        """
         self.full = self.used() > limit
         while self.full and policy != "noeviction":
             victim = self._victim(policy)
@@ -80,7 +92,7 @@ class Ledger:
                 break
             db, key = victim
             db.remove(key)
-            server.evicted += 1
+            db.context.stats.evicted += 1
             db.changed(key, b"evicted", EVICTED)
             self.full = self.used() > limit
         if not policy.endswith(("lru", "lfu")):
@@ -105,14 +117,14 @@ class Ledger:
         count = max(_LEAST_POOL, len(candidates) // 64)
         if policy.endswith("random"):
             count = min(count, len(candidates))
-            chosen = self._server.random.sample(candidates, count)
+            chosen = self._random.sample(candidates, count)
             self._pool = [(0, db, key) for db, key in chosen]
             return
         chosen = heapq.nsmallest(count, candidates, key=lambda place: rank(*place))
         self._pool = [(rank(db, key), db, key) for db, key in reversed(chosen)]
 
     def _candidates(self, policy: str) -> Iterator[tuple[Database, bytes]]:
-        for db in self._server.databases:
+        for db in self.databases:
             for key in db.expires if policy.startswith("volatile") else db.data:
                 yield db, key
 
@@ -123,7 +135,7 @@ def _last_use(db: Database, key: bytes) -> int:
 
 def _frequency(db: Database, key: bytes) -> int:
     access = db.access
-    return access.frequency(key, db.server.now) if isinstance(access, Frequencies) else 0
+    return access.frequency(key, db.context.now) if isinstance(access, Frequencies) else 0
 
 
 def _due(db: Database, key: bytes) -> int:
@@ -131,18 +143,3 @@ def _due(db: Database, key: bytes) -> int:
 
 
 _RANKS: Final[dict[str, _Rank]] = {"lru": _last_use, "lfu": _frequency, "ttl": _due}
-
-
-@effect("maxmemory")
-def limit_memory(server: Server) -> None:
-    """Keep or drop the ledger, as ``maxmemory`` says, and make room at once."""
-    if server.config.numbers["maxmemory"] == 0:
-        if server.ledger is not None:
-            server.on_touch.remove(server.ledger.note)
-            server.ledger = None
-    elif server.ledger is None:
-        server.ledger = Ledger(server)
-        server.on_touch.append(server.ledger.note)
-    server.refresh()
-    if server.ledger is not None:
-        server.ledger.relieve()

@@ -8,10 +8,8 @@ other policies need, so counting costs nothing until it is asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from redis_emulator.server.server import Server
+from collections.abc import Mapping
+from random import Random
 
 _INITIAL = 5
 _MINUTE_MS = 60_000
@@ -21,15 +19,17 @@ class Frequencies(dict[bytes, int]):
     """Key → last use in epoch milliseconds, counting each time one is noted.
 
     Args:
-        server: Whose random source and configuration to use.
+        random: Decides whether a use raises the counter.
+        numbers: The server's configuration, for ``lfu-log-factor`` and ``lfu-decay-time``.
         uses: Last uses noted so far; these keys start at 0.
     """
 
-    __slots__ = ("_counters", "_server")
+    __slots__ = ("_counters", "_numbers", "_random")
 
-    def __init__(self, server: Server, uses: dict[bytes, int]) -> None:
+    def __init__(self, random: Random, numbers: Mapping[str, int], uses: dict[bytes, int]) -> None:
         super().__init__(uses)
-        self._server = server
+        self._random = random
+        self._numbers = numbers
         self._counters = dict.fromkeys(uses, 0)
 
     def __setitem__(self, key: bytes, now: int) -> None:
@@ -54,11 +54,11 @@ class Frequencies(dict[bytes, int]):
 
     def frequency(self, key: bytes, now: int) -> int:
         """The counter of ``key``, less what time has taken off since its last use."""
-        minutes = self._server.config.numbers["lfu-decay-time"]
+        minutes = self._numbers["lfu-decay-time"]
         decay = (now - self[key]) // (_MINUTE_MS * minutes) if minutes else 0
         return max(0, self._counters[key] - max(0, decay))
 
     def _raised(self, counter: int) -> int:
-        factor = self._server.config.numbers["lfu-log-factor"]
+        factor = self._numbers["lfu-log-factor"]
         chance = 1.0 / (max(0, counter - _INITIAL) * factor + 1)
-        return min(255, counter + (self._server.random.random() < chance))
+        return min(255, counter + (self._random.random() < chance))

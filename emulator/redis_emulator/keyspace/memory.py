@@ -7,17 +7,13 @@ between its elements, in the sizes that a 64-bit server uses.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from redis_emulator.clients.session import Session
-    from redis_emulator.keyspace.database import Database
-    from redis_emulator.server.server import Server
+from redis_emulator.keyspace.database import Database
 
 _EMPTY_SERVER: Final = 650_000
-_CLIENT: Final = 17_280
-_POINTER: Final = 8
-_STRING_HEADER: Final = 6
+CLIENT: Final = 17_280
+"""Bytes that a client takes without its buffers."""
 _ENTRY: Final = 24
 _OBJECT: Final = 16
 _ELEMENT: Final = 40
@@ -41,12 +37,15 @@ def key_size(db: Database, key: bytes, samples: int = 5) -> int:
     return _ENTRY + _allocated(len(key) + 1) + value_size(db.data[key], samples)
 
 
-def used_memory(server: Server, *, empty: bool = False) -> int:
-    """Bytes that a server with these keys would use; with ``empty`` without them."""
-    total = _EMPTY_SERVER + _CLIENT * len(server.sessions)
-    if empty:
-        return total
-    for db in server.databases:
+def empty_memory(clients: int) -> int:
+    """Bytes that a server without keys uses for itself and this many clients."""
+    return _EMPTY_SERVER + CLIENT * clients
+
+
+def keys_memory(databases: Iterable[Database]) -> int:
+    """Bytes that all keys take, estimated from the first keys of each database."""
+    total = 0
+    for db in databases:
         measured = 0
         for count, key in enumerate(db.data, 1):
             measured += key_size(db, key)
@@ -61,23 +60,6 @@ def size_class(size: int) -> int:
     """What an allocator reserves for ``size`` bytes: one of four sizes for each doubling."""
     step = 1 << max((size - 1).bit_length() - 3, 4)
     return -(-size // step) * step
-
-
-def multi_size(session: Session) -> int:
-    """Bytes of what ``session`` has queued in MULTI."""
-    transaction = session.executing if session.queue is None else session.queue
-    return sum(len(arg) + _POINTER for _, argv in transaction or () for arg in argv)
-
-
-def client_size(session: Session) -> int:
-    """Bytes that a client takes with its buffers, as CLIENT LIST sums them up."""
-    buffers = session.buffers()
-    total = _CLIENT + multi_size(session) + buffers.arguments
-    if buffers.query:
-        total += buffers.query + buffers.room + _STRING_HEADER
-    if session.blocked is not None:
-        total += sum(map(len, session.blocked.argv))
-    return total + buffers.output()
 
 
 def human(size: int) -> str:

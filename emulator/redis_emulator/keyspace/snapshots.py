@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import copy
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from redis_emulator.keyspace.database import Database
+from redis_emulator.keyspace.database import Database
 
 _Noted = tuple[object, "int | None"]
 
@@ -40,10 +39,10 @@ class Snapshot:
 class Journal:
     """Remembers, for the latest snapshot, every key's state before its first change."""
 
-    __slots__ = ("_here", "_server")
+    __slots__ = ("_here", "_holder")
 
-    def __init__(self, server: Holder) -> None:
-        self._server = server
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
         self._here: weakref.ref[Snapshot] | None = None
 
     def snapshot(self) -> Snapshot:
@@ -55,21 +54,21 @@ class Journal:
         if latest is not None:
             latest._next = snapshot
         self._here = weakref.ref(snapshot)
-        for db in self._server.databases:
+        for db in self._holder.databases:
             db.journal = self
         return snapshot
 
-    def note(self, db: Database, key: bytes) -> None:
+    def note(self, index: int, key: bytes, value: object | None, expiry: int | None) -> None:
         """Keep what ``key`` holds now, unless that has been done since the last snapshot."""
         latest = self._here() if self._here is not None else None
         if latest is None:
             self._here = None
-            for each in self._server.databases:
+            for each in self._holder.databases:
                 each.journal = None
             return
-        place = (db.index, key)
+        place = (index, key)
         if place not in latest._difference:
-            latest._difference[place] = (_keep(db.data.get(key)), db.expires.get(key))
+            latest._difference[place] = (_keep(value), expiry)
 
     def restore(self, target: Snapshot) -> None:
         """Make the keyspace what it was when ``target`` was taken.
@@ -90,13 +89,13 @@ class Journal:
             following._next = node
             node._difference, node._next = {}, None
         self._here = weakref.ref(target)
-        for db in self._server.databases:
+        for db in self._holder.databases:
             db.journal = self
 
     def _swap(self, difference: dict[tuple[int, bytes], _Noted]) -> dict[tuple[int, bytes], _Noted]:
         reverse: dict[tuple[int, bytes], _Noted] = {}
         for (index, key), (value, expiry) in difference.items():
-            db = self._server.databases[index]
+            db = self._holder.databases[index]
             reverse[index, key] = (db.data.get(key), db.expires.get(key))
             db.put_back(key, value, expiry)
         return reverse

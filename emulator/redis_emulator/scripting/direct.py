@@ -36,7 +36,7 @@ class Caller(Protocol):
 
 def shortcut(entry: Entry, session: Session, script: Caller, lua: LuaScripts) -> Callable[..., Any]:
     """A function for Lua that runs one command on ``session``; like all those it never raises."""
-    server, handler, writes = session.server, entry.handler, entry.write
+    engine, handler, writes = session.engine, entry.handler, entry.write
     sizes = frozenset(range(entry.min_argc - 1, min(entry.max_argc, _MOST_WORDS)))
     the_long_way, to_lua, failed, broken = lua.call, lua.to_lua, lua.failed, lua.broken
 
@@ -57,7 +57,7 @@ def shortcut(entry: Entry, session: Session, script: Caller, lua: LuaScripts) ->
                 return False
             return reply if type(reply) is bytes else to_lua(reply)
         except RedisError as error:
-            return failed(server.failed(entry, error))
+            return failed(engine.count_failure(entry, error))
         except BaseException as error:
             return broken(error)
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import NO_REPLY, PENDING, RedisError, Reply
-
-if TYPE_CHECKING:
-    from redis_emulator.clients.session import Session
 
 
 @dataclass(slots=True)
@@ -58,23 +55,20 @@ class Log(Sequence[Logged]):
         self._entries: deque[Logged] = deque(maxlen=limit)
         self._waiting: dict[int, Logged] = {}
 
-    def add(self, session: Session, argv: list[bytes], reply: Reply) -> None:
-        """Record a command and its reply."""
-        entry = Logged(
-            session.server.now / 1000,
-            session.id,
-            session.name,
-            session.db.index,
-            tuple(argv),
-            None if reply is PENDING or reply is NO_REPLY else reply,
-        )
+    def add(
+        self, at: float, client: int, name: bytes, db: int, argv: list[bytes], reply: Reply
+    ) -> None:
+        """Record a command and its reply; the other arguments are those of `Logged`."""
+        waits = reply is PENDING
+        answer = None if waits or reply is NO_REPLY else reply
+        entry = Logged(at, client, name, db, tuple(argv), answer)
         self._entries.append(entry)
-        if reply is PENDING:
-            self._waiting[session.id] = entry
+        if waits:
+            self._waiting[client] = entry
 
-    def answered(self, session: Session, reply: Reply) -> None:
+    def answered(self, client: int, reply: Reply) -> None:
         """A client that was blocked has its reply."""
-        entry = self._waiting.pop(session.id, None)
+        entry = self._waiting.pop(client, None)
         if entry is not None:
             entry.reply = reply
 

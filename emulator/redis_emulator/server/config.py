@@ -16,16 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from redis_emulator.keyspace.events import ALL, LETTERS
 from redis_emulator.version import Version
-
-if TYPE_CHECKING:
-    from redis_emulator.server.server import Server
 
 Special = Callable[[str, str], str]
 
-EFFECTS: Final[dict[str, Callable[[Server], None]]] = {}
+Effect = Callable[[Any], None]
+EFFECTS: Final[dict[str, Effect]] = {}
+"""What is called with the session of CONFIG SET after a parameter was set."""
 
 _UINT64: Final = 1 << 64
 _INT64_MAX: Final = (1 << 63) - 1
@@ -41,23 +41,6 @@ _UNITS: Final = {
     "g": 1000**3,
     "gb": 1 << 30,
 }
-_EVENTS: Final = {
-    "g": 1,
-    "$": 2,
-    "l": 4,
-    "s": 8,
-    "h": 16,
-    "z": 32,
-    "x": 128,
-    "e": 256,
-    "t": 64,
-    "d": 512,
-    "n": 2048,
-    "K": 4096,
-    "E": 8192,
-    "m": 1024,
-}
-_EVERY_EVENT: Final = 1 | 2 | 4 | 8 | 16 | 32 | 64 | 128 | 256 | 512
 _KEPT_WITHIN: Final = {"hz": (1, 500), "repl-backlog-size": (16384, _INT64_MAX)}
 """What is silently made of numbers that are allowed but not sensible."""
 _OVERFLOW: Final = {
@@ -87,10 +70,10 @@ def read_memory(text: str) -> int | None:
     return size - _UINT64 if size > _INT64_MAX else size
 
 
-def effect(*names: str) -> Callable[[Callable[[Server], None]], Callable[[Server], None]]:
-    """Have a function called with the server after one of the parameters was set."""
+def effect(*names: str) -> Callable[[Effect], Effect]:
+    """Have a function called with the session of CONFIG SET after one of the parameters was set."""
 
-    def bind(function: Callable[[Server], None]) -> Callable[[Server], None]:
+    def bind(function: Effect) -> Effect:
         for name in names:
             EFFECTS[name] = function
         return function
@@ -269,9 +252,9 @@ def event_flags(text: str) -> int:
     flags = 0
     for letter in text:
         if letter == "A":
-            flags |= _EVERY_EVENT
-        elif letter in _EVENTS:
-            flags |= _EVENTS[letter]
+            flags |= ALL
+        elif letter in LETTERS:
+            flags |= LETTERS[letter]
         else:
             raise ValueError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
     return flags
@@ -279,11 +262,9 @@ def event_flags(text: str) -> int:
 
 def _events(text: str, _: str) -> str:
     flags = event_flags(text)
-    every = flags & _EVERY_EVENT == _EVERY_EVENT
+    every = flags & ALL == ALL
     return ("A" if every else "") + "".join(
-        letter
-        for letter, flag in _EVENTS.items()
-        if flags & flag and not (every and flag & _EVERY_EVENT)
+        letter for letter, flag in LETTERS.items() if flags & flag and not (every and flag & ALL)
     )
 
 

@@ -1,9 +1,10 @@
-"""What a test may break: commands that fail, connections that drop, replies that come late, and the
-states in which a real server refuses work.
+"""Faults that a test injects: commands that fail, connections that drop, late replies, and the
+conditions in which a real server refuses work.
 
-A fault is planted for commands by name, pattern or predicate, and is spent after the number of
-times it was planted for. A state (`Faults.loading`, `Faults.readonly` …) refuses what the real
-server refuses in it, in its words. While nothing is planted the engine does not look here.
+A fault is for commands by name, pattern or predicate, and ends after the number of times it was
+added for. A state (`Faults.loading`, `Faults.readonly` …) switches on a
+`redis_emulator.server.conditions.Condition`: the server then refuses what a real one refuses in it,
+with the same error. While no fault is active, commands do not pay for faults.
 """
 
 from __future__ import annotations
@@ -13,58 +14,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from redis_emulator.glob import glob
-from redis_emulator.table.keyspec import keys
-from redis_emulator.version import Version
+from redis_emulator.server.conditions import Condition, Conditions
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from redis_emulator.clients.session import Session
-    from redis_emulator.table.entry import Entry
-
 Which: TypeAlias = "str | Callable[[list[bytes]], bool]"
 
-_OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
-_READ_ONLY: Final = "READONLY You can't write against a read only replica."
-MASTER_DOWN: Final = (
-    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
-)
-_STALE: Final = "ERR Can not execute the command on a stale replica"
-_NO_REPLICAS: Final = "NOREPLICAS Not enough good replicas to write."
-_NO_SCRIPT: Final = "NOSCRIPT No matching script. Please use EVAL."
-
-
-_WITHOUT_MASTER: Final = frozenset({"masterdown", "stale"})
-_REFUSES_WRITES: Final = frozenset({"readonly", "masterdown", "replica"})
-"""States; ``replica`` and ``stale`` are those of a server that was told to follow another."""
 _HANDSHAKE: Final = frozenset({b"hello", b"auth", b"client setinfo", b"client setname"})
 """What clients send on their own when they connect; only its name hits it, no pattern."""
-_SINCE_7: Final = frozenset({"echo", "eval", "evalsha", "readonly", "readwrite"})
-"""What is answered while loading, or without a master, since Redis 7 only."""
-_VALKEY: Final = {
-    "allow_busy": frozenset(
-        {
-            *(
-                "client|caching",
-                "client|getname",
-                "client|getredir",
-                "client|id",
-                "client|no-evict",
-            ),
-            *("client|no-touch", "client|reply", "client|setinfo", "client|setname", "select"),
-        }
-    ),
-    "stale": frozenset({"script|exists", "script|flush"}),
-    "loading": frozenset(
-        {
-            *("cluster|info", "cluster|myid", "cluster|myshardid", "cluster|nodes"),
-            *("memory|malloc-stats", "memory|purge"),
-        }
-    ),
-}
-"""What Valkey answers in a state and Redis does not."""
-_IN_A_TRANSACTION: Final = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
-"""What is not queued."""
 
 
 class Fault:
@@ -121,7 +79,7 @@ class Fault:
         """Take it back; nothing happens when it is spent."""
         self._faults.withdraw(self)
 
-    def strikes(self, names: tuple[bytes, ...], argv: list[bytes]) -> bool:
+    def matches(self, names: tuple[bytes, ...], argv: list[bytes]) -> bool:
         """Whether it is this command's turn to fail."""
         if not self._wanted(names, argv):
             return False
@@ -150,24 +108,26 @@ class Fault:
 
 
 class State:
-    """A state of the server that is switched on and off, or on for the length of a ``with``."""
+    """A condition of the server that a test switches on and off, or on for the length of a
+    ``with``.
+    """
 
-    __slots__ = ("_faults", "_name")
+    __slots__ = ("_condition", "_faults")
 
-    def __init__(self, faults: Faults, name: str) -> None:
+    def __init__(self, faults: Faults, condition: Condition) -> None:
         self._faults = faults
-        self._name = name
+        self._condition = condition
 
     def on(self) -> None:
         """Be in this state from now on."""
-        self._faults.enter(self._name)
+        self._faults.switch(self._condition, True)
 
     def off(self) -> None:
         """Be in this state no more."""
-        self._faults.leave(self._name)
+        self._faults.switch(self._condition, False)
 
     def __bool__(self) -> bool:
-        return self._name in self._faults.states
+        return self._faults.is_on(self._condition)
 
     def __enter__(self) -> State:
         self.on()
@@ -183,55 +143,49 @@ class State:
 
 
 class Faults:
-    """Everything that is broken in one emulator.
+    """What a test has broken in one emulator.
 
     Args:
-        changed: Called after something was planted or taken back.
-        version: The server whose words are used.
-        seed: Makes faults that strike by chance repeat themselves.
+        conditions: The conditions of the server.
+        changed: Called after a fault was added, withdrawn or has ended.
+        seed: Makes faults that match by chance repeat themselves.
 
     Attributes:
-        planted: Faults in the order in which they are tried; the first that strikes counts.
-        states: Names of the states that are on.
-        random: What decides about faults that strike by chance.
+        planted: Faults in the order in which they were added; the first match applies.
+        random: Decides about faults that match by chance.
     """
 
-    def __init__(self, changed: Callable[[], None], version: Version, seed: int | None) -> None:
+    def __init__(
+        self, conditions: Conditions, changed: Callable[[], None], seed: int | None
+    ) -> None:
+        self._conditions = conditions
         self._changed = changed
-        self._version = version
         self._seed = seed
         self.random = random.Random(seed)
         self.planted: list[Fault] = []
-        self.states: set[str] = set()
-        self.way_out = "SCRIPT KILL"
-        self.loading = State(self, "loading")
+        self.loading = State(self, Condition.LOADING)
         """Nothing but what a server answers while it loads its data."""
-        self.busy = State(self, "busy")
+        self.busy = State(self, Condition.BUSY)
         """A script runs too long: only a few commands are answered."""
-        self.readonly = State(self, "readonly")
+        self.readonly = State(self, Condition.READ_ONLY)
         """A read-only replica: nothing can be written."""
-        self.oom = State(self, "oom")
+        self.oom = State(self, Condition.OUT_OF_MEMORY)
         """Memory is used up: nothing that may need more is run."""
-        self.noscript = State(self, "noscript")
+        self.noscript = State(self, Condition.NO_SCRIPT)
         """Every script is unknown to EVALSHA."""
-        self.clusterdown = State(self, "clusterdown")
+        self.clusterdown = State(self, Condition.CLUSTER_DOWN)
         """A cluster that is down: nothing on keys is run."""
-        self.misconf = State(self, "misconf")
+        self.misconf = State(self, Condition.CANNOT_SAVE)
         """Saving fails: nothing can be written."""
-        self.masterdown = State(self, "masterdown")
+        self.masterdown = State(self, Condition.MASTER_DOWN)
         """A replica that has lost its master and serves no stale data."""
-        self.noreplicas = State(self, "noreplicas")
+        self.noreplicas = State(self, Condition.NO_REPLICAS)
         """Fewer replicas than writing needs."""
 
     @property
-    def stale(self) -> bool:
-        """Whether there is no master, without whom nothing is served."""
-        return not self.states.isdisjoint(_WITHOUT_MASTER)
-
-    @property
     def active(self) -> bool:
-        """Whether anything is broken."""
-        return bool(self.planted or self.states)
+        """Whether anything is broken here; conditions that the server itself is in do not count."""
+        return bool(self.planted) or self._conditions.has_injected
 
     def fail(
         self,
@@ -303,9 +257,11 @@ class Faults:
         )
 
     def clear(self) -> None:
-        """Take back everything."""
+        """Withdraw all faults, and leave the conditions that were switched on here. Conditions that
+        the server itself is in, by CONFIG SET or REPLICAOF, stay.
+        """
         self.planted.clear()
-        self.states.clear()
+        self._conditions.clear_injected()
         self.random.seed(self._seed)
         self._changed()
 
@@ -315,69 +271,29 @@ class Faults:
             self.planted.remove(fault)
             self._changed()
 
-    def enter(self, state: str) -> None:
-        """Switch a state on."""
-        self.states.add(state)
+    def switch(self, condition: Condition, on: bool) -> None:
+        """Switch a condition on or off."""
+        self._conditions.inject(condition, on)
         self._changed()
 
-    def leave(self, state: str) -> None:
-        """Switch a state off."""
-        self.states.discard(state)
-        self._changed()
+    def is_on(self, condition: Condition) -> bool:
+        """Whether the server is in a condition, for whatever reason."""
+        return condition in self._conditions.current
 
-    def strike(self, argv: list[bytes]) -> Fault | None:
-        """The fault that this command meets, if any."""
+    def reset(self, conditions: Conditions) -> None:
+        """Forget everything, and switch the conditions of a server that starts anew from now on."""
+        self._conditions = conditions
+        self.planted.clear()
+        self.random.seed(self._seed)
+
+    def match(self, argv: list[bytes]) -> Fault | None:
+        """The fault that applies to this command, if any."""
         name = argv[0].lower()
         names = (name,) if len(argv) < 2 else (name, b"%b %b" % (name, argv[1].lower()))
         for fault in tuple(self.planted):
-            if fault.strikes(names, argv):
+            if fault.matches(names, argv):
                 return fault
         return None
-
-    def refusal(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
-        """The error with which the server refuses a command in the states it is in."""
-        states, flags = self.states, entry.flags
-        if entry.name == "exec" and session.queue:
-            flags = flags.union(*(queued.flags for queued, _ in session.queue))
-        writes = "write" in flags or session.server.script_writes(entry, argv)
-        if "clusterdown" in states and keys(entry.spec, argv):
-            return "CLUSTERDOWN The cluster is down"
-        release = self._version.compatible
-        queues = session.queue is not None and entry.name not in _IN_A_TRANSACTION
-        if "oom" in states and ("denyoom" in flags or (queues and release < (7, 2))):
-            return _OUT_OF_MEMORY
-        if "misconf" in states and (writes or entry.name == "ping"):
-            return _misconf(self._version)
-        if "noreplicas" in states and writes and not (session.script and release < (7, 0)):
-            return _NO_REPLICAS
-        stale = self.stale and not self._answers(entry, "stale")
-        if stale and session.script and release >= (7, 0):
-            return _STALE
-        if writes and not states.isdisjoint(_REFUSES_WRITES):
-            return _READ_ONLY
-        if stale:
-            return MASTER_DOWN
-        if "loading" in states and not self._answers(entry, "loading"):
-            return f"LOADING {_product(self._version)} is loading the dataset in memory"
-        if "busy" in states and not self._answers(entry, "allow_busy"):
-            return (
-                f"BUSY {_product(self._version)} is busy running a script. "
-                f"You can only call {self.way_out} or SHUTDOWN NOSAVE."
-            )
-        if "noscript" in states and entry.name in ("evalsha", "evalsha_ro"):
-            return _NO_SCRIPT
-        return None
-
-    def _answers(self, entry: Entry, flag: str) -> bool:
-        """Whether a command has a flag, also where this server differs from the table."""
-        if self._version.compatible < (7, 0):
-            if entry.name in _SINCE_7:
-                return False
-            if entry.name == "ping" and flag == "stale":
-                return True
-        if self._version.flavour == "valkey" and entry.name in _VALKEY.get(flag, ()):
-            return True
-        return flag in entry.flags
 
     def _plant(self, fault: Fault) -> Fault:
         self.planted.append(fault)
@@ -394,18 +310,3 @@ def _matcher(command: Which) -> Callable[[tuple[bytes, ...], list[bytes]], bool]
         return lambda names, argv: wanted in names
     matches = glob(wanted)
     return lambda names, argv: _HANDSHAKE.isdisjoint(names) and any(map(matches, names))
-
-
-def _product(version: Version) -> str:
-    return "Valkey" if version.flavour == "valkey" else "Redis"
-
-
-def _misconf(version: Version) -> str:
-    product = _product(version)
-    return (
-        f"MISCONF {product} is configured to save RDB snapshots, but it's currently unable to "
-        "persist to disk. Commands that may modify the data set are disabled, because this "
-        "instance is configured to report errors during writes if RDB snapshotting fails "
-        f"(stop-writes-on-bgsave-error option). Please check the {product} logs for details about "
-        "the RDB error."
-    )

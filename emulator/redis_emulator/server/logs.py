@@ -2,8 +2,7 @@
 MONITOR.
 
 Time does not pass while a command runs, unless the clock is the machine's or the command sleeps.
-Durations are measured on the careful path alone; `SlowLog.eager` says that the log wants to see
-every command.
+Durations are measured only for commands with full checks.
 """
 
 from __future__ import annotations
@@ -12,6 +11,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+LARGE_REQUEST: Final = "commandlog-request-larger-than"
+LARGE_REPLY: Final = "commandlog-reply-larger-than"
+"""The parameters that say from which size on Valkey logs requests and replies."""
 _ARGUMENTS: Final = 32
 _LENGTH: Final = 128
 _SAMPLES: Final = 160
@@ -45,12 +47,11 @@ class SlowCommand:
 class SlowLog:
     """The commands that took longest, newest first."""
 
-    __slots__ = ("eager", "entries", "next_id")
+    __slots__ = ("entries", "next_id")
 
     def __init__(self) -> None:
         self.entries: deque[SlowCommand] = deque()
         self.next_id = 0
-        self.eager = False
 
     def add(
         self, seconds: int, us: int, argv: list[bytes], addr: str, name: bytes, longest: int
@@ -93,6 +94,25 @@ class Latency:
             samples[-1] = (seconds, max(samples[-1][1], ms))
         else:
             samples.append((seconds, ms))
+
+
+class Logs:
+    """All logs of one server.
+
+    Attributes:
+        slow: SLOWLOG, and COMMANDLOG ``slow``.
+        large_requests: COMMANDLOG ``large-request``.
+        large_replies: COMMANDLOG ``large-reply``.
+        latency: LATENCY.
+    """
+
+    __slots__ = ("large_replies", "large_requests", "latency", "slow")
+
+    def __init__(self) -> None:
+        self.slow = SlowLog()
+        self.large_requests = SlowLog()
+        self.large_replies = SlowLog()
+        self.latency = Latency()
 
 
 def monitor_line(us: int, place: str, argv: list[bytes]) -> bytes:

@@ -17,7 +17,8 @@ from redis_emulator.clients.session import Session
 from redis_emulator.clock import ManualClock
 from redis_emulator.commands.dump import build
 from redis_emulator.commands.generic import put
-from redis_emulator.keyspace.database import GENERIC, Database
+from redis_emulator.keyspace.database import Database
+from redis_emulator.keyspace.events import GENERIC
 from redis_emulator.rdb import payload
 from redis_emulator.values.hash import Hash
 
@@ -50,7 +51,7 @@ def load(emulator: RedisEmulator, client: redis.Redis) -> int:
         TransferError: The emulator has no such database, or cannot read a value.
     """
     engine = emulator.engine
-    session = Session(engine.server, lambda reply: None)
+    session = Session(engine, lambda reply: None)
     count = 0
     with _raw(client, 0) as first:
         indexes = sorted(int(name[2:]) for name in first.info("keyspace"))
@@ -66,7 +67,7 @@ def load(emulator: RedisEmulator, client: redis.Redis) -> int:
         with _raw(client, index) as source:
             for found in _batches(source):
                 with engine.lock:
-                    engine.server.now = engine.server.clock.ms()
+                    engine.server.keyspace.now = engine.server.clock.ms()
                     for key, data, left in found:
                         _store(session, engine.server.databases[index], key, data, left, skew)
                     engine.tick()
@@ -112,5 +113,5 @@ def _store(session: Session, db: Database, key: bytes, data: bytes, left: int, s
         raise TransferError(f"database {db.index}, key {key!r}: {error}") from error
     if isinstance(value, Hash) and value.deadlines and skew:
         value.deadlines = {field: at + skew for field, at in value.deadlines.items()}
-    put(db, key, value, None if left < 0 else db.server.now + left)
+    put(db, key, value, None if left < 0 else db.context.now + left)
     db.changed(key, b"restore", GENERIC)

@@ -118,7 +118,7 @@ class Database(MutableMapping[Key, Any]):
 
 def own_session(engine: Engine) -> Session:
     """A session that is no client: nobody sees it, it may do everything and never waits."""
-    session = Session(engine.server, _unheard, kind="internal")
+    session = Session(engine, _unheard, kind="internal")
     session.authenticated = True
     session.deny_blocking = True
     session.refresh()

@@ -32,7 +32,7 @@ def dump(emulator: RedisEmulator) -> str:
         engine.tick()
         return "\n".join(
             f"{db.index} {_word(key)} {type_name(value).decode()} "
-            f"{_ttl(db.expires.get(key), server.now)} {_shown(value, server.now)}"
+            f"{_ttl(db.expires.get(key), server.keyspace.now)} {_shown(value, server.keyspace.now)}"
             for db in server.databases
             for key, value in sorted(db.data.items(), key=lambda item: item[0])
         )

@@ -73,11 +73,11 @@ class Link:
         self._encode = encoder.encode
         self._encoding = encoder.encoding
         self._errors = encoder.encoding_errors
-        server = engine.server
-        if server.cluster is not None and server.cluster.down:
-            raise ConnectionRefusedError(f"the node at port {server.cluster.port} is down")
-        self.session = Session(server, self._deliver, kind="in-process")
-        if len(server.sessions) >= server.config.numbers["maxclients"]:
+        node = engine.cluster
+        if node is not None and node.down:
+            raise ConnectionRefusedError(f"the node at port {node.port} is down")
+        self.session = Session(engine, self._deliver, kind="in-process")
+        if len(engine.clients.by_id) >= engine.server.config.numbers["maxclients"]:
             self.session.closing = True
             self.inbox.append(RedisError("ERR max number of clients reached"))
         else:

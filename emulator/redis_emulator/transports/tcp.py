@@ -19,8 +19,8 @@ import time
 from types import TracebackType
 from typing import Any, Final
 
+from redis_emulator.clients.description import client_size
 from redis_emulator.engine.dispatch import Engine
-from redis_emulator.keyspace.memory import client_size
 from redis_emulator.transports.tcp_client import Peer
 
 UNSENT_MAX: Final = 1 << 30
@@ -85,8 +85,7 @@ class TcpServer:
             self._close()
             raise
         self._thread = threading.Thread(target=self._run, name="redis-emulator", daemon=True)
-        engine.server.on_shutdown.append(self._request_stop)
-        engine.server.on_gap.append(self._serve_meanwhile)
+        engine.listeners.append(self)
         self._thread.start()
 
     @property
@@ -104,7 +103,7 @@ class TcpServer:
 
     def stop(self) -> None:
         """Send what is pending, hang up on everybody, and stop listening."""
-        self._request_stop()
+        self.request_stop()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -162,8 +161,8 @@ class TcpServer:
         try:
             next_tick = 0.0
             while not self._stopping:
-                server = self.engine.server
-                waiting = server.waiting or server.paused or server.faults.planted
+                clients, faults = self.engine.clients, self.engine.server.faults
+                waiting = clients.blocked.waiting or clients.pause or faults.planted
                 self._turn(_TICK_WAITING if waiting else _TICK)
                 now = time.monotonic()
                 if now >= next_tick:
@@ -173,8 +172,7 @@ class TcpServer:
                     self._evict_clients()
             self._say_goodbye()
         finally:
-            self.engine.server.on_shutdown.remove(self._request_stop)
-            self.engine.server.on_gap.remove(self._serve_meanwhile)
+            self.engine.listeners.remove(self)
             self._close()
 
     def _turn(self, pause: float) -> None:
@@ -193,8 +191,8 @@ class TcpServer:
         while self.unsent > UNSENT_MAX:
             max(self.peers, key=lambda peer: peer.unsent).drop()
 
-    def _serve_meanwhile(self) -> None:
-        """Serve the others while one client of this server runs a script for too long."""
+    def serve_meanwhile(self) -> None:
+        """Serve other clients for a moment while a client of this server runs a long script."""
         if threading.get_ident() == self._thread.ident:
             for key, mask in self.selector.select(0):
                 key.data(mask)
@@ -221,9 +219,9 @@ class TcpServer:
         for peer in sorted(sizes, key=lambda peer: -sizes[peer]):
             if total <= limit:
                 return
-            if "no-evict" not in peer.session.flags:
+            if not peer.session.no_evict:
                 total -= sizes[peer]
-                server.counters["evicted_clients"] += 1
+                server.stats.counters["evicted_clients"] += 1
                 peer.drop()
 
     def _accepting(self, listener: socket.socket) -> Any:
@@ -242,7 +240,7 @@ class TcpServer:
     def _welcome(self, connection: socket.socket, address: Any) -> None:
         connection.setblocking(False)
         server = self.engine.server
-        if len(server.sessions) >= server.config.integer("maxclients"):
+        if len(self.engine.clients.by_id) >= server.config.integer("maxclients"):
             with contextlib.suppress(OSError):
                 connection.send(b"-ERR max number of clients reached\r\n")
             connection.close()
@@ -262,7 +260,8 @@ class TcpServer:
         with contextlib.suppress(OSError):
             self._ring.send(b"\0")
 
-    def _request_stop(self) -> None:
+    def request_stop(self) -> None:
+        """Stop soon; returns at once. Called by any thread."""
         self._stopping = True
         self._alarm()
 

@@ -15,7 +15,8 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from redis_emulator.clients.session import QUERY_BUFFER, Buffers, Session
+from redis_emulator.clients.client import QUERY_BUFFER, Buffers, ReplyMode
+from redis_emulator.clients.session import Session
 from redis_emulator.keyspace.memory import size_class
 from redis_emulator.resp.decode import MULTIBULK_MAX, ProtocolError, RequestParser
 from redis_emulator.resp.encode import encode
@@ -76,7 +77,7 @@ class Peer:
         self._writing = False
         self._queued = 0
         self._soft_since: float | None = None
-        self.session = session = Session(engine.server, self._deliver)
+        self.session = session = Session(engine, self._deliver)
         session.addr = addr
         session.laddr = laddr
         session.buffers = self._buffers
@@ -224,7 +225,7 @@ class Peer:
 
     def _drop_for(self, counter: str) -> None:
         """Hang up, and have INFO count why."""
-        self._engine.server.counters[counter] += 1
+        self._engine.server.stats.counters[counter] += 1
         self.drop()
 
     def _check_size(self, new: int) -> None:
@@ -244,7 +245,7 @@ class Peer:
 
     def _refuse(self, error: ProtocolError) -> None:
         session = self.session
-        heard = session.reply_mode == "on"
+        heard = session.reply_mode is ReplyMode.ON
         if heard:
             self._out.append(encode(RedisError(f"ERR Protocol error: {error}"), 2))
         session.closing = True
@@ -255,7 +256,7 @@ class Peer:
         """Obey no more. Who has silenced its replies is not hung up on either: the real server
         would do that after the reply.
         """
-        if not heard and self.session.reply_mode != "on":
+        if not heard and self.session.reply_mode is not ReplyMode.ON:
             self._deaf = True
 
     def _check_query(self, arrived: int) -> None:

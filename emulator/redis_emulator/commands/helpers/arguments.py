@@ -7,7 +7,8 @@ import math
 import re
 from typing import Final
 
-from redis_emulator.resp.types import RedisError
+from redis_emulator.resp.types import RedisError, quote
+from redis_emulator.version import Version
 
 NOT_AN_INTEGER: Final = "ERR value is not an integer or out of range"
 NOT_A_FLOAT: Final = "ERR value is not a valid float"
@@ -36,6 +37,15 @@ def wrong_type() -> RedisError:
 def syntax_error() -> RedisError:
     """An option is unknown, repeated against the rules, or lacks its argument."""
     return RedisError(SYNTAX_ERROR)
+
+
+def unknown_subcommand(version: Version, argv: list[bytes]) -> RedisError:
+    """A subcommand is unknown, or has a wrong number of arguments."""
+    unknown = "unknown" if version.compatible >= (7, 0) else "Unknown"
+    return RedisError(
+        f"ERR {unknown} subcommand or wrong number of arguments for '{quote(argv[1][:128])}'. "
+        f"Try {quote(argv[0]).upper()} HELP."
+    )
 
 
 def parse_integer(raw: bytes, error: str = NOT_AN_INTEGER) -> int:

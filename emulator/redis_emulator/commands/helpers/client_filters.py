@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from redis_emulator.clients.client import Client
+from redis_emulator.clients.description import class_of, flags_of
 from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error
 from redis_emulator.resp.types import RedisError, quote
 
-Test = Callable[[Session], bool]
+Test = Callable[[Client], bool]
 
 _CLASSES: Final = {
     b"normal": "normal",
@@ -24,32 +26,6 @@ _CLASSES: Final = {
 }
 _FLAGS: Final = "NPxbtRBdUreTOSMcuAi"
 _BAD_ID: Final = "ERR client-id should be greater than 0"
-
-
-def class_of(session: Session) -> str:
-    """``normal`` or ``pubsub``, the classes that limits and filters know; nobody is another's."""
-    return "pubsub" if session.subscribed() else "normal"
-
-
-def flags_of(session: Session) -> str:
-    """The letters of CLIENT LIST's field ``flags``."""
-    tracking = session.tracking()
-    signs = (
-        ("O", "monitor" in session.modes),
-        ("P", session.subscribed()),
-        ("x", session.queue is not None or session.executing is not None),
-        ("b", session.blocked is not None),
-        ("t", tracking is not None),
-        ("R", tracking is not None and tracking.broken),
-        ("B", tracking is not None and tracking.broadcast),
-        ("d", session.dirty),
-        ("U", session.kind == "unix"),
-        ("r", "readonly" in session.flags),
-        ("e", "no-evict" in session.flags),
-        ("T", "no-touch" in session.flags),
-        ("I", "import-source" in session.flags),
-    )
-    return "".join(sign for sign, on in signs if on) or "N"
 
 
 def of_class(ctx: Session, raw: bytes) -> Test:
@@ -136,14 +112,14 @@ def _filter(ctx: Session, option: bytes, raw: bytes) -> Test:
     if option == b"laddr":
         return lambda session: session.laddr.encode() == raw
     if option == b"user":
-        if not ctx.server.has_user(raw):
+        if not ctx.clients.access.has_user(raw):
             raise RedisError(f"ERR No such user '{quote(raw)}'")
         return lambda session: session.user == quote(raw)
     if option == b"maxage" and ctx.server.version.number >= (7, 4):
         seconds = parse_integer(raw, "ERR maxage is not an integer or out of range")
         if seconds < 1:
             raise RedisError("ERR maxage should be greater than 0")
-        now = ctx.server.now
+        now = ctx.db.context.now
         return lambda session: (now - session.connected_at) // 1000 >= seconds
     raise syntax_error()
 
@@ -167,7 +143,7 @@ def _valkey_filter(ctx: Session, option: bytes, raw: bytes) -> Test:
         return lambda session: set(text) <= set(flags_of(session))
     if option == b"idle":
         seconds = parse_integer(raw, "ERR idle is not an integer or out of range")
-        now = ctx.server.now
+        now = ctx.db.context.now
         return lambda session: (now - session.last_active) // 1000 >= seconds
     if option == b"db":
         number = parse_integer(raw, "ERR DB is not an integer or out of range")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from redis_emulator.clients.description import used_memory
+from redis_emulator.clients.session import Session
 from redis_emulator.commands.dump import write, writer
 from redis_emulator.commands.function import functions_of, write_libraries
-from redis_emulator.keyspace.memory import used_memory
 from redis_emulator.rdb.crc64 import crc64
 from redis_emulator.rdb.wire import Writer
 from redis_emulator.server.server import Server
@@ -17,17 +18,18 @@ _VALKEY: Final = 80
 """The first RDB version with Valkey's name in front."""
 
 
-def rdb_file(server: Server, *, keys: bool, functions: bool) -> bytes:
+def rdb_file(ctx: Session, *, keys: bool, functions: bool) -> bytes:
     """The file, with or without the keys and the functions."""
+    server = ctx.server
     out = writer(server)
     product = b"VALKEY%03d" if out.version >= _VALKEY else b"REDIS%04d"
     out.data += product % out.version
-    for name, value in _facts(server, out.version).items():
+    for name, value in _facts(ctx, out.version).items():
         out.byte(_FACT)
         out.string(name.encode())
         out.string(str(value).encode())
     if functions:
-        write_libraries(out, functions_of(server))
+        write_libraries(out, functions_of(ctx.engine))
     if keys:
         _write_keys(out, server)
     out.byte(_END)
@@ -35,15 +37,16 @@ def rdb_file(server: Server, *, keys: bool, functions: bool) -> bytes:
     return bytes(out.data) + struct.pack("<Q", checksum)
 
 
-def _facts(server: Server, version: int) -> dict[str, object]:
+def _facts(ctx: Session, version: int) -> dict[str, object]:
+    server = ctx.server
     base = "aof-base" if server.version.compatible >= (7, 0) else "aof-preamble"
     product = "valkey" if version >= _VALKEY else "redis"
     said = server.version.text if version >= _VALKEY else server.version.compatible_text
     return {
         f"{product}-ver": said,
         "redis-bits": 64,
-        "ctime": server.now // 1000,
-        "used-mem": used_memory(server),
+        "ctime": server.keyspace.now // 1000,
+        "used-mem": used_memory(server, len(ctx.clients.by_id)),
         "repl-stream-db": 0,
         "repl-id": server.replication.id,
         "repl-offset": 0,
@@ -64,4 +67,4 @@ def _write_keys(out: Writer, server: Server) -> None:
             if (at := db.expires.get(key)) is not None:
                 out.byte(_DEADLINE)
                 out.data += struct.pack("<q", at)
-            write(out, db, key, value)
+            write(out, server.version, db, key, value)

@@ -31,11 +31,11 @@ def parse_timeout(ctx: Session, raw: bytes) -> int | None:
         raise RedisError(_NEGATIVE if down else _TOO_LONG)
     if amount < 0:
         raise RedisError(_NEGATIVE)
-    if amount > INT64_MAX - ctx.server.now:
+    if amount > INT64_MAX - ctx.db.context.now:
         if version >= (7, 2):
             raise RedisError(_TOO_LONG)
         return None
-    return ctx.server.now + amount if amount else None
+    return ctx.db.context.now + amount if amount else None
 
 
 def _milliseconds(raw: bytes, version: tuple[int, int, int]) -> int | None:

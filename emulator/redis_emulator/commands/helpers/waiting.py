@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from redis_emulator.clients.session import Blocked, Session
+from redis_emulator.clients.client import Blocked
+from redis_emulator.clients.session import Session
 from redis_emulator.resp.types import NULL_ARRAY, Reply
 
 

@@ -1,0 +1,46 @@
+"""The connected clients, and which of them is being served."""
+
+from __future__ import annotations
+
+from redis_emulator.clients.client import Client
+from redis_emulator.resp.types import Push
+from redis_emulator.version import Version
+
+
+class Registry:
+    """The clients of one server.
+
+    Attributes:
+        by_id: Connected clients by their id.
+        current: The client whose command runs; for a script, the client that called it.
+        monitors: The clients that called MONITOR, in that order.
+        last_id: The id of the client that connected last.
+    """
+
+    def __init__(self, version: Version) -> None:
+        self._late_by_default = version.compatible >= (7, 2)
+        self.by_id: dict[int, Client] = {}
+        self.current: Client | None = None
+        self.monitors: dict[Client, None] = {}
+        self.last_id = 0
+
+    def next_id(self) -> int:
+        """An id that no client had before."""
+        self.last_id += 1
+        return self.last_id
+
+    def push(self, client: Client, message: Push, *, after_reply: bool | None = None) -> None:
+        """Send an out-of-band message to a client.
+
+        Args:
+            client: Who gets it.
+            message: What it is.
+            after_reply: Whether it comes after the reply if the client is being served; by
+                default, as servers of this version do it.
+        """
+        if after_reply is None:
+            after_reply = self._late_by_default
+        if after_reply and client is self.current:
+            client.late.append(message)
+        else:
+            client.deliver(message)

@@ -1,0 +1,51 @@
+"""WATCH: which clients watch which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from redis_emulator.clients.client import Client
+from redis_emulator.keyspace.context import KeyObserver
+from redis_emulator.server.server import Server
+
+
+class Watches(KeyObserver):
+    """Marks clients whose watched keys change (`Client.dirty`). Observes keys while one is watched.
+
+    Attributes:
+        clients: Who watches a key, by index of the database and key.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.clients: dict[tuple[int, bytes], set[Client]] = {}
+
+    def add(self, client: Client, key: bytes) -> None:
+        """Have ``client`` watch ``key`` of its database."""
+        place = (client.db.index, key)
+        client.watched.add(place)
+        self.clients.setdefault(place, set()).add(client)
+        self._server.observe(self)
+
+    def forget(self, client: Client) -> None:
+        """UNWATCH: have ``client`` watch nothing."""
+        for place in client.watched:
+            clients = self.clients[place]
+            clients.discard(client)
+            if not clients:
+                del self.clients[place]
+        if client.watched:
+            client.watched = set()
+            if not self.clients:
+                self._server.ignore(self)
+        client.dirty = False
+
+    def changed(self, index: int, key: bytes) -> None:
+        for client in self.clients.get((index, key), ()):
+            client.dirty = True
+
+    def exchanged(self, index: int, keys: Collection[bytes]) -> None:
+        for (watched_index, key), clients in self.clients.items():
+            if watched_index == index and key in keys:
+                for client in clients:
+                    client.dirty = True

@@ -1,0 +1,128 @@
+"""Which commands are refused: the checks before a command runs, in the order of the real server.
+
+Login, transactions, ACL, the cluster, the conditions of the server, memory, subscriptions, MONITOR.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis_emulator.clients.clients import Clients
+from redis_emulator.clients.session import Engine, Session
+from redis_emulator.cluster.node import node_of
+from redis_emulator.keyspace.memory import empty_memory
+from redis_emulator.resp.errors import NO_LOGIN, OUT_OF_MEMORY
+from redis_emulator.server.server import Server
+from redis_emulator.table.entry import Entry
+
+UNQUEUED: Final = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
+"""What runs at once inside MULTI."""
+_ON_KEYS: Final = frozenset({"write", "readonly"})
+_IN_SUBSCRIPTION: Final = frozenset(
+    {
+        "subscribe",
+        "unsubscribe",
+        "psubscribe",
+        "punsubscribe",
+        "ssubscribe",
+        "sunsubscribe",
+        "ping",
+        "quit",
+        "reset",
+    }
+)
+"""What a RESP2 client that subscribes may send."""
+
+
+class Admission:
+    """Decides whether commands of the clients of one server run."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._server: Server = engine.server
+        self._clients: Clients = engine.clients
+        self._version = engine.server.version
+
+    def refusal(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+        """The error with which a command is refused, None if it runs."""
+        server = self._server
+        if self.must_log_in(session) and not self._without_login(entry):
+            return NO_LOGIN
+        if session.queue is not None and "no_multi" in entry.flags:
+            return "ERR Command not allowed inside a transaction"
+        if session.limited and (text := self._clients.access.refuse(session, entry, argv)):
+            return text
+        if self._engine.cluster is not None:
+            node = node_of(session)
+            if node is not None and (text := node.refuse(session, entry, argv)):
+                return text
+        if server.conditions.current and (text := self.condition(session, entry, argv)):
+            return text
+        if server.ledger is not None and self.make_room() and self._needs_memory(session, entry):
+            return OUT_OF_MEMORY
+        if session.protocol == 2 and session.subscribed() and entry.name not in _IN_SUBSCRIPTION:
+            return self._only_subscriptions(entry)
+        if session.monitoring and entry.flags & _ON_KEYS:
+            word = "interact" if self._version.compatible >= (7, 0) else "interract"
+            return f"ERR Replica can't {word} with the keyspace"
+        return None
+
+    def must_log_in(self, session: Session) -> bool:
+        """Whether a client has not authenticated and must."""
+        return not session.authenticated and self._clients.access.needs_password()
+
+    def refused_container(
+        self, session: Session, container: Entry | None, argv: list[bytes]
+    ) -> str | None:
+        """The ACL error for a container that is asked before its subcommand is looked for."""
+        if session.limited and container is not None:
+            return self._clients.access.refuse(session, container, argv)
+        return None
+
+    def condition(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
+        """The error with which the server refuses a command in the conditions it is in."""
+        flags = entry.flags
+        if entry.name == "exec" and session.queue:
+            flags = flags.union(*(queued.flags for queued, _ in session.queue))
+        return self._server.conditions.refusal(
+            entry,
+            argv,
+            flags=flags,
+            writes="write" in flags or self._engine.may_write(entry, argv),
+            is_queued=session.queue is not None and entry.name not in UNQUEUED,
+            in_script=session.is_script,
+        )
+
+    def make_room(self) -> bool:
+        """Evict as ``maxmemory-policy`` says; whether there still is too little memory."""
+        ledger, config = self._server.ledger, self._server.config
+        if ledger is None:
+            return False
+        limit = config.numbers["maxmemory"] - empty_memory(len(self._clients.by_id))
+        return ledger.relieve(limit, config["maxmemory-policy"])
+
+    def _without_login(self, entry: Entry) -> bool:
+        if entry.name == "reset" and self._version.compatible < (7, 0):
+            return False
+        return "no_auth" in entry.flags
+
+    def _needs_memory(self, session: Session, entry: Entry) -> bool:
+        """Whether a command is refused when memory is used up: it may need more, is queued, or
+        runs one that may need more.
+        """
+        if "denyoom" in entry.flags:
+            return True
+        if session.queue is None:
+            return False
+        if entry.name == "exec":
+            return any("denyoom" in queued.flags for queued, _ in session.queue)
+        return self._version.compatible < (7, 2) and entry.name not in UNQUEUED
+
+    def _only_subscriptions(self, entry: Entry) -> str:
+        older = self._version.compatible < (7, 0)
+        kinds = "(P)" if older else "(P|S)"
+        name = entry.name.split("|")[0] if older else entry.name
+        return (
+            f"ERR Can't execute '{name}': only {kinds}SUBSCRIBE / {kinds}UNSUBSCRIBE / "
+            "PING / QUIT / RESET are allowed in this context"
+        )

@@ -1,0 +1,163 @@
+"""The conditions in which a server refuses work: loading, busy, replica, out of memory …
+
+A condition is entered by the server itself (REPLICAOF, CONFIG SET, a script that runs for too long)
+or switched on by a test (`redis_emulator.server.faults`). The two are kept apart, so that taking
+back what a test has switched on does not end what the server itself is in. `Conditions.refusal` has
+the checks in the order in which the real server makes them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from redis_emulator.resp import errors
+from redis_emulator.table.entry import Entry
+from redis_emulator.table.keyspec import keys
+from redis_emulator.version import Version
+
+
+class Condition(Enum):
+    """Why a server refuses commands."""
+
+    LOADING = "loading"
+    BUSY = "busy"
+    READ_ONLY = "readonly"
+    OUT_OF_MEMORY = "oom"
+    NO_SCRIPT = "noscript"
+    CLUSTER_DOWN = "clusterdown"
+    CANNOT_SAVE = "misconf"
+    MASTER_DOWN = "masterdown"
+    NO_REPLICAS = "noreplicas"
+    REPLICA = "replica"
+    """The server was told to follow another one, and is configured to be read-only then."""
+    STALE = "stale"
+    """It was told to follow another one, and is configured to serve nothing without it."""
+
+
+_WITHOUT_MASTER: Final = frozenset({Condition.MASTER_DOWN, Condition.STALE})
+_REFUSES_WRITES: Final = frozenset({Condition.READ_ONLY, Condition.MASTER_DOWN, Condition.REPLICA})
+_SINCE_7: Final = frozenset({"echo", "eval", "evalsha", "readonly", "readwrite"})
+"""What is answered while loading, or without a master, since Redis 7 only."""
+_VALKEY: Final = {
+    "allow_busy": frozenset(
+        {
+            *(
+                "client|caching",
+                "client|getname",
+                "client|getredir",
+                "client|id",
+                "client|no-evict",
+            ),
+            *("client|no-touch", "client|reply", "client|setinfo", "client|setname", "select"),
+        }
+    ),
+    "stale": frozenset({"script|exists", "script|flush"}),
+    "loading": frozenset(
+        {
+            *("cluster|info", "cluster|myid", "cluster|myshardid", "cluster|nodes"),
+            *("memory|malloc-stats", "memory|purge"),
+        }
+    ),
+}
+"""What Valkey answers in a condition and Redis does not, by the flag of the table."""
+
+
+class Conditions:
+    """The conditions that one server is in.
+
+    Attributes:
+        current: All of them.
+        way_out: The command that ends the script of `Condition.BUSY`.
+    """
+
+    __slots__ = ("_injected", "_own", "_version", "current", "way_out")
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self._own: set[Condition] = set()
+        self._injected: set[Condition] = set()
+        self.current: frozenset[Condition] = frozenset()
+        self.way_out = "SCRIPT KILL"
+
+    def set(self, condition: Condition, on: bool) -> None:
+        """Enter or leave a condition that the server itself is in."""
+        (self._own.add if on else self._own.discard)(condition)
+        self.current = frozenset(self._own | self._injected)
+
+    def inject(self, condition: Condition, on: bool) -> None:
+        """Enter or leave a condition for a test."""
+        (self._injected.add if on else self._injected.discard)(condition)
+        self.current = frozenset(self._own | self._injected)
+
+    @property
+    def has_injected(self) -> bool:
+        """Whether a test has switched on any condition."""
+        return bool(self._injected)
+
+    def clear_injected(self) -> None:
+        """Leave all conditions that a test has switched on."""
+        self._injected.clear()
+        self.current = frozenset(self._own)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the server serves nothing because it has no link to its master."""
+        return not self.current.isdisjoint(_WITHOUT_MASTER)
+
+    def refusal(
+        self,
+        entry: Entry,
+        argv: list[bytes],
+        *,
+        flags: frozenset[str],
+        writes: bool,
+        is_queued: bool,
+        in_script: bool,
+    ) -> str | None:
+        """The error with which the server refuses a command in the conditions it is in.
+
+        Args:
+            entry: The command.
+            argv: Its arguments.
+            flags: Its flags in the table; for EXEC, with those of all queued commands.
+            writes: Whether it writes, or runs a script that may.
+            is_queued: Whether MULTI queues it.
+            in_script: Whether a script calls it.
+        """
+        current, release = self.current, self._version.compatible
+        if Condition.CLUSTER_DOWN in current and keys(entry.spec, argv):
+            return errors.CLUSTER_DOWN
+        if Condition.OUT_OF_MEMORY in current and (
+            "denyoom" in flags or (is_queued and release < (7, 2))
+        ):
+            return errors.OUT_OF_MEMORY
+        if Condition.CANNOT_SAVE in current and (writes or entry.name == "ping"):
+            return errors.cannot_save(self._version.product)
+        if Condition.NO_REPLICAS in current and writes and not (in_script and release < (7, 0)):
+            return errors.NO_REPLICAS
+        stale = self.stale and not self._answers(entry, "stale")
+        if stale and in_script and release >= (7, 0):
+            return errors.STALE_REPLICA
+        if writes and not current.isdisjoint(_REFUSES_WRITES):
+            return errors.READ_ONLY
+        if stale:
+            return errors.MASTER_DOWN
+        if Condition.LOADING in current and not self._answers(entry, "loading"):
+            return errors.loading(self._version.product)
+        if Condition.BUSY in current and not self._answers(entry, "allow_busy"):
+            return errors.busy(self._version.product, self.way_out)
+        if Condition.NO_SCRIPT in current and entry.name in ("evalsha", "evalsha_ro"):
+            return errors.NO_SCRIPT
+        return None
+
+    def _answers(self, entry: Entry, flag: str) -> bool:
+        """Whether a command has a flag, also where this server differs from the table."""
+        if self._version.compatible < (7, 0):
+            if entry.name in _SINCE_7:
+                return False
+            if entry.name == "ping" and flag == "stale":
+                return True
+        if self._version.flavour == "valkey" and entry.name in _VALKEY.get(flag, ()):
+            return True
+        return flag in entry.flags

@@ -1,0 +1,47 @@
+"""What a server counts about itself. CONFIG RESETSTAT and `reset()` replace the object."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from redis_emulator.resp.types import RedisError
+from redis_emulator.version import Version
+
+_ERROR_CODES_MAX: Final = 128
+_OTHER_ERRORS: Final = "ERRORSTATS_OVERFLOW"
+_NO_ERRORS: Final = "ERRORSTATS_DISABLED"
+
+
+class Stats:
+    """Counters of INFO, besides those of databases (`KeyStats`) and of commands (`Entry`).
+
+    Attributes:
+        connections_received: Clients that have connected.
+        errors: How often each error code was replied.
+        counters: Fields of INFO by name, for what is counted in one place only.
+    """
+
+    __slots__ = ("_version", "connections_received", "counters", "errors")
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self.connections_received = 0
+        self.errors: dict[str, int] = {}
+        self.counters: Counter[str] = Counter()
+
+    def count_error(self, error: RedisError) -> None:
+        """Count an error that a client is sent.
+
+        Too many different codes are a sign of a script that makes them up: Valkey then counts new
+        ones as one, Redis stops counting.
+        """
+        self.counters["total_error_replies"] += 1
+        code = error.code
+        if code not in self.errors and len(self.errors) >= _ERROR_CODES_MAX:
+            if self._version.flavour == "valkey":
+                code = code if code == "ERR" else _OTHER_ERRORS
+            elif self._version.number >= (7, 2):
+                self.errors = {_NO_ERRORS: 1}
+        if _NO_ERRORS not in self.errors:
+            self.errors[code] = self.errors.get(code, 0) + 1
