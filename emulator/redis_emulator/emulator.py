@@ -184,7 +184,7 @@ class RedisEmulator:
 
     def dump(self) -> str:
         """All keys of all databases, for people: types, TTLs, values."""
-        return text_dump.dump(self)
+        return text_dump.dump(self._engine)
 
     def load(self, client: redis.Redis) -> int:
         """Copy every key of every database from the server of ``client``; returns how many.
@@ -194,7 +194,7 @@ class RedisEmulator:
         Raises:
             TransferError: A value cannot be taken over.
         """
-        return copying.load(self, client)
+        return copying.load(self._engine, client)
 
     def reset(self) -> None:
         """Back to a fresh server: no keys, scripts, or changed settings. Clients stay connected."""

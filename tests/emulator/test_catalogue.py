@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from redis_emulator.commands.registry import emulated
 from redis_emulator.table import load
-from redis_emulator.table.__main__ import emulated, formula
+from redis_emulator.table.__main__ import formula
 from redis_emulator.table.catalogue import page
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -13,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
 def test_the_page_is_up_to_date() -> None:
     made = page(emulated())
-    assert PAGE.read_text("utf-8") == made, "python -m redis_emulator.table docs > docs/commands.md"
+    assert PAGE.read_text("utf-8") == made, "python -m redis_emulator.commands > docs/commands.md"
 
 
 def test_every_command_has_a_line() -> None:

@@ -17,8 +17,7 @@ from redis_emulator.rdb.crc64 import crc64
 from redis_emulator.rdb.lzf import compress, decompress
 from redis_emulator.rdb.packed import pack, pack_ziplist, unpack, unpack_ziplist
 from redis_emulator.rdb.wire import Writer
-from redis_emulator.tools.copying import TransferError, load
-from redis_emulator.tools.text_dump import dump
+from redis_emulator.tools.copying import TransferError
 from redis_emulator.values.stream import Stream
 from tests.emulator.fuzz.dump import FAR, comparable, contents, payloads
 from tests.support.keyspace import EventWatcher, compare_keyspaces
@@ -343,7 +342,7 @@ def try_restore(data: bytes, version: int) -> EmulatorConnection:
         assert reply[1] == b"ERR Bad data format"
         return session
     assert reply == ("+", b"OK")
-    shown = dump(emulator)
+    shown = emulator.dump()
     assert shown.startswith("0 k ") or not shown  # all fields of a hash may have expired long ago
     _, again = session("DUMP", "k")
     assert again is None or session("RESTORE", "again", 0, again) == ("+", b"OK")
@@ -376,7 +375,7 @@ def test_loading_a_running_server(name: str) -> None:
         redis.Redis(port=server.port, db=3).set("there", b"\xff")
         emulator = RedisEmulator(clock=ManualClock())
         emulator.client().set("own", 1)
-        assert load(emulator, source) == len(VALUES) + 2
+        assert emulator.load(source) == len(VALUES) + 2
         client = emulator.client()
         assert 90 <= client.ttl("text") <= 100
         assert client.get("text") == "é".encode()
@@ -395,11 +394,11 @@ def test_loading_another_emulator() -> None:
     source.client().rpush("l", *range(3000))
     source.client().hset("h", "f", "v")
     source.client().hexpire("h", 50, "f")
-    assert load(target, source.client()) == 2
-    assert dump(target).splitlines()[1] == dump(source).splitlines()[1]
+    assert target.load(source.client()) == 2
+    assert target.dump().splitlines()[1] == source.dump().splitlines()[1]
     target.client().config_set("slowlog-max-len", 1)
     source.client(db=15).set("k", "v")
-    assert load(target, source.client()) == 3
+    assert target.load(source.client()) == 3
 
 
 def test_loading_what_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,13 +410,13 @@ def test_loading_what_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(payload, "load", refuse)
     with pytest.raises(TransferError, match="database 2, key b'k': unknown type 99"):
-        load(RedisEmulator(), source.client())
+        RedisEmulator().load(source.client())
 
 
 def test_all_keys_as_text() -> None:
     emulator = RedisEmulator(clock=ManualClock())
     client = emulator.client()
-    assert dump(emulator) == ""
+    assert emulator.dump() == ""
     client.set("a", "1", px=1500)
     client.hset("h é", "f", 'v w\n"\\')
     client.hexpire("h é", 10, "f")
@@ -428,7 +427,7 @@ def test_all_keys_as_text() -> None:
     client.xgroup_create("x", "g", "0")
     client.xreadgroup("g", "c", {"x": ">"})
     emulator.client(db=2).append("q", "x")
-    assert dump(emulator) == "\n".join(
+    assert emulator.dump() == "\n".join(
         (
             "0 a string 1.5s 1",
             '0 "h é" hash - {f: "v w\\n\\"\\\\" (10s)}',

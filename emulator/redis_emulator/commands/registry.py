@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from redis_emulator.table import load
 from redis_emulator.table.entry import Entry, Handler
-from redis_emulator.version import Version
+from redis_emulator.version import Version, releases
 
 _handlers: dict[str, Handler] = {}
 _full_checks: set[str] = set()
@@ -65,6 +65,16 @@ def entries(version: Version) -> dict[bytes, Entry]:
     return found
 
 
+def emulated() -> set[str]:
+    """The names of the commands that an emulator of any release has."""
+    names = set()
+    for flavour, series in releases():
+        for entry in entries(Version.parse(series, flavour)).values():
+            names.add(entry.name)
+            names.update(sub.name for sub in (entry.subcommands or {}).values())
+    return names
+
+
 def _add(found: dict[bytes, Entry], name: str, entry: Entry) -> None:
     found[name.encode()] = entry
     found[name.upper().encode()] = entry
@@ -79,4 +89,6 @@ def _import_families() -> None:
     import redis_emulator.commands as package
 
     for module in pkgutil.iter_modules(package.__path__):
+        if module.name == "__main__":
+            continue
         importlib.import_module(f"{package.__name__}.{module.name}")

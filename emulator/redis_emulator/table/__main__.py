@@ -1,5 +1,4 @@
-"""Read the command table from running servers: ``python -m redis_emulator.table REDIS VALKEY``;
-print the page about it: ``python -m redis_emulator.table docs``.
+"""Read the command table from running servers: ``python -m redis_emulator.table REDIS VALKEY``.
 
 REDIS and VALKEY are URLs. The newest Redis gives the rows; the Valkey server says which of them it
 shares, and adds its own. Each group's rows are written to one JSON file beside this module, a row a
@@ -16,7 +15,6 @@ from typing import Any
 import redis
 
 from redis_emulator.table import Spec, load
-from redis_emulator.table.catalogue import page
 
 
 def rows_of(url: str) -> dict[str, dict[str, Any]]:
@@ -90,24 +88,8 @@ def formula(complexity: str) -> str:
     return ""
 
 
-def emulated() -> set[str]:
-    """The names of the commands that an emulator of any release has."""
-    from redis_emulator.commands.registry import entries
-    from redis_emulator.version import Version, releases
-
-    names = set()
-    for flavour, series in releases():
-        for entry in entries(Version.parse(series, flavour)).values():
-            names.add(entry.name)
-            names.update(sub.name for sub in (entry.subcommands or {}).values())
-    return names
-
-
 def main() -> None:
-    """Print the page, or write the table."""
-    if sys.argv[1:] == ["docs"]:
-        sys.stdout.write(page(emulated()))
-        return
+    """Write the table."""
     rows, valkey = rows_of(sys.argv[1]), rows_of(sys.argv[2])
     for name, row in rows.items():
         if name not in valkey:

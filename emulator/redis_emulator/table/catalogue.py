@@ -1,4 +1,4 @@
-"""The page of all commands: ``python -m redis_emulator.table docs > docs/commands.md``.
+"""The page of all commands: ``python -m redis_emulator.commands > docs/commands.md``.
 
 It is made from the rows alone, and from `WITHOUT`, which names the commands that have nothing to
 work on: they answer as a server does that lacks the part in question.
@@ -50,7 +50,7 @@ Every command and subcommand of Redis 8.2 and Valkey 9.1, by family; the emulato
 took then. `-` is for a server that never had the command. Where nothing is noted, a command does
 what it does on a real server.
 
-This page is made by `python -m redis_emulator.table docs > docs/commands.md`.
+This page is made by `python -m redis_emulator.commands > docs/commands.md`.
 """
 
 

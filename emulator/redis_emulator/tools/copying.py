@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
@@ -17,13 +17,11 @@ from redis_emulator.clients.session import Session
 from redis_emulator.clock import ManualClock
 from redis_emulator.commands.dump import build
 from redis_emulator.commands.generic import put
+from redis_emulator.engine.dispatch import Engine
 from redis_emulator.keyspace.database import Database
 from redis_emulator.keyspace.events import GENERIC
 from redis_emulator.rdb import payload
 from redis_emulator.values.hash import Hash
-
-if TYPE_CHECKING:
-    from redis_emulator.emulator import RedisEmulator
 
 _BATCH = 500
 
@@ -32,15 +30,15 @@ class TransferError(Exception):
     """A key cannot be taken over; the text names it and says why."""
 
 
-def load(emulator: RedisEmulator, client: redis.Redis) -> int:
-    """Copy every key of every database of ``client``'s server into ``emulator``.
+def load(engine: Engine, client: redis.Redis) -> int:
+    """Copy every key of every database of ``client``'s server into an emulator.
 
     Keys of the emulator that have the same names are overwritten, others stay. A key keeps the time
     it has left, also when the emulator's clock stands still or shows another time. Keys that vanish
     meanwhile are left out; the server is only read.
 
     Args:
-        emulator: Where to.
+        engine: The engine of the emulator.
         client: A client of the server; it is asked for its address and settings, and connections
             of their own do the copying.
 
@@ -50,7 +48,6 @@ def load(emulator: RedisEmulator, client: redis.Redis) -> int:
     Raises:
         TransferError: The emulator has no such database, or cannot read a value.
     """
-    engine = emulator.engine
     session = Session(engine, lambda reply: None)
     count = 0
     with _raw(client, 0) as first:

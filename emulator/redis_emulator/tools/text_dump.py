@@ -8,8 +8,9 @@ has ``-``.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from redis_emulator.engine.dispatch import Engine
 from redis_emulator.resp.types import format_double
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
@@ -18,15 +19,11 @@ from redis_emulator.values.set import Set
 from redis_emulator.values.sorted_set import SortedSet
 from redis_emulator.values.stream import Group, Stream, format_id
 
-if TYPE_CHECKING:
-    from redis_emulator.emulator import RedisEmulator
-
 _WORD = re.compile(rb"[\w:.@/+*#-]+").fullmatch
 
 
-def dump(emulator: RedisEmulator) -> str:
+def dump(engine: Engine) -> str:
     """Every key of every database, a line each; empty when there is none."""
-    engine = emulator.engine
     server = engine.server
     with engine.lock:
         engine.tick()
