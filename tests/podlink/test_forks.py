@@ -124,7 +124,6 @@ def test_a_router_on_a_client_that_was_handed_in(server: servers.Server, link: r
         LinkRouter(StatefulExecutor(client), policy=AllAlive()) as router,
     ):
         ask_until_cached(router)
-        link.set("sf:{n:lk:u}s", 1)
 
         def child() -> int:
             with server.client() as other:
