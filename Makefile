@@ -12,6 +12,7 @@ MODULES ?=
 SAMPLE ?= 1000
 SEED ?= 0
 JOBS ?= 2
+REDIS_PY ?= 5.0.1
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
@@ -29,7 +30,7 @@ SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
 # so it is kept apart from what the other tests run on.
 HIREDIS = tests/podlink tests/emulator/test_parser.py tests/emulator/test_hostile.py tests/emulator/test_tcp.py
 
-.PHONY: help demo test quick coverage hiredis generate lint bench conformance topologies fuzz mutants mutants-emulator wheel clean
+.PHONY: help demo test quick coverage hiredis oldest-redis generate lint bench conformance topologies fuzz mutants mutants-emulator wheel clean
 
 help:
 	@echo 'make demo         watch users being linked to pods'
@@ -37,6 +38,7 @@ help:
 	@echo 'make quick        the tests that need no server: under a minute'
 	@echo 'make coverage     branch coverage of the three packages, which must not fall'
 	@echo 'make hiredis      what hiredis changes, with hiredis'
+	@echo 'make oldest-redis the tests of podlink with the oldest redis-py that it supports'
 	@echo 'make conformance  the state machine, 2,000 examples on every server'
 	@echo 'make topologies   clusters, Sentinels, TLS, and everything that can fail'
 	@echo 'make fuzz         random commands of a family, emulator beside servers, in lock-step'
@@ -65,6 +67,13 @@ coverage: $(READY)
 
 hiredis: $(READY)
 	PYTHONPATH=$(abspath $(VENV))/hiredis $(BIN)/pytest -n auto --dist loadgroup -p no:benchmark $(HIREDIS) $(ARGS)
+
+# Another release: make oldest-redis REDIS_PY=6.4.0
+oldest-redis: $(READY)
+	test -d $(VENV)/redis-$(REDIS_PY) || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(VENV)/redis-$(REDIS_PY) 'redis==$(REDIS_PY)'
+	PYTHONPATH=$(abspath $(VENV))/redis-$(REDIS_PY) $(BIN)/pytest -q -n auto --dist loadgroup -p no:benchmark \
+		--hypothesis-profile=quick -m 'not needs_servers' tests/podlink $(ARGS)
 
 conformance: $(READY)
 	$(BIN)/pytest -n auto -p no:benchmark --timeout=0 --hypothesis-profile=conformance \

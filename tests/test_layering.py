@@ -146,6 +146,34 @@ def test_imports_inside_the_emulator_run_downwards() -> None:
     assert emulator_faults(SOURCES["redis_emulator"]) == []
 
 
+def sibling_faults(root: Path) -> list[str]:
+    """Modules of `podlink.aio` that import the synchronous module they are the twin of, or another
+    one that has a twin.
+    """
+    twins = {
+        f"podlink.{module.rpartition('.')[2]}"
+        for module, _ in imports_of(root, "podlink")
+        if module.startswith("podlink.aio.")
+    }
+    return [
+        f"{module} imports {name}"
+        for module, name in imports_of(root, "podlink")
+        if module.startswith("podlink.aio.")
+        and any(name == twin or name.startswith(f"{twin}.") for twin in twins)
+    ]
+
+
+def test_no_asyncio_module_imports_a_synchronous_sibling() -> None:
+    assert sibling_faults(SOURCES["podlink"]) == []
+
+
+def test_an_import_of_a_sibling_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "podlink" / "aio"
+    package.mkdir(parents=True)
+    (package / "manager.py").write_text("from podlink.manager import RedisManager")
+    assert sibling_faults(tmp_path) == ["podlink.aio.manager imports podlink.manager.RedisManager"]
+
+
 def test_the_core_of_podlink_does_no_io() -> None:
     modules = {module for module, _ in imports_of(SOURCES["podlink"], "podlink")}
     assert {f"podlink.{name}" for name in PODLINK_CORE - {"scripts"}} <= modules

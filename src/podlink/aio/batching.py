@@ -5,9 +5,9 @@ pipeline is under way, what comes is collected for the next one, so that the mor
 the larger the pipelines get. There is one pipeline at a time, so calls reach the server in the
 order in which they were made.
 
-Each call has its own outcome: an error, a deadline or a cancellation concerns no other call. A task
-that gives up leaves its call in the pipeline; the reply is read and dropped. What may be sent again
-is sent again by itself, as without batching.
+Each call has its own outcome: an error, a deadline or a cancellation concerns no other call. A call
+whose task gives up before its pipeline is sent is not sent; later its reply is read and dropped.
+What may be sent again is sent again by itself, as without batching.
 """
 
 from __future__ import annotations

@@ -1,0 +1,120 @@
+"""The asyncio pools: whatever interrupts a call, and wherever, no connection is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Coroutine, Generator
+from typing import Any
+
+import pytest
+from tests.support.scripted_server import ScriptedServer
+
+import podlink
+from podlink import AsyncStatefulExecutor, RedisConfig
+
+POINTS = 12
+"""More than a call has points at which it waits, connecting included."""
+
+
+class Interrupted:
+    """Runs a coroutine until it waits for the ``point``-th time, and raises an exception there."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], point: int, error: BaseException) -> None:
+        self._work = work
+        self._point = point
+        self._error = error
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self._work.__await__()
+        try:
+            for _ in range(self._point):
+                yield next(steps)
+            waited_for = next(steps)
+            if asyncio.isfuture(waited_for):
+                waited_for.cancel()
+            yield steps.throw(self._error)
+            while True:
+                yield next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as started:
+        yield started
+
+
+def executor_of(server: ScriptedServer, scheme: str, **changes: Any) -> AsyncStatefulExecutor:
+    url = f"{scheme}://{server.address}"
+    config = RedisConfig.from_url(
+        url, max_connections=1, pool_timeout=0.05, retries=0, protocol=2, **changes
+    )
+    return AsyncStatefulExecutor(config)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError, SystemExit])
+async def test_an_interruption_loses_no_connection(
+    server: ScriptedServer, error: type[BaseException]
+) -> None:
+    interrupted = 0
+    async with executor_of(server, "redis", password="x") as executor:
+        for point in range(POINTS):
+            work = executor.set_linked_pod("n", "u", "s", 1)
+            try:
+                await Interrupted(work, point, error())
+            except error:
+                interrupted += 1
+            await asyncio.sleep(0)
+            gc.collect()
+            stats = await executor.manager.get_pool_stats()
+            assert stats.in_use == 0, point
+            assert await executor.get_linked_pod("n", "u", "s") is None, point
+    assert interrupted > 1
+
+
+async def test_a_cancelled_task_loses_no_connection(server: ScriptedServer) -> None:
+    async with executor_of(server, "redis", password="x") as executor:
+        for steps in range(60):
+            tasks = [
+                asyncio.ensure_future(executor.set_linked_pod("n", "u", "s", 1)) for _ in range(3)
+            ]
+            for _ in range(steps % 20):
+                await asyncio.sleep(0)
+            for task in tasks[: 1 + steps % 3]:
+                task.cancel()
+            await asyncio.wait(tasks)
+            assert (await executor.manager.get_pool_stats()).in_use == 0
+        assert await executor.set_linked_pod("n", "u", "s", 1) is None
+
+
+async def test_a_connection_that_nobody_gives_back(server: ScriptedServer) -> None:
+    """A KeyboardInterrupt can come before there is a ``finally``."""
+    async with executor_of(server, "redis") as executor:
+        pool = executor.manager.client.connection_pool
+        connection = await pool.get_connection()
+        with pytest.raises(podlink.RedisConnectionError, match="No connection available"):
+            await executor.set_linked_pod("n", "u", "s", 1)
+        connection._close()
+        del connection
+        gc.collect()
+        assert await executor.set_linked_pod("n", "u", "s", 1) is None
+
+
+async def test_those_who_wait_are_served_in_turn(server: ScriptedServer) -> None:
+    async with executor_of(server, "redis") as executor:
+        server.hold()
+        tasks = []
+        for number in range(6):
+            work = executor.set_linked_pod("n", f"u{number}", "s", 1)
+            tasks.append(asyncio.ensure_future(work))
+            await asyncio.sleep(0)
+        await server.until_executed(1)
+        tasks[2].cancel()
+        server.release()
+        await asyncio.wait(tasks)
+        assert [command[3] for command in server.executed] == [
+            b"sf:{n:lk:u%d}s" % number for number in (0, 1, 3, 4, 5)
+        ]
+    assert server.connections == 1
