@@ -11,7 +11,20 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import partial
+from typing import Final, Protocol
+
+_MONOTONIC: Final[Callable[[], float]] = (
+    partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+    if hasattr(time, "clock_gettime")
+    else partial(time.monotonic)
+)
+"""freezegun and time-machine replace `time.monotonic` or let it be, but never stop this one."""
+
+
+def real_seconds() -> float:
+    """Seconds of a clock that always runs. For time limits of clients, never for data."""
+    return _MONOTONIC()
 
 
 class Clock(Protocol):

@@ -24,6 +24,7 @@ from redis_emulator.keyspace.snapshots import Snapshot
 from redis_emulator.server.command_log import Log
 from redis_emulator.tools.mapping import encoded, own_session
 from redis_emulator.transports.cluster import async_connection_to, connection_to
+from redis_emulator.transports.sync import EmulatorPool
 from redis_emulator.transports.tcp import TcpServer
 from redis_emulator.version import Version, latest
 
@@ -315,7 +316,10 @@ class ClusterEmulator:
         """
         host, port = self._entry()
         return redis.RedisCluster(
-            url=f"redis://{host}:{port}", connection_class=self._connection, **kwargs
+            url=f"redis://{host}:{port}",
+            connection_class=self._connection,
+            connection_pool_class=EmulatorPool,
+            **kwargs,
         )
 
     def async_client(self, **kwargs: Any) -> redis.asyncio.RedisCluster:

@@ -17,8 +17,12 @@ from redis_emulator.server.command_log import Log
 from redis_emulator.server.faults import Faults
 from redis_emulator.tools import copying, text_dump
 from redis_emulator.tools.mapping import Database, encoded, own_session, plain
-from redis_emulator.transports.aio import AsyncEmulatorConnection
-from redis_emulator.transports.sync import EmulatorConnection
+from redis_emulator.transports.aio import (
+    AsyncEmulatorConnection,
+    AsyncEmulatorPool,
+    AsyncOneConnectionClient,
+)
+from redis_emulator.transports.sync import EmulatorConnection, EmulatorPool, OneConnectionClient
 from redis_emulator.transports.tcp import TcpServer
 from redis_emulator.version import Version
 
@@ -136,14 +140,15 @@ class RedisEmulator:
         """
         single = kwargs.pop("single_connection_client", False)
         template = redis.Redis(**kwargs).connection_pool
-        pool = redis.ConnectionPool(
+        pool = EmulatorPool(
             connection_class=EmulatorConnection,
             max_connections=kwargs.get("max_connections"),
             engine=self._engine,
             **_cache_of(template),
             **_without_sockets(template.connection_kwargs),
         )
-        client = redis.Redis(connection_pool=pool, single_connection_client=single)
+        client_class = OneConnectionClient if single else redis.Redis
+        client = client_class(connection_pool=pool, single_connection_client=single)
         client.auto_close_connection_pool = True
         return client
 
@@ -155,13 +160,14 @@ class RedisEmulator:
         """
         single = kwargs.pop("single_connection_client", False)
         template = redis.asyncio.Redis(**kwargs).connection_pool
-        pool = redis.asyncio.ConnectionPool(
+        pool = AsyncEmulatorPool(
             connection_class=AsyncEmulatorConnection,
             max_connections=kwargs.get("max_connections"),
             engine=self._engine,
             **_without_sockets(template.connection_kwargs),
         )
-        client = redis.asyncio.Redis(connection_pool=pool, single_connection_client=single)
+        client_class = AsyncOneConnectionClient if single else redis.asyncio.Redis
+        client = client_class(connection_pool=pool, single_connection_client=single)
         client.auto_close_connection_pool = True
         return client
 

@@ -41,14 +41,21 @@ class BlockedClients(KeyObserver):
             self._server.observe(self)
 
     def remove(self, client: Client) -> Blocked:
-        """Have a blocked client wait no longer; returns what it waited for."""
-        blocked, client.blocked = client.blocked, None
+        """Have a blocked client wait no longer; returns what it waited for.
+
+        The client counts as blocked until that is done, so that it can be done again after an
+        interrupt (Ctrl-C) in here.
+        """
+        blocked = client.blocked
         assert blocked is not None
         for key in dict.fromkeys(blocked.keys):
             place = (blocked.db.index, key)
-            self.waiting[place] = [each for each in self.waiting[place] if each is not blocked]
-            if not self.waiting[place]:
-                del self.waiting[place]
+            left = [each for each in self.waiting.get(place, ()) if each is not blocked]
+            if left:
+                self.waiting[place] = left
+            else:
+                self.waiting.pop(place, None)
+        client.blocked = None
         if not self.waiting:
             self._server.ignore(self)
         client.refresh()

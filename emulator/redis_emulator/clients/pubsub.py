@@ -61,9 +61,10 @@ class PubSub:
             (client.shard_channels, self.shard_channels),
         ):
             for channel in channels:
-                del everybody[channel][client]
-                if not everybody[channel]:
-                    del everybody[channel]
+                listeners = everybody.get(channel, {})  # none: SUBSCRIBE was interrupted
+                listeners.pop(client, None)
+                if not listeners:
+                    everybody.pop(channel, None)
             channels.clear()
 
     def close_shard_channel(self, channel: bytes) -> None:

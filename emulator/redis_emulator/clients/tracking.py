@@ -96,10 +96,10 @@ class Tracker(KeyObserver):
         if mode is None:
             return
         for name in mode.prefixes:
-            prefix = self.prefixes[name]
-            del prefix.listeners[client]
+            prefix = self.prefixes.get(name, Prefix())  # a new one: `enter` was interrupted
+            prefix.listeners.pop(client, None)
             if not prefix.listeners:
-                del self.prefixes[name]
+                self.prefixes.pop(name, None)
         client.refresh()
         del self.clients[client]
         if not self.clients:

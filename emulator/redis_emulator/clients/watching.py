@@ -30,10 +30,10 @@ class Watches(KeyObserver):
     def forget(self, client: Client) -> None:
         """UNWATCH: have ``client`` watch nothing."""
         for place in client.watched:
-            clients = self.clients[place]
+            clients = self.clients.get(place, set())  # none: WATCH was interrupted
             clients.discard(client)
             if not clients:
-                del self.clients[place]
+                self.clients.pop(place, None)
         if client.watched:
             client.watched = set()
             if not self.clients:

@@ -55,14 +55,19 @@ class Waiting:
         """Give a blocked client ``reply`` and let it go on after the command that is running;
         whether it was blocked.
         """
-        if client.blocked is None:
+        blocked = client.blocked
+        if blocked is None:
             return False
-        blocked = self._blocked.remove(client)
+        try:
+            self._blocked.remove(client)
+        finally:  # an interrupt of this thread (Ctrl-C) must not cost another client its reply
+            if client.blocked is not None:
+                self._blocked.remove(client)
+            if reply is not NO_REPLY and client.reply_mode is ReplyMode.ON:
+                client.deliver(reply)
         self._count_call(client, blocked)
         if self._server.recorder is not None:
             self._server.recorder.answered(client.id, reply)
-        if reply is not NO_REPLY and client.reply_mode is ReplyMode.ON:
-            client.deliver(reply)
         late, client.late = client.late, []
         for message in late:
             client.deliver(message)

@@ -1,20 +1,21 @@
-"""The connection class behind `RedisEmulator.async_client`: the coroutine twin of `doors.sync`."""
+"""The connection class of `RedisEmulator.async_client`: the coroutine twin of `transports.sync`."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-import time
 from collections.abc import Iterable
 from typing import Any
 
-import redis
+import redis.asyncio
 from redis._parsers.resp3 import _AsyncRESP3Parser
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
+from redis_emulator.clock import real_seconds
 from redis_emulator.engine.dispatch import Engine
-from redis_emulator.resp.types import CLOSED, Push, Reply
+from redis_emulator.resp.types import CLOSED, Push
 from redis_emulator.transports.connection import NOT_FOR_US, Link
 from redis_emulator.transports.sync import POLL_SECONDS
 
@@ -35,6 +36,27 @@ class _Parser(_AsyncRESP3Parser):  # type: ignore[misc]
         pass
 
 
+class _Bell:
+    """Wakes the task that waits for a reply."""
+
+    __slots__ = ("_loop", "_waiter")
+
+    def __init__(self) -> None:
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(_finish, waiter)
+
+    def next_ring(self) -> asyncio.Future[None]:
+        """A future that the next `set` finishes."""
+        self._loop = asyncio.get_running_loop()
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
+
+
 class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
     """A redis-py asyncio connection to an emulator in this process.
 
@@ -45,7 +67,7 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
 
     def __init__(self, *, engine: Engine, **kwargs: Any) -> None:
         self._engine = engine
-        self._waiter: asyncio.Future[None] | None = None
+        self._bell = _Bell()
         self._sent = 0
         for name in NOT_FOR_US.intersection(kwargs):
             del kwargs[name]
@@ -65,8 +87,18 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
     def repr_pieces(self) -> list[tuple[str, Any]]:
         return [("emulator", hex(id(self._engine))), ("db", self.db)]
 
+    async def connect(self) -> None:
+        """As redis-py's, but whatever interrupts the handshake also closes the connection."""
+        if self._writer is not None:
+            return
+        try:
+            await super().connect()
+        except BaseException:
+            await self.disconnect(nowait=True)
+            raise
+
     async def _connect(self) -> None:
-        self._reader = self._writer = Link(self._engine, self.encoder, self._wake)
+        self._reader = self._writer = Link(self._engine, self.encoder, self._bell)
 
     def _host_error(self) -> str:
         return "emulator"
@@ -90,19 +122,29 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
             await self.check_health()
         link = self._writer
         packed = [link.pack(args) for args in command]
-        for args in packed:
-            link.send(args)
-        await asyncio.sleep(0)
+        try:
+            for argv in packed:
+                link.send(argv)
+            await asyncio.sleep(0)
+        except BaseException:
+            await self.disconnect(nowait=True)
+            raise
 
     async def send_command(self, *args: Any, **kwargs: Any) -> None:
         if self._writer is None:
             await self.connect()
         if self.health_check_interval and kwargs.get("check_health", True):
             await self.check_health()
-        self._sent += 1
-        if self._sent % _TURN == 0:
-            await asyncio.sleep(0)
-        self._writer.send(args)
+        link = self._writer
+        argv = link.pack(args)
+        try:
+            link.send(argv)
+            self._sent += 1
+            if self._sent % _TURN == 0:
+                await asyncio.sleep(0)
+        except BaseException:
+            await self.disconnect(nowait=True)
+            raise
 
     async def can_read(self, timeout: float = 0) -> bool:
         return self._writer is not None and bool(self._writer.inbox)
@@ -123,25 +165,34 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
         if link is None:
             raise ConnectionError("the connection to the emulator is closed")
         inbox = link.inbox
-        while True:
-            if not inbox:
-                await self._wait_or_fail(
-                    self.socket_timeout if timeout is None else timeout,
-                    disconnect_on_error,
-                )
-            reply = inbox.popleft()
-            kind = type(reply)
-            if (kind is bytes and not link.decodes) or kind is int:
-                break
-            if reply is CLOSED:
+        try:
+            while True:
+                if not inbox and not await self._wait(
+                    link, self.socket_timeout if timeout is None else timeout
+                ):
+                    if timeout is not None:
+                        return None  # the caller's own limit: nothing is wrong
+                    raise TimeoutError("Timeout reading from emulator")
+                reply = inbox[0]
+                kind = type(reply)
+                if (kind is bytes and not link.decodes) or kind is int:
+                    inbox.popleft()
+                    break
+                if reply is CLOSED:
+                    raise ConnectionError("Connection closed by server.")
+                reply = link.read(reply, self._parser.parse_error, disable_decoding)
+                inbox.popleft()
+                if isinstance(reply, ConnectionError):
+                    raise reply
+                if kind is not Push or link.session.protocol == 2:
+                    break
+                reply = await self._handle_push(reply)
+                if push_request:
+                    break
+        except BaseException:
+            if disconnect_on_error:
                 await self.disconnect(nowait=True)
-                raise ConnectionError("Connection closed by server.")
-            reply = await self._read(link, reply, disable_decoding)
-            if kind is not Push or link.session.protocol == 2:
-                break
-            reply = await self._handle_push(reply)
-            if push_request:
-                break
+            raise
         if self.health_check_interval:
             loop_time = asyncio.get_running_loop().time()
             self.next_health_check = loop_time + self.health_check_interval
@@ -152,56 +203,53 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
                 del reply
         return reply
 
-    async def _read(self, link: Link, reply: Reply, raw: bool) -> Any:
-        result = link.read(reply, self._parser.parse_error, raw)
-        if isinstance(result, redis.ConnectionError):
-            await self.disconnect(nowait=True)
-            raise result
-        return result
-
     async def _handle_push(self, message: Any) -> Any:
         handle = self._parser.handle_push_response
         result = handle(message, False, True) if _PUSH_TAKES_MORE else handle(message)
         return await result if inspect.isawaitable(result) else result
 
-    async def _wait_or_fail(self, timeout: float | None, disconnect_on_error: bool) -> None:
-        try:
-            if await self._wait(timeout):
-                return
-        except BaseException:
-            if disconnect_on_error:
-                await self.disconnect(nowait=True)
-            raise
-        if disconnect_on_error:
-            await self.disconnect(nowait=True)
-        raise TimeoutError("Timeout reading from emulator")
-
-    async def _wait(self, timeout: float | None) -> bool:
+    async def _wait(self, link: Link, timeout: float | None) -> bool:
         """Wait for the inbox to fill; whether it did within ``timeout`` seconds."""
-        link = self._writer
-        give_up = None if timeout is None else time.monotonic() + timeout
+        give_up = None if timeout is None else real_seconds() + timeout
+        if timeout is not None and timeout <= 0:
+            await asyncio.sleep(0)
         while not link.inbox:
             pause = link.patience(POLL_SECONDS)
             if give_up is not None:
-                pause = min(pause, give_up - time.monotonic())
+                pause = min(pause, give_up - real_seconds())
                 if pause <= 0:
                     return False
-            self._loop = asyncio.get_running_loop()
-            self._waiter = self._loop.create_future()
+            waiter = self._bell.next_ring()
             if not link.inbox:
-                await asyncio.wait((self._waiter,), timeout=pause)
-            self._waiter = None
+                await asyncio.wait((waiter,), timeout=pause)
             if not link.inbox:
                 self._engine.tick()
         return True
 
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            try:
-                self._loop.call_soon_threadsafe(_finish, waiter)
-            except RuntimeError:
-                return
+
+class AsyncEmulatorPool(redis.asyncio.ConnectionPool):  # type: ignore[misc]
+    """The coroutine twin of `sync.EmulatorPool`."""
+
+    async def release(self, connection: Any) -> None:
+        link = connection._writer
+        if link is not None and link.has_unread():
+            await connection.disconnect(nowait=True)
+        await super().release(connection)
+
+
+class AsyncOneConnectionClient(redis.asyncio.Redis):
+    """The coroutine twin of `sync.OneConnectionClient`."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """As `redis.asyncio.Redis.execute_command`."""
+        try:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except BaseException:
+            connection: Any = self.connection
+            link = connection._writer if connection is not None else None
+            if link is not None and link.has_unread():
+                await connection.disconnect(nowait=True)
+            raise
 
 
 def _finish(waiter: asyncio.Future[None]) -> None:

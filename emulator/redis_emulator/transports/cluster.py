@@ -80,4 +80,22 @@ def async_connection_to(engine_at: EngineAt) -> type:
             self._engine = engine_at(self.port)
             await super()._connect()
 
+        def should_reconnect(self) -> bool:
+            """Newer redis-py asks this when a command is over, however it ended."""
+            link = self._writer
+            if link is not None and link.has_unread():
+                return True
+            return bool(getattr(self, "_should_reconnect", False))
+
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            """As its base, on a new connection if somebody was interrupted before a reply.
+
+            redis-py's asyncio cluster nodes are their own pools, and read all replies to what was
+            sent before they send again.
+            """
+            link = self._writer
+            if link is not None and link.has_unread():
+                await self.disconnect(nowait=True)
+            await super().send_packed_command(command, check_health)
+
     return AsyncClusterConnection

@@ -7,9 +7,10 @@ on. What waits is decided by the two connection classes; a link only knows how t
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import redis
 from redis.exceptions import RedisError as ClientError
@@ -53,22 +54,31 @@ _SETS_ARE_SETS: Final = tuple(map(int, redis.__version__.split(".")[:2])) < (5, 
 _names: dict[Any, tuple[bytes, ...]] = {}
 
 
+class Bell(Protocol):
+    """What a reader waits for."""
+
+    def set(self) -> None:
+        """Wake the reader. Called by any thread, under the engine's lock."""
+
+
 class Link:
     """One session and the replies it has not read yet.
+
+    The server knows the session, the inbox and the bell, but not the link: a connection that is
+    garbage leaves the server, as one whose socket is garbage does.
 
     Args:
         engine: Where commands run.
         encoder: redis-py's encoder of the connection.
-        protocol: 2 or 3; only how replies are handed over, HELLO decides for the session.
-        wake: Called when something arrives while the connection may be waiting.
+        bell: Rung when something arrives while the connection may be waiting.
     """
 
-    __slots__ = ("_encode", "_encoding", "_errors", "decodes", "engine", "inbox", "session", "wake")
+    __slots__ = ("_encode", "_encoding", "_errors", "bell", "decodes", "engine", "inbox", "session")
 
-    def __init__(self, engine: Engine, encoder: Any, wake: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, encoder: Any, bell: Bell) -> None:
         self.engine = engine
         self.inbox: deque[Reply] = deque()
-        self.wake = wake
+        self.bell = bell
         self.decodes = bool(encoder.decode_responses)
         self._encode = encoder.encode
         self._encoding = encoder.encoding
@@ -76,17 +86,19 @@ class Link:
         node = engine.cluster
         if node is not None and node.down:
             raise ConnectionRefusedError(f"the node at port {node.port} is down")
-        self.session = Session(engine, self._deliver, kind="in-process")
+        self.session = Session(engine, _deliverer(self.inbox, bell), kind="in-process")
         if len(engine.clients.by_id) >= engine.server.config.numbers["maxclients"]:
             self.session.closing = True
             self.inbox.append(RedisError("ERR max number of clients reached"))
         else:
             engine.connect(self.session)
 
-    def send(self, args: Iterable[Any]) -> None:
-        """Run one command given as redis-py arguments; the reply goes to the inbox."""
+    def send(self, argv: list[bytes]) -> None:
+        """Run one command; the reply goes to the inbox.
+
+        Whoever is interrupted in here has to close the link: nobody knows what has been done.
+        """
         session = self.session
-        argv = self.pack(args)
         if not session.closing:
             reply = self.engine.execute(session, argv)
             if reply is not PENDING and reply is not NO_REPLY:
@@ -115,6 +127,13 @@ class Link:
             argv[:1] = argv[0].split()
         return argv
 
+    def has_unread(self) -> bool:
+        """Whether a reply is there or still to come that the next caller must not read."""
+        session = self.session
+        if not self.inbox and session.blocked is None:
+            return False
+        return session.blocked is not None or any(type(reply) is not Push for reply in self.inbox)
+
     def patience(self, most: float) -> float:
         """How many seconds to wait for a reply before looking at the clock: at most ``most``."""
         blocked = self.session.blocked
@@ -123,8 +142,17 @@ class Link:
         return min(most, max(0.001, (blocked.deadline - self.engine.server.clock.ms()) / 1000))
 
     def close(self) -> None:
-        """Leave the server."""
-        self.engine.disconnect(self.session)
+        """Leave the server. A thread that waits for a reply is told, as by a socket."""
+        if self.session.id in self.engine.clients.by_id:
+            self.engine.disconnect(self.session)
+        self.session.closing = True
+        self.inbox.append(CLOSED)
+        self.bell.set()
+
+    def __del__(self) -> None:
+        if hasattr(self, "session"):
+            with contextlib.suppress(Exception):
+                self.close()
 
     def decode(self, value: bytes) -> str:
         """Bytes as the text that ``decode_responses`` promises."""
@@ -136,16 +164,20 @@ class Link:
     async def wait_closed(self) -> None:
         """As a stream writer's; an in-process link is closed at once."""
 
-    def _deliver(self, reply: Reply) -> None:
-        self.inbox.append(reply)
-        self.wake()
-
     def read(self, reply: Reply, parse_error: Callable[[str], ClientError], raw: bool) -> Any:
         """``reply`` as redis-py's parser hands it to the client."""
         decode = None if raw or not self.decodes else self.decode
         if self.session.protocol == 2:
             reply = lower(reply)
         return _read(reply, parse_error, decode)
+
+
+def _deliverer(inbox: deque[Reply], bell: Bell) -> Callable[[Reply], None]:
+    def deliver(reply: Reply) -> None:
+        inbox.append(reply)
+        bell.set()
+
+    return deliver
 
 
 def _read(

@@ -17,8 +17,9 @@ from redis._parsers.resp3 import _RESP3Parser
 from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
+from redis_emulator.clock import real_seconds
 from redis_emulator.engine.dispatch import Engine
-from redis_emulator.resp.types import CLOSED, Push, Reply
+from redis_emulator.resp.types import CLOSED, Push
 from redis_emulator.transports.connection import NOT_FOR_US, Link
 
 _UNSET: Any = object()
@@ -69,8 +70,18 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
     def repr_pieces(self) -> list[tuple[str, Any]]:
         return [("emulator", hex(id(self._engine))), ("db", self.db)]
 
+    def connect(self) -> None:
+        """As redis-py's, but whatever interrupts the handshake also closes the connection."""
+        if self._sock is not None:
+            return
+        try:
+            super().connect()
+        except BaseException:
+            self.disconnect()
+            raise
+
     def _connect(self) -> Any:
-        return Link(self._engine, self.encoder, self._arrived.set)
+        return Link(self._engine, self.encoder, self._arrived)
 
     def _host_error(self) -> str:
         return "emulator"
@@ -92,25 +103,35 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
             self.connect()
         if check_health and self.health_check_interval:
             self.check_health()
-        packed = [self._sock.pack(args) for args in command]
-        for args in packed:
-            self._sock.send(args)
+        link = self._sock
+        packed = [link.pack(args) for args in command]
+        try:
+            for argv in packed:
+                link.send(argv)
+        except BaseException:
+            self.disconnect()
+            raise
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        link = self._sock
-        if link is None:
+        if self._sock is None:
             self.connect()
-            link = self._sock
         if self.health_check_interval and kwargs.get("check_health", True):
             self.check_health()
-        link.send(args)
+        link = self._sock
+        argv = link.pack(args)
+        try:
+            link.send(argv)
+        except BaseException:
+            self.disconnect()
+            raise
 
     def can_read(self, timeout: float | None = 0) -> bool:
         if self._sock is None:
             self.connect()
-        if self._sock.inbox:
+        link = self._sock
+        if link.inbox:
             return True
-        return timeout != 0 and self._wait(timeout)
+        return timeout != 0 and self._wait(link, timeout)
 
     def read_response(
         self,
@@ -124,24 +145,32 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
         if link is None:
             raise ConnectionError("the connection to the emulator is closed")
         inbox = link.inbox
-        while True:
-            if not inbox and not self._wait(self.socket_timeout if timeout is _UNSET else timeout):
-                if disconnect_on_error:
-                    self.disconnect()
-                raise TimeoutError("Timeout reading from emulator")
-            reply = inbox.popleft()
-            kind = type(reply)
-            if (kind is bytes and not link.decodes) or kind is int:
-                break
-            if reply is CLOSED:
+        try:
+            while True:
+                if not inbox and not self._wait(
+                    link, self.socket_timeout if timeout is _UNSET else timeout
+                ):
+                    raise TimeoutError("Timeout reading from emulator")
+                reply = inbox[0]
+                kind = type(reply)
+                if (kind is bytes and not link.decodes) or kind is int:
+                    inbox.popleft()
+                    break
+                if reply is CLOSED:
+                    raise ConnectionError("Connection closed by server.")
+                reply = link.read(reply, self._parser.parse_error, disable_decoding)
+                inbox.popleft()
+                if isinstance(reply, ConnectionError):
+                    raise reply
+                if kind is not Push or link.session.protocol == 2:
+                    break
+                reply = self._handle_push(reply)
+                if push_request:
+                    break
+        except BaseException:
+            if disconnect_on_error:
                 self.disconnect()
-                raise ConnectionError("Connection closed by server.")
-            reply = self._read(link, reply, disable_decoding)
-            if kind is not Push or link.session.protocol == 2:
-                break
-            reply = self._handle_push(reply)
-            if push_request:
-                break
+            raise
         if self.health_check_interval:
             self.next_health_check = _HEALTH_CLOCK() + self.health_check_interval
         if isinstance(reply, ResponseError):
@@ -151,29 +180,50 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
                 del reply
         return reply
 
-    def _read(self, link: Link, reply: Reply, raw: bool) -> Any:
-        result = link.read(reply, self._parser.parse_error, raw)
-        if isinstance(result, redis.ConnectionError):
-            self.disconnect()
-            raise result
-        return result
-
     def _handle_push(self, message: Any) -> Any:
         if _PUSH_TAKES_MORE:
             return self._parser.handle_push_response(message, False, True)
         return self._parser.handle_push_response(message)
 
-    def _wait(self, timeout: float | None) -> bool:
+    def _wait(self, link: Link, timeout: float | None) -> bool:
         """Wait for the inbox to fill; whether it did within ``timeout`` seconds."""
-        link = self._sock
-        give_up = None if timeout is None else time.monotonic() + timeout
+        give_up = None if timeout is None else real_seconds() + timeout
         while not link.inbox:
             self._arrived.clear()
             pause = link.patience(POLL_SECONDS)
             if give_up is not None:
-                pause = min(pause, give_up - time.monotonic())
+                pause = min(pause, give_up - real_seconds())
                 if pause <= 0:
                     return False
             if not link.inbox and not self._arrived.wait(pause):
                 self._engine.tick()
         return True
+
+
+class EmulatorPool(redis.ConnectionPool):  # type: ignore[misc]
+    """Closes a connection that comes back with a reply that nobody has read.
+
+    An exception of a signal handler can interrupt redis-py between sending a command and reading
+    its reply, where no connection notices. redis-py would give the reply to the next caller.
+    """
+
+    def release(self, connection: Any) -> None:
+        link = getattr(connection, "_conn", connection)._sock
+        if link is not None and link.has_unread():
+            connection.disconnect()
+        super().release(connection)
+
+
+class OneConnectionClient(redis.Redis):
+    """A client with ``single_connection_client``: what `EmulatorPool` is to the others."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """As `redis.Redis.execute_command`."""
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except BaseException:
+            connection: Any = self.connection
+            link = getattr(connection, "_conn", connection)._sock
+            if link is not None and link.has_unread():
+                connection.disconnect()
+            raise
