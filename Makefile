@@ -44,7 +44,7 @@ help:
 	@echo 'make fuzz         random commands of a family, emulator beside servers, in lock-step'
 	@echo 'make mutants      wrong versions of podlink, and which of them no test notices'
 	@echo 'make bench        speed beside other ways to the same end'
-	@echo 'make generate     the synchronous executor and router, from the asyncio ones'
+	@echo 'make generate     the synchronous executor and router, and the access rules in the docs'
 	@echo 'make lint         ruff, mypy, and whether generated files are up to date'
 	@echo 'make wheel        build the wheel and try it in a clean environment'
 
@@ -98,6 +98,7 @@ bench: $(READY)
 
 generate: $(READY)
 	$(BIN)/python tools/generate_sync.py
+	$(BIN)/python tools/generate_acl.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -50,7 +50,7 @@ def run(
     with StatefulExecutor(source) as executor, bar:
         goal = "removing" if to is None else f"moving to pod {to}"
         task = bar.add_task(
-            f"{service} pod {pod}: {goal}", total=_size(executor), found="0", done="0"
+            f"{service} pod {pod}: {goal}", total=size(executor), found="0", done="0"
         )
 
         def show(progress: DrainProgress) -> None:
@@ -71,13 +71,13 @@ def run(
     return not latest.failed
 
 
-def _size(executor: StatefulExecutor) -> int:
+def size(executor: StatefulExecutor) -> int:
     """How many keys there are on all nodes."""
 
-    def size(call: Call[Any], reply: Any) -> int:
+    def number(call: Call[Any], reply: Any) -> int:
         return int(reply)
 
-    call = Call("drain_pod", ("DBSIZE",), (b"",), size)
+    call = Call("drain_pod", ("DBSIZE",), (b"",), number)
     manager = executor.manager
     return sum(int(manager.send_to(node, call, RAW)) for node in manager.nodes())
 
