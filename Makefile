@@ -30,7 +30,7 @@ SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
 # so it is kept apart from what the other tests run on.
 HIREDIS = tests/podlink tests/emulator/test_parser.py tests/emulator/test_hostile.py tests/emulator/test_tcp.py
 
-.PHONY: help demo test quick coverage hiredis oldest-redis generate lint bench conformance topologies fuzz mutants mutants-emulator wheel clean
+.PHONY: help demo test quick coverage hiredis oldest-redis generate lint bench conformance topologies chaos fuzz mutants mutants-emulator wheel clean
 
 help:
 	@echo 'make demo         watch users being linked to pods'
@@ -41,6 +41,7 @@ help:
 	@echo 'make oldest-redis the tests of podlink with the oldest redis-py that it supports'
 	@echo 'make conformance  the state machine, 2,000 examples on every server'
 	@echo 'make topologies   clusters, Sentinels, TLS, and everything that can fail'
+	@echo 'make chaos        load and random faults, SECONDS=… on each topology, SEED=…, TOPOLOGY=…'
 	@echo 'make fuzz         random commands of a family, emulator beside servers, in lock-step'
 	@echo 'make mutants      wrong versions of podlink, and which of them no test notices'
 	@echo 'make bench        speed beside other ways to the same end'
@@ -81,6 +82,9 @@ conformance: $(READY)
 
 topologies: $(READY)
 	$(BIN)/pytest -p no:benchmark --timeout=0 tests/topologies $(ARGS)
+
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),10) $(SEED:%=--seed %) $(TOPOLOGY:%=--topology %) $(ARGS)
 
 fuzz: $(READY)
 	FUZZ_EXAMPLES=$(EXAMPLES) FUZZ_SERVERS=$(SERVERS_TO_FUZZ) $(BIN)/pytest -n auto -p no:benchmark \

@@ -1,0 +1,1 @@
+"""Chaos: load on real topologies while faults are injected. Run it with `make chaos`."""

@@ -1,0 +1,165 @@
+"""A run on one topology: load, faults, and what was wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from podlink import RedisConfig, StatefulExecutor
+from pytest_podlink.conformance.linearizability import (
+    Event,
+    HistoryUndecided,
+    NotLinearizable,
+    Recorder,
+    Subject,
+    check,
+)
+from tests.chaos.load import Load
+from tests.chaos.schedule import Fault, schedule
+from tests.chaos.worlds import WORLDS
+
+
+@dataclass
+class Report:
+    """What a run found. It is good if all lists are empty."""
+
+    topology: str
+    seed: int
+    operations: int = 0
+    unknown: int = 0
+    unplanned: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    hung: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was wrong, and something was done at all."""
+        found = self.wrong, self.lost, self.undecided, self.hung, self.unexpected
+        return not any(found) and self.operations > 0
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.topology}: redis-py {redis.__version__}, seed {self.seed}",
+            f"  operations {self.operations}, unknown outcomes {self.unknown}, "
+            f"wrong answers {len(self.wrong)}, lost links {len(self.lost)}, "
+            f"hung calls {len(self.hung)}, unexpected errors {len(self.unexpected)}, "
+            f"undecided links {len(self.undecided)}, unplanned failovers {self.unplanned}",
+            f"  faults: {_counts(self.faults)}",
+            f"  errors: {_counts(self.errors)}",
+        ]
+        for name in ("wrong", "lost", "undecided", "hung", "unexpected"):
+            lines += [f"  {name}: {text[:6000]}" for text in getattr(self, name)[:2]]
+        return "\n".join(lines)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counter.items())) or "none"
+
+
+ATTEMPTS = 3
+
+
+def run(topology: str, seed: int, seconds: float) -> Report:
+    """Put load on a topology for so many seconds while the faults of the seed happen.
+
+    A run with lost writes in which Redis failed over without being asked proves nothing: it is
+    repeated, and counts as wrong if that happens every time.
+    """
+    for _ in range(ATTEMPTS):
+        report = run_once(topology, seed, seconds)
+        if not report.unplanned or not (report.wrong or report.lost):
+            break
+    return report
+
+
+def run_once(topology: str, seed: int, seconds: float) -> Report:
+    """One attempt of `run`."""
+    world = WORLDS[topology]()
+    try:
+        load = Load(world.url, seed)
+        load.start()
+        report = Report(topology, seed)
+        try:
+            _inject(world.inject, schedule(seed, topology, seconds), seconds, report)
+        finally:
+            load.stop()
+        world.heal()
+        planned = report.faults["failover"] + report.faults["kill"] * (topology != "standalone")
+        report.unplanned = max(0, world.failovers() - planned)
+        report.errors, report.hung, report.unexpected = load.errors, load.hung, load.unexpected
+        judge(report, load.events, lambda subjects: read_all(load.config, subjects))
+        return report
+    finally:
+        world.close()
+
+
+def _inject(
+    inject: Callable[[Fault], None], faults: list[Fault], seconds: float, report: Report
+) -> None:
+    started = time.monotonic()
+    for fault in [*faults, None]:
+        at = seconds if fault is None else fault.at
+        time.sleep(max(0.0, started + at - time.monotonic()))
+        if fault is None or time.monotonic() > started + seconds:
+            return
+        inject(fault)
+        report.faults[fault.kind] += 1
+
+
+def read_all(
+    config: RedisConfig, subjects: Iterable[Subject]
+) -> tuple[list[Event], dict[Subject, Any]]:
+    """Every link and its index entry, read when all faults are over."""
+    with StatefulExecutor(config) as executor:
+        recorder, index = Recorder(executor), {}
+        for subject in subjects:
+            recorder.call("get_linked_pod", subject, timeout=30.0)
+            recorder.call("get_linked_pod_if_persist", subject, timeout=30.0)
+            index[subject] = executor.get_link_service(*subject[:2], timeout=30.0)
+        return recorder.events, index
+
+
+def judge(
+    report: Report,
+    events: list[Event],
+    read: Callable[[Iterable[Subject]], tuple[list[Event], dict[Subject, Any]]],
+) -> None:
+    """Count what no order of the operations explains.
+
+    A history that is right without the reads at the end, and wrong with them, has lost a link.
+    """
+    by_subject: dict[Subject, list[Event]] = defaultdict(list)
+    for event in events:
+        by_subject[event.subject].append(event)
+    finally_read, index = read(by_subject)
+    report.operations = len(events)
+    report.unknown = sum(event.unknown for event in events)
+    for subject, history in by_subject.items():
+        last = [event for event in finally_read if event.subject == subject]
+        owner = next(e.result for e in last if e.operation == "get_linked_pod_if_persist")
+        if index[subject] != ({} if owner is None else {subject[2]: owner}):
+            report.wrong.append(f"{subject}: owner {owner}, index {index[subject]}")
+        try:
+            check(history)
+        except NotLinearizable as error:
+            report.wrong.append(str(error))
+            continue
+        except HistoryUndecided as error:
+            report.undecided.append(str(error))
+            continue
+        try:
+            check([*history, *last])
+        except NotLinearizable as error:
+            report.lost.append(str(error))
+        except HistoryUndecided as error:
+            report.undecided.append(str(error))

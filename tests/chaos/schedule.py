@@ -1,0 +1,42 @@
+"""Which fault is injected when: a pure function of the seed, the topology and the seconds."""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "standalone": ("kill", "pause", "client_kill", "script_flush", "cut", "stall", "refuse",
+                   "cut_reply"),
+    "sentinel": ("kill", "pause_replica", "client_kill", "script_flush"),
+    "cluster": ("kill", "failover", "pause_replica", "client_kill", "script_flush"),
+}  # fmt: skip
+TOPOLOGIES = tuple(KINDS)
+LONGEST_GAP = 1.2
+
+
+class Fault(NamedTuple):
+    """A fault: seconds after the start, its kind, which node, and how long it lasts."""
+
+    at: float
+    kind: str
+    choice: int
+    seconds: float
+
+
+def schedule(seed: int, topology: str, seconds: float) -> list[Fault]:
+    """The faults of a run, in order. A fault that takes long delays those after it."""
+    chance = random.Random(f"{seed} {topology}")
+    faults: list[Fault] = []
+    at = 0.0
+    while True:
+        at += chance.uniform(0.2, LONGEST_GAP)
+        fault = Fault(
+            at,
+            chance.choice(KINDS[topology]),
+            chance.randrange(1_000),
+            chance.uniform(0.05, 0.6),
+        )
+        if at >= seconds:
+            return faults
+        faults.append(fault)

@@ -1,0 +1,243 @@
+"""The topologies, and how each fault is done on them.
+
+No fault may lose a write that Redis has acknowledged, so that a lost link is always podlink's:
+
+- A standalone server writes its append-only file before it replies, and loads it when restarted.
+- A master with replicas is killed only after its writes were paused and its replicas had all of
+  them: asynchronous replication loses nothing then. Writes that arrive during the pause are never
+  executed by it.
+- `CLUSTER FAILOVER` waits for the replica by itself.
+
+A failover that no fault asked for, because the machine was too busy, can lose acknowledged writes:
+Redis replicates asynchronously. `failovers` counts all of them, so that such a run is repeated.
+
+A master with replicas is never stopped with SIGSTOP: after SIGCONT it would answer reads and accept
+writes until it learns that it was replaced, which no client can notice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from pytest_podlink import servers
+from tests.chaos.schedule import Fault
+from tests.topologies.processes import Cluster, Sentinels, until
+from tests.topologies.proxy import Proxy
+
+SERVER = "redis-8.2"
+PAUSE_MS = 30_000
+DOWN_AFTER_MS = 2_000
+
+
+class World:
+    """A topology under load."""
+
+    url: str
+
+    def inject(self, fault: Fault) -> None:
+        """Do a fault, and undo it when its time is over."""
+        getattr(self, fault.kind)(fault)
+
+    def nodes(self) -> Sequence[servers.Server]:
+        """Every server with data."""
+        raise NotImplementedError
+
+    def heal(self) -> None:
+        """Wait until the topology serves everything again."""
+
+    def failovers(self) -> int:
+        """How many failovers there have been, asked for or not."""
+        return 0
+
+    def close(self) -> None:
+        """End its processes."""
+        raise NotImplementedError
+
+    def client_kill(self, fault: Fault) -> None:
+        self._each("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def script_flush(self, fault: Fault) -> None:
+        self._each("SCRIPT", "FLUSH")
+
+    def _each(self, *command: str) -> None:
+        for node in self.nodes():
+            with contextlib.suppress(redis.RedisError), node.client() as admin:
+                admin.execute_command(*command)
+
+
+class Standalone(World):
+    """One server behind a proxy."""
+
+    def __init__(self) -> None:
+        durable = ("--appendonly", "yes", "--appendfsync", "always")
+        self._server = servers.start(SERVER, extra_args=durable)
+        self._proxy = Proxy(self._server.port)
+        self.url = self._proxy.url
+
+    def nodes(self) -> Sequence[servers.Server]:
+        return [self._server]
+
+    def kill(self, fault: Fault) -> None:
+        self._server.kill()
+        time.sleep(fault.seconds)
+        self._server.restart()
+
+    def pause(self, fault: Fault) -> None:
+        self._server.pause()
+        time.sleep(fault.seconds)
+        self._server.resume()
+
+    def cut(self, fault: Fault) -> None:
+        self._proxy.cut()
+
+    def stall(self, fault: Fault) -> None:
+        self._proxy.freeze()
+        time.sleep(fault.seconds)
+        self._proxy.thaw()
+
+    def refuse(self, fault: Fault) -> None:
+        self._proxy.refuse()
+        time.sleep(fault.seconds)
+        self._proxy.accept_again()
+
+    def cut_reply(self, fault: Fault) -> None:
+        self._proxy.cut_after = fault.choice % 40 + 1
+        time.sleep(fault.seconds)
+        self._proxy.cut_after = None
+
+    def close(self) -> None:
+        self._proxy.close()
+        self._server.stop()
+
+
+class BehindSentinels(World):
+    """A master, two replicas and three Sentinels."""
+
+    def __init__(self) -> None:
+        self._sentinels = Sentinels(SERVER, down_after_ms=DOWN_AFTER_MS)
+        self.url = self._sentinels.url
+
+    def nodes(self) -> Sequence[servers.Server]:
+        return [self._sentinels.master, *self._sentinels.replicas]
+
+    def kill(self, fault: Fault) -> None:
+        victim = self._sentinels.current()
+        pause_and_replicate(victim, [node for node in self.nodes() if node is not victim])
+        victim.kill()
+        self._sentinels.rejoin(victim)
+
+    def pause_replica(self, fault: Fault) -> None:
+        master = self._sentinels.current()
+        replicas = [node for node in self.nodes() if node is not master]
+        pause(replicas[fault.choice % len(replicas)], fault)
+
+    def heal(self) -> None:
+        self._sentinels.current()
+
+    def failovers(self) -> int:
+        return max(each.log.count("+switch-master") for each in self._sentinels.sentinels)
+
+    def close(self) -> None:
+        self._sentinels.stop()
+
+
+class InCluster(World):
+    """Three masters with a replica each."""
+
+    def __init__(self) -> None:
+        self._cluster = Cluster(SERVER, 3, "--cluster-node-timeout", str(DOWN_AFTER_MS))
+        self._first_epoch = self._epoch()
+        self.url = self._cluster.url
+
+    def nodes(self) -> Sequence[servers.Server]:
+        return self._cluster.nodes
+
+    def kill(self, fault: Fault) -> None:
+        victim = self._master(fault)
+        replica = self._replica_of(victim)
+        pause_and_replicate(victim, [replica])
+        victim.kill()
+        until("the replica is master", lambda: role(replica) == b"master")
+        victim.restart()
+        self.heal()
+
+    def failover(self, fault: Fault) -> None:
+        self._cluster.fail_over(self._master(fault))
+        self.heal()
+
+    def pause_replica(self, fault: Fault) -> None:
+        pause(self._replica_of(self._master(fault)), fault)
+
+    def heal(self) -> None:
+        self._cluster.wait()
+        until("every master has its replica", self._is_complete)
+
+    def failovers(self) -> int:
+        # Every failover takes an epoch, and so does an election that fails: those count as well.
+        return self._epoch() - self._first_epoch
+
+    def _epoch(self) -> int:
+        told: list[Any] = [node.client().cluster("INFO") for node in self.nodes() if node.running]
+        return max(int(info["cluster_current_epoch"]) for info in told)
+
+    def _is_complete(self) -> bool:
+        masters = self._cluster.masters()
+        return len(masters) * 2 == len(self.nodes()) and all(
+            node in masters or node.client().info("replication")["master_link_status"] == "up"
+            for node in self.nodes()
+        )
+
+    def _master(self, fault: Fault) -> servers.Server:
+        masters = self._cluster.masters()
+        return masters[fault.choice % len(masters)]
+
+    def _replica_of(self, master: servers.Server) -> servers.Server:
+        for node in self.nodes():
+            told: Any = node.client().role()
+            if told[0] == b"slave" and told[2] == master.port:
+                return node
+        raise LookupError(f"port {master.port} has no replica")
+
+    def close(self) -> None:
+        self._cluster.stop()
+
+
+WORLDS: dict[str, type[World]] = {
+    "standalone": Standalone,
+    "sentinel": BehindSentinels,
+    "cluster": InCluster,
+}
+
+
+def role(node: servers.Server) -> bytes:
+    """What a server says it is: b"master" or b"slave"."""
+    told: Any = node.client().role()
+    return bytes(told[0])
+
+
+def pause(node: servers.Server, fault: Fault) -> None:
+    """Stop a process for the time of the fault."""
+    node.pause()
+    time.sleep(fault.seconds)
+    node.resume()
+
+
+def pause_and_replicate(master: servers.Server, replicas: Sequence[servers.Server]) -> None:
+    """Pause the writes of a master, and wait until its replicas have applied all before them."""
+    with master.client() as admin:
+        admin.execute_command("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
+        info: Any = admin.info("replication")
+    for replica in replicas:
+        until(
+            "replicas have all writes", lambda r=replica: _offset(r) >= info["master_repl_offset"]
+        )
+
+
+def _offset(replica: servers.Server) -> int:
+    info: Any = replica.client().info("replication")
+    return int(info.get("slave_repl_offset", 0))
