@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -17,13 +17,16 @@ import pytest
 from redis_emulator.cli import main
 from tests.support.transports import program, wire
 
+PATIENCE = 120
+"""Seconds until a program counts as hung."""
+
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     process, port = start()
     yield port
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert process.stdout
     process.stdout.close()
 
@@ -38,17 +41,32 @@ def start(*options: str) -> tuple[subprocess.Popen[str], int]:
     return process, port
 
 
-def tool(name: str, port: int, *options: str, text: str = "", seconds: float = 30) -> str:
-    path = program(name)
-    command = [path, "-p", str(port), *options]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        return process.communicate(text.encode(), seconds)[0].decode()
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        return process.communicate()[0].decode()
+def tool(name: str, port: int, *options: str, text: str = "") -> str:
+    """What a program prints that ends by itself."""
+    command = [program(name), "-p", str(port), *options]
+    return subprocess.run(
+        command,
+        input=text.encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=PATIENCE,
+    ).stdout.decode()
+
+
+def printed(wanted: str, port: int, *options: str) -> None:
+    """Run redis-cli until it has printed a text, and end it.
+
+    Fails if it ends before.
+    """
+    command = [program("redis-cli"), "-p", str(port), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout
+        seen = ""
+        while re.search(wanted, seen, re.MULTILINE) is None:
+            data = os.read(process.stdout.fileno(), 4096)
+            assert data, f"redis-cli ended without {wanted!r}: {seen}"
+            seen += data.decode()
+        process.terminate()
 
 
 def test_options() -> None:
@@ -60,14 +78,14 @@ def test_options() -> None:
         assert connection.ask(b"AUTH secret\r\n") == b"+OK\r\n"
         assert b"valkey_version:9.1" in connection.ask(b"INFO server\r\n", b"\r\n\r\n")
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert process.stdout
     process.stdout.close()
 
 
 def test_a_port_in_use(port: int) -> None:
     command = [sys.executable, "-m", "redis_emulator", "--port", str(port)]
-    failed = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert failed.returncode == 1
     assert failed.stderr.startswith("redis-emulator: ")
 
@@ -91,8 +109,8 @@ def test_wrong_options(options: str, wrong: str, capsys: pytest.CaptureFixture[s
 
 
 def test_redis_cli(port: int) -> None:
-    def cli(*options: str, text: str = "", seconds: float = 30) -> str:
-        return tool("redis-cli", port, *options, text=text, seconds=seconds)
+    def cli(*options: str, text: str = "") -> str:
+        return tool("redis-cli", port, *options, text=text)
 
     assert cli("SET", "greeting", "hello").strip() == "OK"
     replies = cli("--pipe", text="".join(f"SET pipe:{n} {n}\r\n" for n in range(1000)))
@@ -101,24 +119,26 @@ def test_redis_cli(port: int) -> None:
     assert "Biggest string found" in cli("--bigkeys")
     assert "redis_version:8.2" in cli("INFO", "server")
     assert "proto 3" in cli("-3", "HELLO", "3")
-    assert re.search(r"^\d+ \d+ \d", cli("--latency", "-i", "1", seconds=1.5), re.MULTILINE)
+    printed(r"^\d+ \d+ \d", port, "--latency", "-i", "1")
 
 
 def test_redis_cli_listens(port: int) -> None:
+    heard = threading.Event()
+
     def talk() -> None:
         with wire(port) as connection:
-            for _ in range(10):
-                time.sleep(0.1)
+            while not heard.wait(0.01):
                 connection.ask(b"PUBLISH news hello\r\n")
 
     program("redis-cli")
     talker = threading.Thread(target=talk)
     talker.start()
-    heard = tool("redis-cli", port, "SUBSCRIBE", "news", seconds=0.7)
-    assert "news\nhello" in heard
-    seen = tool("redis-cli", port, "MONITOR", seconds=0.4)
-    assert '"PUBLISH" "news" "hello"' in seen
-    talker.join()
+    try:
+        printed("news\nhello", port, "SUBSCRIBE", "news")
+        printed('"PUBLISH" "news" "hello"', port, "MONITOR")
+    finally:
+        heard.set()
+        talker.join()
 
 
 def test_redis_benchmark(port: int) -> None:
