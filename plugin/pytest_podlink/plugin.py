@@ -190,8 +190,14 @@ def stateful_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 @pytest.fixture
 def stateful_redis(stateful_backend: Backend) -> redis.Redis:
-    """A `redis.Redis` client of the test's store."""
-    return stateful_backend.client()
+    """A `redis.Redis` client of the test's store, which sends nothing twice: redis-py's retries
+    would repeat writes whose outcome is unknown below podlink's own.
+    """
+    import redis
+
+    from podlink.clients import no_retry
+
+    return stateful_backend.client(retry=no_retry(redis.Redis))
 
 
 @pytest.fixture
@@ -205,9 +211,13 @@ def stateful_executor(stateful_redis: redis.Redis) -> StatefulExecutor:
 @pytest.fixture
 def async_stateful_executor(stateful_backend: Backend) -> AsyncStatefulExecutor:
     """A `podlink.AsyncStatefulExecutor` on the test's store, for any event loop."""
-    from podlink import AsyncStatefulExecutor
+    import redis.asyncio
 
-    return AsyncStatefulExecutor(stateful_backend.async_client())
+    from podlink import AsyncStatefulExecutor
+    from podlink.clients import no_retry
+
+    client = stateful_backend.async_client(retry=no_retry(redis.asyncio.Redis))
+    return AsyncStatefulExecutor(client)
 
 
 @pytest.fixture

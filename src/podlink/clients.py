@@ -37,13 +37,17 @@ def cluster_policy(cls: type) -> dict[str, Any]:
     policy: dict[str, Any] = {"require_full_coverage": False}
     newer = int(redis.__version__.partition(".")[0]) >= 6
     if newer:
-        retry: Any = Retry(NoBackoff(), 0)
-        if ".asyncio." in cls.__module__:
-            from redis.asyncio.retry import Retry as AsyncRetry
-
-            retry = AsyncRetry(NoBackoff(), 0)
-        return policy | {"retry": retry}
+        return policy | {"retry": no_retry(cls)}
     return policy | {"cluster_error_retry_attempts": 0}
+
+
+def no_retry(client_class: type) -> Any:
+    """redis-py's policy of sending nothing twice: what may be repeated podlink decides."""
+    if ".asyncio." in client_class.__module__:
+        from redis.asyncio.retry import Retry as AsyncRetry
+
+        return AsyncRetry(NoBackoff(), 0)
+    return Retry(NoBackoff(), 0)
 
 
 def without_maintenance(client_class: type) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from podlink.calls import RAW, Call, Reply, again, as_text, script_load
 from podlink.clients import (
     emulated_cluster,
     emulator_named,
+    no_retry,
     pool_stats,
     primaries,
     renew_client,
@@ -485,6 +486,8 @@ def _client_of(config: RedisConfig) -> Any:
     if config.emulator_cluster:
         cluster, kwargs = emulated_cluster(config, redis.RedisCluster)
         return cluster.client(**kwargs)
-    client = emulator_named(config.emulator).client(**config.client_kwargs())
+    client = emulator_named(config.emulator).client(
+        retry=no_retry(redis.Redis), **config.client_kwargs()
+    )
     client.auto_close_connection_pool = False
     return client

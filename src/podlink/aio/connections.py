@@ -29,6 +29,7 @@ from podlink.clients import (
     connection_kwargs,
     emulated_cluster,
     emulator_named,
+    no_retry,
     sentinels_of,
     without_maintenance,
 )
@@ -96,7 +97,9 @@ def _node_pool(client: Any, config: RedisConfig, host: str, port: int) -> Pool:
 
 def _pool_of(config: RedisConfig) -> Pool | SentinelPool:
     if config.emulator is not None:
-        client = emulator_named(config.emulator).async_client(**config.client_kwargs())
+        client = emulator_named(config.emulator).async_client(
+            retry=no_retry(redis.asyncio.Redis), **config.client_kwargs()
+        )
         template = client.connection_pool
         return _pool(
             config,
