@@ -101,8 +101,8 @@ bench: $(READY)
 	$(BIN)/pytest -s tests/benchmarks $(ARGS)
 
 generate: $(READY)
-	$(BIN)/python tools/generate_sync.py
-	$(BIN)/python tools/generate_acl.py
+	$(BIN)/python .ci/generate_sync.py
+	$(BIN)/python .ci/generate_acl.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -114,7 +114,7 @@ lint: $(READY)
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
 		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 	$(BIN)/pre-commit validate-config
-	$(BIN)/python tools/generate_sync.py --check
+	$(BIN)/python .ci/generate_sync.py --check
 
 wheel: $(READY)
 	rm -rf dist build/smoke

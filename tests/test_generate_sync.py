@@ -12,7 +12,7 @@ import pytest
 
 from podlink import AsyncLinkRouter, AsyncStatefulExecutor, LinkRouter, StatefulExecutor
 
-SCRIPT = Path(__file__).parent.parent / "tools/generate_sync.py"
+SCRIPT = Path(__file__).parent.parent / ".ci/generate_sync.py"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-# Generated from aio/executor.py by tools/generate_sync.py: do not edit, run `make generate`.
+# Generated from aio/executor.py by .ci/generate_sync.py: do not edit, run `make generate`.
 """`StatefulExecutor`: the operations, synchronously.
 
 Each method sends what `podlink.operations` built and returns what it parsed; there is no key,

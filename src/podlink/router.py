@@ -1,4 +1,4 @@
-# Generated from aio/router.py by tools/generate_sync.py: do not edit, run `make generate`.
+# Generated from aio/router.py by .ci/generate_sync.py: do not edit, run `make generate`.
 """`LinkRouter`: which pod a uid belongs to now, linking it to one if need be; synchronously.
 
 It does with an executor what `podlink.routing` asks for, and decides nothing. `podlink.aio.router`

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def load() -> Any:
-    spec = importlib.util.spec_from_file_location("generate_acl", ROOT / "tools/generate_acl.py")
+    spec = importlib.util.spec_from_file_location("generate_acl", ROOT / ".ci/generate_acl.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

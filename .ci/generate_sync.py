@@ -1,7 +1,7 @@
 """Generates the synchronous executor and router from the asyncio ones.
 
-    python tools/generate_sync.py            write the modules
-    python tools/generate_sync.py --check    exit 1 and name the modules that are not up to date
+    python .ci/generate_sync.py            write the modules
+    python .ci/generate_sync.py --check    exit 1 and name the modules that are not up to date
 
 The source is rewritten as text: `SYNTAX` and `NAMES`, then the `TEXTS` of the module, which are
 what its docstrings say otherwise. Two comments mark code that only one side has:
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "podlink"
 
 HEADER = (
-    "# Generated from aio/{module} by tools/generate_sync.py: do not edit, run `make generate`."
+    "# Generated from aio/{module} by .ci/generate_sync.py: do not edit, run `make generate`."
 )
 
 SYNTAX = {
@@ -155,7 +155,7 @@ def main() -> int:
                 path.write_text(source, encoding="utf-8")
     if differing and "--check" in sys.argv[1:]:
         print(
-            f"{', '.join(differing)}: not what tools/generate_sync.py makes of aio/: "
+            f"{', '.join(differing)}: not what .ci/generate_sync.py makes of aio/: "
             "change that and run `make generate`",
             file=sys.stderr,
         )
