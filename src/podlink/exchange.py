@@ -31,6 +31,7 @@ def take(pool: Any) -> Any:
         raise
     except Exception as error:
         deadline.check(error)
+        error = _broken(error)
         raise NotSent(error) from error
 
 
@@ -48,7 +49,7 @@ def exchange(
         options: of redis-py's ``execute_command``.
         replies: where replies and exceptions are put, at the place of their command.
     """
-    sent: list[tuple[Any, Any, Sequence[int]]] = []
+    sent: list[tuple[Any, Any, Sequence[int], bool]] = []
     try:
         for client, places in targets:
             try:
@@ -56,21 +57,22 @@ def exchange(
             except Exception as error:
                 _fail(places, error, replies)
                 continue
-            sent.append((client, connection, places))
+            sent.append((client, connection, places, False))
             try:
                 parts = _packed(connection, [wires[place] for place in places])
                 connection.send_packed_command(parts, check_health=False)
+                sent[-1] = (client, connection, places, True)
             except Exception as error:
                 connection.disconnect()
                 _fail(places, error, replies)
         while sent:
-            client, connection, places = sent[-1]
-            if connection._sock is not None:
+            client, connection, places, whole = sent[-1]
+            if whole:
                 _read(client, connection, places, wires, options, replies)
             sent.pop()
             client.connection_pool.release(connection)
     finally:
-        for client, connection, _ in sent:  # interrupted: replies may still come
+        for client, connection, *_ in sent:  # interrupted: replies may still come
             connection.disconnect()
             client.connection_pool.release(connection)
 
@@ -100,6 +102,20 @@ def _packed(connection: Any, wires: Sequence[tuple[Any, ...]]) -> Any:
     return connection.pack_commands(wires)  # the emulator's take no bytes
 
 
+def _broken(error: Exception) -> Exception:
+    """What an exception means that came from a connection.
+
+    When redis-py reads the topology of a cluster anew, it closes connections in whatever thread does
+    so. Another thread that uses one of them then meets a closed file or a missing attribute.
+    """
+    if isinstance(error, (AttributeError, ValueError)) and not isinstance(error, redis.RedisError):
+        broken = redis.ConnectionError(f"the connection was closed while it was used: {error}")
+        broken.__cause__ = error
+        return broken
+    return error
+
+
 def _fail(places: Sequence[int], error: Exception, replies: list[Any]) -> None:
+    error = _broken(error)
     for place in places:
         replies[place] = error
