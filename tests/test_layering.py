@@ -1,7 +1,12 @@
-"""Who may import whom: the layers of the design page, read off the source.
+"""Who may import whom, read off the source: the rules of the design page.
 
-Only imports that run when a module is loaded count. What a function imports when it is called, and
-what is there for type checkers, does not make one package need another.
+- A package imports only the packages it may. An import inside a function does not count here: an
+  ``emulator://`` URL imports the emulator when it is asked for.
+- Inside `redis_emulator` imports run downwards: every folder is a layer.
+- No package has a circle of imports, not even one for type checkers only or inside functions.
+- No module assigns a function to an attribute of another module's object, or puts one into a list
+  there. What needs a function gets it as an argument.
+- Podlink's core does no IO.
 """
 
 from __future__ import annotations
@@ -24,15 +29,18 @@ MAY_IMPORT = {
     "pytest_podlink": {"podlink", "redis_emulator", "pytest_podlink"},
 }
 
-# From the top. A module may import its own layer and those below; one that is named nowhere fails.
 EMULATOR_LAYERS = [
-    {"", "__main__", "cli", "cluster_emulator", "emulator"},
+    {"", "__main__", "cli", "standalone", "cluster_emulator", "emulator"},
     {"tools", "transports"},
     {"engine"},
-    {"commands", "scripting"},
-    {"cluster", "clients", "server", "keyspace", "table", "clock"},
-    {"values", "resp", "rdb", "glob", "version"},
+    {"commands"},
+    {"scripting", "cluster"},
+    {"clients"},
+    {"server"},
+    {"keyspace", "table", "rdb"},
+    {"values", "resp", "clock", "glob", "version"},
 ]
+"""From the top. A module may import its own layer and those below; one that is in none fails."""
 # What podlink's sans-IO core may not know.
 PODLINK_CORE = {
     "keys",
@@ -50,11 +58,18 @@ PODLINK_SHELL = {"executor", "manager", "router", "tracking", "aio", "cli", "dem
 
 
 class Imports(ast.NodeVisitor):
-    """Collects the absolute names of what a module imports when it is loaded."""
+    """Collects the absolute names of what a module imports.
 
-    def __init__(self, module: str, *, package: bool) -> None:
+    Args:
+        module: The module's name.
+        package: Whether it is a package.
+        in_functions: Whether imports inside functions count.
+    """
+
+    def __init__(self, module: str, *, package: bool, in_functions: bool) -> None:
         self.names: set[str] = set()
         self._package = module.split(".") if package else module.split(".")[:-1]
+        self._in_functions = in_functions
 
     def visit_Import(self, node: ast.Import) -> None:
         self.names.update(alias.name for alias in node.names)
@@ -67,29 +82,125 @@ class Imports(ast.NodeVisitor):
         self.names.update(f"{source}.{alias.name}" for alias in node.names)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """What a function imports is imported when it is called."""
+        if self._in_functions:
+            self.generic_visit(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        """As for a plain function."""
-
-    def visit_If(self, node: ast.If) -> None:
-        if "TYPE_CHECKING" not in ast.unparse(node.test):
-            for statement in node.body:
-                self.visit(statement)
-        for statement in node.orelse:
-            self.visit(statement)
+        if self._in_functions:
+            self.generic_visit(node)
 
 
-def imports_of(root: Path, package: str) -> Iterator[tuple[str, str]]:
-    """Each (module, imported name) of the package under `root`, both absolute."""
+def modules_of(root: Path, package: str) -> Iterator[tuple[str, bool, ast.Module]]:
+    """Name of each module of the package under `root`, whether it is a package, and its source."""
     for path in sorted((root / package).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         is_package = parts[-1] == "__init__"
-        module = ".".join(parts[:-1] if is_package else parts)
-        imports = Imports(module, package=is_package)
-        imports.visit(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+        name = ".".join(parts[:-1] if is_package else parts)
+        yield name, is_package, ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports_of(
+    root: Path, package: str, *, in_functions: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Each (module, imported name) of the package under `root`, both absolute."""
+    for module, is_package, tree in modules_of(root, package):
+        imports = Imports(module, package=is_package, in_functions=in_functions)
+        imports.visit(tree)
         for name in sorted(imports.names):
             yield module, name
+
+
+def circles(root: Path, package: str) -> list[list[str]]:
+    """The groups of modules that import one another in a circle."""
+    known = {module for module, _, _ in modules_of(root, package)}
+    needs: dict[str, set[str]] = {module: set() for module in known}
+    for module, imported in imports_of(root, package, in_functions=True):
+        name = imported
+        while name not in known and "." in name:
+            name = name.rpartition(".")[0]
+        if name in known and name != module and not module.startswith(f"{name}."):
+            needs[module].add(name)
+    reached = {module: _reach(module, needs) for module in needs}
+    found = {
+        tuple(sorted(other for other in reached[module] if module in reached[other]))
+        for module in reached
+        if module in reached[module]
+    }
+    return sorted(map(list, found))
+
+
+def _reach(start: str, needs: dict[str, set[str]]) -> set[str]:
+    """All modules that `start` needs, directly or through others."""
+    found: set[str] = set()
+    left = list(needs[start])
+    while left:
+        module = left.pop()
+        if module not in found:
+            found.add(module)
+            left.extend(needs[module])
+    return found
+
+
+class FunctionSlots(ast.NodeVisitor):
+    """Collects statements that give a function to an attribute of an object that is not `self`."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.found: list[str] = []
+        self._functions: set[str] = set()
+        self._methods: set[str] = set()
+        for node in ast.walk(tree):
+            members = node.body if isinstance(node, ast.ClassDef) else ()
+            for member in members:
+                if isinstance(member, ast.FunctionDef) and not member.decorator_list:
+                    self._methods.add(member.name)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if node.name not in self._methods:
+                    self._functions.add(node.name)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        if any(map(self._is_foreign, node.targets)) and self._is_function(node.value):
+            self.found.append(ast.unparse(node))
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = ast.unparse(node.func)
+        if name == "setattr" and self._is_function(node.args[-1]):
+            self.found.append(ast.unparse(node))
+        if (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("append", "add", "insert", "appendleft")
+            and self._is_foreign(node.func.value)
+            and any(map(self._is_function, node.args))
+        ):
+            self.found.append(ast.unparse(node))
+        self.generic_visit(node)
+
+    def _is_foreign(self, target: ast.expr) -> bool:
+        if not isinstance(target, ast.Attribute):
+            return False
+        return not (isinstance(target.value, ast.Name) and target.value.id in ("self", "cls"))
+
+    def _is_function(self, value: ast.expr) -> bool:
+        if isinstance(value, ast.Lambda):
+            return True
+        if isinstance(value, ast.Name):
+            return value.id in self._functions
+        if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name):
+            return value.value.id in ("self", "cls") and value.attr in self._methods
+        return isinstance(value, ast.Call) and ast.unparse(value.func) in (
+            "partial",
+            "functools.partial",
+        )
+
+
+def function_slots(root: Path, package: str) -> list[str]:
+    """Functions that a module assigns to attributes of objects that are not its own."""
+    found = []
+    for module, _, tree in modules_of(root, package):
+        slots = FunctionSlots(tree)
+        slots.visit(tree)
+        found += [f"{module}: {statement}" for statement in slots.found]
+    return found
 
 
 def package_faults(root: Path, package: str) -> list[str]:
@@ -120,7 +231,7 @@ def emulator_faults(root: Path) -> list[str]:
     """Imports inside `redis_emulator` that run upwards."""
     return [
         f"{module} imports {name}"
-        for module, name in imports_of(root, "redis_emulator")
+        for module, name in imports_of(root, "redis_emulator", in_functions=True)
         if name.split(".")[0] == "redis_emulator" and layer(name) < layer(module)
     ]
 
@@ -174,6 +285,16 @@ def test_an_import_of_a_sibling_is_found(tmp_path: Path) -> None:
     assert sibling_faults(tmp_path) == ["podlink.aio.manager imports podlink.manager.RedisManager"]
 
 
+@pytest.mark.parametrize("package", SOURCES)
+def test_no_imports_form_a_circle(package: str) -> None:
+    assert circles(SOURCES[package], package) == []
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_no_function_is_assigned_to_an_object_of_another_module(package: str) -> None:
+    assert function_slots(SOURCES[package], package) == []
+
+
 def test_the_core_of_podlink_does_no_io() -> None:
     modules = {module for module, _ in imports_of(SOURCES["podlink"], "podlink")}
     assert {f"podlink.{name}" for name in PODLINK_CORE - {"scripts"}} <= modules
@@ -187,7 +308,7 @@ def test_the_core_of_podlink_does_no_io() -> None:
         ("podlink", "keys.py", "try:\n import pytest_podlink.clock\nexcept ImportError: ...", True),
         ("podlink", "keys.py", "class A:\n from redis_emulator import RedisEmulator", True),
         ("podlink", "keys.py", "def f():\n import redis_emulator", False),
-        ("podlink", "keys.py", "if TYPE_CHECKING:\n import redis_emulator", False),
+        ("podlink", "keys.py", "if TYPE_CHECKING:\n import redis_emulator", True),
         ("podlink", "keys.py", "if TYPE_CHECKING: ...\nelse:\n import redis_emulator", True),
         ("podlink", "keys.py", "from podlink.executor import StatefulExecutor", True),
         ("podlink", "calls.py", "import asyncio", True),
@@ -203,6 +324,9 @@ def test_the_core_of_podlink_does_no_io() -> None:
             True,
         ),
         ("redis_emulator", "values/hash.py", "from .. import engine", True),
+        ("redis_emulator", "server/server.py", "def f():\n from .. import clients", True),
+        ("redis_emulator", "keyspace/a.py", "if TYPE_CHECKING:\n from .. import server", True),
+        ("redis_emulator", "scripting/a.py", "from redis_emulator.commands import set", True),
         ("redis_emulator", "values/hash.py", "from . import sorted", False),
         (
             "redis_emulator",
@@ -232,3 +356,44 @@ def test_a_module_in_no_layer_is_found(tmp_path: Path) -> None:
     module.write_text("from redis_emulator import clock")
     with pytest.raises(KeyError, match=r"redis_emulator.helpers is in no layer"):
         emulator_faults(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        ("from redis_emulator import b", "from redis_emulator.a import A", True),
+        ("if TYPE_CHECKING:\n from .b import B", "from .a import A", True),
+        ("def f():\n from .b import B", "from .a import A", True),
+        ("from .b import B", "import json", False),
+    ],
+)
+def test_a_planted_circle_is_found(tmp_path: Path, first: str, second: str, found: bool) -> None:
+    package = tmp_path / "redis_emulator"
+    package.mkdir()
+    (package / "a.py").write_text(first)
+    (package / "b.py").write_text(second)
+    circle = [["redis_emulator.a", "redis_emulator.b"]]
+    assert circles(tmp_path, "redis_emulator") == (circle if found else [])
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("server.call = self.run", True),
+        ("server.call = lambda: None", True),
+        ("server.call = helper", True),
+        ("server.call = partial(helper, 1)", True),
+        ("setattr(server, 'call', helper)", True),
+        ("server.on_restart.append(self.run)", True),
+        ("self.call = helper", False),
+        ("server.value = self.value", False),
+        ("server.names.append(name)", False),
+    ],
+)
+def test_a_planted_function_slot_is_found(tmp_path: Path, statement: str, found: bool) -> None:
+    package = tmp_path / "redis_emulator"
+    package.mkdir()
+    (package / "a.py").write_text(
+        f"def helper(): ...\n\n\nclass A:\n    def run(self, server, name):\n        {statement}"
+    )
+    assert bool(function_slots(tmp_path, "redis_emulator")) is found

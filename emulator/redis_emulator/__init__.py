@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from redis_emulator.clock import Clock, ManualClock, SystemClock
 from redis_emulator.cluster_emulator import ClusterEmulator, ClusterSnapshot, NodeEmulator
-from redis_emulator.emulator import RedisEmulator
 from redis_emulator.keyspace.snapshots import Snapshot
 from redis_emulator.server.command_log import Log, Logged
 from redis_emulator.server.faults import Fault, Faults
+from redis_emulator.standalone import RedisEmulator
 from redis_emulator.tools.mapping import Database, Entries, Scores
 
 __all__ = [

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 
 from redis_emulator.cluster_emulator import ClusterEmulator
-from redis_emulator.emulator import RedisEmulator
+from redis_emulator.standalone import RedisEmulator
 from redis_emulator.version import latest
 
 

@@ -16,13 +16,13 @@ from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 
 from redis_emulator.clock import Clock, SystemClock
 from redis_emulator.cluster.migration import finish
-from redis_emulator.cluster.node import SLOTS, Node, slot_of
+from redis_emulator.cluster.node import Node
+from redis_emulator.cluster.slots import SLOTS, slot_of
 from redis_emulator.cluster.topology import Cluster
-from redis_emulator.emulator import RedisEmulator
+from redis_emulator.emulator import Emulator
 from redis_emulator.engine.dispatch import Engine
 from redis_emulator.keyspace.snapshots import Snapshot
-from redis_emulator.server.command_log import Log
-from redis_emulator.tools.mapping import encoded, own_session
+from redis_emulator.tools.mapping import encoded
 from redis_emulator.transports.cluster import async_connection_to, connection_to
 from redis_emulator.transports.sync import EmulatorPool
 from redis_emulator.transports.tcp import TcpServer
@@ -34,7 +34,7 @@ _named: dict[str, ClusterEmulator] = {}
 _named_lock = threading.Lock()
 
 
-class NodeEmulator(RedisEmulator):
+class NodeEmulator(Emulator):
     """One node: an emulator like any other, reached as a node of its cluster.
 
     Its `execute` and ``node[0]`` act on the node's own keys and are never redirected.
@@ -50,23 +50,17 @@ class NodeEmulator(RedisEmulator):
         port: int,
         on_shutdown: Callable[[], None],
     ) -> None:
-        self._clock = clock
-        self._version = version
-        self._engine = engine = Engine(
-            clock=clock, version=version, seed=seed, lock=lock, on_shutdown=on_shutdown
-        )
-        self._log = Log(0)
-        self._servers: list[TcpServer] = []
+        engine = Engine(clock=clock, version=version, seed=seed, lock=lock, on_shutdown=on_shutdown)
+        super().__init__(engine)
         del engine.server.databases[1:]
         self.node = node = Node(cluster, engine, _HOST, port)
         engine.cluster = node
         node.reset()
         engine.refresh()
-        self._session = own_session(engine)
         cluster.nodes.append(node)
 
     def execute(self, *args: Any) -> Any:
-        """Run a command without a client on the node's own keys, as `RedisEmulator.execute`."""
+        """Run a command without a client on the node's own keys, as `Emulator.execute`."""
         with self._engine.lock:
             reply = super().execute(*args)
             finish(self.node)

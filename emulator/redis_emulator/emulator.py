@@ -1,15 +1,13 @@
-"""`RedisEmulator`, the public face: one Redis in this process."""
+"""`Emulator`: what a user can do with one emulated server, whether it stands alone or not."""
 
 from __future__ import annotations
 
-import threading
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
 
-from redis_emulator.clock import Clock, SystemClock
 from redis_emulator.engine.dispatch import Engine
 from redis_emulator.keyspace.snapshots import Snapshot
 from redis_emulator.resp.types import RedisError
@@ -24,77 +22,35 @@ from redis_emulator.transports.aio import (
 )
 from redis_emulator.transports.sync import EmulatorConnection, EmulatorPool, OneConnectionClient
 from redis_emulator.transports.tcp import TcpServer
-from redis_emulator.version import Version
 
-if TYPE_CHECKING:
-    from redis_emulator.cluster_emulator import ClusterEmulator
-
-_named: dict[str, RedisEmulator] = {}
-_named_lock = threading.Lock()
+Self = TypeVar("Self", bound="Emulator")
 
 
-class RedisEmulator:
-    """A Redis without a server. Threads and event loops may share it.
+class Emulator:
+    """One emulated server, alone or as a node of a cluster. Threads and event loops may share it.
 
     Args:
-        version: The release to be like: ``"8.2"``, ``"7.0"`` and so on.
-        flavour: ``"redis"`` or ``"valkey"``.
-        clock: Where time comes from; the machine's clock when left out.
-        seed: Makes everything random (RANDOMKEY, SPOP …) repeat itself.
+        engine: The server's engine.
         log: How many commands to keep in `log`; 0 records nothing and costs nothing.
-
-    Raises:
-        ValueError: The version or flavour is not emulated.
     """
 
-    def __init__(
-        self,
-        *,
-        version: str = "8.2",
-        flavour: str = "redis",
-        clock: Clock | None = None,
-        seed: int | None = None,
-        log: int = 0,
-    ) -> None:
-        self._clock: Clock = SystemClock() if clock is None else clock
-        self._version = Version.parse(version, flavour)
-        self._engine = Engine(clock=self._clock, version=self._version, seed=seed)
+    def __init__(self, engine: Engine, *, log: int = 0) -> None:
+        self._engine = engine
+        self._version = engine.server.version
         self._log = Log(log)
         if log:
-            self._engine.record(self._log)
-        self._session = own_session(self._engine)
+            engine.record(self._log)
+        self._session = own_session(engine)
         self._servers: list[TcpServer] = []
-
-    @classmethod
-    def named(cls, name: str = "") -> RedisEmulator:
-        """The emulator that everybody in this process shares under ``name``, made when first
-        asked for.
-        """
-        with _named_lock:
-            if name not in _named:
-                _named[name] = cls()
-            return _named[name]
-
-    @staticmethod
-    def cluster(**settings: Any) -> ClusterEmulator:
-        """A Redis Cluster in this process.
-
-        Args:
-            settings: What `ClusterEmulator` takes: ``nodes``, ``replicas``, ``version``,
-                ``flavour``, ``clock``, ``seed``.
-        """
-        from redis_emulator.cluster_emulator import ClusterEmulator
-
-        return ClusterEmulator(**settings)
 
     @property
     def clock(self) -> Any:
         """The clock; advance it when it is a `ManualClock`."""
-        return self._clock
+        return self._engine.server.clock
 
     @property
     def engine(self) -> Engine:
-        """What doors connect to."""
+        """What transports connect to."""
         return self._engine
 
     @property
@@ -104,7 +60,7 @@ class RedisEmulator:
 
     @property
     def log(self) -> Log:
-        """The last commands of all clients; empty unless ``RedisEmulator(log=…)`` asked for it."""
+        """The last commands of all clients; empty unless it was made with ``log=…``."""
         return self._log
 
     def __getitem__(self, index: int) -> Database:
@@ -228,7 +184,7 @@ class RedisEmulator:
         for server in self._servers:
             server.stop()
 
-    def __enter__(self) -> RedisEmulator:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(
@@ -238,9 +194,6 @@ class RedisEmulator:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return f"<RedisEmulator {self._version.flavour} {self._version.text}>"
 
 
 def _cache_of(template: redis.ConnectionPool) -> dict[str, Any]:

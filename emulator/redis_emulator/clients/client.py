@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from redis_emulator.keyspace.database import Database
-from redis_emulator.resp.types import Reply
+from redis_emulator.resp.types import CLOSED, Aside, Reply
 from redis_emulator.table.entry import Entry
 
 _LIST_NODE: Final = 24
@@ -118,11 +118,12 @@ class Client:
         number: Its id, as CLIENT ID says it.
         db: The database it starts with.
         now: When it connected, in milliseconds since the epoch.
-        deliver: Called with each reply or message that comes later than the reply of the command
-            that is running.
+        deliver: Sends the client what `Client.deliver` is given.
         kind: ``tcp``, ``unix``, or a name for a client inside the process.
+        buffers: Tells what the client's transport buffers.
 
     Attributes:
+        aside: Where messages are put while EXEC collects replies, None otherwise.
         late: Messages that are delivered after the reply of the command that is running.
         queue: The commands of MULTI so far, None outside a transaction.
         executing: The commands of the transaction that EXEC is running.
@@ -141,7 +142,9 @@ class Client:
     """
 
     __slots__ = (
+        "_send",
         "addr",
+        "aside",
         "asking",
         "authenticated",
         "backlog",
@@ -155,7 +158,6 @@ class Client:
         "commands",
         "connected_at",
         "db",
-        "deliver",
         "deny_blocking",
         "dirty",
         "executing",
@@ -198,12 +200,14 @@ class Client:
         now: int,
         deliver: Callable[[Reply], None],
         kind: str = "tcp",
+        buffers: Callable[[], Buffers] = Buffers,
     ) -> None:
         self.id = number
         self.db = db
-        self.deliver = deliver
+        self._send = deliver
+        self.aside: list[Reply] | None = None
         self.kind = kind
-        self.buffers: Callable[[], Buffers] = Buffers
+        self.buffers = buffers
         self.protocol = 2
         self.user = "default"
         self.limited = False
@@ -262,6 +266,22 @@ class Client:
             or self.monitoring
             or self.asking
         )
+
+    def deliver(self, message: Reply) -> None:
+        """Send the client a reply or message that comes later than, or beside, the reply of the
+        command that is running.
+        """
+        if self.aside is None or message is CLOSED:
+            self._send(message)
+        else:
+            self.aside.append(Aside(message))
+
+    @property
+    def interleaves(self) -> bool:
+        """Whether messages take their place among the replies of EXEC, as on a byte stream. A
+        client inside the process gets them before its reply.
+        """
+        return self.kind == "tcp"
 
     @property
     def can_block(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from redis_emulator.clients.client import Client
+from redis_emulator.clients.client import Buffers, Client
 from redis_emulator.clients.clients import Clients
 from redis_emulator.resp.types import RedisError, Reply
 from redis_emulator.server.server import Server
@@ -151,6 +151,7 @@ class Session(Client):
         deliver: See `Client`.
         kind: See `Client`.
         number: The client's id; a new one by default.
+        buffers: See `Client`.
     """
 
     __slots__ = ("clients", "engine", "server")
@@ -161,12 +162,13 @@ class Session(Client):
         deliver: Callable[[Reply], None],
         kind: str = "tcp",
         number: int | None = None,
+        buffers: Callable[[], Buffers] = Buffers,
     ) -> None:
         self.engine = engine
         self.server = server = engine.server
         self.clients = clients = engine.clients
         number = clients.next_id() if number is None else number
-        super().__init__(number, server.databases[0], server.clock.ms(), deliver, kind)
+        super().__init__(number, server.databases[0], server.clock.ms(), deliver, kind, buffers)
         self.authenticated = not clients.access.needs_password()
         clients.access.admit(self)
 

@@ -10,29 +10,20 @@ redirection.
 
 from __future__ import annotations
 
-from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import count, product
 from random import Random
-from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Final
-
-from sortedcontainers import SortedSet
 
 from redis_emulator.clients.client import Client
 from redis_emulator.clients.session import Engine, Session
-from redis_emulator.keyspace.context import KeyObserver
-from redis_emulator.keyspace.database import Database, scan_position
-from redis_emulator.keyspace.keyspace import Keyspace
-from redis_emulator.keyspace.snapshots import Journal
+from redis_emulator.cluster.slots import SLOTS, Store, slot_of
+from redis_emulator.keyspace.database import Database
 from redis_emulator.resp.errors import CLUSTER_DOWN, READ_ONLY
 from redis_emulator.resp.types import RedisError
 from redis_emulator.table.entry import Entry
 from redis_emulator.table.keyspec import channels, keys
 
-SLOTS: Final = 16384
 CONNECTING: Final = "connecting"
 """The state of a migration that has not ended."""
 BUS: Final = 10_000
@@ -40,33 +31,6 @@ BUS: Final = 10_000
 _SHARD_CHANNELS: Final = frozenset({"ssubscribe", "spublish"})
 _COVERAGE: Final = "cluster-require-full-coverage"
 _NO_KEYS, _FIRST, _SOME = range(3)
-
-
-def slot_of(key: bytes) -> int:
-    """The slot of a key: of the part in the first braces, where there is one."""
-    start = key.find(b"{")
-    if start >= 0:
-        end = key.find(b"}", start + 1)
-        if end > start + 1:
-            key = key[start + 1 : end]
-    return crc_hqx(key, 0) & (SLOTS - 1)
-
-
-@cache
-def tags() -> tuple[bytes, ...]:
-    """For each slot the shortest name in it; of several the first, digits before small letters
-    before capitals.
-    """
-    found: dict[int, bytes] = {}
-    for length in count(1):
-        for letters in product(
-            (digits + ascii_lowercase + ascii_uppercase).encode(), repeat=length
-        ):
-            name = bytes(letters)
-            found.setdefault(slot_of(name), name)
-        if len(found) == SLOTS:
-            return tuple(found[slot] for slot in range(SLOTS))
-    raise AssertionError("every slot has a name")
 
 
 class Redirection(str):
@@ -99,77 +63,6 @@ _DOWN: Final = Redirection.make("down", CLUSTER_DOWN)
 _DOWN_READ_ONLY: Final = Redirection.make(
     "read-only", "CLUSTERDOWN The cluster is down and only accepts read commands"
 )
-
-
-class SlotOrder:
-    """The keys of a database by slot, and within a slot by scan position.
-
-    Attributes:
-        of: The keys as they are, not in order.
-        places: Slot, position and name of each key.
-    """
-
-    __slots__ = ("of", "places")
-
-    def __init__(self, data: dict[bytes, object]) -> None:
-        self.of = data
-        self.places: SortedSet[tuple[int, int, bytes]] = SortedSet(map(self._place, data))
-
-    @staticmethod
-    def _place(key: bytes) -> tuple[int, int, bytes]:
-        return slot_of(key), scan_position(key), key
-
-    def touched(self, key: bytes) -> None:
-        """A key has come, gone or changed."""
-        if key in self.of:
-            self.places.add(self._place(key))
-        else:
-            self.places.discard(self._place(key))
-
-
-class Store(KeyObserver):
-    """The keys of a master, which its replicas serve as well.
-
-    Attributes:
-        keyspace: The databases.
-        offset: How many changes there have been: the replication offset.
-        order: The keys by slot, from when somebody first asked for them so.
-    """
-
-    __slots__ = ("keyspace", "offset", "order")
-
-    def __init__(self, keyspace: Keyspace) -> None:
-        self.keyspace = keyspace
-        self.offset = 0
-        self.order: SlotOrder | None = None
-        keyspace.observe(self)
-
-    @property
-    def databases(self) -> list[Database]:
-        """The databases by index."""
-        return self.keyspace.databases
-
-    @property
-    def journal(self) -> Journal:
-        """For snapshots of the keys."""
-        return self.keyspace.journal
-
-    def changed(self, index: int, key: bytes) -> None:
-        self.offset += 1
-        if self.order is not None:
-            if self.order.of is self.databases[index].data:
-                self.order.touched(key)
-            else:
-                self.order = None
-
-    adjusted = changed
-
-    def by_slot(self) -> SlotOrder:
-        """The keys by slot, kept up to date from the first call on."""
-        data = self.databases[0].data
-        if self.order is None or self.order.of is not data:
-            self.order = SlotOrder(data)
-        return self.order
 
 
 @dataclass(slots=True)

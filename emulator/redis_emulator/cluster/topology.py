@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from redis_emulator.cluster.node import Node, Store, Topology, slot_of
+from redis_emulator.cluster.node import Node, Topology
+from redis_emulator.cluster.slots import Store, slot_of
 from redis_emulator.keyspace.events import GENERIC, HASH, LIST, SET, STREAM, STRING, ZSET
 from redis_emulator.keyspace.keyspace import Keyspace
 from redis_emulator.values.kinds import type_name

@@ -10,7 +10,8 @@ from collections import Counter
 from typing import Final
 
 from redis_emulator.clients.session import Session
-from redis_emulator.cluster.node import SLOTS, Node, node_of, slot_of
+from redis_emulator.cluster.node import Node, node_of
+from redis_emulator.cluster.slots import SLOTS, slot_of
 from redis_emulator.commands.helpers.arguments import (
     parse_integer,
     syntax_error,

@@ -12,7 +12,8 @@ from itertools import islice
 from typing import Final
 
 from redis_emulator.clients.session import Session
-from redis_emulator.cluster.node import SLOTS, Node, slot_of, tags
+from redis_emulator.cluster.node import Node
+from redis_emulator.cluster.slots import SLOTS, slot_of, tags
 from redis_emulator.commands.cluster import own_node
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import ScanOptions, chosen, parse_options

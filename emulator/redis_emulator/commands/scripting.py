@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from redis_emulator.clients.client import Blocked
 from redis_emulator.clients.session import Engine, Session
-from redis_emulator.cluster.node import Node, node_of, slot_of
+from redis_emulator.cluster.node import Node, node_of
+from redis_emulator.cluster.slots import slot_of
 from redis_emulator.commands.helpers.arguments import parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.resp import errors

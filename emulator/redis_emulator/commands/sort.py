@@ -11,7 +11,8 @@ import re
 from typing import Final
 
 from redis_emulator.clients.session import Session
-from redis_emulator.cluster.node import node_of, slot_of
+from redis_emulator.cluster.node import node_of
+from redis_emulator.cluster.slots import slot_of
 from redis_emulator.commands.helpers.arguments import parse_integer, syntax_error, wrong_type
 from redis_emulator.commands.helpers.quicksort import sort_range
 from redis_emulator.commands.registry import command

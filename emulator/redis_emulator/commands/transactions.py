@@ -11,7 +11,7 @@ from __future__ import annotations
 from redis_emulator.clients.client import Blocked
 from redis_emulator.clients.session import Session
 from redis_emulator.commands.registry import command
-from redis_emulator.resp.types import CLOSED, NULL_ARRAY, OK, Aside, Interleaved, RedisError, Reply
+from redis_emulator.resp.types import NULL_ARRAY, OK, Interleaved, RedisError, Reply
 
 
 @command("multi")
@@ -41,16 +41,8 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.executing = queue
     early = ctx.server.version.compatible < (7, 0)
     replies: list[Reply] = []
-    deliver = ctx.deliver
-    if ctx.kind == "tcp":  # in process, a message cannot be a part of a reply: it comes first
-
-        def put_aside(message: Reply) -> None:
-            if message is CLOSED:
-                deliver(message)
-            else:
-                replies.append(Aside(message))
-
-        ctx.deliver = put_aside
+    if ctx.interleaves:
+        ctx.aside = replies
     try:
         for entry, queued in queue:
             try:
@@ -67,7 +59,7 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
                 for message in late:
                     ctx.deliver(message)
     finally:
-        ctx.deliver = deliver
+        ctx.aside = None
         ctx.deny_blocking = denied
         ctx.executing = None
     return replies if len(replies) == len(queue) else Interleaved(replies)

@@ -72,7 +72,7 @@ class TcpServer:
         self.peers: set[Peer] = set()
         self.held: set[Peer] = set()
         self.unsent = 0
-        self.selector = selectors.DefaultSelector()
+        self.selector: selectors.BaseSelector = selectors.DefaultSelector()
         self._woken: list[Peer] = []
         self._bell, self._ring = socket.socketpair()
         self._bell.setblocking(False)

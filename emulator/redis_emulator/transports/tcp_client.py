@@ -13,17 +13,15 @@ import logging
 import selectors
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from redis_emulator.clients.client import QUERY_BUFFER, Buffers, ReplyMode
 from redis_emulator.clients.session import Session
+from redis_emulator.engine.dispatch import Engine
 from redis_emulator.keyspace.memory import size_class
 from redis_emulator.resp.decode import MULTIBULK_MAX, ProtocolError, RequestParser
 from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import CLOSED, NO_REPLY, OK, PENDING, RedisError, Reply
-
-if TYPE_CHECKING:
-    from redis_emulator.transports.tcp import TcpServer
 
 _log: Final = logging.getLogger("redis_emulator")
 _READ: Final = 64 * 1024
@@ -33,6 +31,30 @@ _BIG_ARGUMENT: Final = 32 * 1024
 _QUERY_BUFFER_OF_VALKEY: Final = 16386
 _STATIC_BUFFER: Final = 16 * 1024
 """Bytes of replies that no limit of a class counts."""
+
+
+class Host(Protocol):
+    """The server that a client belongs to: what a client needs of it.
+
+    Attributes:
+        engine: Runs the commands.
+        selector: Waits for sockets.
+        held: Clients that are blocked, and may have commands to run afterwards.
+        unsent: Bytes of replies that all clients together have not taken.
+    """
+
+    engine: Engine
+    selector: selectors.BaseSelector
+    held: set[Peer]
+    unsent: int
+
+    def wake(self, peer: Peer) -> None:
+        """Have a client flushed by the server's thread."""
+        ...
+
+    def forget(self, peer: Peer) -> None:
+        """A client has gone."""
+        ...
 
 
 class Peer:
@@ -63,7 +85,7 @@ class Peer:
         "unsent",
     )
 
-    def __init__(self, server: TcpServer, connection: socket.socket, addr: str, laddr: str) -> None:
+    def __init__(self, server: Host, connection: socket.socket, addr: str, laddr: str) -> None:
         self._server = server
         self._socket = connection
         self._engine = engine = server.engine
@@ -77,10 +99,9 @@ class Peer:
         self._writing = False
         self._queued = 0
         self._soft_since: float | None = None
-        self.session = session = Session(engine, self._deliver)
+        self.session = session = Session(engine, self._deliver, buffers=self._buffers)
         session.addr = addr
         session.laddr = laddr
-        session.buffers = self._buffers
         version = engine.server.version
         self._limited = version.compatible >= (7, 0)
         self._copies = version.flavour == "redis" or version.number < (9, 0)
