@@ -23,9 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "podlink"
 
-HEADER = (
-    "# Generated from aio/{module} by .ci/generate_sync.py: do not edit, run `make generate`."
-)
+HEADER = "# Generated from aio/{module} by .ci/generate_sync.py: do not edit, run `make generate`."
 
 SYNTAX = {
     r"\basync (def|with|for)\b": r"\1",

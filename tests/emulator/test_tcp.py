@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -288,11 +288,29 @@ def test_clients_dropped_for_their_buffers_are_counted(name: str) -> None:
                 with wire(port) as client:
                     with contextlib.suppress(OSError):
                         client.socket.sendall(request)
-                    time.sleep(0.3)
+                        while client.socket.recv(1 << 16):
+                            pass  # until the server has closed it
             stats = observer("INFO stats")[1].decode().splitlines()
             heard.append([line for line in stats if "buffer_limit_disconnections" in line])
             observer.close()
     assert heard[0] == heard[1]
+
+
+def _until(true: Callable[[], bool]) -> None:
+    """Ask a server until something has happened there."""
+    give_up = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def _query_buffer(observer: ServerConnection, name: str) -> int:
+    """Bytes that a server keeps of the unfinished request of a client; 0 if it is gone."""
+    for line in observer("CLIENT LIST")[1].decode().splitlines():
+        about = dict(word.partition("=")[::2] for word in line.split())
+        if about["name"] == name:
+            return int(about["qbuf"])
+    return 0
 
 
 @pytest.mark.parametrize("name", [name for name in HERE if name != "redis-6.2"])
@@ -310,9 +328,10 @@ def test_clients_that_take_too_much_memory_are_evicted(name: str) -> None:
                     client("CLIENT NO-EVICT ON")
                 client._socket.sendall(b"*2\r\n$3\r\nget\r\n$%d\r\n" % size + b"x" * (size - 9))
                 clients.append(client)
-            time.sleep(0.3)
+            for about, size in (("much", 3_000_000), ("kept", 5_000_000)):
+                _until(lambda n=about, s=size, o=observer: _query_buffer(o, n) > s)
             observer("CONFIG SET maxmemory-clients 8mb")
-            time.sleep(0.3)
+            _until(lambda o=observer: _query_buffer(o, "much") == 0)
             names = []
             for line in observer("CLIENT LIST")[1].decode().splitlines():
                 names += [word for word in line.split() if word.startswith("name=")]
