@@ -43,6 +43,9 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="try only so many, chosen at random")
     parser.add_argument("--seed", type=int, default=0, help="the seed of that choice")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes run tests")
+    parser.add_argument(
+        "--budget", type=float, default=10.0, help="seconds of tests for each mutant"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget the results of earlier runs")
     options = parser.parse_args()
     scope = EMULATOR if options.emulator else PODLINK
@@ -55,7 +58,7 @@ def main() -> int:
     found = find(chosen)
     if options.sample:
         found = sample(found, options.sample, options.seed)
-    outcomes = try_all(scope, found, options.jobs, fresh=options.fresh)
+    outcomes = try_all(scope, found, options.jobs, fresh=options.fresh, budget=options.budget)
     is_whole = not options.modules and not options.sample and not options.emulator
     text, is_within = report(outcomes, listed(), is_whole=is_whole)
     (KEPT / scope.name / "report.txt").write_text(text + "\n")

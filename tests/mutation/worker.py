@@ -181,6 +181,9 @@ def serve(paths: list[str], jobs: IO[str], answers: IO[str]) -> None:
     """Answer jobs until there are no more."""
     for library in LIBRARIES:
         importlib.import_module(library)
+    if not any(path.startswith("tests/emulator") for path in paths):
+        # Not where the emulator is what is mutated: a fresh fork must import it itself.
+        importlib.import_module("redis_emulator").RedisEmulator().close()
     live: tuple[IO[str], Iterator[str]] | None = None
     for line in jobs:
         job = json.loads(line)

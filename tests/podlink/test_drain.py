@@ -193,3 +193,97 @@ def test_a_plan_over_nodes_may_be_interrupted_anywhere(sizes: list[int], pages: 
     assert done == total
     assert cluster.links == {}
     assert len(cluster.asked) == len(set(cluster.asked)), "a page was asked for twice"
+
+
+def conclude(plan: Any, answer: Callable[[Any], Any]) -> DrainProgress:
+    """Answer all that a plan asks; its result."""
+    step = plan.send(None)
+    while True:
+        try:
+            step = plan.send(answer(step))
+        except StopIteration as stop:
+            result: DrainProgress = stop.value
+            return result
+
+
+def test_an_empty_page_is_not_the_end() -> None:
+    cluster = Cluster({"a": ["1", "2", "3", "4", "5"], "b": ["6"]})
+    answer = cluster.answer
+
+    def answer_without_the_second_page(step: Any) -> Any:
+        if isinstance(step, Scan) and step.call.wire[1] == 2:
+            cluster.asked.append((step.node, 2))
+            return 4, []
+        return answer(step)
+
+    cluster.answer = answer_without_the_second_page  # type: ignore[method-assign]
+    assert cluster.follow().done == 4
+    assert cluster.asked == [("a", 0), ("a", 2), ("a", 4), ("b", 0)]
+    assert set(cluster.links) == {"3", "4"}
+
+
+def test_progress_is_reported_for_every_page() -> None:
+    cluster = Cluster({"b": ["4"], "a": ["1", "2", "3"]})
+    del cluster.links["2"]
+    seen: list[DrainProgress] = []
+    plan = steps("n", "s", GONE, None, ["b", "a"], False, seen.append, None)
+    result = conclude(plan, cluster.answer)
+    assert seen == [
+        DrainProgress(PAGE, 1, 1, 0, 0, (), "a 2"),
+        DrainProgress(2 * PAGE, 2, 2, 0, 0, (), "b 0"),
+        DrainProgress(3 * PAGE, 3, 3, 0, 0, (), None),
+    ]
+    assert result == seen[-1]
+
+
+def test_an_interrupted_drain_starts_a_later_node_at_its_first_page() -> None:
+    cluster = Cluster({"a": ["1"], "b": ["2", "3", "4", "5"], "c": ["6", "7", "8"]})
+    assert cluster.follow(resume="b 2").done == 5
+    assert cluster.asked == [("b", 2), ("c", 0), ("c", 2)]
+
+
+def test_changed_and_failed_links_are_counted_and_a_hundred_failures_named() -> None:
+    uids = [f"u{number:03}" for number in range(110)]
+    plan = steps("n", "s", GONE, NEW, ["a"], False, None, None)
+    plan.send(None)
+    page = [f"sf:{{n:lk:{uid}}}s".encode() for uid in (*uids, "gone", "moved", "taken")]
+    plan.send((0, page))
+    error = redis.ResponseError("WRONGTYPE of this one")
+    # Links are read first, then changed; one that cannot be read is tried all the same.
+    calls = plan.send([error] * 110 + [None, b"3", b"3"])
+    assert [call.uid for call in calls] == [*uids, "moved", "taken"]
+    with pytest.raises(StopIteration) as stop:
+        plan.send([error] * 110 + [[1, NEW], [0, OTHER]])
+    progress: DrainProgress = stop.value.value
+    assert counts(progress) == (112, 1, 1, 110)
+    assert progress.failures == tuple((uid, error) for uid in uids[:100])
+
+
+def test_keys_that_are_no_links_are_left_alone() -> None:
+    plan = steps("n", "s", GONE, None, [None], False, None, None)
+    scan = plan.send(None)
+    assert isinstance(scan, Scan)
+    assert scan.node is None
+    assert scan.call.wire == (
+        "SCAN", 0, "MATCH", b"sf:{n:lk:*}s", "COUNT", PAGE, "TYPE", "string",
+    )  # fmt: skip
+    page = [b"sf:{n:lk:u}s", b"sf:{n:lk:u}s", b"sf:{n:lk:}s", b"sf:{n:lk:\xff}s", b"sf:{n:lk:a}x}s",
+            b"sf:{n:lk:{a}s", b"sf:{n:lk:" + b"x" * 513 + b"}s"]  # fmt: skip
+    calls = plan.send((0, page))
+    assert [call.uid for call in calls] == ["u"]
+
+
+@pytest.mark.parametrize("cursor", [7, b"7", {"10.0.0.1:70": 7}])
+@pytest.mark.parametrize("key", [b"sf:{n:lk:u}s", "sf:{n:lk:u}s"])
+def test_pages_of_every_kind_of_client_are_read(cursor: Any, key: Any) -> None:
+    plan = steps("n", "s", GONE, None, [None], False, None, None)
+    call = plan.send(None).call  # type: ignore[union-attr]
+    assert call.parse(call, [cursor, [key]]) == (7, [b"sf:{n:lk:u}s"])
+
+
+def test_progress_is_a_value_that_shows_no_errors() -> None:
+    progress = DrainProgress(failures=(("u", ValueError("secret")),))
+    assert "secret" not in repr(progress)
+    assert DrainProgress() == DrainProgress(0, 0, 0, 0, 0, (), None)
+    with pytest.raises(AttributeError):
+        progress.done = 1  # type: ignore[misc]

@@ -15,7 +15,8 @@ import pytest
 import redis.exceptions as redis_errors
 
 import podlink
-from podlink import ErrorCode, ErrorMetrics, StatefulError, errors
+from podlink import ErrorCode, ErrorMetrics, StatefulError, errors, operations, telemetry
+from podlink.calls import BatchFailure
 
 CLASSES = {
     ErrorCode.INVALID_PARAMETER: (podlink.InvalidParameterError, ValueError),
@@ -248,3 +249,23 @@ def test_metrics_from_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert metrics.total == 2000
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_one_unknown_outcome_of_several_is_enough(broken: int) -> None:
+    """Whichever of the errors of a batch comes first."""
+    raised: list[Exception] = [redis_errors.OutOfMemoryError("command not allowed")] * 2
+    raised[broken] = redis_errors.ConnectionError("Connection closed by server.")
+    batch = operations.batch_remove_linked_pod("n", ["a", "b", "c"], "s", -1)
+    metrics = errors.ErrorMetrics()
+    failure = BatchFailure(raised, ("a", "b"), 3)
+    error = telemetry.failure("batch_remove_linked_pod", batch, 0.0, failure, metrics)
+    assert error.outcome_unknown
+    assert error.undone == ("a", "b")
+    assert "(2 of 3 are undone, see .undone)" in error.message
+    assert error.cause is raised[0]
+    assert [metrics.get(error.code) is not None, metrics.total] == [True, 1]
+    failure = BatchFailure([raised[1 - broken]] * 3, ("a", "b", "c"), 3)
+    error = telemetry.failure("batch_remove_linked_pod", batch, 0.0, failure, metrics)
+    assert not error.outcome_unknown
+    assert "undone" not in error.message
