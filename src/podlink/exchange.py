@@ -105,8 +105,8 @@ def _packed(connection: Any, wires: Sequence[tuple[Any, ...]]) -> Any:
 def _broken(error: Exception) -> Exception:
     """What an exception means that came from a connection.
 
-    redis-py closes the connections of a cluster in any thread that reads the topology anew. A thread
-    that uses one of them then meets a closed file or a missing attribute.
+    Whichever thread reads the topology of a cluster anew, redis-py closes connections there that
+    other threads use. These then meet a closed file or a missing attribute.
     """
     if isinstance(error, (AttributeError, ValueError)) and not isinstance(error, redis.RedisError):
         broken = redis.ConnectionError(f"the connection was closed while it was used: {error}")
