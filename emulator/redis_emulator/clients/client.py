@@ -310,6 +310,7 @@ class Blocked:
         without_key: An attempt is made as well when a stream that was waited for is gone.
 
     Attributes:
+        give_up_at: `real_seconds` after which to give up, whatever the machine's clock says.
         argv: The command, noted by the engine.
     """
 
@@ -319,6 +320,7 @@ class Blocked:
         "client",
         "db",
         "deadline",
+        "give_up_at",
         "keys",
         "kind",
         "on_timeout",
@@ -340,6 +342,7 @@ class Blocked:
         self.db = client.db
         self.keys = keys
         self.deadline = deadline
+        self.give_up_at: float | None = None
         self.attempt = attempt
         self.on_timeout = on_timeout
         self.argv: list[bytes] = []

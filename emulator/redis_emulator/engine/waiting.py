@@ -17,7 +17,7 @@ import time
 from redis_emulator.clients.blocking import Pause
 from redis_emulator.clients.client import Blocked, Client, ReplyMode
 from redis_emulator.clients.session import Engine, Session
-from redis_emulator.clock import ManualClock
+from redis_emulator.clock import ManualClock, SystemClock, real_seconds
 from redis_emulator.engine.accounting import Accounting
 from redis_emulator.resp.types import NO_REPLY, OK, PENDING, RedisError, Reply
 
@@ -142,10 +142,20 @@ class Waiting:
             for client in self._clients.by_id.values()
             if (blocked := client.blocked) is not None
             and blocked.deadline is not None
-            and blocked.deadline <= now
+            and (blocked.deadline <= now or self._is_over(blocked, blocked.deadline - now))
         ]
         for _, _, blocked in sorted(late, key=lambda entry: entry[:2]):
             self.unblock(blocked.client, blocked.on_timeout)
+
+    def _is_over(self, blocked: Blocked, left: int) -> bool:
+        """Whether the time is up although the clock does not say so: freezegun stops the machine's
+        clock, but not its users' patience. A clock of the user's own is believed.
+        """
+        if not isinstance(self._server.clock, SystemClock):
+            return False
+        if blocked.give_up_at is None:
+            blocked.give_up_at = real_seconds() + left / 1000
+        return real_seconds() >= blocked.give_up_at
 
     def is_held(self, client: Client) -> bool:
         """Whether a client waits for the end of a pause."""

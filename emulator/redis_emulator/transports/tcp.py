@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from redis_emulator.clients.description import client_size
+from redis_emulator.clock import real_seconds
 from redis_emulator.engine.dispatch import Engine
 from redis_emulator.transports.tcp_client import Peer
 
@@ -164,7 +165,7 @@ class TcpServer:
                 clients, faults = self.engine.clients, self.engine.server.faults
                 waiting = clients.blocked.waiting or clients.pause or faults.planted
                 self._turn(_TICK_WAITING if waiting else _TICK)
-                now = time.monotonic()
+                now = real_seconds()
                 if now >= next_tick:
                     next_tick = now + (_TICK_WAITING if waiting else _TICK)
                     self.engine.tick()
@@ -272,9 +273,9 @@ class TcpServer:
         with self.engine.lock:
             for peer in tuple(self.peers):
                 peer.session.close()
-        give_up = time.monotonic() + _FAREWELL
+        give_up = real_seconds() + _FAREWELL
         self._turn(0)
-        while self.peers and time.monotonic() < give_up:
+        while self.peers and real_seconds() < give_up:
             self._turn(0.01)
         for peer in tuple(self.peers):
             peer.drop()

@@ -12,11 +12,11 @@ from __future__ import annotations
 import logging
 import selectors
 import socket
-import time
 from typing import Any, Final, Protocol
 
 from redis_emulator.clients.client import QUERY_BUFFER, Buffers, ReplyMode
 from redis_emulator.clients.session import Session
+from redis_emulator.clock import real_seconds
 from redis_emulator.engine.dispatch import Engine
 from redis_emulator.keyspace.memory import size_class
 from redis_emulator.resp.decode import MULTIBULK_MAX, ProtocolError, RequestParser
@@ -240,8 +240,8 @@ class Peer:
         elif not soft or self.unsent < soft:
             self._soft_since = None
         elif self._soft_since is None:
-            self._soft_since = time.monotonic()
-        elif time.monotonic() - self._soft_since > seconds:
+            self._soft_since = real_seconds()
+        elif real_seconds() - self._soft_since > seconds:
             self._drop_for("client_output_buffer_limit_disconnections")
 
     def _drop_for(self, counter: str) -> None:
