@@ -136,8 +136,14 @@ class Cluster:
             role = node.client().role() if node.running else [b""]
             if role[0] == b"slave" and role[2] == master.port:
                 how = () if master.running else ("FORCE",)
-                node.client().execute_command("CLUSTER", "FAILOVER", *how)
-                until("the replica is master", lambda n=node: n.client().role()[0] == b"master")
+                for attempt in range(10):  # the servers give up after five seconds
+                    node.client().execute_command("CLUSTER", "FAILOVER", *how)
+                    try:
+                        until("the replica is master", lambda n=node: _is_master(n), seconds=6)
+                        return
+                    except AssertionError:
+                        if attempt == 9:
+                            raise
                 return
         raise LookupError("the master has no replica")
 
@@ -334,6 +340,11 @@ def _slots(admin: redis.Redis) -> Any:
             (first, last, (None, found["primary"][1])) for (first, last), found in slots.items()
         ]
     return slots
+
+
+def _is_master(node: servers.Server) -> bool:
+    told: Any = node.client().role()
+    return bool(told[0] == b"master")
 
 
 def _link_is_up(replica: redis.Redis) -> bool:
