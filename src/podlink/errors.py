@@ -235,6 +235,11 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
     ):
         if "CROSSSLOT" in str(error) or "same key slot" in str(error):
             return RedisOperationError(f"{doing} was refused: keys of several slots", error)
+        cause = error.__cause__
+        for refusal in (cause, cause and cause.__context__):
+            # redis-py replaces a refused CLUSTER SLOTS: "Cluster mode is not enabled on this node".
+            if isinstance(refusal, redis_errors.NoPermissionError):
+                return _translate_reply(refusal, doing, script)
         message = f"{doing}: no connection to the server, or it broke"
         return _broken(message, error, write and not is_connect_failure(error))
     if isinstance(error, redis_errors.DataError):

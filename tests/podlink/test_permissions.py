@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.support.permissions import (
+    ON_A_CLUSTER,
+    ON_ONE_SERVER,
+    RULES,
+    USES,
+    acl,
+    as_user,
+    make_user,
+    run_on_cluster,
+)
 
-from podlink import StatefulExecutor
+from podlink import RedisOperationError, StatefulExecutor
 from pytest_podlink import servers
+from redis_emulator import ClusterEmulator, RedisEmulator
 
-ROOT = Path(__file__).parent.parent.parent
-
-
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("generate_acl", ROOT / ".ci/generate_acl.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-acl = load()
-RULES = acl.rules_of(acl.PAGE.read_text("utf-8"))
-USES = {use.what: use for use in acl.USES}
+SERVERS = ("redis-8.2", "valkey-9.1", "redis-7.0", "redis-6.2")
 
 
 @pytest.mark.parametrize("what", USES)
@@ -47,48 +43,19 @@ def test_every_operation_is_in_a_use() -> None:
     assert public - {"close", "drain_pod"} == acl.OPERATIONS.keys() | acl.ON_MALFORMED.keys()
 
 
-@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
-@pytest.mark.parametrize("what", [what for what, use in USES.items() if not use.cluster])
-def test_a_user_with_these_rules_alone_can_do_it(
-    stateful_redis_url: str, admin: Any, what: str, asynchronous: bool
-) -> None:
-    use = USES[what]
-    use.write_first(admin)
-    admin.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *RULES[what])
-    use.run(stateful_redis_url.replace("//", "//app:secret@"), asynchronous)
-
-
-@pytest.fixture(
-    scope="module", params=["emulator", "redis-8.2", "valkey-9.1", "redis-7.0", "redis-6.2"]
-)
-def server(request: pytest.FixtureRequest) -> Any:
+@pytest.fixture(scope="module", params=["emulator", *filter(servers.is_expected, SERVERS)])
+def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "emulator":
-        from redis_emulator import RedisEmulator
-
         emulator = RedisEmulator()
         with emulator.serve() as serving:
             yield serving.url, emulator.client()
         return
-    if request.param not in ("redis-8.2", "valkey-9.1") and request.param not in available():
-        pytest.skip(f"{request.param} is not on this machine")
     with servers.start(request.param) as started, started.client() as client:
         yield f"redis://127.0.0.1:{started.port}", client
 
 
-def available() -> list[str]:
-    return [name for name in ("redis-7.0", "redis-6.2") if is_here(name)]
-
-
-def is_here(name: str) -> bool:
-    try:
-        servers.start(name).stop()
-    except servers.ServerNotFoundError:
-        return False
-    return True
-
-
 @pytest.fixture
-def admin(server: Any) -> Any:
+def admin(server: Any) -> Iterator[Any]:
     client = server[1]
     client.flushall()
     client.script_flush()
@@ -96,6 +63,38 @@ def admin(server: Any) -> Any:
     client.execute_command("ACL", "DELUSER", "app")
 
 
-@pytest.fixture
-def stateful_redis_url(server: Any) -> str:
-    return str(server[0])
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
+@pytest.mark.parametrize("what", ON_ONE_SERVER)
+def test_the_rules_of_a_use_are_enough(
+    server: Any, admin: Any, what: str, asynchronous: bool
+) -> None:
+    use = USES[what]
+    use.write_first(admin)
+    make_user([admin], RULES[what])
+    use.run(as_user(server[0]), asynchronous)
+
+
+@pytest.fixture(scope="module")
+def emulated() -> Iterator[ClusterEmulator]:
+    with ClusterEmulator() as emulated, emulated.serve():
+        yield emulated
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
+@pytest.mark.parametrize("what", ON_A_CLUSTER)
+def test_the_rules_of_a_use_are_enough_on_a_cluster(
+    emulated: ClusterEmulator, what: str, asynchronous: bool
+) -> None:
+    url = f"redis+cluster://127.0.0.1:{emulated.nodes[0].port}"
+    nodes = [node.client() for node in emulated.nodes]
+    run_on_cluster(what, url, emulated.client(), nodes, asynchronous)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
+def test_without_the_rules_of_clusters_the_error_names_the_command(
+    emulated: ClusterEmulator, asynchronous: bool
+) -> None:
+    make_user([node.client() for node in emulated.nodes], ["~sf:*", "+get"])
+    url = as_user(f"redis+cluster://127.0.0.1:{emulated.nodes[0].port}")
+    with pytest.raises(RedisOperationError, match=r"no permissions to run the 'cluster\|slots'"):
+        acl.USES[-1].run(url, asynchronous)

@@ -1,0 +1,56 @@
+"""The access control rules in ``docs/production.md``, and the uses of podlink that they are for."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def _load() -> Any:
+    spec = importlib.util.spec_from_file_location("generate_acl", ROOT / ".ci/generate_acl.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+acl = _load()
+RULES: dict[str, list[str]] = acl.rules_of(acl.PAGE.read_text("utf-8"))
+USES: dict[str, Any] = {use.what: use for use in acl.USES}
+ON_ONE_SERVER = [what for what, use in USES.items() if not use.cluster]
+ON_A_CLUSTER = [what for what in USES if what != "a database other than 0"]
+
+
+def make_user(nodes: Iterable[Any], rules: Iterable[str]) -> None:
+    """Create the user ``app`` with these rules alone on every node."""
+    for node in nodes:
+        node.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *rules)
+
+
+def as_user(url: str) -> str:
+    """The URL with the name and password of `make_user`."""
+    return url.replace("//", "//app:secret@")
+
+
+def run_on_cluster(
+    what: str, url: str, client: Any, nodes: Iterable[Any], asynchronous: bool
+) -> None:
+    """Do a use on a cluster as a user who has the rules of that use and of clusters alone.
+
+    Args:
+        what: the use.
+        url: the cluster's URL, without a user.
+        client: an administrator's client of the cluster.
+        nodes: an administrator's client of each node.
+        asynchronous: whether with the asyncio executor.
+    """
+    use = USES[what]
+    client.flushall(target_nodes=client.PRIMARIES)
+    use.write_first(client)
+    make_user(nodes, [*RULES["a cluster"], *RULES[what]])
+    use.run(as_user(url), asynchronous)
