@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _RELEASES = {
     "redis": {
@@ -47,10 +47,16 @@ class Version:
     Attributes:
         flavour: ``redis`` or ``valkey``.
         number: Major, minor, patch of the server itself.
+        compatible: The Redis release whose commands and texts this server shares.
     """
 
     flavour: str
     number: tuple[int, int, int]
+    compatible: tuple[int, int, int] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        compatible = self.number if self.flavour == "redis" else _VALKEY_IS_REDIS
+        object.__setattr__(self, "compatible", compatible)
 
     @classmethod
     def parse(cls, version: str, flavour: str) -> Version:
@@ -78,9 +84,34 @@ class Version:
         return ".".join(map(str, self.number))
 
     @property
-    def compatible(self) -> tuple[int, int, int]:
-        """The Redis release whose commands and texts this server shares."""
-        return self.number if self.flavour == "redis" else _VALKEY_IS_REDIS
+    def after_fork(self) -> bool:
+        """Whether it is newer than Redis 7.2, from which Valkey was forked."""
+        return self.number >= (7, 4)
+
+    @property
+    def is_8(self) -> bool:
+        """Whether it is Redis 8.0, Valkey 8.0, or later: what both have added in 8.0."""
+        return self.number >= (8, 0)
+
+    @property
+    def retries_blocked(self) -> bool:
+        """Whether a blocked client that could be served runs its command anew: ACL is checked
+        again, the command counts when it is served, and a client that tries in vain goes to the
+        end of the queue.
+        """
+        return not self.before(7, 2)
+
+    def before(self, major: int, minor: int = 0) -> bool:
+        """Whether it behaves as Redis did before this release; Valkey behaves as 7.2."""
+        return self.compatible < (major, minor)
+
+    def is_redis(self, major: int = 0, minor: int = 0) -> bool:
+        """Whether it is Redis, of this release or later."""
+        return self.flavour == "redis" and self.number >= (major, minor)
+
+    def is_valkey(self, major: int = 0, minor: int = 0) -> bool:
+        """Whether it is Valkey, of this release or later."""
+        return self.flavour == "valkey" and self.number >= (major, minor)
 
     @property
     def compatible_text(self) -> str:

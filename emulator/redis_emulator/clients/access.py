@@ -200,7 +200,7 @@ class Access:
         """
         users.setdefault("default", self._unlimited("default"))
         self.users = users
-        all_go = self._version.compatible < (7, 2)
+        all_go = self._version.before(7, 2)
         return [
             client
             for client in self._registry.by_id.values()
@@ -234,7 +234,7 @@ class Access:
         if not selector.all_commands and not self._named(selector, entry, argv):
             return Denial(OF_COMMAND)
         if not selector.all_keys:
-            by_use = self._version.compatible >= (7, 0)
+            by_use = not self._version.before(7)
             for key in keys(entry.spec, argv):
                 use = _use(key.flags) if by_use else 0
                 if not _opens(selector, argv[key.position], use):
@@ -249,12 +249,12 @@ class Access:
     def _named(self, selector: Selector, entry: Entry, argv: list[bytes]) -> bool:
         name, place = entry.name, 1
         if "|" in name:
-            if self._version.compatible < (7, 0):
+            if self._version.before(7):
                 name = name.split("|")[0]
             else:
                 place = 2
         if name in selector.allowed or "no_auth" in entry.flags:
-            return name != "reset" or self._version.compatible >= (7, 0) or name in selector.allowed
+            return name != "reset" or not self._version.before(7) or name in selector.allowed
         words = selector.first_words.get(name)
         if words is None or len(argv) <= place:
             return False
@@ -312,10 +312,10 @@ class Access:
         denial = self.denial(user, client, entry, argv)
         if denial is None:
             return None
-        legacy = self._version.compatible < (7, 0)
+        legacy = self._version.before(7)
         multi = legacy and (self._registry.current or client).executing is not None
         self._note(denial, client, entry, argv, b"multi" if multi else b"lua")
-        if self._version.compatible >= (7, 2):
+        if not self._version.before(7, 2):
             return (
                 f"ACL failure in script: {self.explain(denial, user, entry, argv, in_full=False)}"
             )
@@ -330,10 +330,10 @@ class Access:
         self, denial: Denial, user: User, entry: Entry, argv: list[bytes], *, in_full: bool
     ) -> str:
         """A denial in words; ``in_full`` names the key or channel."""
-        recent = self._version.compatible >= (7, 2)
+        recent = not self._version.before(7, 2)
         who = f"User {user.name}" if recent else "This user" if in_full else "this user"
         if denial.reason == OF_COMMAND:
-            if self._version.compatible < (7, 0):
+            if self._version.before(7):
                 name = entry.name.split("|")[0]
                 return f"{who} has no permissions to run the '{name}' command or its subcommand"
             return f"{who} has no permissions to run the '{entry.name}' command"
@@ -351,7 +351,7 @@ class Access:
 
     def may_read_every_key(self, client: Client, entry: Entry, argv: list[bytes]) -> bool:
         """Whether a client may run the command and reach keys that its arguments do not name."""
-        if not client.limited or self._version.compatible < (7, 0):
+        if not client.limited or self._version.before(7):
             return True
         return any(
             selector.all_keys or selector.keys.get(b"*", 0) & READ
@@ -364,7 +364,7 @@ class Access:
     ) -> None:
         about = argv[denial.position]
         if denial.position == 0:
-            older = self._version.compatible < (7, 0)
+            older = self._version.before(7)
             about = (entry.name.split("|")[0] if older else entry.name).encode()
         self.record(denial.reason, client, client.user, about, context)
 
@@ -386,7 +386,7 @@ class Access:
                 entry.client, entry.updated = line, now
                 del self.log[place]
                 self.log.appendleft(entry)
-                if self._version.compatible >= (7, 2):
+                if not self._version.before(7, 2):
                     self._trim()
                 return
         self.log.appendleft(Refusal(self._entries, reason, context, about, user, line, now, now))

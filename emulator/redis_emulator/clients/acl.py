@@ -70,8 +70,8 @@ class Catalogue:
     """
 
     def __init__(self, version: Version) -> None:
-        self.describes_anew = version.flavour == "redis" and version.number < (7, 2)
-        self.has_subcommands = version.compatible >= (7, 0)
+        self.describes_anew = version.is_redis() and version.before(7, 2)
+        self.has_subcommands = not version.before(7)
         self.categories: dict[str, frozenset[str]] = {}
         self.members: dict[str, list[str]] = {}
         for name, spec in load().items():
@@ -173,13 +173,13 @@ class Selector:
             self._permit_all(True)
         elif word in (b"nocommands", b"-@all"):
             self._permit_all(False)
-        elif rule[:1] == b"~" or (rule[:1] == b"%" and self.version.compatible >= (7, 0)):
+        elif rule[:1] == b"~" or (rule[:1] == b"%" and not self.version.before(7)):
             self._add_key(rule)
         elif rule[:1] == b"&":
             self._add_channel(rule[1:])
         elif rule[:1] in (b"+", b"-"):
             self._change_commands(quote(rule[1:]), rule[:1] == b"+")
-        elif self.version.flavour == "valkey" and self.version.number >= (9, 1):
+        elif self.version.is_valkey(9, 1):
             self._choose_databases(word)
         else:
             raise RuleError(_SYNTAX)
@@ -369,7 +369,7 @@ class User:
         self.enabled = False
         self.nopass = False
         self.passwords: list[bytes] = []
-        shown = version.flavour == "redis" and version.number >= (7, 2)
+        shown = version.is_redis(7, 2)
         self.sanitize: bool | None = True if shown else None
         self.selectors = [Selector(version, all_channels)]
 
@@ -406,7 +406,7 @@ class User:
         if word in (b"on", b"off"):
             self.enabled = word == b"on"
         elif word in (b"sanitize-payload", b"skip-sanitize-payload"):
-            if self.version.flavour == "redis":
+            if self.version.is_redis():
                 self.sanitize = word == b"sanitize-payload"
         elif word in (b"nopass", b"resetpass"):
             self.nopass, self.passwords = word == b"nopass", []
@@ -414,9 +414,9 @@ class User:
             self._change_passwords(rule)
         elif word == b"reset":
             self._reset(all_channels)
-        elif word == b"clearselectors" and self.version.compatible >= (7, 0):
+        elif word == b"clearselectors" and not self.version.before(7):
             del self.selectors[1:]
-        elif word[:1] == b"(" and word[-1:] == b")" and self.version.compatible >= (7, 0):
+        elif word[:1] == b"(" and word[-1:] == b")" and not self.version.before(7):
             selector = Selector(self.version, all_channels)
             for part in _split(rule[1:-1], self.version):
                 selector.apply(part)
@@ -442,7 +442,7 @@ class User:
     def _reset(self, all_channels: bool) -> None:
         self.enabled = self.nopass = False
         self.passwords = []
-        if self.version.flavour == "redis":
+        if self.version.is_redis():
             self.sanitize = True
         self.selectors = [Selector(self.version, all_channels)]
 
@@ -466,7 +466,7 @@ class User:
 def _split(rules: bytes, version: Version) -> list[bytes]:
     """The rules inside a selector; where quotes do not match, there are none."""
     try:
-        return split_inline(rules, joined=version.flavour == "valkey")
+        return split_inline(rules, joined=version.is_valkey())
     except ProtocolError:
         return []
 
@@ -486,7 +486,7 @@ def join_selectors(rules: Sequence[bytes], version: Version) -> list[bytes]:
     for rule in rules:
         if opened:
             opened.append(rule)
-        elif rule[:1] == b"(" and rule[-1:] != b")" and version.compatible >= (7, 0):
+        elif rule[:1] == b"(" and rule[-1:] != b")" and not version.before(7):
             opened = [rule]
         else:
             joined.append(rule)

@@ -44,12 +44,14 @@ def describe(client: Client, server: Server, asking: list[bytes] | None = None) 
     asks."""
     now = server.keyspace.now
     version = server.version
-    like = version.compatible
-    valkey = version.flavour == "valkey"
+
+    valkey = version.is_valkey()
     asked = b"*%d\r\n" % len(asking) if asking else b""
     asked += b"".join(b"$%d\r\n%b\r\n" % (len(a), a) for a in asking or ())
     last = client.last_command
-    name = "NULL" if last is None else last.name if like >= (7, 0) else last.name.split("|")[0]
+    name = (
+        "NULL" if last is None else last.name if not version.before(7) else last.name.split("|")[0]
+    )
     tracking = client.tracking
     buffers = client.buffers()
     if asking:
@@ -75,19 +77,19 @@ def describe(client: Client, server: Server, asking: list[bytes] | None = None) 
         ("sub", len(client.channels)),
         ("psub", len(client.patterns)),
     ]
-    if like >= (7, 0):
+    if not version.before(7):
         fields.append(("ssub", len(client.shard_channels)))
     idle = 0 if valkey and client.transactional else -1
     transaction = client.executing if client.queue is None else client.queue
     fields.append(("multi", idle if transaction is None else len(transaction)))
-    if like >= (7, 4) or valkey:
+    if not version.before(7, 4) or valkey:
         fields.append(("watch", len(client.watched)))
     fields += [
         ("qbuf", buffers.query),
         ("qbuf-free", buffers.room),
         ("argv-mem", buffers.arguments),
     ]
-    if like >= (7, 0):
+    if not version.before(7):
         fields += [("multi-mem", multi_size(client)), ("rbs", 16384), ("rbp", 16384)]
     unsent = buffers.blocks or buffers.short
     fields += [
@@ -100,13 +102,13 @@ def describe(client: Client, server: Server, asking: list[bytes] | None = None) 
         ("user", client.user),
         ("redir", -1 if tracking is None else tracking.redirect),
     ]
-    if like >= (7, 0):
+    if not version.before(7):
         fields.append(("resp", client.protocol))
-    if like >= (7, 2):
+    if not version.before(7, 2):
         fields += [("lib-name", quote(client.lib_name)), ("lib-ver", quote(client.lib_ver))]
-    if like >= (8, 0):
+    if not version.before(8):
         fields.append(("io-thread", 0))
-    if like >= (8, 2) or valkey:
+    if not version.before(8, 2) or valkey:
         fields += [
             ("tot-net-in", client.bytes_in),
             ("tot-net-out", client.bytes_out),

@@ -18,7 +18,7 @@ class Registry:
     """
 
     def __init__(self, version: Version) -> None:
-        self._late_by_default = version.compatible >= (7, 2)
+        self._late_by_default = not version.before(7, 2)
         self.by_id: dict[int, Client] = {}
         self.current: Client | None = None
         self.monitors: dict[Client, None] = {}

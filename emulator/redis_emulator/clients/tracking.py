@@ -72,7 +72,7 @@ class Tracker(KeyObserver):
     def __init__(self, server: Server, registry: Registry) -> None:
         self._server = server
         self._registry = registry
-        self._recent = server.version.compatible >= (7, 2)
+        self._recent = not server.version.before(7, 2)
         self.clients: dict[Client, None] = {}
         self.keys: dict[bytes, dict[int, None]] = {}
         self.prefixes: dict[bytes, Prefix] = {}
@@ -138,9 +138,9 @@ class Tracker(KeyObserver):
 
     def _tell_readers(self, index: int, key: bytes, readers: Iterable[int]) -> None:
         server = self._server
-        after = server.version.compatible >= (7, 0) or self._is_answered(index, key)
+        after = not server.version.before(7) or self._is_answered(index, key)
         # Before Redis 7 what a script changes is not its client's doing.
-        doer = self._registry.current if server.version.compatible >= (7, 0) else self._actor
+        doer = self._registry.current if not server.version.before(7) else self._actor
         for number in readers:
             client = self._registry.by_id.get(number)
             mode = None if client is None else client.tracking
@@ -174,8 +174,8 @@ class Tracker(KeyObserver):
         """
         server = self._server
         version = server.version
-        after = version.compatible >= (7, 0)
-        if version.flavour == "redis" and version.number >= (7, 4) and client.can_block:
+        after = not version.before(7)
+        if version.is_redis(7, 4) and client.can_block:
             after = argv[-1].lower() == b"async"
         self.keys.clear()
         for other in tuple(self._registry.by_id.values()):

@@ -190,7 +190,7 @@ class Node:
         self.down = False
         self.store = Store(server.keyspace)
         self.created_at = server.clock.ms()
-        self._is_valkey = server.version.flavour == "valkey"
+        self._is_valkey = server.version.is_valkey()
         self._kinds: dict[str, int] = {}
         self._judged: tuple[int, str] | None = None
         self._well = False
@@ -215,7 +215,7 @@ class Node:
         config = self.server.config
         config["cluster-enabled"] = "yes"
         config["port"] = str(self.port)
-        if self.server.version.flavour == "redis" and self.server.version.number >= (8, 0):
+        if self.server.version.is_redis(8):
             config["databases"] = "1"
         self.server.replication.is_replica = self.is_replica
         self.migrations.clear()
@@ -427,7 +427,7 @@ class Node:
         if (migrating or importing) and entry.name == "migrate":
             return None
         if migrating and asked.missing:
-            if asked.there and self.server.version.compatible >= (7, 0):
+            if asked.there and not self.server.version.before(7):
                 return _UNSTABLE
             target = self.told.migrating[slot]
             return None if target is self else self._lead_to("ask", slot, target)

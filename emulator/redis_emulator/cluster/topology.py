@@ -108,14 +108,14 @@ class Cluster(Topology):
                 for slot, other in tuple(moving.items()):
                     if other is master:
                         moving[slot] = replica
-        if replica.server.version.flavour == "valkey":
+        if replica.server.version.is_valkey():
             replica.migrating.update(master.migrating)
             replica.importing.update(master.importing)
         master.migrating.clear()
         master.importing.clear()
         for slot in {slot_of(channel) for channel in master.engine.clients.pubsub.shard_channels}:
             master.silence(slot)
-        if replica.server.version.flavour == "redis":
+        if replica.server.version.is_redis():
             master.engine.disconnect_blocked()
         self.changes += 1
 
@@ -152,7 +152,7 @@ class Cluster(Topology):
     def part(self, node: Node) -> None:
         """Make a replica an empty master; Valkey gives it a shard of its own."""
         node.master = None
-        if node.server.version.flavour == "valkey":
+        if node.server.version.is_valkey():
             node.shard = self.new_id()
         keyspace = node.server.keyspace
         node.use(Store(Keyspace(len(keyspace.databases), keyspace.now)))

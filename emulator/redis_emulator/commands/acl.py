@@ -108,7 +108,7 @@ def acl_getuser(ctx: Session, argv: list[bytes]) -> Reply:
     if user is None:
         return None
     root = user.selectors[0]
-    if ctx.server.version.compatible < (7, 0):
+    if ctx.server.version.before(7):
         return {
             b"flags": SetReply(_old_flags(user, root)),
             b"passwords": list(user.passwords),
@@ -140,7 +140,7 @@ def _selector(server: Server, selector: Selector) -> dict[Reply, Reply]:
         b"keys": b" ".join(selector.describe_keys()),
         b"channels": b" ".join(selector.describe_channels()),
     }
-    if server.version.flavour == "valkey" and server.version.number >= (9, 1):
+    if server.version.is_valkey(9, 1):
         shown[b"databases"] = selector.describe_databases()
     return shown
 
@@ -192,7 +192,7 @@ def _entry(server: Server, entry: Refusal) -> dict[Reply, Reply]:
         b"age-seconds": (server.keyspace.now - entry.updated) / 1000,
         b"client-info": entry.client.encode("utf-8", "surrogateescape"),
     }
-    if server.version.compatible >= (7, 2):
+    if not server.version.before(7, 2):
         shown[b"entry-id"] = entry.number
         shown[b"timestamp-created"] = entry.created
         shown[b"timestamp-last-updated"] = entry.updated
@@ -224,7 +224,7 @@ def acl_dryrun(ctx: Session, argv: list[bytes]) -> Reply:
 def _file(server: Server) -> Path:
     path = server.config["aclfile"]
     if not path:
-        own = "" if server.version.flavour == "valkey" else "Redis "
+        own = "" if server.version.is_valkey() else "Redis "
         raise RedisError(_NO_FILE.format(own, own, own))
     return Path(server.config["dir"], path)
 
@@ -273,7 +273,7 @@ def _read_line(ctx: Session, place: str, line: bytes, users: dict[str, User]) ->
     if not line:
         return
     version, access = ctx.server.version, ctx.clients.access
-    older = version.compatible < (7, 0)
+    older = version.before(7)
     words = line.split(b" ")
     if words[0] != b"user" or len(words) < 2:
         yield f"{place} should start with user keyword followed by the username"

@@ -107,7 +107,7 @@ def bitfield(ctx: Session, argv: list[bytes]) -> Reply:
     if argv[0].lower() == b"bitfield_ro":
         raise RedisError("ERR BITFIELD_RO only supports the GET subcommand")
     value, grown = raw_string(ctx, argv[1], (max(ends) + 7) // 8)
-    always = ctx.server.version.compatible < (7, 0, 0)
+    always = ctx.server.version.before(7)
     replies: list[Reply] = []
     changes = 0
     for operation in operations:

@@ -80,7 +80,7 @@ def setbit(ctx: Session, argv: list[bytes]) -> Reply:
     before = 1 if byte & mask else 0
     after = argv[3] == b"1"
     value[place] = byte | mask if after else byte & ~mask
-    if grown or before != after or ctx.server.version.compatible < (7, 0, 0):
+    if grown or before != after or ctx.server.version.before(7):
         ctx.db.changed(key, b"setbit", STRING)
     return before
 
@@ -107,14 +107,14 @@ class _Range:
 
     def __init__(self, ctx: Session, argv: list[bytes], place: int, *, unit_first: bool) -> None:
         given = len(argv) - place
-        if given > (3 if ctx.server.version.compatible >= (7, 0, 0) else 2):
+        if given > (3 if not ctx.server.version.before(7) else 2):
             raise syntax_error()
         self._start = parse_integer(argv[place]) if given else 0
         self._bits = given == 3 and unit_first and _is_bit(argv[-1])
         self.ended = given > 1
         self._end = parse_integer(argv[place + 1]) if self.ended else -1
         self.backwards = self._end < self._start < 0
-        unread = self.backwards and ctx.server.version.compatible < (7, 2, 0)
+        unread = self.backwards and ctx.server.version.before(7, 2)
         if given == 3 and not unit_first and not unread:
             self._bits = _is_bit(argv[-1])
         self.first, self.last = 0, -1
@@ -144,7 +144,7 @@ def _missing_first(ctx: Session, key: bytes) -> bool:
     Raises:
         RedisError: It is one, and the key holds something else.
     """
-    if ctx.server.version.compatible >= (7, 2, 0) or type(ctx.db.data.get(key)) in _STRINGS:
+    if not ctx.server.version.before(7, 2) or type(ctx.db.data.get(key)) in _STRINGS:
         return False
     return lookup_string(ctx, key) is None
 
@@ -153,7 +153,7 @@ def _missing_first(ctx: Session, key: bytes) -> bool:
 def bitcount(ctx: Session, argv: list[bytes]) -> Reply:
     if _missing_first(ctx, argv[1]):
         return 0
-    valkey = ctx.server.version.flavour == "valkey"
+    valkey = ctx.server.version.is_valkey()
     if len(argv) == 3 and not valkey:
         raise syntax_error()
     wanted = _Range(ctx, argv, 2, unit_first=valkey)
@@ -225,7 +225,7 @@ _NEW: Final = frozenset((b"DIFF", b"DIFF1", b"ANDOR", b"ONE"))
 def bitop(ctx: Session, argv: list[bytes]) -> Reply:
     operator, target = argv[1].upper(), argv[2]
     version = ctx.server.version
-    known = version.flavour == "redis" and version.number >= (8, 2, 0)
+    known = version.is_redis(8, 2)
     if operator not in _CLASSIC and not (known and operator in _NEW):
         raise syntax_error()
     if operator == b"NOT" and len(argv) != 4:

@@ -53,7 +53,7 @@ def client_list(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2:
         option = argv[2].lower()
         version = ctx.server.version
-        if version.flavour == "valkey" and version.number >= (8, 1):
+        if version.is_valkey(8, 1):
             wanted = filters(ctx, argv, skip_me=False)
         elif option == b"type" and len(argv) == 4:
             wanted = of_class(ctx, argv[3])
@@ -170,7 +170,7 @@ def client_import_source(ctx: Session, argv: list[bytes]) -> Reply:
 @command("client|unblock")
 def client_unblock(ctx: Session, argv: list[bytes]) -> Reply:
     fail = False
-    if len(argv) > 4 and ctx.server.version.flavour == "redis":
+    if len(argv) > 4 and ctx.server.version.is_redis():
         raise unknown_subcommand(ctx.server.version, argv)
     if len(argv) == 4:
         reason = argv[3].lower()
@@ -181,9 +181,9 @@ def client_unblock(ctx: Session, argv: list[bytes]) -> Reply:
     if session is None or session.blocked is None or not session.blocked.keys:
         return 0
     version, waiting = ctx.server.version, session.last_command
-    legacy = version.compatible < (7, 2)
-    if waiting is not None and (fail or legacy) and version.compatible >= (7, 0):
-        if version.flavour == "valkey":
+    legacy = version.before(7, 2)
+    if waiting is not None and (fail or legacy) and not version.before(7):
+        if version.is_valkey():
             waiting.rejected += 1
         else:
             waiting.failed += 1

@@ -72,7 +72,7 @@ def asking(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("readonly")
 def readonly(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.version.flavour != "valkey":
+    if not ctx.server.version.is_valkey():
         own_node(ctx)
     ctx.readonly = True
     ctx.refresh()
@@ -82,7 +82,7 @@ def readonly(ctx: Session, argv: list[bytes]) -> Reply:
 @command("readwrite")
 def readwrite(ctx: Session, argv: list[bytes]) -> Reply:
     version = ctx.server.version
-    if version.flavour != "valkey" and version.compatible >= (7, 0):
+    if not version.is_valkey() and not version.before(7):
         own_node(ctx)
     ctx.readonly = False
     ctx.refresh()
@@ -108,7 +108,7 @@ def cluster_myshardid(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("cluster|keyslot")
 def cluster_keyslot(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.version.flavour != "valkey":
+    if not ctx.server.version.is_valkey():
         own_node(ctx)
     return slot_of(argv[2])
 
@@ -144,7 +144,7 @@ def cluster_info(ctx: Session, argv: list[bytes]) -> Reply:
         "cluster_slots_pfail": 0,
         "cluster_slots_fail": failed,
     }
-    if ctx.server.version.flavour == "valkey":
+    if ctx.server.version.is_valkey():
         fields |= {
             "cluster_nodes_pfail": 0,
             "cluster_nodes_fail": len(dead),
@@ -159,7 +159,7 @@ def cluster_info(ctx: Session, argv: list[bytes]) -> Reply:
         "cluster_stats_messages_sent": 0,
         "cluster_stats_messages_received": 0,
     }
-    if ctx.server.version.compatible >= (7, 0):
+    if not ctx.server.version.before(7):
         fields["total_cluster_links_buffer_limit_exceeded"] = 0
     return Verbatim("".join(f"{name}:{value}\r\n" for name, value in fields.items()).encode())
 
@@ -211,7 +211,7 @@ def cluster_slots(ctx: Session, argv: list[bytes]) -> Reply:
     found: list[tuple[int, int, Node]] = []
     for master in node.known:
         found += [(first, last, master) for first, last in master.ranges()]
-    modern = ctx.server.version.compatible >= (7, 0)
+    modern = not ctx.server.version.before(7)
     return [
         [
             first,
@@ -254,7 +254,7 @@ def cluster_shards(ctx: Session, argv: list[bytes]) -> Reply:
             b"slots": [end for each in members for run in each.ranges() for end in run],
             b"nodes": [_member(node, each) for each in members],
         }
-        if ctx.server.version.flavour == "valkey":
+        if ctx.server.version.is_valkey():
             reply[b"id"] = name
         replies.append(reply)
     return replies

@@ -122,7 +122,7 @@ def cluster_setslot(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR Slot export in progress.")
     slot = parse_slot(argv[2])
     word = argv[3].lower()
-    valkey = ctx.server.version.flavour == "valkey"
+    valkey = ctx.server.version.is_valkey()
     if word == b"stable" and (len(argv) == 4 or valkey):
         node.importing.pop(slot, None)
         node.migrating.pop(slot, None)
@@ -143,7 +143,7 @@ def cluster_setslot(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _a_master(ctx: Session, node: Node) -> Node:
-    if node.master is not None and ctx.server.version.compatible >= (7, 0):
+    if node.master is not None and not ctx.server.version.before(7):
         raise RedisError("ERR Target node is not a master")
     return node.top
 
@@ -221,7 +221,7 @@ def cluster_replicate(ctx: Session, argv: list[bytes]) -> Reply:
 @command("cluster|failover")
 def cluster_failover(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
-    valkey = ctx.server.version.flavour == "valkey"
+    valkey = ctx.server.version.is_valkey()
     if len(argv) > 3 and not valkey:
         raise unknown_subcommand(ctx.server.version, argv)
     if any(word.lower() not in (b"force", b"takeover") for word in argv[2:]):
@@ -240,7 +240,7 @@ def cluster_forget(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
     if argv[2] == node.id:
         raise RedisError("ERR I tried hard but I can't forget myself...")
-    everywhere = ctx.server.version.compatible >= (7, 2)
+    everywhere = not ctx.server.version.before(7, 2)
     known = any(each.id == argv[2] for each in node.known)
     if everywhere and not known and argv[2] in node.forgotten:
         return OK
@@ -256,13 +256,13 @@ def cluster_meet(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
     if len(argv) > 5:
         raise unknown_subcommand(ctx.server.version, argv)
-    tcp = "TCP " if ctx.server.version.flavour == "redis" else ""
-    tcp = tcp if ctx.server.version.compatible < (7, 2) else ""
+    tcp = "TCP " if ctx.server.version.is_redis() else ""
+    tcp = tcp if ctx.server.version.before(7, 2) else ""
     port = parse_integer(argv[3], f"ERR Invalid {tcp}base port specified: {quote(argv[3])}")
     bus = port + BUS
     if len(argv) == 5:
         bus = parse_integer(argv[4], f"ERR Invalid {tcp}bus port specified: {quote(argv[4])}")
-    if ctx.server.version.flavour == "valkey":
+    if ctx.server.version.is_valkey():
         if not 0 < port <= 65535:
             raise RedisError("ERR Port number is out of range")
         if not 0 < bus <= 65535:

@@ -44,7 +44,7 @@ def _info(server: Server, entry: Entry) -> Reply:
         *spec.keys,
         SetReply(SimpleString(f"@{category}".encode()) for category in spec.categories),
     ]
-    if server.version.compatible < (7, 0):
+    if server.version.before(7):
         return reply
     subs: Reply = [_info(server, sub) for sub in subcommands(entry)] or SetReply()
     return [

@@ -14,7 +14,7 @@ from redis_emulator.server.config import EFFECTS, effect, event_flags, shown
 @command("config|get")
 def config_get(ctx: Session, argv: list[bytes]) -> Reply:
     config = ctx.server.config
-    if len(argv) > 3 and ctx.server.version.compatible < (7, 0):
+    if len(argv) > 3 and ctx.server.version.before(7):
         raise unknown_subcommand(ctx.server.version, argv)
     tests = [glob(pattern, True) for pattern in argv[2:]]
     return {
@@ -27,7 +27,7 @@ def config_get(ctx: Session, argv: list[bytes]) -> Reply:
 @command("config|set")
 def config_set(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
-    if server.version.compatible < (7, 0):
+    if server.version.before(7):
         return _set_one(ctx, argv)
     if len(argv) % 2:
         raise RedisError("ERR syntax error")

@@ -46,7 +46,7 @@ def select(ctx: Session, argv: list[bytes]) -> Reply:
     index = parse_integer(argv[1])
     if not -(1 << 31) <= index < 1 << 31:
         raise RedisError(_NOT_INT32)
-    if index and node_of(ctx) is not None and ctx.server.version.flavour == "redis":
+    if index and node_of(ctx) is not None and ctx.server.version.is_redis():
         raise RedisError("ERR SELECT is not allowed in cluster mode")
     databases = ctx.server.databases
     if not 0 <= index < len(databases):
@@ -85,7 +85,7 @@ def log_in(ctx: Session, user: bytes, password: bytes, command: bytes) -> None:
 @command("hello")
 def hello(ctx: Session, argv: list[bytes]) -> Reply:
     protocol = ctx.protocol
-    older = ctx.server.version.compatible < (7, 2)  # each option counts, whatever follows it
+    older = ctx.server.version.before(7, 2)  # each option counts, whatever follows it
     login: tuple[bytes, bytes] | None = None
     name: bytes | None = None
     if len(argv) > 1:

@@ -130,7 +130,7 @@ def _error(ctx: Session, argv: list[bytes]) -> Reply:
 @_word("protocol", least=3, most=3)
 def _protocol(ctx: Session, argv: list[bytes]) -> Reply:
     kind = argv[2].lower()
-    if kind == b"double" and ctx.server.version.compatible < (7, 0):
+    if kind == b"double" and ctx.server.version.before(7):
         return Double17(3.14159265359)
     if kind == b"push":
         if ctx.protocol < 3:
@@ -228,7 +228,7 @@ def _value(ctx: Session, argv: list[bytes]) -> Any:
 @_word("ziplist", least=3, most=3)
 def _inner(ctx: Session, argv: list[bytes]) -> Reply:
     word = argv[1].lower()
-    if word == b"ziplist" and ctx.server.version.compatible >= (7, 0):
+    if word == b"ziplist" and not ctx.server.version.before(7):
         raise unknown_subcommand(ctx.server.version, argv)
     _value(ctx, argv)
     if _ask(ctx, b"OBJECT", b"ENCODING", argv[2]) != word:
@@ -242,7 +242,7 @@ def _sdslen(ctx: Session, argv: list[bytes]) -> Reply:
     if not isinstance(value, (bytes, bytearray)):
         raise RedisError("ERR Not an sds encoded string.")
     sizes = (len(argv[2]), len(value))
-    if ctx.server.version.flavour == "valkey":
+    if ctx.server.version.is_valkey():
         text = "key_sds_len:%d key_sds_avail:0 obj_alloc:0 val_sds_len:%d val_sds_avail:0"
         return SimpleString((text % sizes + " val_alloc:0").encode())
     text = "key_sds_len:%d, key_sds_avail:0, key_zmalloc: 0, val_sds_len:%d, val_sds_avail:0, "
@@ -264,7 +264,7 @@ def _htstats_key(ctx: Session, argv: list[bytes]) -> Reply:
 
 @_word("htstats", least=3, most=4)
 def _htstats(ctx: Session, argv: list[bytes]) -> Reply:
-    if len(argv) > 3 and ctx.server.version.compatible < (7, 2):
+    if len(argv) > 3 and ctx.server.version.before(7, 2):
         raise unknown_subcommand(ctx.server.version, argv)
     index = parse_integer(argv[2])
     databases = ctx.server.databases
@@ -272,9 +272,9 @@ def _htstats(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR Out of range database")
     db = databases[index]
     tables = (("Dictionary", db.data), ("Expires", db.expires))
-    version = ctx.server.version.compatible
-    nothing = "" if version >= (7, 2) else "No stats available for empty dictionaries\n"
-    if (7, 0) <= version < (7, 2):
+    version = ctx.server.version
+    nothing = "" if not version.before(7, 2) else "No stats available for empty dictionaries\n"
+    if version.before(7, 2) and not version.before(7):
         nothing = f"Hash table 0 stats (main hash table):\n{nothing}"
     text = "".join(
         f"[{name} HT]\n{_table(len(table)) if table else nothing}" for name, table in tables
@@ -336,7 +336,7 @@ def _client_eviction(ctx: Session, argv: list[bytes]) -> Reply:
 
 @_word("config-rewrite-force-all", most=2)
 def _rewrite(ctx: Session, argv: list[bytes]) -> Reply:
-    reason = ": Bad address" if ctx.server.version.compatible >= (7, 0) else ""
+    reason = ": Bad address" if not ctx.server.version.before(7) else ""
     raise RedisError(f"ERR CONFIG-REWRITE-FORCE-ALL failed{reason}")
 
 

@@ -198,7 +198,7 @@ def _build_sorted_set(ctx: Session, pairs: list[tuple[bytes, float]], form: byte
     value.compact = len(pairs) <= numbers["zset-max-listpack-entries"] and (
         form == PACKED or max(map(len, value.scores)) <= numbers["zset-max-listpack-value"]
     )
-    if value.compact and form == PLAIN and ctx.server.version.compatible >= (7, 0, 0):
+    if value.compact and form == PLAIN and not ctx.server.version.before(7):
         value.scores = {member: score or 0.0 for member, score in pairs}
     return value
 
@@ -212,7 +212,7 @@ def _build_hash(ctx: Session, fields: list[Field], form: bytes) -> Hash:
     value.compact = len(fields) <= numbers["hash-max-listpack-entries"] and (
         form == PACKED or longest <= numbers["hash-max-listpack-value"]
     )
-    if value.deadlines and ctx.server.version.flavour == "valkey":
+    if value.deadlines and ctx.server.version.is_valkey():
         value.compact = False
     return value
 

@@ -58,7 +58,7 @@ def _deadline(ctx: Session, argv: list[bytes], unit: int, base: int) -> int:
     amount = parse_integer(argv[2])
     milliseconds = amount * unit
     at = milliseconds + base
-    if ctx.server.version.compatible >= (7, 0, 0):
+    if not ctx.server.version.before(7):
         valid = INT64_MIN <= milliseconds <= INT64_MAX and at <= INT64_MAX
     else:
         milliseconds = _wrapped(milliseconds)
@@ -76,14 +76,14 @@ def _wrapped(number: int) -> int:
 def expire_now(version: Version, db: Database, key: bytes) -> None:
     """Delete ``key`` because a client gave it an expiry in the past."""
     db.remove(key)
-    if version.flavour == "valkey" and version.number >= (9, 0, 0):
+    if version.is_valkey(9):
         db.changed(key, b"expired", EXPIRED)
     else:
         db.changed(key, b"del", GENERIC)
 
 
 def _options(ctx: Session, argv: list[bytes]) -> frozenset[bytes]:
-    if ctx.server.version.compatible < (7, 0, 0):
+    if ctx.server.version.before(7):
         name = argv[0].decode().lower()
         raise RedisError(f"ERR wrong number of arguments for '{name}' command")
     return expire_conditions(argv[3:])
@@ -119,7 +119,7 @@ def allowed(options: frozenset[bytes], current: int | None, at: int) -> bool:
 
 
 def _invalid_time(ctx: Session, name: str) -> str:
-    if ctx.server.version.compatible < (7, 0, 0):
+    if ctx.server.version.before(7):
         return f"ERR invalid expire time in {name}"
     return f"ERR invalid expire time in '{name}' command"
 

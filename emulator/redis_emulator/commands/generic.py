@@ -163,7 +163,7 @@ def copy(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("move")
 def move(ctx: Session, argv: list[bytes]) -> Reply:
-    if node_of(ctx) is not None and ctx.server.version.flavour == "redis":
+    if node_of(ctx) is not None and ctx.server.version.is_redis():
         raise RedisError("ERR MOVE is not allowed in cluster mode")
     key = argv[1]
     source, target = ctx.db, _database(ctx, argv[2])
@@ -214,7 +214,7 @@ def _flush(ctx: Session, argv: list[bytes], databases: list[Database]) -> Reply:
     lazy = server.config["lazyfree-lazy-user-flush"] == "yes"
     if len(argv) > 1:
         lazy = argv[1].upper() == b"ASYNC"
-    waits = server.version.flavour == "redis" and server.version.number >= (7, 4)
+    waits = server.version.is_redis(7, 4)
     if lazy or (waits and ctx.can_block):
         server.stats.counters["lazyfreed_objects"] += count
     if ctx.clients.tracker is not None:
@@ -235,7 +235,7 @@ def dbsize(ctx: Session, argv: list[bytes]) -> Reply:
 def _is_forbidden_copy(ctx: Session, raw: bytes) -> bool:
     """Whether COPY names a database that nodes of a cluster before Redis 8 have but do not use."""
     version = ctx.server.version
-    if node_of(ctx) is None or version.flavour != "redis" or version.number >= (8, 0):
+    if node_of(ctx) is None or not version.is_redis() or version.is_redis(8):
         return False
     return 0 < _int32(raw) < ctx.server.config.integer("databases")
 

@@ -72,7 +72,7 @@ def _scores(ctx: Session, key: bytes) -> dict[bytes, float]:
 
 def _coordinates(ctx: Session, point: Point) -> Reply:
     version = ctx.server.version
-    if version.flavour == "redis" and version.number >= (8, 0, 0):
+    if version.is_redis(8):
         return list(point)
     return [Decimals17(degrees) for degrees in point]
 
@@ -96,7 +96,7 @@ def geodist(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _unit(ctx: Session, word: bytes) -> float:
-    old = ctx.server.version.compatible < (7, 0, 0)
+    old = ctx.server.version.before(7)
     metres = _UNITS.get(word if old else word.lower())
     if metres is None:
         units = "m, km, ft, mi" if old else "M, KM, FT, MI"
@@ -143,7 +143,7 @@ class _Request:
         self._size: tuple[float, ...] = ()
         self._vertices: list[Point] = []
         version = ctx.server.version
-        self._polygons = version.flavour == "valkey" and version.number >= (9, 0, 0)
+        self._polygons = version.is_valkey(9)
 
     def radius(self, argv: list[bytes], *, by_member: bool, storing: bool) -> None:
         """Read GEORADIUS or GEORADIUSBYMEMBER."""
@@ -239,7 +239,7 @@ class _Request:
         score = self.source.scores.get(member)
         if score is not None:
             return geohash.decode(score)
-        if self._ctx.server.version.flavour == "valkey":
+        if self._ctx.server.version.is_valkey():
             raise RedisError(f"ERR member {quote(member)} does not exist")
         raise RedisError(_MEMBER_MISSING)
 
@@ -272,7 +272,7 @@ class _Request:
     def _check(self, storing: str) -> None:
         if self.target is not None and self.wanted:
             coord = "WITHCOORD"
-            if self._ctx.server.version.compatible < (7, 0, 0):
+            if self._ctx.server.version.before(7):
                 storing, coord = "STORE option in GEORADIUS", "WITHCOORDS"
             raise RedisError(
                 f"ERR {storing} is not compatible with WITHDIST, WITHHASH and {coord} options"
@@ -298,7 +298,7 @@ class _Request:
         if self.source is None or self.shape is None:
             return []
         limit = self.count if self.any else 0
-        old = self._ctx.server.version.compatible < (7, 0, 0)
+        old = self._ctx.server.version.before(7)
         found = geohash.search(self.source, self.shape, limit, old=old)
         if self.order:
             self._sort(found)
@@ -354,7 +354,7 @@ def _radius(ctx: Session, argv: list[bytes], *, by_member: bool) -> Reply:
 def _begin(ctx: Session, key: bytes) -> _Request | None:
     """A request yet to be read; None if a missing key is answered without reading it."""
     source = lookup_sorted_set(ctx, key)
-    if source is None and ctx.server.version.compatible < (7, 0, 0):
+    if source is None and ctx.server.version.before(7):
         return None
     return _Request(ctx, source)
 

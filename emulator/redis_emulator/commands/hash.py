@@ -108,7 +108,7 @@ def limit_listpack(ctx: Session, value: Hash, argv: list[bytes], place: int) -> 
     if len(value) > most:
         value.compact = False
     elif len(argv) > 2 * most and (len(argv) - place) // 2 > most:
-        if ctx.server.version.compatible >= (7, 2, 0):
+        if not ctx.server.version.before(7, 2):
             value.compact = False
     for word in argv[place:]:
         if len(word) > longest:
@@ -127,7 +127,7 @@ def hmset(ctx: Session, argv: list[bytes]) -> Reply:
 def hsetnx(ctx: Session, argv: list[bytes]) -> Reply:
     value = _made_hash(ctx, argv[1])
     if argv[2] in value:
-        if value.compact and ctx.server.version.compatible < (7, 0, 0):
+        if value.compact and ctx.server.version.before(7):
             limit_listpack(ctx, value, argv, 2)
         return 0
     value[argv[2]] = argv[3]
@@ -220,7 +220,7 @@ def hincrby(ctx: Session, argv: list[bytes]) -> Reply:
 @command("hincrbyfloat")
 def hincrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
     amount = parse_long_double(argv[3])
-    if amount is None and ctx.server.version.compatible >= (7, 0, 0):
+    if amount is None and not ctx.server.version.before(7):
         raise RedisError("ERR value is NaN or Infinity")
     value = _made_hash(ctx, argv[1])
     before = value.get(argv[2])
@@ -235,7 +235,7 @@ def _put(ctx: Session, key: bytes, value: Hash, field: bytes, content: bytes) ->
     """Store a number; Redis 6.2 did not mind its length, nor that of the field."""
     value[field] = content
     if value.compact:
-        counted = ctx.server.version.compatible < (7, 0, 0)
+        counted = ctx.server.version.before(7)
         limit_listpack(ctx, value, [] if counted else [field, content], 0)
 
 
@@ -250,7 +250,7 @@ def hrandfield(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 4 or (len(argv) == 4 and argv[3].upper() != b"WITHVALUES"):
         raise syntax_error()
     paired = len(argv) == 4
-    if paired and abs(count) > INT64_MAX // 2 and ctx.server.version.compatible >= (7, 0, 0):
+    if paired and abs(count) > INT64_MAX // 2 and not ctx.server.version.before(7):
         raise RedisError("ERR value is out of range")
     value = lookup_hash(ctx, argv[1])
     if not value:

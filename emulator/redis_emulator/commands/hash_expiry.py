@@ -48,7 +48,7 @@ DELETED: Final = 2
 
 def is_valkey(ctx: Session) -> bool:
     """Whether Valkey's rules hold."""
-    return ctx.server.version.flavour == "valkey"
+    return ctx.server.version.is_valkey()
 
 
 def field_time(ctx: Session, argv: list[bytes], unit: bytes, raw: bytes) -> int:

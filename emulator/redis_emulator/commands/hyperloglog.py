@@ -41,7 +41,7 @@ def _writable(ctx: Session, key: bytes) -> bytearray | None:
 
 
 def _lenient(ctx: Session) -> bool:
-    return ctx.server.version.compatible < (7, 0, 0)
+    return ctx.server.version.before(7)
 
 
 def _longest(ctx: Session) -> int:
@@ -76,7 +76,7 @@ def pfcount(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2:
         merged, _ = _merge_all(ctx, argv[1:])
         return _signed(hll.estimate(merged))
-    reads = ctx.server.version.compatible >= (7, 0, 0)
+    reads = not ctx.server.version.before(7)
     if reads and _lookup(ctx, argv[1]) is None:
         return 0
     value = _writable(ctx, argv[1])
@@ -131,10 +131,10 @@ def pfmerge(ctx: Session, argv: list[bytes]) -> Reply:
 @command("pfdebug")
 def pfdebug(ctx: Session, argv: list[bytes]) -> Reply:
     name = argv[1].upper()
-    modern = ctx.server.version.compatible >= (7, 0, 0)
+    modern = not ctx.server.version.before(7)
     if modern and len(argv) != 3:
         _wrong_arity(argv, modern)
-    if name == b"SIMD" and ctx.server.version.number >= (8, 0, 0):
+    if name == b"SIMD" and ctx.server.version.is_8:
         return _simd(argv)
     value = _writable(ctx, argv[2])
     if value is None:

@@ -216,7 +216,7 @@ def _links(ctx: Session) -> Fields:
     offset = node.store.offset
     if node.master is not None:
         return _link(server, *node.master.peer_address, up=not node.master.down, offset=offset)
-    kind = ",type=replica" if server.version.flavour == "valkey" else ""
+    kind = ",type=replica" if server.version.is_valkey() else ""
     up = [replica for replica in node.replicas() if not replica.down]
     return {"role": "master", "connected_slaves": len(up)} | {
         f"slave{place}": f"ip={each.host},port={each.port},state=online,offset={offset},lag=0{kind}"
@@ -226,7 +226,7 @@ def _links(ctx: Session) -> Fields:
 
 def _link(server: Server, host: str, port: int, *, up: bool, offset: int) -> Fields:
     """What INFO of a replica tells of its link to the master."""
-    valkey = server.version.flavour == "valkey"
+    valkey = server.version.is_valkey()
     fields: Fields = {
         "role": "slave",
         "master_host": host,
@@ -235,13 +235,13 @@ def _link(server: Server, host: str, port: int, *, up: bool, offset: int) -> Fie
         "master_last_io_seconds_ago": 0 if up else -1,
         "master_sync_in_progress": 0,
     }
-    if server.version.compatible >= (7, 0):
+    if not server.version.before(7):
         fields["slave_read_repl_offset"] = offset
     fields["slave_repl_offset"] = offset
-    if valkey or server.version.number >= (8, 0):
+    if valkey or server.version.is_redis(8):
         buffers = "replicas_repl_buffer" if valkey else "replica_full_sync_buffer"
         fields |= {f"{buffers}_size": 0, f"{buffers}_peak": 0}
-    counts = not valkey and server.version.number >= (8, 2)
+    counts = server.version.is_redis(8, 2)
     if counts:
         fields |= {"master_current_sync_attempts": 1, "master_total_sync_attempts": 1}
     if not up:
@@ -306,16 +306,16 @@ def _latencies(ctx: Session) -> Fields:
 def _keyspace(ctx: Session) -> Fields:
     server = ctx.server
     found: Fields = {}
-    like = server.version.compatible
+    version = server.version
     for db in server.databases:
         if not db.data:
             continue
         left = [at - server.keyspace.now for at in db.expires.values()]
         text = f"keys={len(db.data)},expires={len(left)}"
         text += f",avg_ttl={sum(left) // len(left) if left else 0}"
-        if like >= (7, 4):
+        if not version.before(7, 4):
             text += f",subexpiry={len(db.hash_deadlines)}"
-        if server.version.flavour == "valkey":
+        if server.version.is_valkey():
             text += f",keys_with_volatile_items={len(db.hash_deadlines)}"
         found[f"db{db.index}"] = text
     return found
@@ -353,7 +353,7 @@ def _event_loop(ctx: Session) -> Fields:
         "eventloop_duration_max": 0,
         "eventloop_cmd_per_cycle_max": 1,
     }
-    if server.version.flavour == "valkey":
+    if server.version.is_valkey():
         fields |= {"io_threaded_reads_pending": 0, "io_threaded_writes_pending": 0}
     return fields
 
@@ -402,7 +402,7 @@ def _section(ctx: Session, name: str, layout: dict[str, str]) -> str:
 @command("info")
 def info(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
-    if len(argv) > 2 and server.version.compatible < (7, 0):
+    if len(argv) > 2 and server.version.before(7):
         raise syntax_error()
     layout = read("info", server_like(server.version))
     asked = {word.decode("utf-8", "replace").lower() for word in argv[1:]} or {"default"}
@@ -414,6 +414,6 @@ def info(ctx: Session, argv: list[bytes]) -> Reply:
         or name.lower() in asked
         or ("default" in asked and name.lower() not in _NOT_BY_DEFAULT)
     ]
-    if "debug" in asked and server.version.compatible >= (7, 2):
+    if "debug" in asked and not server.version.before(7, 2):
         sections.append(_section(ctx, "Debug", {}))
     return Verbatim("\r\n".join(sections).encode())

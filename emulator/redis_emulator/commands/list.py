@@ -108,7 +108,7 @@ def _pop(ctx: Session, argv: list[bytes], *, left: bool) -> Reply:
         name = argv[0].decode().lower()
         raise RedisError(f"ERR wrong number of arguments for '{name}' command")
     count = parse_range(argv[2], 0, INT64_MAX, _NOT_POSITIVE)
-    old = ctx.server.version.compatible < (7, 0)
+    old = ctx.server.version.before(7)
     if old and not count:
         return NULL_ARRAY
     value = writable_list(ctx, argv[1])
@@ -194,7 +194,7 @@ def lset(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None:
         raise RedisError(NO_SUCH_KEY)
     index = parse_integer(argv[2])
-    if ctx.server.version.compatible >= (7, 2):
+    if not ctx.server.version.before(7, 2):
         index = (index + _INT32) % (2 * _INT32) - _INT32
     limit = max_listpack_size(ctx)
     value.grow(argv[3:], limit)
@@ -228,7 +228,7 @@ def linsert(ctx: Session, argv: list[bytes]) -> Reply:
 @command("lrem")
 def lrem(ctx: Session, argv: list[bytes]) -> Reply:
     count = parse_integer(argv[2])
-    if count == INT64_MIN and ctx.server.version.compatible >= (7, 2):
+    if count == INT64_MIN and not ctx.server.version.before(7, 2):
         raise RedisError(_NOT_NEGATABLE)
     value = writable_list(ctx, argv[1])
     if value is None:
@@ -283,15 +283,15 @@ def _search(ctx: Session, argv: list[bytes]) -> tuple[int, int | None, int]:
 
 def _rank(ctx: Session, raw: bytes) -> int:
     rank = parse_integer(raw)
-    version = ctx.server.version.compatible
+    version = ctx.server.version
     if rank == INT64_MIN:
-        if version >= (7, 2):
+        if not version.before(7, 2):
             raise RedisError(_NOT_NEGATABLE)
         return -1
     if not rank:
         rest = (
             "the second ... or use negative to start from the end of the list"
-            if version >= (7, 0)
+            if not version.before(7)
             else "the second, ..."
         )
         raise RedisError(

@@ -24,7 +24,7 @@ def lolwut(ctx: Session, argv: list[bytes]) -> Reply:
     for size in sizes[: _NUMBERS.get(drawing, 0)]:
         parse_integer(size)
     blank = " "
-    if version.flavour == "valkey" and version.number >= (9, 0):
+    if version.is_valkey(9):
         if drawing == 9:
             _check_sizes(sizes)
         elif drawing not in _NUMBERS:

@@ -20,7 +20,7 @@ def built_in(version: Version) -> list[Reply]:
     """The modules that a server of ``version`` always has and this one has too, as HELLO and
     MODULE LIST show them.
     """
-    if version.flavour == "valkey" and version.number >= (9, 1):
+    if version.is_valkey(9, 1):
         return [{b"name": b"lua", b"ver": 1, b"path": b"lua", b"args": []}]
     return []
 

@@ -38,7 +38,7 @@ def slowlog_get(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
         raise unknown_subcommand(ctx.server.version, argv)
     if len(argv) == 3:
-        modern = ctx.server.version.compatible >= (7, 0)
+        modern = not ctx.server.version.before(7)
         wrong = "ERR count should be greater than or equal to -1"
         count = parse_integer(argv[2], wrong) if modern else parse_integer(argv[2])
         if modern and count < -1:
@@ -109,8 +109,8 @@ def latency_doctor(ctx: Session, argv: list[bytes]) -> Reply:
     name = server.version.flavour.capitalize()
     if not server.config.numbers["latency-monitor-threshold"]:
         more = ""
-        if server.version.flavour == "redis":
-            old = server.version.compatible < (7, 4)
+        if server.version.is_redis():
+            old = server.version.before(7, 4)
             more = _MORE.format("topics/latency-monitor" if old else _MANUAL)
         return Verbatim(_DISABLED.format(name, more).encode())
     if not server.logs.latency.events:

@@ -42,7 +42,7 @@ def object_refcount(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None:
         return None
     shared = (
-        ctx.server.version.compatible < (7, 2, 0)
+        ctx.server.version.before(7, 2)
         and type(value) is bytes
         and is_integer(value)
         and 0 <= int(value) < _SHARED
@@ -121,7 +121,7 @@ def encoding(version: Version, db: Database, key: bytes, value: object) -> bytes
         name = _hash_encoding(value)
     else:
         name = value.encoding  # type: ignore[attr-defined]
-    return _older_name(version.compatible, type_name(value), name)
+    return _older_name(version, type_name(value), name)
 
 
 def kept(version: Version, db: Database, key: bytes, value: object) -> object:
@@ -133,12 +133,12 @@ def kept(version: Version, db: Database, key: bytes, value: object) -> object:
     return value
 
 
-def _older_name(version: tuple[int, int, int], kind: bytes, name: bytes) -> bytes:
-    if version < (7, 2, 0) and kind == b"list":
+def _older_name(version: Version, kind: bytes, name: bytes) -> bytes:
+    if version.before(7, 2) and kind == b"list":
         return b"quicklist"
-    if version < (7, 2, 0) and kind == b"set" and name == b"listpack":
+    if version.before(7, 2) and kind == b"set" and name == b"listpack":
         return b"hashtable"
-    if version < (7, 0, 0) and name == b"listpack":
+    if version.before(7) and name == b"listpack":
         return b"ziplist"
     return name
 
@@ -153,10 +153,10 @@ def _text_encoding(version: Version, db: Database, key: bytes, value: bytes | by
     """A short string shares an allocation with its header; lately with its key and expiry too."""
     length = len(key) + len(value)
     expires = key in db.expires
-    if version.flavour == "redis" and version.number >= (8, 2, 0):
+    if version.is_redis(8, 2):
         long_key = len(key) >= 32
         embedded = length <= (33 if expires else 41) or (long_key and length in (40, 41))
-    elif version.flavour == "valkey" and version.number >= (9, 0, 0):
+    elif version.is_valkey(9):
         room = 113 if len(key) < 32 else 111
         embedded = length <= room and not (expires and len(key) > 107)
     else:

@@ -57,13 +57,13 @@ def _is_understood(version: Version, word: bytes, value: bytes) -> bool:
         parse_integer(value)
     elif word == b"rdb-only":
         _check_boolean(value)
-    elif word == b"rdb-filter-only" and version.compatible >= (7, 0):
+    elif word == b"rdb-filter-only" and not version.before(7):
         _check_filter(value)
-    elif word == b"rdb-channel" and version.number >= (8, 0):
+    elif word == b"rdb-channel" and version.is_8:
         _check_boolean(value)
-    elif version.flavour == "valkey" and version.number >= (8, 0):
+    elif version.is_valkey(8):
         return _is_understood_by_valkey(version, word, value)
-    elif word == b"main-ch-client-id" and version.number >= (8, 0):
+    elif word == b"main-ch-client-id" and version.is_8:
         parse_integer(value)
         raise RedisError(f"ERR Unrecognized RDB client id: {quote(value)}")
     else:
@@ -75,7 +75,7 @@ def _is_understood_by_valkey(version: Version, word: bytes, value: bytes) -> boo
     if word == b"set-rdb-client-id":
         parse_integer(value)
         raise RedisError(f"ERR Unrecognized RDB client id {quote(value)}")
-    if word == b"set-cluster-node-id" and version.number >= (9, 0):
+    if word == b"set-cluster-node-id" and version.is_valkey(9):
         raise RedisError("ERR This instance has cluster support disabled")
     if word == b"version":
         found = _VERSION(value)
@@ -107,7 +107,7 @@ def psync(ctx: Session, argv: list[bytes]) -> Reply:
     if name == "PSYNC":
         if len(argv) > 3 and argv[3].lower() == b"failover":
             raise RedisError("ERR PSYNC FAILOVER can't be sent to a master.")
-        if ctx.server.version.compatible >= (7, 0):
+        if not ctx.server.version.before(7):
             parse_integer(argv[2])
     if ctx.is_replica and not ctx.rdb_only:
         raise RedisError(
@@ -155,7 +155,7 @@ def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
             server.config["slaveof"] = ""
             _restrict(ctx)
         return OK
-    if server.version.compatible < (7, 0):
+    if server.version.before(7):
         port = parse_integer(argv[2])
     else:
         port = parse_range(argv[2], 0, 65535, "ERR Invalid master port")

@@ -59,7 +59,7 @@ def parse_cursor(ctx: Session, raw: bytes) -> int:
     Raises:
         RedisError: It is not a number of 64 bits.
     """
-    lenient = ctx.server.version.compatible < (7, 2, 0)
+    lenient = ctx.server.version.before(7, 2)
     if lenient and raw == b"":
         return 0
     parts = _CURSOR(raw)
@@ -100,7 +100,7 @@ def parse_options(ctx: Session, argv: list[bytes], place: int) -> ScanOptions:
             if options.slot is not None:
                 raise RedisError("ERR SLOT option can only be specified once")
             options.slot = parse_slot(value)
-        elif option == b"NOVALUES" and ctx.server.version.number >= (7, 4, 0):
+        elif option == b"NOVALUES" and ctx.server.version.after_fork:
             if name != b"HSCAN":
                 raise RedisError("ERR NOVALUES option can only be used in HSCAN")
             options.values = False
@@ -111,7 +111,7 @@ def parse_options(ctx: Session, argv: list[bytes], place: int) -> ScanOptions:
 
 
 def _known_type(ctx: Session, name: bytes) -> bytes:
-    if ctx.server.version.flavour == "valkey" and ctx.server.version.number >= (9, 0, 0):
+    if ctx.server.version.is_valkey(9):
         if name.lower() not in _TYPES:
             raise RedisError(f"ERR unknown type name '{quote(name)}'")
     return name.lower()

@@ -40,7 +40,7 @@ def bgsave(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 1:
         word = argv[1].lower()
         version = ctx.server.version
-        cancels = version.flavour == "valkey" and version.number >= (8, 1)
+        cancels = version.is_valkey(8, 1)
         if word == b"cancel" and len(argv) == 2 and cancels:
             raise RedisError("ERR Background saving is currently not in progress or scheduled")
         if word != b"schedule" or len(argv) > 2:
@@ -59,14 +59,14 @@ def shutdown(ctx: Session, argv: list[bytes]) -> Reply:
     words = [word.lower() for word in argv[1:]]
     known = {b"save", b"nosave", b"now", b"force", b"abort"}
     version = ctx.server.version
-    if version.compatible < (7, 0):
+    if version.before(7):
         known = {b"save", b"nosave"}
-    elif version.flavour == "valkey" and version.number >= (9, 0):
+    elif version.is_valkey(9):
         known |= {b"safe", b"failover"}
     if set(words) - known or {b"save", b"nosave"} <= set(words):
         raise syntax_error()
     if b"abort" in words:
-        if len(set(words)) > 1 or version.compatible < (7, 0):
+        if len(set(words)) > 1 or version.before(7):
             raise syntax_error()
         raise RedisError("ERR No shutdown in progress.")
     ctx.engine.shutdown()

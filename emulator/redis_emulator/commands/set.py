@@ -32,7 +32,7 @@ def limits_of(ctx: Session) -> Limits:
     """The configured sizes up to which sets are kept in a compact form."""
     numbers = ctx.server.config.numbers
     intset = numbers["set-max-intset-entries"]
-    if ctx.server.version.compatible < (7, 2, 0):
+    if ctx.server.version.before(7, 2):
         return Limits(intset, -1, 0)
     return Limits(intset, numbers["set-max-listpack-entries"], numbers["set-max-listpack-value"])
 
@@ -196,7 +196,7 @@ def srandmember(ctx: Session, argv: list[bytes]) -> Reply:
         value = lookup_set(ctx, argv[1])
         return None if value is None else value.pick(ctx.server.random)
     count = parse_integer(argv[2])
-    if count == INT64_MIN and ctx.server.version.compatible >= (7, 0, 0):
+    if count == INT64_MIN and not ctx.server.version.before(7):
         raise RedisError(_NOT_SYMMETRIC)
     value = lookup_set(ctx, argv[1])
     if value is None or count == 0:
@@ -247,7 +247,7 @@ def _lookup_all(ctx: Session, keys: Sequence[bytes]) -> list[Set | None]:
 
 def _sources(ctx: Session, keys: Sequence[bytes]) -> list[Set | None]:
     """What a command that stores its result reads: keys that count as read only since 7.0."""
-    if ctx.server.version.compatible < (7, 0, 0):
+    if ctx.server.version.before(7):
         return [_writable_set(ctx, key) for key in keys]
     return _lookup_all(ctx, keys)
 

@@ -97,7 +97,7 @@ def _check_slot(ctx: Session, argv: list[bytes], pattern: bytes, option: str) ->
     version = ctx.server.version
     if node_of(ctx) is None:
         return
-    if version.flavour == "redis" and version.number < (7, 4):
+    if version.is_redis() and version.before(7, 4):
         raise RedisError(f"ERR {option} option of SORT denied in Cluster mode.")
     head, star, _ = pattern.partition(b"*")
     start = head.find(b"{")
@@ -237,7 +237,7 @@ def _number(ctx: Session, raw: bytes) -> float:
     """
     text = _text(raw)
     version = ctx.server.version
-    strtod = version.compatible < (8, 0, 0) and version.flavour == "redis"
+    strtod = version.before(8) and version.is_redis()
     if strtod:
         text = text.lstrip(_SPACE)
     if _DECIMAL(text):
@@ -250,7 +250,7 @@ def _number(ctx: Session, raw: bytes) -> float:
             return float.fromhex(text.decode())
         except OverflowError:
             raise RedisError(_NO_NUMBER) from None
-    if not _text(raw) and version.flavour == "redis":
+    if not _text(raw) and version.is_redis():
         return 0.0
     raise RedisError(_NO_NUMBER)
 
@@ -259,8 +259,8 @@ def _out_of_range(ctx: Session, text: bytes, number: float, strtod: bool) -> boo
     if b"i" in text.lower():
         return False
     if number in (float("inf"), float("-inf")):
-        return strtod or ctx.server.version.flavour == "valkey"
+        return strtod or ctx.server.version.is_valkey()
     digits = text.lower().split(b"e")[0].strip(b"+-0.")
     if not number:
-        return bool(digits) and (strtod or ctx.server.version.flavour == "valkey")
+        return bool(digits) and (strtod or ctx.server.version.is_valkey())
     return strtod and abs(number) < _SMALLEST_NORMAL

@@ -68,7 +68,7 @@ def parse_score(ctx: Session, raw: bytes, error: str = NOT_A_FLOAT) -> float:
     if raw.isdigit() and len(raw) < _SURELY_FINITE:
         return float(raw)
     score = parse_float(raw, error)
-    if (b"x" in raw or b"X" in raw) and ctx.server.version.flavour == "valkey":
+    if (b"x" in raw or b"X" in raw) and ctx.server.version.is_valkey():
         raise RedisError(error)
     return score
 
@@ -94,7 +94,7 @@ def put_member(ctx: Session, value: SortedSet, member: bytes, score: float) -> N
         )
         if grown:
             value.compact = False
-        elif not score and ctx.server.version.compatible >= (7, 0, 0):
+        elif not score and not ctx.server.version.before(7):
             score = 0.0
     value.put(member, score)
 
@@ -103,7 +103,7 @@ def sorted_set_of(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> SortedS
     """A sorted set of these members and scores, stored as the finished set needs it."""
     scores = dict(pairs)
     value = new_sorted_set(ctx, len(scores), max(map(len, scores), default=0))
-    if value.compact and ctx.server.version.compatible >= (7, 0, 0):
+    if value.compact and not ctx.server.version.before(7):
         scores = {member: score + 0.0 for member, score in scores.items()}
     value.scores = scores
     return value
@@ -118,12 +118,12 @@ def remove_if_empty(ctx: Session, key: bytes, value: SortedSet) -> None:
 
 def score_reply(ctx: Session, score: float) -> float:
     """A score as this server shows it."""
-    return score if ctx.server.version.compatible >= (7, 2, 0) else Double17(score)
+    return score if not ctx.server.version.before(7, 2) else Double17(score)
 
 
 def pairs_reply(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> Pairs:
     """Members with scores: one flat array in RESP2, an array of pairs in RESP3."""
-    if ctx.server.version.compatible >= (7, 2, 0):
+    if not ctx.server.version.before(7, 2):
         return Pairs([list(pair) for pair in pairs])
     return Pairs([[member, Double17(score)] for member, score in pairs])
 
@@ -247,21 +247,21 @@ def _outgrown(ctx: Session, members: list[bytes]) -> bool:
     Since 7.2 their number does it, in Valkey the length of each of them as well.
     """
     version = ctx.server.version
-    if version.compatible < (7, 2, 0):
+    if version.before(7, 2):
         return False
     numbers = ctx.server.config.numbers
     if len(members) > numbers["zset-max-listpack-entries"]:
         return True
     longest = numbers["zset-max-listpack-value"]
-    return version.flavour == "valkey" and any(len(member) > longest for member in members)
+    return version.is_valkey() and any(len(member) > longest for member in members)
 
 
 def _fresh(ctx: Session, members: list[bytes]) -> SortedSet:
     """The sorted set that ZADD starts with."""
     version = ctx.server.version
     first = len(members[0])
-    if version.compatible >= (7, 2, 0):
-        longest = max(map(len, members)) if version.flavour == "valkey" else first
+    if not version.before(7, 2):
+        longest = max(map(len, members)) if version.is_valkey() else first
         return new_sorted_set(ctx, len(members), longest)
     few = min(1, ctx.server.config.numbers["zset-max-listpack-entries"])
     return new_sorted_set(ctx, 1 - few, first)
@@ -296,7 +296,7 @@ def zcard(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("zrandmember")
 def zrandmember(ctx: Session, argv: list[bytes]) -> Reply:
-    modern = ctx.server.version.compatible >= (7, 0, 0)
+    modern = not ctx.server.version.before(7)
     random = ctx.server.random
     if len(argv) == 2:
         value = lookup_sorted_set(ctx, argv[1])
@@ -340,10 +340,10 @@ def zscan(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _stored_digits(ctx: Session, value: SortedSet) -> Callable[[float], bytes]:
     """How ZSCAN prints: a listpack's scores as they stand there, a skiplist's in the old way."""
-    version = ctx.server.version.compatible
-    if not value.compact or version < (7, 0, 0):
+    version = ctx.server.version
+    if not value.compact or version.before(7):
         return format_double17
-    return format_double if version >= (7, 2, 0) else _digits_of_7_0
+    return format_double if not version.before(7, 2) else _digits_of_7_0
 
 
 def _digits_of_7_0(score: float) -> bytes:

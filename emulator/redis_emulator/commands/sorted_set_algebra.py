@@ -66,7 +66,7 @@ class _Request:
         numkeys = parse_integer(argv[place])
         if numkeys < 1:
             name = argv[0].decode().lower()
-            shown = f"'{name}' command" if ctx.server.version.compatible >= (7, 0, 0) else name
+            shown = f"'{name}' command" if not ctx.server.version.before(7) else name
             raise RedisError(f"ERR at least 1 input key is needed for {shown}")
         place += 1
         keys = argv[place : place + numkeys]

@@ -44,7 +44,7 @@ def _pop(ctx: Session, argv: list[bytes], *, lowest: bool) -> Reply:
         raise syntax_error()
     count = 1
     if len(argv) == 3:
-        if ctx.server.version.compatible < (7, 0, 0):
+        if ctx.server.version.before(7):
             count = parse_integer(argv[2])
             if count <= 0:
                 return []

@@ -62,7 +62,7 @@ class _Request:
     ) -> None:
         self.with_scores = False
         self._offset, self._count = 0, -1
-        self._from_the_end = ctx.server.version.flavour == "valkey"
+        self._from_the_end = ctx.server.version.is_valkey()
         storing = first == 3
         place = first + 2
         while place < len(argv):
@@ -151,7 +151,7 @@ def _score_bound(ctx: Session, raw: bytes) -> ScoreBound:
     """The server reads these more loosely than scores: up to a zero byte, and nothing is zero."""
     exclusive = raw[:1] == b"("
     text = raw[exclusive:].split(b"\0", 1)[0]
-    if ctx.server.version.number < (8, 0, 0):
+    if not ctx.server.version.is_8:
         text = text.lstrip(_SPACE)
     elif b"x" in text or b"X" in text:
         raise RedisError(_NOT_A_SCORE)

@@ -121,7 +121,7 @@ def _parse_trim(ctx: Session, argv: list[bytes], place: int, *, adding: bool) ->
     """Read options from ``place`` on; returns them and where they end."""
     trim = Trim()
     version = ctx.server.version
-    strategies = version.flavour == "redis" and version.number >= (8, 2)
+    strategies = version.is_redis(8, 2)
     while place < len(argv):
         word = argv[place].partition(b"\0")[0].upper()
         left = len(argv) - place - 1
@@ -150,7 +150,7 @@ def _parse_trim(ctx: Session, argv: list[bytes], place: int, *, adding: bool) ->
                 raise syntax_error()
             trim.strategy = word
         elif adding:
-            partly = version.compatible >= (7, 0)
+            partly = not version.before(7)
             parse_id(word.removesuffix(b"-*" if partly else b""), strict=True)
             break
         else:
@@ -233,11 +233,11 @@ def _max_entries(ctx: Session) -> int:
 def xadd(ctx: Session, argv: list[bytes]) -> Reply:
     trim, place = _parse_trim(ctx, argv, 2, adding=True)
     wanted = argv[place].partition(b"\0")[0] if place < len(argv) else b"*"
-    if wanted.endswith(b"-*") and ctx.server.version.compatible < (7, 0, 0):
+    if wanted.endswith(b"-*") and ctx.server.version.before(7):
         parse_id(wanted, strict=True)
     fields = argv[place + 1 :]
     if len(fields) < 2 or len(fields) % 2:
-        name = "'xadd' command" if ctx.server.version.compatible >= (7, 0) else "XADD"
+        name = "'xadd' command" if not ctx.server.version.before(7) else "XADD"
         raise RedisError(f"ERR wrong number of arguments for {name}")
     if wanted != b"*" and not wanted.endswith(b"-*") and parse_id(wanted) == MIN_ID:
         raise RedisError("ERR The ID specified in XADD must be greater than 0-0")
@@ -387,7 +387,7 @@ def xdelex(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("xsetid")
 def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
-    if ctx.server.version.compatible < (7, 0):
+    if ctx.server.version.before(7):
         return _set_last_id(ctx, argv)
     last_id = parse_id(argv[2], strict=True)
     added: int | None = None
@@ -414,7 +414,7 @@ def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
     stream = lookup_stream(ctx, argv[1], write=True)
     if stream is None:
         raise RedisError(NO_SUCH_KEY)
-    if last_id < stream.max_deleted and ctx.server.version.compatible >= (7, 2):
+    if last_id < stream.max_deleted and not ctx.server.version.before(7, 2):
         raise RedisError(
             "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
         )

@@ -67,7 +67,7 @@ def _entries_read(raw: bytes) -> int:
 
 def _is_legacy(ctx: Session) -> bool:
     """Whether the server is one before Redis 7."""
-    return ctx.server.version.compatible < (7, 0)
+    return ctx.server.version.before(7)
 
 
 def _check_legacy_words(ctx: Session, argv: list[bytes], most: int) -> None:
@@ -93,7 +93,7 @@ def _possibly_read(ctx: Session, stream: Stream, entries_read: int) -> int:
     be.
     """
     version = ctx.server.version
-    if version.flavour == "redis" and version.number >= (8, 0):
+    if version.is_redis(8):
         return min(entries_read, stream.added)
     return entries_read
 
@@ -290,7 +290,7 @@ def xclaim(ctx: Session, argv: list[bytes]) -> Reply:
     claim = _Claim(argv, now)
     group.last_id = max(group.last_id, claim.last_id)
     legacy = _is_legacy(ctx)
-    if ctx.server.version.compatible >= (7, 2):
+    if not ctx.server.version.before(7, 2):
         _claimant(ctx, key, group, argv[3])
     found: list[Reply] = []
     for entry_id in claim.ids:
@@ -358,7 +358,7 @@ def xautoclaim(ctx: Session, argv: list[bytes]) -> Reply:
         raise _no_key_or_group(key, argv[2])
     group = stream.groups[argv[2]]
     legacy = _is_legacy(ctx)
-    if ctx.server.version.compatible >= (7, 2):
+    if not ctx.server.version.before(7, 2):
         _claimant(ctx, key, group, argv[3])
     attempts = count * 10
     found: list[Reply] = []
@@ -500,14 +500,14 @@ def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _read_and_lag(ctx: Session, stream: Stream, group: Group) -> dict[Reply, Reply]:
     version = ctx.server.version
-    if version.compatible < (7, 0):
+    if version.before(7):
         return {}
-    newest = version.flavour == "redis" and version.number >= (8, 0)
+    newest = version.is_redis(8)
     lag = stream.lag(
         group,
         counts_all=newest,
-        cautious=version.compatible >= (7, 2),
-        early_gaps=version.flavour == "valkey",
+        cautious=not version.before(7, 2),
+        early_gaps=version.is_valkey(),
     )
     return {b"entries-read": None if group.entries_read < 0 else group.entries_read, b"lag": lag}
 
@@ -532,7 +532,7 @@ def _full_group(ctx: Session, stream: Stream, name: bytes, group: Group, count: 
             for i in some(consumer.pending)
         ]
         shown: dict[Reply, Reply] = {b"name": consumer.name, b"seen-time": consumer.seen_at}
-        if ctx.server.version.compatible >= (7, 2):
+        if not ctx.server.version.before(7, 2):
             shown[b"active-time"] = consumer.active_at
         consumers.append(shown | {b"pel-count": len(consumer.pending), b"pending": own})
     return (
@@ -570,7 +570,7 @@ def xinfo_consumers(ctx: Session, argv: list[bytes]) -> Reply:
             b"pending": len(consumer.pending),
             b"idle": max(0, now - consumer.seen_at),
         }
-        if ctx.server.version.compatible >= (7, 2):
+        if not ctx.server.version.before(7, 2):
             active = consumer.active_at
             shown[b"inactive"] = -1 if active < 0 else max(0, now - active)
         found.append(shown)

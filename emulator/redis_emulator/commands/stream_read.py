@@ -108,7 +108,7 @@ class _Request:
                 f"NOGROUP No such key '{quote(key)}' or consumer group '{quote(self.group)}' in "
                 "XREADGROUP with GROUP option"
             )
-        if raw == b"$" or (raw == b"+" and ctx.server.version.number >= (7, 4)):
+        if raw == b"$" or (raw == b"+" and ctx.server.version.after_fork):
             if self.grouped:
                 raise RedisError(_MEANINGLESS.format(raw.decode()))
             if stream is None:
@@ -117,7 +117,7 @@ class _Request:
                 return stream.last_id
             if not stream.length:
                 return stream.last_id
-            if ctx.server.version.flavour == "valkey":
+            if ctx.server.version.is_valkey():
                 return previous_id(stream.last_id)  # whether or not that one is still there
             return previous_id(next(stream.reverse_range(MAX_ID, MIN_ID))[0])
         if raw == b">":
@@ -188,7 +188,7 @@ def _group(ctx: Session, request: _Request, key: bytes, *, waking: bool) -> tupl
     """The stream and the group; servers before 7.2 have words of their own for a client that was
     waiting when they went.
     """
-    old = waking and ctx.server.version.compatible < (7, 2)
+    old = waking and ctx.server.version.before(7, 2)
     if old and type(ctx.db.data.get(key)) is not Stream:
         raise RedisError("UNBLOCKED the stream key no longer exists")
     stream = lookup_stream(ctx, key, write=True)
@@ -206,17 +206,17 @@ def _reader(ctx: Session, request: _Request, key: bytes, group: Group) -> Consum
     """The consumer, who is made when new."""
     consumer, made = group.consumer(request.consumer, ctx.db.context.now)
     consumer.seen_at = ctx.db.context.now
-    if made and ctx.server.version.compatible >= (7, 0):
+    if made and not ctx.server.version.before(7):
         ctx.db.adjusted(key, b"xgroup-createconsumer")
     return consumer
 
 
 def _reads_on(stream: Stream, group: Group, entry_id: Id, version: Version) -> bool:
     """Whether an entry counts as the next one after those that the group has read."""
-    if version.compatible < (7, 2):
+    if version.before(7, 2):
         return not stream.has_gap_after(entry_id, early=False)
     return group.last_id >= stream.first_id and not stream.has_gap_after(
-        group.last_id, early=version.flavour == "valkey"
+        group.last_id, early=version.is_valkey()
     )
 
 
@@ -230,9 +230,7 @@ def _deliver(
     low = next_id(group.last_id)
     version = ctx.server.version
     nothing = low is None or stream.last_id <= group.last_id
-    if version.compatible < (7, 2) and (
-        low is None or next(stream.range(low, MAX_ID), None) is None
-    ):
+    if version.before(7, 2) and (low is None or next(stream.range(low, MAX_ID), None) is None):
         return []
     consumer = _reader(ctx, request, key, group)
     if low is None or nothing:
@@ -242,9 +240,7 @@ def _deliver(
         if group.entries_read >= 0 and _reads_on(stream, group, entry_id, version):
             group.entries_read += 1
         elif stream.added:
-            group.entries_read = stream.estimate_read(
-                entry_id, cautious=version.compatible >= (7, 2)
-            )
+            group.entries_read = stream.estimate_read(entry_id, cautious=not version.before(7, 2))
         group.last_id = entry_id
         if not request.noack:
             group.deliver(entry_id, consumer, ctx.db.context.now)
@@ -287,8 +283,8 @@ def _now_or_later(
         return found
     if request.block is None:
         return NULL_ARRAY
-    version = ctx.server.version.compatible
-    again = version >= (7, 2)
+    version = ctx.server.version
+    again = not version.before(7, 2)
 
     def retry(key: bytes) -> Reply | None:
         return attempt(request.starts if again else [(key, dict(request.starts)[key])])
@@ -300,5 +296,5 @@ def _now_or_later(
         retry,
         NULL_ARRAY,
         kind=b"stream",
-        without_key=request.grouped and version >= (7, 0),
+        without_key=request.grouped and not version.before(7),
     )

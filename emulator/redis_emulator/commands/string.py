@@ -62,7 +62,7 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
 
 def kept_text(ctx: Session, raw: bytes) -> bytes | bytearray:
     """A new value as it is kept: in Valkey's scripts, digits do not become an integer."""
-    if ctx.is_script and ctx.server.version.flavour == "valkey":
+    if ctx.is_script and ctx.server.version.is_valkey():
         return Printed(raw) if is_integer(raw) else raw
     return raw
 
@@ -132,7 +132,7 @@ def _time(ctx: Session, name: bytes, unit: bytes, raw: bytes) -> int:
         at += ctx.db.context.now
     if amount <= 0 or at > INT64_MAX:
         command_name = name.decode().lower()
-        if ctx.server.version.compatible >= (7, 0, 0):
+        if not ctx.server.version.before(7):
             command_name = f"'{command_name}' command"
         raise RedisError(f"ERR invalid expire time in {command_name}")
     return at
@@ -150,9 +150,9 @@ def set_(ctx: Session, argv: list[bytes]) -> Reply:
         db.changed(key, b"set", STRING)
         return OK
     version = ctx.server.version
-    valkey = version.flavour == "valkey" and version.number >= (8, 1, 0)
+    valkey = version.is_valkey(8, 1)
     options = _options(argv, 3, _SET | {b"IFEQ"} if valkey else _SET)
-    if options.get and options.condition == b"NX" and version.compatible < (7, 0, 0):
+    if options.get and options.condition == b"NX" and version.before(7):
         raise syntax_error()
     if options.time is not None:
         options.at = _time(ctx, argv[0], *options.time)
@@ -177,7 +177,7 @@ def _store(ctx: Session, key: bytes, value: bytes, options: _Options) -> None:
     db = ctx.db
     at = options.at
     late = at is not None and at <= ctx.db.context.now
-    if late and ctx.server.version.flavour == "valkey":
+    if late and ctx.server.version.is_valkey():
         if key in db.data:
             expire_now(ctx.server.version, db, key)
         return
@@ -239,7 +239,7 @@ def delifeq(ctx: Session, argv: list[bytes]) -> Reply:
 def getex(ctx: Session, argv: list[bytes]) -> Reply:
     options = _options(argv, 2, _GETEX)
     db, key = ctx.db, argv[1]
-    valkey = ctx.server.version.flavour == "valkey"
+    valkey = ctx.server.version.is_valkey()
     if valkey and options.time is not None:
         options.at = _time(ctx, argv[0], *options.time)
     value = lookup_string(ctx, key)
@@ -273,7 +273,7 @@ def mget(ctx: Session, argv: list[bytes]) -> Reply:
 def mset(ctx: Session, argv: list[bytes]) -> Reply:
     name = argv[0].lower()
     if len(argv) % 2 == 0:
-        modern = ctx.server.version.compatible >= (7, 0)
+        modern = not ctx.server.version.before(7)
         called = f"'{name.decode()}' command" if modern else "MSET"
         raise RedisError(f"ERR wrong number of arguments for {called}")
     db = ctx.db
@@ -304,7 +304,7 @@ def incrby(ctx: Session, argv: list[bytes]) -> Reply:
 def decrby(ctx: Session, argv: list[bytes]) -> Reply:
     amount = parse_integer(argv[2])
     if amount == INT64_MIN:
-        if ctx.server.version.compatible >= (7, 0):
+        if not ctx.server.version.before(7):
             raise RedisError("ERR decrement would overflow")
         return _add(ctx, argv[1], amount)
     return _add(ctx, argv[1], -amount)

@@ -33,13 +33,13 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.clients.end_transaction(ctx)
     if failed:
         aborted = RedisError("EXECABORT Transaction discarded because of previous errors.")
-        aborted.counted = ctx.server.version.compatible < (7, 0)
+        aborted.counted = ctx.server.version.before(7)
         raise aborted
     if dirty:
         return NULL_ARRAY
     denied, ctx.deny_blocking = ctx.deny_blocking, True
     ctx.executing = queue
-    early = ctx.server.version.compatible < (7, 0)
+    early = ctx.server.version.before(7)
     replies: list[Reply] = []
     if ctx.interleaves:
         ctx.aside = replies
@@ -93,7 +93,7 @@ def unwatch(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _refused(ctx: Session, name: str, text: str) -> RedisError:
     version = ctx.server.version
-    if version.flavour == "valkey" and version.number >= (9, 0, 0):
+    if version.is_valkey(9):
         ctx.queue_failed = True
         return RedisError(f"ERR Command '{name}' not allowed inside a transaction")
     return RedisError(text)

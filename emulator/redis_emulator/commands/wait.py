@@ -43,7 +43,7 @@ def _refuse_on_replica(ctx: Session, name: str) -> None:
         return
     writable = ""
     if name == "WAIT":
-        since = "since Redis 4.0 " if ctx.server.version.flavour == "redis" else ""
+        since = "since Redis 4.0 " if ctx.server.version.is_redis() else ""
         writable = f"{since}if a replica is configured to be writable (which is not the default) "
     raise RedisError(
         f"ERR {name} cannot be used with replica instances. Please also note that {writable}"
@@ -55,7 +55,7 @@ def _wait(ctx: Session, replicas: int, timeout: bytes, reply: Reply) -> Reply:
     duration = parse_integer(timeout, "ERR timeout is not an integer or out of range")
     if duration < 0:
         raise RedisError("ERR timeout is negative")
-    if duration + ctx.db.context.now > INT64_MAX and ctx.server.version.compatible >= (7, 2, 0):
+    if duration + ctx.db.context.now > INT64_MAX and not ctx.server.version.before(7, 2):
         raise RedisError("ERR timeout is out of range")
     if replicas <= 0 or not ctx.can_block:
         return reply

@@ -22,7 +22,7 @@ class Accounting:
     def __init__(self, server: Server, clients: Clients) -> None:
         self._server = server
         self._clients = clients
-        self._keeps_empty_log = server.version.compatible < (7, 2)
+        self._keeps_empty_log = server.version.before(7, 2)
 
     def failed(self, entry: Entry, error: RedisError) -> RedisError:
         """Count an error of a command that ran."""

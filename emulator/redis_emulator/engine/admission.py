@@ -63,7 +63,7 @@ class Admission:
         if session.protocol == 2 and session.subscribed() and entry.name not in _IN_SUBSCRIPTION:
             return self._only_subscriptions(entry)
         if session.monitoring and entry.flags & _ON_KEYS:
-            word = "interact" if self._version.compatible >= (7, 0) else "interract"
+            word = "interact" if not self._version.before(7) else "interract"
             return f"ERR Replica can't {word} with the keyspace"
         return None
 
@@ -102,7 +102,7 @@ class Admission:
         return ledger.relieve(limit, config["maxmemory-policy"])
 
     def _without_login(self, entry: Entry) -> bool:
-        if entry.name == "reset" and self._version.compatible < (7, 0):
+        if entry.name == "reset" and self._version.before(7):
             return False
         return "no_auth" in entry.flags
 
@@ -116,10 +116,10 @@ class Admission:
             return False
         if entry.name == "exec":
             return any("denyoom" in queued.flags for queued, _ in session.queue)
-        return self._version.compatible < (7, 2) and entry.name not in UNQUEUED
+        return self._version.before(7, 2) and entry.name not in UNQUEUED
 
     def _only_subscriptions(self, entry: Entry) -> str:
-        older = self._version.compatible < (7, 0)
+        older = self._version.before(7)
         kinds = "(P)" if older else "(P|S)"
         name = entry.name.split("|")[0] if older else entry.name
         return (

@@ -518,7 +518,7 @@ class Engine:
 
     def _not_found(self, session: Session, argv: list[bytes], error: RedisError) -> Reply:
         """What a client gets for a command that does not exist or has too few arguments."""
-        if argv[0].lower() in _HTTP and self.server.version.compatible >= (6, 2):
+        if argv[0].lower() in _HTTP and not self.server.version.before(6, 2):
             session.closing = True
             self.disconnect(session)
             return NO_REPLY

@@ -24,7 +24,7 @@ class Lookup:
     def __init__(self, commands: dict[bytes, Entry], version: Version) -> None:
         self._commands = commands
         self._version = version
-        self._old = version.compatible < (7, 0)
+        self._old = version.before(7)
 
     def find(self, argv: list[bytes], in_cluster: bool) -> Entry:
         """The command or subcommand that ``argv`` names.
@@ -71,9 +71,9 @@ class Lookup:
         entry = self._commands.get(argv[0].lower())
         if entry is not None and "no_auth" in entry.flags:
             return False
-        if self._version.flavour == "valkey":
+        if self._version.is_valkey():
             return True
-        return self._version.number < (7, 0) and entry is not None and entry.subcommands is not None
+        return self._old and entry is not None and entry.subcommands is not None
 
     def _without_subcommand(self, entry: Entry, argv: list[bytes], in_cluster: bool) -> Entry:
         """What runs when no subcommand of a container fits.

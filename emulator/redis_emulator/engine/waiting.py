@@ -36,7 +36,7 @@ class Waiting:
         self._clients = engine.clients
         self._accounting = accounting
         self._blocked = engine.clients.blocked
-        self._retries = engine.server.version.compatible >= (7, 2)
+        self._retries = engine.server.version.retries_blocked
         self.resumed: list[Client] = []
         self.slept = 0
 

@@ -56,7 +56,7 @@ def _content(version: Version, digest: bytes, db: Database, key: bytes) -> bytes
     elif kind == b"set":
         digest = _joined(digest, *value)
     elif type(value) is SortedSet:
-        shown = format_double if version.compatible >= (7, 2) else format_double17
+        shown = format_double if not version.before(7, 2) else format_double17
         pairs = ((member, shown(score)) for member, score in value.items())
         digest = _joined(digest, *(_mixed(NOTHING, *pair) for pair in pairs))
     elif type(value) is Hash:
@@ -69,7 +69,7 @@ def _content(version: Version, digest: bytes, db: Database, key: bytes) -> bytes
 
 def _field(version: Version, value: Hash, field: bytes) -> bytes:
     digest = _mixed(NOTHING, field, value[field])
-    if version.flavour == "valkey":
+    if version.is_valkey():
         return digest
     if value.deadlines is not None and field in value.deadlines:
         return _joined(digest, b"!!hexpire!!")

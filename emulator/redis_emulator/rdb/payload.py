@@ -22,7 +22,7 @@ class ChecksumError(ValueError):
 
 def rdb_version(version: Version) -> int:
     """The RDB version that a server writes."""
-    if version.flavour == "valkey" and version.number >= (9, 0, 0):
+    if version.is_valkey(9):
         return VALKEY
     releases = (((7, 4, 0), 12), ((7, 2, 0), 11), ((7, 0, 0), 10))
     return next((rdb for since, rdb in releases if version.compatible >= since), 9)

@@ -125,19 +125,19 @@ class Conditions:
             is_queued: Whether MULTI queues it.
             in_script: Whether a script calls it.
         """
-        current, release = self.current, self._version.compatible
+        current, version = self.current, self._version
         if Condition.CLUSTER_DOWN in current and keys(entry.spec, argv):
             return errors.CLUSTER_DOWN
         if Condition.OUT_OF_MEMORY in current and (
-            "denyoom" in flags or (is_queued and release < (7, 2))
+            "denyoom" in flags or (is_queued and version.before(7, 2))
         ):
             return errors.OUT_OF_MEMORY
         if Condition.CANNOT_SAVE in current and (writes or entry.name == "ping"):
             return errors.cannot_save(self._version.product)
-        if Condition.NO_REPLICAS in current and writes and not (in_script and release < (7, 0)):
+        if Condition.NO_REPLICAS in current and writes and not (in_script and version.before(7)):
             return errors.NO_REPLICAS
         stale = self.stale and not self._answers(entry, "stale")
-        if stale and in_script and release >= (7, 0):
+        if stale and in_script and not version.before(7):
             return errors.STALE_REPLICA
         if writes and not current.isdisjoint(_REFUSES_WRITES):
             return errors.READ_ONLY
@@ -153,11 +153,11 @@ class Conditions:
 
     def _answers(self, entry: Entry, flag: str) -> bool:
         """Whether a command has a flag, also where this server differs from the table."""
-        if self._version.compatible < (7, 0):
+        if self._version.before(7):
             if entry.name in _SINCE_7:
                 return False
             if entry.name == "ping" and flag == "stale":
                 return True
-        if self._version.flavour == "valkey" and entry.name in _VALKEY.get(flag, ()):
+        if self._version.is_valkey() and entry.name in _VALKEY.get(flag, ()):
             return True
         return flag in entry.flags

@@ -236,11 +236,11 @@ def _numbers() -> dict[str, int]:
 
 
 def _like(version: Version) -> str:
-    if version.flavour == "valkey":
+    if version.is_valkey():
         return "valkey-9.1"
-    if version.number < (7, 0):
+    if version.before(7):
         return "redis-6.2"
-    return "redis-7.0" if version.number < (7, 2) else "redis-8.2"
+    return "redis-7.0" if version.before(7, 2) else "redis-8.2"
 
 
 def event_flags(text: str) -> int:

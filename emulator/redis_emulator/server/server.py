@@ -185,7 +185,7 @@ class Server:
     def logs_small_commands(self) -> bool:
         """Whether requests or replies below the usual megabyte are logged as large (Valkey)."""
         numbers = self.config.numbers
-        return self.version.flavour == "valkey" and any(
+        return self.version.is_valkey() and any(
             0 <= numbers[name] < 1 << 20 for name in (LARGE_REQUEST, LARGE_REPLY)
         )
 

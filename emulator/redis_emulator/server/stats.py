@@ -39,9 +39,9 @@ class Stats:
         self.counters["total_error_replies"] += 1
         code = error.code
         if code not in self.errors and len(self.errors) >= _ERROR_CODES_MAX:
-            if self._version.flavour == "valkey":
+            if self._version.is_valkey():
                 code = code if code == "ERR" else _OTHER_ERRORS
-            elif self._version.number >= (7, 2):
+            elif not self._version.before(7, 2):
                 self.errors = {_NO_ERRORS: 1}
         if _NO_ERRORS not in self.errors:
             self.errors[code] = self.errors.get(code, 0) + 1

@@ -59,7 +59,7 @@ class Spec:
         """The row as a server of ``version`` has it."""
         if self.legacy_arity and version.compatible < _numbers(self.legacy_before):
             return replace(self, arity=self.legacy_arity)
-        if self.valkey_arity and version.flavour == "valkey" and version.number >= (9, 0):
+        if self.valkey_arity and version.is_valkey(9):
             return replace(self, arity=self.valkey_arity)
         return self
 
@@ -69,7 +69,7 @@ class Spec:
             return False
         if self.until and version.compatible >= _numbers(self.until):
             return False
-        since = self.since if version.flavour == "redis" else self.valkey_since
+        since = self.since if version.is_redis() else self.valkey_since
         return _numbers(since) <= max(version.number, version.compatible)
 
 

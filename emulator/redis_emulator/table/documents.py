@@ -71,11 +71,11 @@ def read(name: str, server: str) -> dict[str, Any]:
 
 def server_like(version: Version) -> str:
     """The server asked that ``version`` is nearest to."""
-    if version.flavour == "valkey":
+    if version.is_valkey():
         return "valkey-9.1"
-    if version.number < (7, 0):
+    if version.before(7):
         return "redis-6.2"
-    return "redis-7.0" if version.number < (7, 2) else "redis-8.2"
+    return "redis-7.0" if version.before(7, 2) else "redis-8.2"
 
 
 def _helps(link: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def syntax_error() -> RedisError:
 
 def unknown_subcommand(version: Version, argv: list[bytes]) -> RedisError:
     """A subcommand is unknown, or has a wrong number of arguments."""
-    unknown = "unknown" if version.compatible >= (7, 0) else "Unknown"
+    unknown = "unknown" if not version.before(7) else "Unknown"
     return RedisError(
         f"ERR {unknown} subcommand or wrong number of arguments for '{quote(argv[1][:128])}'. "
         f"Try {quote(argv[0]).upper()} HELP."

@@ -35,7 +35,7 @@ def of_class(ctx: Session, raw: bytes) -> Test:
         RedisError: There is no such class.
     """
     wanted = _CLASSES.get(raw.lower())
-    if wanted is None or (raw.lower() == b"primary" and ctx.server.version.flavour != "valkey"):
+    if wanted is None or (raw.lower() == b"primary" and not ctx.server.version.is_valkey()):
         raise RedisError(f"ERR Unknown client type '{quote(raw)}'")
     return lambda session: class_of(session) == wanted
 
@@ -52,8 +52,8 @@ def filters(ctx: Session, argv: list[bytes], *, skip_me: bool) -> Test:
         RedisError: An option is unknown, incomplete, or has a value that cannot be.
     """
     version = ctx.server.version
-    valkey = version.flavour == "valkey" and version.number >= (8, 1)
-    negates = valkey and version.number >= (9, 0)
+    valkey = version.is_valkey(8, 1)
+    negates = version.is_valkey(9)
     tests: dict[bytes, Test] = {}
     place = 2
     while place < len(argv):
@@ -100,7 +100,7 @@ def _id(raw: bytes) -> int:
 
 def _filter(ctx: Session, option: bytes, raw: bytes) -> Test:
     if option == b"id":
-        older = ctx.server.version.number < (7, 0)
+        older = ctx.server.version.before(7)
         number = parse_integer(raw) if older else parse_integer(raw, _BAD_ID)
         if number < 1 and not older:
             raise RedisError(_BAD_ID)
@@ -115,7 +115,7 @@ def _filter(ctx: Session, option: bytes, raw: bytes) -> Test:
         if not ctx.clients.access.has_user(raw):
             raise RedisError(f"ERR No such user '{quote(raw)}'")
         return lambda session: session.user == quote(raw)
-    if option == b"maxage" and ctx.server.version.number >= (7, 4):
+    if option == b"maxage" and ctx.server.version.after_fork:
         seconds = parse_integer(raw, "ERR maxage is not an integer or out of range")
         if seconds < 1:
             raise RedisError("ERR maxage should be greater than 0")

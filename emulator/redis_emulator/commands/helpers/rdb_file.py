@@ -39,7 +39,7 @@ def rdb_file(ctx: Session, *, keys: bool, functions: bool) -> bytes:
 
 def _facts(ctx: Session, version: int) -> dict[str, object]:
     server = ctx.server
-    base = "aof-base" if server.version.compatible >= (7, 0) else "aof-preamble"
+    base = "aof-base" if not server.version.before(7) else "aof-preamble"
     product = "valkey" if version >= _VALKEY else "redis"
     said = server.version.text if version >= _VALKEY else server.version.compatible_text
     return {

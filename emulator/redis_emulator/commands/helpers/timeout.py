@@ -9,6 +9,7 @@ from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import INT64_MAX
 from redis_emulator.commands.string import parse_long_double, round_long_double
 from redis_emulator.resp.types import RedisError
+from redis_emulator.version import Version
 
 _NOT_A_NUMBER: Final = "ERR timeout is not a float or out of range"
 _NEGATIVE: Final = "ERR timeout is negative"
@@ -24,21 +25,21 @@ def parse_timeout(ctx: Session, raw: bytes) -> int | None:
     Raises:
         RedisError: It is not a number, or negative, or too long.
     """
-    version = ctx.server.version.compatible
+    version = ctx.server.version
     amount = _milliseconds(raw, version)
     if amount is None or amount > INT64_MAX:
-        down = raw[:1] == b"-" or version < (7, 2)
+        down = raw[:1] == b"-" or version.before(7, 2)
         raise RedisError(_NEGATIVE if down else _TOO_LONG)
     if amount < 0:
         raise RedisError(_NEGATIVE)
     if amount > INT64_MAX - ctx.db.context.now:
-        if version >= (7, 2):
+        if not version.before(7, 2):
             raise RedisError(_TOO_LONG)
         return None
     return ctx.db.context.now + amount if amount else None
 
 
-def _milliseconds(raw: bytes, version: tuple[int, int, int]) -> int | None:
+def _milliseconds(raw: bytes, version: Version) -> int | None:
     """A timeout computed in 80 bits as the servers do; None for an infinite one."""
     if raw.isdigit() and len(raw) < 10:
         return int(raw) * 1000
@@ -46,4 +47,4 @@ def _milliseconds(raw: bytes, version: tuple[int, int, int]) -> int | None:
     if seconds is None:
         return None
     exact = round_long_double(seconds * 1000)
-    return math.ceil(exact) if version >= (7, 0) else math.trunc(exact)
+    return math.ceil(exact) if not version.before(7) else math.trunc(exact)

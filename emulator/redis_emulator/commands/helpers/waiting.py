@@ -24,7 +24,7 @@ def now_or_later(
     found = attempt(keys)
     if found is not None:
         return found
-    again = ctx.server.version.compatible >= (7, 2)
+    again = ctx.server.version.retries_blocked
 
     def retry(key: bytes) -> Reply | None:
         return attempt(keys if again else [key])
