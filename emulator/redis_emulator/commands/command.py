@@ -11,7 +11,7 @@ from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import RedisError, Reply, SetReply, SimpleString
 from redis_emulator.server.server import Server
-from redis_emulator.table.documents import read, server_like
+from redis_emulator.table.documents import document_of
 from redis_emulator.table.entry import Entry
 from redis_emulator.table.keyspec import Key, has_keys, keys
 
@@ -136,16 +136,20 @@ def command_getkeysandflags(ctx: Session, argv: list[bytes]) -> Reply:
 @command("command|docs")
 def command_docs(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
-    documents = read("docs", server_like(server.version))
     found = [lookup(server, name) for name in argv[2:]] or entries(server)
     reply: dict[Reply, Reply] = {}
     for entry in found:
         if entry is None:
             continue
-        container, _, sub = entry.name.partition("|")
-        document = documents[container]
-        if sub:
-            document = document["subcommands"][entry.name]
+        document = document_of(entry.spec, server.version)
+        documented = document.get("subcommands", {})
+        others = {
+            sub.name: document_of(sub.spec, server.version)
+            for sub in subcommands(entry)
+            if sub.name not in documented
+        }
+        if others:
+            document["subcommands"] = documented | others
         reply[entry.name.encode()] = _document(server, document)
     return reply
 

@@ -2,6 +2,8 @@
 
 The rows are facts about the servers, read from the servers themselves by ``python -m
 redis_emulator.table``; nothing of them is repeated in code. `load` turns them into `Spec` values.
+A new command needs a row here and a function in `redis_emulator.commands`, nothing else: COMMAND,
+ACL, slots of a cluster, the checks of MULTI and of scripts and ``docs/commands.md`` read the row.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ class Spec:
         group: The family the command belongs to.
         since: The Redis version that brought it.
         complexity: Time complexity.
+        summary: What the command does, for COMMAND DOCS. Left out of the rows that were read from
+            servers, whose documents are in ``documents/docs.json``.
+        arguments: Its arguments as COMMAND DOCS describes them; left out likewise.
         flavours: The servers that have it: ``redis``, ``valkey``.
         valkey_since: The Valkey version that brought it, where not the same as ``since``.
         legacy_arity: The arity that it had once, where that was another one; else 0.
@@ -54,6 +59,8 @@ class Spec:
     legacy_before: str
     valkey_arity: int = 0
     until: str = ""
+    summary: str = ""
+    arguments: tuple[dict[str, Any], ...] = ()
 
     def of(self, version: Version) -> Spec:
         """The row as a server of ``version`` has it."""
@@ -102,5 +109,7 @@ def load() -> dict[str, Spec]:
                 legacy_before=row.get("legacy_before", "7.0.0"),
                 valkey_arity=row.get("valkey_arity", 0),
                 until=row.get("until", ""),
+                summary=row.get("summary", ""),
+                arguments=tuple(row.get("arguments", ())),
             )
     return rows

@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from redis_emulator.table import Spec
 from redis_emulator.version import Version
 
 _MACHINE = frozenset(
@@ -67,6 +68,24 @@ def read(name: str, server: str) -> dict[str, Any]:
     if server in others:
         found.update(whole[server])
     return {key: value for key, value in found.items() if value is not None}
+
+
+def document_of(spec: Spec, version: Version) -> dict[str, Any]:
+    """What COMMAND DOCS tells of a command: what a server was read to say, or what its row says."""
+    documents = read("docs", server_like(version))
+    container, _, sub = spec.name.partition("|")
+    found = documents.get(container)
+    if sub and found is not None:
+        found = found.get("subcommands", {}).get(spec.name)
+    if found is None:
+        found = {
+            "summary": spec.summary,
+            "since": spec.since if version.is_redis() else spec.valkey_since,
+            "group": spec.group,
+            "complexity": spec.complexity,
+            "arguments": list(spec.arguments),
+        }
+    return {field: value for field, value in found.items() if value not in ("", [])}
 
 
 def server_like(version: Version) -> str:
