@@ -132,6 +132,8 @@ class Client:
         transactional: Whether the client has ever called MULTI or WATCH.
         backlog: Commands that arrived while the client was blocked or held by a pause.
         deny_blocking: Whether a command of this client must not block: in a transaction or script.
+        stores_digits_as_text: Whether a string of digits is not stored as an integer: in scripts of
+            Valkey.
         is_script: Whether these are the calls of a script.
         closing: Whether the client is to be disconnected once it has been sent its replies.
         limited: Whether the client's user may not do everything.
@@ -187,6 +189,7 @@ class Client:
         "readonly",
         "reply_mode",
         "shard_channels",
+        "stores_digits_as_text",
         "tracking",
         "transactional",
         "user",
@@ -240,6 +243,7 @@ class Client:
         self.reply_mode = ReplyMode.ON
         self.closing = False
         self.is_script = False
+        self.stores_digits_as_text = False
         self.tracking: TrackingMode | None = None
         self.monitoring = False
         self.asking = False
@@ -287,6 +291,23 @@ class Client:
     def can_block(self) -> bool:
         """Whether a command may block: not in a transaction or script."""
         return not self.deny_blocking
+
+    @property
+    def can_subscribe(self) -> bool:
+        """Whether a command may subscribe to channels and patterns: not in a script."""
+        return not self.is_script
+
+    @property
+    def needs_fixed_order(self) -> bool:
+        """Whether replies must not depend on the order of a set: in a script."""
+        return self.is_script
+
+    @property
+    def only_subscribes(self) -> bool:
+        """Whether the client is a RESP2 subscriber: it may send few commands, and PING is answered
+        as a message is sent.
+        """
+        return self.protocol == 2 and self.subscribed()
 
     def subscribed(self) -> bool:
         """Whether this client listens to any channel or pattern."""

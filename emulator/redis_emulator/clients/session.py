@@ -70,6 +70,10 @@ class Engine(Protocol):
         """Run a command that has been checked: its errors are counted and raised."""
         ...
 
+    def run_transaction(self, session: Session, queue: list[tuple[Entry, list[bytes]]]) -> Reply:
+        """Run the commands that MULTI has queued."""
+        ...
+
     def find(self, argv: list[bytes]) -> Entry:
         """The command that ``argv`` names.
 

@@ -31,7 +31,7 @@ _NOT_INT32 = "ERR value is out of range, value must between -2147483648 and 2147
 def ping(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2:
         raise RedisError("ERR wrong number of arguments for 'ping' command")
-    if ctx.protocol == 2 and ctx.subscribed():
+    if ctx.only_subscribes:
         return [b"pong", argv[1] if len(argv) > 1 else b""]
     return argv[1] if len(argv) > 1 else PONG
 

@@ -14,9 +14,9 @@ from redis_emulator.commands.helpers.arguments import (
     syntax_error,
     wrong_type,
 )
+from redis_emulator.commands.helpers.long_double import add_long_doubles, parse_long_double
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.scan import parse_cursor, parse_options, scan_members
-from redis_emulator.commands.string import add_long_doubles, parse_long_double
 from redis_emulator.keyspace.events import GENERIC, HASH
 from redis_emulator.resp.types import OK, Pairs, RedisError, Reply
 from redis_emulator.values.hash import Hash

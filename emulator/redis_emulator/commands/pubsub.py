@@ -20,7 +20,8 @@ from redis_emulator.resp.types import Push, RedisError, Reply
 def _subscribe(
     ctx: Session, argv: list[bytes], mine: dict[bytes, None], everybody: Subscribers
 ) -> Reply:
-    if not ctx.can_block and (ctx.is_script or everybody is ctx.clients.pubsub.shard_channels):
+    in_shard = everybody is ctx.clients.pubsub.shard_channels
+    if not (ctx.can_block if in_shard else ctx.can_subscribe):
         name = argv[0].decode().upper()
         raise RedisError(f"ERR {name} isn't allowed for a DENY BLOCKING client")
     word = argv[0].lower()

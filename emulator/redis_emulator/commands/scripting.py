@@ -112,6 +112,7 @@ class Scripting:
         session.deny_blocking = True
         session.authenticated = True
         session.is_script = True
+        session.stores_digits_as_text = self._valkey
         self._direct = {
             name: entry
             for name, entry in server.commands.items()

@@ -159,7 +159,11 @@ def _sorted(ctx: Session, key: bytes, options: _Options) -> list[bytes | None]:
         elements = list(value)
     else:
         raise wrong_type()
-    if options.unsorted and isinstance(value, Set) and (options.store is not None or ctx.is_script):
+    if (
+        options.unsorted
+        and isinstance(value, Set)
+        and (options.store is not None or ctx.needs_fixed_order)
+    ):
         options.unsorted, options.alpha, options.by = False, True, None
     if options.unsorted:
         if options.descending and not isinstance(value, Set):

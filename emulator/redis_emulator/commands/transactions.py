@@ -1,17 +1,15 @@
 """MULTI, EXEC and WATCH.
 
-The engine queues: while a session has a queue, it answers QUEUED and appends what it would have
-run, or marks the queue as failed when the command is refused. A watched key is registered with its
-database, whose changes make the session dirty. What is left for these commands is to start, to run,
-and to end.
+The engine queues: while a client has a queue, the engine answers QUEUED and appends the command, or
+marks the queue as failed if the command is refused; EXEC has the engine run the queue. Watched keys
+are in `redis_emulator.clients.watching`.
 """
 
 from __future__ import annotations
 
-from redis_emulator.clients.client import Blocked
 from redis_emulator.clients.session import Session
 from redis_emulator.commands.registry import command
-from redis_emulator.resp.types import NULL_ARRAY, OK, Interleaved, RedisError, Reply
+from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
 
 
 @command("multi")
@@ -37,32 +35,7 @@ def exec_(ctx: Session, argv: list[bytes]) -> Reply:
         raise aborted
     if dirty:
         return NULL_ARRAY
-    denied, ctx.deny_blocking = ctx.deny_blocking, True
-    ctx.executing = queue
-    early = ctx.server.version.before(7)
-    replies: list[Reply] = []
-    if ctx.interleaves:
-        ctx.aside = replies
-    try:
-        for entry, queued in queue:
-            try:
-                if ctx.limited and (
-                    refusal := ctx.clients.access.refuse_queued(ctx, entry, queued)
-                ):
-                    raise RedisError(refusal)
-                reply = ctx.engine.call(ctx, entry, queued)
-            except RedisError as error:
-                reply = error
-            replies.append(reply.on_timeout if type(reply) is Blocked else reply)
-            if early and ctx.late:
-                late, ctx.late = ctx.late, []
-                for message in late:
-                    ctx.deliver(message)
-    finally:
-        ctx.aside = None
-        ctx.deny_blocking = denied
-        ctx.executing = None
-    return replies if len(replies) == len(queue) else Interleaved(replies)
+    return ctx.engine.run_transaction(ctx, queue)
 
 
 @command("discard")

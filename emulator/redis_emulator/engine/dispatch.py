@@ -13,6 +13,7 @@ admission       login, MULTI, ACL, cluster, conditions, memory, subscriptions  `
 pause, MULTI    the command is held, or queued                                 here
 call            keys that are due, the command's function, tracking            here
 waiting         the client blocks; blocked clients are served                  ``waiting``
+transaction     EXEC runs the queue of MULTI                                   ``transaction``
 accounting      statistics, slow log, MONITOR                                  ``accounting``
 ==============  =============================================================  ==============
 
@@ -43,6 +44,7 @@ from redis_emulator.commands.scripting import MAY_REPLICATE
 from redis_emulator.engine.accounting import NOT_MONITORED, Accounting
 from redis_emulator.engine.admission import UNQUEUED, Admission
 from redis_emulator.engine.lookup import Lookup, exec_aborted, failing, wrong_arity
+from redis_emulator.engine.transaction import Queue, run_queue
 from redis_emulator.engine.waiting import Waiting
 from redis_emulator.keyspace.context import NEVER
 from redis_emulator.resp.errors import NO_LOGIN, ROLE_CHANGED
@@ -225,6 +227,10 @@ class Engine:
                 self._accounting.note_time(session, entry, argv, took)
             if clients.monitors and not entry.flags & NOT_MONITORED:
                 self._accounting.show(session, argv)
+
+    def run_transaction(self, session: Session, queue: Queue) -> Reply:
+        """Run the commands that MULTI has queued."""
+        return run_queue(self, session, queue)
 
     def count_failure(self, entry: Entry, error: RedisError) -> RedisError:
         """Count an error of a command that ran; returns the error."""

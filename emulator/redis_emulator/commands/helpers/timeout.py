@@ -7,7 +7,7 @@ from typing import Final
 
 from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import INT64_MAX
-from redis_emulator.commands.string import parse_long_double, round_long_double
+from redis_emulator.commands.helpers.long_double import parse_long_double, round_long_double
 from redis_emulator.resp.types import RedisError
 from redis_emulator.version import Version
 

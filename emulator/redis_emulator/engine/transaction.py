@@ -1,0 +1,49 @@
+"""EXEC: running the commands that MULTI has queued."""
+
+from __future__ import annotations
+
+from redis_emulator.clients.client import Blocked
+from redis_emulator.clients.session import Engine, Session
+from redis_emulator.resp.types import Interleaved, RedisError, Reply
+from redis_emulator.table.entry import Entry
+
+Queue = list[tuple[Entry, list[bytes]]]
+
+
+def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
+    """Run the commands of a transaction; their replies and errors, in order.
+
+    Messages that the commands cause for the client itself take their place among the replies if
+    its transport is a byte stream. Before Redis 7 a message comes right after the command that
+    causes it, later after the whole transaction.
+    """
+    denied, session.deny_blocking = session.deny_blocking, True
+    session.executing = queue
+    at_once = engine.server.version.before(7)
+    replies: list[Reply] = []
+    if session.interleaves:
+        session.aside = replies
+    try:
+        for entry, argv in queue:
+            replies.append(_run(engine, session, entry, argv))
+            if at_once and session.late:
+                late, session.late = session.late, []
+                for message in late:
+                    session.deliver(message)
+    finally:
+        session.aside = None
+        session.deny_blocking = denied
+        session.executing = None
+    return replies if len(replies) == len(queue) else Interleaved(replies)
+
+
+def _run(engine: Engine, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
+    try:
+        if session.limited:
+            refusal = engine.clients.access.refuse_queued(session, entry, argv)
+            if refusal is not None:
+                raise RedisError(refusal)
+        reply = engine.call(session, entry, argv)
+    except RedisError as error:
+        return error
+    return reply.on_timeout if type(reply) is Blocked else reply
