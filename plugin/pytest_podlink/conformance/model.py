@@ -1,25 +1,26 @@
-"""The contract of linked pods in plain Python: what each operation returns and leaves behind.
+"""The contract of linked pods in plain Python: what each operation returns and stores.
 
-Written from the semantics page alone, and sharing nothing with podlink but its public names: the
-two would otherwise be wrong together. It holds the whole key space, as a Redis would: names of
-keys, types, values and times of expiry. No Redis, no IO, no randomness and no clock of its own.
+The model follows the semantics page of the documentation. It uses only podlink's public constants
+and result types, so that an error in podlink cannot hide in the model too. It holds the whole key
+space (names of keys, types, values, times of expiry) and does no IO.
 
-What stores may do differently has a symbol here instead of a value: a time that a store stamps on
-something is a `Stamp`, the number of the step that did it. Whoever compares knows which moment
-that step was on which store. Where several things are wrong at once, an operation may name any of
-them: `Refused` lists them all.
+Where stores may differ, the model has a symbol instead of a value: a time that the server stamps is
+a `Stamp` with the number of the step that stamped it, and `store.Store` knows the time of that step
+on its server. If several things are wrong at once, an operation may report any of them:
+`Refused` lists them all.
 
-The contract leaves some readings open. These are taken:
+The semantics page leaves some questions open. The model answers them so:
 
-- A link key without a TTL is a persistent link, also where the index (evicted, say) lacks it.
-- An operation that changes links looks at the link key and at the index field of its service, and
-  refuses both unless they are well-formed, even if it would not have changed them.
-- A pod id in Redis is decimal as Python and Java write it: no sign, blank or leading zero.
-- The creation time of a link belongs to uid and pod: linking to the same pod again keeps it, with
-  the new TTL; to another pod replaces it; a link without one is not given one afterwards.
-- A time that was stamped for another value, or does not say for which, is not known; a write that
-  keeps the link deletes it. A time that is left of something that is gone is no error.
-- The time of something without a TTL has a TTL of a year from the last write on.
+- A link key without a TTL is a persistent link, even if the index has no entry for it (evicted, for
+  example).
+- An operation that changes links checks the link key and the index field of its service, and fails
+  unless both are well-formed, even if it would not have changed them.
+- A stored pod id is decimal as Python and Java write it: no sign, space or leading zero.
+- The creation time of a link belongs to its uid and pod. Linking to the same pod again keeps it,
+  with the new TTL; linking to another pod replaces it. A link without one does not get one later.
+- A time that was stamped for another value, or that does not say for which value, is read as
+  unknown; a write that keeps the link deletes it. A time without its value is not an error.
+- The time of something without a TTL has a TTL of a year from the last write.
 - Writing the state of a workload replaces whatever was at the key, as SET does.
 """
 
@@ -27,11 +28,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from podlink import DELETE_NOW, PERSIST_FOREVER, ErrorCode, ReplaceResult, TrySetResult
 from pytest_podlink.conformance import repairs
+from pytest_podlink.conformance.keyspace import Keyspace
 from pytest_podlink.conformance.values import (
     HOUR,
     YEAR,
@@ -41,7 +43,6 @@ from pytest_podlink.conformance.values import (
     Faults,
     Inspected,
     LinkRead,
-    Moment,
     Place,
     Refused,
     Repaired,
@@ -61,7 +62,6 @@ from pytest_podlink.conformance.values import (
     state_key,
     stored_moment,
     stored_pod_id,
-    stored_text,
     workload_key,
 )
 
@@ -69,18 +69,14 @@ T = TypeVar("T")
 
 
 @dataclass
-class Model:
-    """A store, and the operations on it under their public names.
+class Model(Keyspace):
+    """The operations, under their public names, on a key space.
 
     Attributes:
-        keys: everything stored.
-        now: milliseconds; starts anywhere.
-        step: the number of the present step, for stamps.
-        track_link_times: as the executor of the present step was made.
+        step: the number of the current step, for stamps.
+        track_link_times: whether the executor of the current step has this option.
     """
 
-    keys: dict[bytes, Entry] = field(default_factory=dict)
-    now: int = 0
     step: int = 0
     track_link_times: bool = False
 
@@ -92,7 +88,7 @@ class Model:
         faults = Faults()
         self._hash(key, faults)
         self._hash(key + b"@", faults)
-        faults.refuse()
+        faults.raise_if_any()
         pod, value = b"%d" % pod_id, state.encode()
         self._put_field(key, pod, value)
         self._put_field(key + b"@", pod, Dated(Stamp(self.step), value))
@@ -106,7 +102,7 @@ class Model:
         check(is_name(namespace), is_name(service_name))
         faults = Faults()
         states = self._pod_states(state_key(namespace, service_name), faults)
-        faults.refuse()
+        faults.raise_if_any()
         return states
 
     def require_service_state(self, namespace: Any, service_name: Any) -> dict[int, str]:
@@ -128,7 +124,7 @@ class Model:
                 faults.wrong_value(key + b"@")
             elif pod in states:
                 known.append(stored_moment(time, states[pod].encode()))
-        faults.refuse()
+        faults.raise_if_any()
         if not states:
             return None
         updated = None if None in known or len(known) < len(states) else latest(known)
@@ -149,7 +145,7 @@ class Model:
             state = self._text(workload_key(namespace, name), faults)
             if state is not None:
                 states[name] = state
-        faults.refuse()
+        faults.raise_if_any()
         return states
 
     def read_workload_state(self, namespace: Any, service_name: Any) -> WorkloadRead | None:
@@ -158,10 +154,10 @@ class Model:
         faults = Faults()
         state = self._text(key, faults)
         updated = self._moment(key + b"@", faults, key)
-        faults.refuse()
+        faults.raise_if_any()
         return None if state is None else WorkloadRead(namespace, service_name, state, updated)
 
-    # Making links
+    # Creating and changing links
 
     def set_linked_pod(
         self,
@@ -172,7 +168,7 @@ class Model:
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> int | None:
         check(is_pod_id(pod_id), is_duration(persist_seconds))
-        at, before = self._open(namespace, uid, service_name)
+        at, before = self._check_link(namespace, uid, service_name)
         self._link(at, before, pod_id, persist_seconds)
         return before
 
@@ -185,7 +181,7 @@ class Model:
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> TrySetResult:
         check(is_pod_id(pod_id), is_duration(persist_seconds))
-        at, before = self._open(namespace, uid, service_name)
+        at, before = self._check_link(namespace, uid, service_name)
         if before is not None and before != pod_id and self.keys[at.link].expires_at is None:
             return TrySetResult(False, before)
         self._link(at, before, pod_id, persist_seconds)
@@ -200,7 +196,7 @@ class Model:
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> int:
         check(is_pod_id(pod_id), is_duration(persist_seconds))
-        at, before = self._open(namespace, uid, service_name)
+        at, before = self._check_link(namespace, uid, service_name)
         if before is not None:
             return before
         self._link(at, before, pod_id, persist_seconds)
@@ -215,7 +211,7 @@ class Model:
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> int:
         check(is_pod_id(pod_id), is_duration(persist_seconds))
-        at, before = self._open(namespace, uid, service_name)
+        at, before = self._check_link(namespace, uid, service_name)
         if before is not None:
             raise Refused(frozenset({ErrorCode.LINK_EXISTS}), pod_id=before)
         self._link(at, before, pod_id, persist_seconds)
@@ -231,7 +227,7 @@ class Model:
         persist_seconds: Any = PERSIST_FOREVER,
     ) -> ReplaceResult:
         check(is_pod_id(expected_pod_id), is_pod_id(pod_id), is_duration(persist_seconds))
-        at, before = self._open(namespace, uid, service_name)
+        at, before = self._check_link(namespace, uid, service_name)
         if before != expected_pod_id:
             return ReplaceResult(False, before)
         self._link(at, before, pod_id, persist_seconds)
@@ -241,7 +237,7 @@ class Model:
         self, namespace: Any, uid: Any, service_name: Any, pod_id: Any, persist_seconds: Any
     ) -> bool:
         check(is_pod_id(pod_id), is_duration(persist_seconds), persist_seconds != PERSIST_FOREVER)
-        at, before = self._open(namespace, uid, service_name)
+        at, before = self._check_link(namespace, uid, service_name)
         if before != pod_id:
             return False
         if self.keys[at.link].expires_at is None:
@@ -266,7 +262,7 @@ class Model:
             is_duration(persist_seconds),
         )
         linked: dict[int, list[str]] = {}
-        for uid, pod in self._each_uid(
+        for uid, pod in self._for_each_uid(
             uids,
             lambda uid: self.set_linked_pod_if_absent(
                 namespace, uid, service_name, pod_id, persist_seconds
@@ -281,7 +277,7 @@ class Model:
         check(is_name(namespace), is_uid(uid), is_name(service_name))
         faults = Faults()
         pod = self._pod(place(namespace, uid, service_name).link, faults)
-        faults.refuse()
+        faults.raise_if_any()
         return pod
 
     def require_linked_pod(self, namespace: Any, uid: Any, service_name: Any) -> int:
@@ -307,7 +303,7 @@ class Model:
             pod = self._pod(place(namespace, uid, service_name).link, faults)
             if pod is not None:
                 linked.setdefault(pod, []).append(uid)
-        faults.refuse()
+        faults.raise_if_any()
         return linked
 
     def get_link_service(self, namespace: Any, uid: Any) -> dict[str, int]:
@@ -321,7 +317,7 @@ class Model:
                 faults.wrong_value(key)
             else:
                 services[name.decode()] = pod
-        faults.refuse()
+        faults.raise_if_any()
         return services
 
     def read_pod_link(self, namespace: Any, uid: Any, service_name: Any) -> LinkRead | None:
@@ -330,7 +326,7 @@ class Model:
         faults = Faults()
         pod = self._pod(at.link, faults)
         created = self._moment(at.created, faults, at.link)
-        faults.refuse()
+        faults.raise_if_any()
         if pod is None:
             return None
         expires_at = self.keys[at.link].expires_at
@@ -343,7 +339,7 @@ class Model:
         self, namespace: Any, uid: Any, service_name: Any, persist_seconds: Any = DELETE_NOW
     ) -> bool:
         check(is_duration(persist_seconds))
-        at, before = self._open(namespace, uid, service_name)
+        at, before = self._check_link(namespace, uid, service_name)
         self._unlink(at, persist_seconds)
         return before is not None
 
@@ -356,7 +352,7 @@ class Model:
         persist_seconds: Any = DELETE_NOW,
     ) -> bool:
         check(is_pod_id(pod_id), is_duration(persist_seconds))
-        at, before = self._open(namespace, uid, service_name)
+        at, before = self._check_link(namespace, uid, service_name)
         if before is not None and before != pod_id:
             return False
         self._unlink(at, persist_seconds)
@@ -371,7 +367,7 @@ class Model:
             is_name(service_name),
             is_duration(persist_seconds),
         )
-        removed = self._each_uid(
+        removed = self._for_each_uid(
             uids,
             lambda uid: self.remove_linked_pod(namespace, uid, service_name, persist_seconds),
         )
@@ -390,13 +386,13 @@ class Model:
                 continue
             found += 1
             try:
-                self._leave(namespace, uid.decode(), service_name, to)
+                self._drain(namespace, uid.decode(), service_name, to)
             except Refused:
                 failed += 1
         return Drained(found, found - failed, failed)
 
-    def _leave(self, namespace: str, uid: str, service_name: str, to: int | None) -> None:
-        at, before = self._open(namespace, uid, service_name)
+    def _drain(self, namespace: str, uid: str, service_name: str, to: int | None) -> None:
+        at, before = self._check_link(namespace, uid, service_name)
         if to is None:
             self._unlink(at, DELETE_NOW)
             return
@@ -406,8 +402,8 @@ class Model:
             if key in self.keys and expires_at is not None:
                 self.keys[key].expires_at = expires_at
 
-    def _each_uid(self, uids: Any, act: Callable[[str], T]) -> list[tuple[str, T]]:
-        """Do it for each distinct uid. One that is refused does not hold up the others."""
+    def _for_each_uid(self, uids: Any, act: Callable[[str], T]) -> list[tuple[str, T]]:
+        """Call `act` for each distinct uid, also if it fails for some of them."""
         done: list[tuple[str, T]] = []
         refusals: list[Refused] = []
         undone: list[str] = []
@@ -422,7 +418,7 @@ class Model:
             raise Refused(first.codes, first.keys, undone=tuple(undone))
         return done
 
-    # What is stored, well-formed or not
+    # Inspection and repair
 
     def inspect_link(self, namespace: Any, uid: Any, service_name: Any) -> Inspected:
         check(is_name(namespace), is_uid(uid), is_name(service_name))
@@ -437,53 +433,33 @@ class Model:
         self, namespace: Any, uid: Any, service_name: Any, dry_run: bool = False
     ) -> Repaired:
         check(is_name(namespace), is_uid(uid), is_name(service_name))
-        return repairs.of_link(self._to_repair(dry_run), place(namespace, uid, service_name))
+        return repairs.repair_link(
+            self._keys_to_repair(dry_run), place(namespace, uid, service_name)
+        )
 
     def repair_service_state(
         self, namespace: Any, service_name: Any, dry_run: bool = False
     ) -> Repaired:
         check(is_name(namespace), is_name(service_name))
-        return repairs.of_states(self._to_repair(dry_run), state_key(namespace, service_name))
+        return repairs.repair_states(
+            self._keys_to_repair(dry_run), state_key(namespace, service_name)
+        )
 
     def repair_workload_state(
         self, namespace: Any, service_name: Any, dry_run: bool = False
     ) -> Repaired:
         check(is_name(namespace), is_name(service_name))
-        return repairs.of_workload(self._to_repair(dry_run), workload_key(namespace, service_name))
+        return repairs.repair_workload(
+            self._keys_to_repair(dry_run), workload_key(namespace, service_name)
+        )
 
-    def _to_repair(self, dry_run: bool) -> dict[bytes, Entry]:
+    def _keys_to_repair(self, dry_run: bool) -> dict[bytes, Entry]:
         return deepcopy(self.keys) if dry_run else self.keys
 
-    # Time, and other writers
+    # Reading and writing a link
 
-    def advance(self, milliseconds: int) -> None:
-        """Let time pass."""
-        self.now += milliseconds
-        for key, entry in list(self.keys.items()):
-            if entry.expires_at is not None and entry.expires_at <= self.now:
-                del self.keys[key]
-
-    def remaining(self) -> list[int]:
-        """The TTLs of all keys that have one, in milliseconds, shortest first."""
-        times = (entry.expires_at for entry in self.keys.values())
-        return sorted(time - self.now for time in times if time is not None)
-
-    def write(self, name: str, key: bytes, *arguments: Any) -> None:
-        """What another program does to the store: one of the Redis commands below."""
-        commands: dict[str, Callable[..., object]] = {
-            "SET": lambda key, value: self.keys.update({key: Entry(value)}),
-            "HSET": self._put_field,
-            "HDEL": self._drop_field,
-            "EXPIRE": self._set_ttl,
-            "PERSIST": lambda key: self._set_ttl(key, PERSIST_FOREVER),
-            "DEL": lambda key: self.keys.pop(key, None),
-        }
-        commands[name](key, *arguments)
-
-    # How a link is kept
-
-    def _open(self, namespace: Any, uid: Any, service_name: Any) -> tuple[Place, int | None]:
-        """The keys of a link that is to be changed, and its pod, once all of it is well-formed."""
+    def _check_link(self, namespace: Any, uid: Any, service_name: Any) -> tuple[Place, int | None]:
+        """The keys and pod of a link to change. Raises Refused unless all of it is well-formed."""
         check(is_name(namespace), is_uid(uid), is_name(service_name))
         at = place(namespace, uid, service_name)
         faults = Faults()
@@ -491,7 +467,7 @@ class Model:
         entry = self._hash(at.index_key, faults).get(at.service)
         if entry is not None and stored_pod_id(entry) is None:
             faults.wrong_value(at.index_key)
-        faults.refuse()
+        faults.raise_if_any()
         return at, before
 
     def _link(self, at: Place, before: int | None, pod: int, seconds: int) -> None:
@@ -508,7 +484,7 @@ class Model:
         self._keep_created(at, seconds)
 
     def _keep_created(self, at: Place, seconds: int) -> None:
-        """Keep the creation time of a link as long as the link, if it is that of this link."""
+        """Give the creation time the TTL of the link, or delete it if it is of another link."""
         if at.created in self.keys:
             stamp, link = self.keys[at.created].value, self.keys[at.link].value
             assert isinstance(link, bytes)
@@ -524,77 +500,3 @@ class Model:
         else:
             self.keys.pop(at.link, None)
             self.keys.pop(at.created, None)
-
-    # How stored values are read
-
-    def _hash(self, key: bytes, faults: Faults) -> dict[bytes, bytes | Dated]:
-        entry = self.keys.get(key)
-        if entry is None:
-            return {}
-        if isinstance(entry.value, dict):
-            return entry.value
-        faults.wrong_type()
-        return {}
-
-    def _string(self, key: bytes, faults: Faults) -> bytes | Dated | None:
-        entry = self.keys.get(key)
-        if entry is None:
-            return None
-        if not isinstance(entry.value, dict):
-            return entry.value
-        faults.wrong_type()
-        return None
-
-    def _pod(self, key: bytes, faults: Faults) -> int | None:
-        value = self._string(key, faults)
-        pod = stored_pod_id(value)
-        if value is not None and pod is None:
-            faults.wrong_value(key)
-        return pod
-
-    def _text(self, key: bytes, faults: Faults) -> str | None:
-        value = self._string(key, faults)
-        text = stored_text(value)
-        if value is not None and text is None:
-            faults.wrong_value(key)
-        return text
-
-    def _moment(self, key: bytes, faults: Faults, of: bytes) -> Moment | None:
-        """The time at a key, if it was stamped for the value at the key ``of``."""
-        time = self._string(key, faults)
-        if time is None or of not in self.keys:
-            return None
-        if not is_stored_time(time):
-            faults.wrong_value(key)
-        value = self.keys[of].value
-        return stored_moment(time, value) if isinstance(value, bytes) else None
-
-    def _pod_states(self, key: bytes, faults: Faults) -> dict[int, str]:
-        states = {}
-        for name, value in self._hash(key, faults).items():
-            pod, state = stored_pod_id(name), stored_text(value)
-            if pod is None or state is None:
-                faults.wrong_value(key)
-            else:
-                states[pod] = state
-        return states
-
-    # How Redis stores
-
-    def _put_field(self, key: bytes, name: bytes, value: bytes | Dated) -> None:
-        entry = self.keys.setdefault(key, Entry({}))
-        assert isinstance(entry.value, dict)
-        entry.value[name] = value
-
-    def _drop_field(self, key: bytes, name: bytes) -> None:
-        entry = self.keys.get(key)
-        if entry is not None:
-            assert isinstance(entry.value, dict)
-            entry.value.pop(name, None)
-            if not entry.value:
-                del self.keys[key]
-
-    def _set_ttl(self, key: bytes, seconds: int) -> None:
-        if key in self.keys:
-            ttl = None if seconds == PERSIST_FOREVER else self.now + seconds * 1000
-            self.keys[key].expires_at = ttl

@@ -1,4 +1,4 @@
-"""The contract of the repairs: what each deletes, and that it leaves everything else as it is."""
+"""The contract of the repairs: what each of them deletes; everything else stays as it is."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Stored = bytes | Dated
 Done = set[tuple[bytes, "bytes | None", str]]
 
 
-def of_link(keys: Keys, at: Place) -> Repaired:
-    """The link is absent, transient or persistent afterwards, and its index entry says so."""
+def repair_link(keys: Keys, at: Place) -> Repaired:
+    """Afterwards the link is absent, transient or persistent, and its index entry agrees."""
     done: Done = set()
-    pod = _sound_string(keys, at.link, done)
+    pod = _string_or_delete(keys, at.link, done)
     if pod is not None and stored_pod_id(pod) is None:
         _delete(keys, at.link, done)
         pod = None
-    fields = _sound_hash(keys, at.index_key, done)
+    fields = _hash_or_delete(keys, at.index_key, done)
     for field, value in list(fields.items()):
         if stored_text(field) is None or stored_pod_id(value) is None:
-            _drop(keys, at.index_key, field, done)
+            _delete_field(keys, at.index_key, field, done)
     owner = pod if pod is not None and keys[at.link].expires_at is None else None
     entry = fields.get(at.service)
     if owner is None and entry is not None:
-        _drop(keys, at.index_key, at.service, done)
+        _delete_field(keys, at.index_key, at.service, done)
     elif owner is not None and entry != owner:
         fields[at.service] = owner
         keys.setdefault(at.index_key, Entry(fields)).value = fields
@@ -41,23 +41,23 @@ def of_link(keys: Keys, at: Place) -> Repaired:
     return Repaired(frozenset(done))
 
 
-def of_states(keys: Keys, key: bytes) -> Repaired:
-    """Every pod and every state is well-formed afterwards, and each time is that of a state."""
+def repair_states(keys: Keys, key: bytes) -> Repaired:
+    """Afterwards every pod and state is well-formed, and every time belongs to a state."""
     done: Done = set()
-    states = _sound_hash(keys, key, done)
+    states = _hash_or_delete(keys, key, done)
     for pod, state in list(states.items()):
         if stored_pod_id(pod) is None or stored_text(state) is None:
-            _drop(keys, key, pod, done)
-    for pod, time in list(_sound_hash(keys, key + b"@", done).items()):
+            _delete_field(keys, key, pod, done)
+    for pod, time in list(_hash_or_delete(keys, key + b"@", done).items()):
         if not _is_time_of(time, states.get(pod)):
-            _drop(keys, key + b"@", pod, done)
+            _delete_field(keys, key + b"@", pod, done)
     return Repaired(frozenset(done))
 
 
-def of_workload(keys: Keys, key: bytes) -> Repaired:
-    """The state is well-formed or absent afterwards, and the time is that of the state."""
+def repair_workload(keys: Keys, key: bytes) -> Repaired:
+    """Afterwards the state is well-formed or absent, and the time belongs to the state."""
     done: Done = set()
-    state = _sound_string(keys, key, done)
+    state = _string_or_delete(keys, key, done)
     if state is not None and stored_text(state) is None:
         _delete(keys, key, done)
         state = None
@@ -66,7 +66,7 @@ def of_workload(keys: Keys, key: bytes) -> Repaired:
 
 
 def _repair_time(keys: Keys, key: bytes, value: Stored | None, done: Done) -> None:
-    time = _sound_string(keys, key, done)
+    time = _string_or_delete(keys, key, done)
     if time is not None and not _is_time_of(time, value):
         _delete(keys, key, done)
 
@@ -77,8 +77,8 @@ def _is_time_of(time: Stored, value: Stored | None) -> bool:
     )
 
 
-def _sound_string(keys: Keys, key: bytes, done: Done) -> Stored | None:
-    """The string at a key; a key of another type is deleted."""
+def _string_or_delete(keys: Keys, key: bytes, done: Done) -> Stored | None:
+    """Returns the string at a key. Deletes a key of another type and returns None."""
     entry = keys.get(key)
     if entry is None:
         return None
@@ -88,8 +88,8 @@ def _sound_string(keys: Keys, key: bytes, done: Done) -> Stored | None:
     return entry.value
 
 
-def _sound_hash(keys: Keys, key: bytes, done: Done) -> dict[bytes, Stored]:
-    """The fields of the hash at a key; a key of another type is deleted."""
+def _hash_or_delete(keys: Keys, key: bytes, done: Done) -> dict[bytes, Stored]:
+    """Returns the fields of the hash at a key. Deletes a key of another type and returns {}."""
     entry = keys.get(key)
     if entry is None:
         return {}
@@ -104,7 +104,7 @@ def _delete(keys: Keys, key: bytes, done: Done) -> None:
     done.add((key, None, "deleted"))
 
 
-def _drop(keys: Keys, key: bytes, field: bytes, done: Done) -> None:
+def _delete_field(keys: Keys, key: bytes, field: bytes, done: Done) -> None:
     fields = keys[key].value
     assert isinstance(fields, dict)
     del fields[field]

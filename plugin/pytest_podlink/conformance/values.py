@@ -1,7 +1,7 @@
-"""How the contract stores things, and the limits of arguments: what `model` is built from.
+"""The stored values, results and argument limits of the contract, for `model`.
 
-No operation is here. Values are in the forms that a Redis would hold, but for the times that a
-store stamps: for each there is a `Stamp`.
+Values have the form in which Redis holds them, except times that the server stamps: those are
+`Stamp` objects.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from podlink import ErrorCode
 
 
 class Stamp(NamedTuple):
-    """The moment on a store at which it did this step, to this link if the step is about many."""
+    """The time at which a server did a step, for one link if the step is about several."""
 
     step: int
     link: bytes = b""
 
 
 class Dated(NamedTuple):
-    """A stamp and the value it was made for, as they are stored: ``<milliseconds> <value>``."""
+    """A time and the value it was stamped for, stored as ``<milliseconds> <value>``."""
 
     stamp: Stamp
     value: bytes
 
 
 Moment = Stamp | int
-"""A stamp, or epoch milliseconds that somebody else wrote."""
+"""A stamp, or the epoch milliseconds that another program wrote."""
 
 YEAR = 365 * 24 * 60 * 60
-"""Seconds that the time of something without a TTL is kept after a write."""
+"""TTL in seconds, from the last write, of the time of a value that has no TTL."""
 
 HOUR = 60 * 60
-"""Seconds after which a write looks for times of pods without a state."""
+"""Seconds after which a write deletes the times of pods without a state."""
 
 Value = bytes | Dated | dict[bytes, bytes | Dated]
 """A string, or a hash."""
@@ -44,7 +44,7 @@ Value = bytes | Dated | dict[bytes, bytes | Dated]
 
 @dataclass
 class Entry:
-    """What is at a key. ``expires_at`` is in milliseconds of the model's time."""
+    """The value of a key. `expires_at` is in milliseconds of the model's time."""
 
     value: Value
     expires_at: int | None = None
@@ -57,12 +57,12 @@ class Entry:
 
 @dataclass
 class Refused(Exception):
-    """The operation fails, with one of these codes.
+    """The operation raises an error with one of these codes.
 
     Attributes:
-        codes: the codes, one for each thing that is wrong.
-        keys: one of these is named in the message, if the code is INTERNAL_ERROR.
-        pod_id: what the error carries, if the code is LINK_EXISTS.
+        codes: one code for each thing that is wrong.
+        keys: the message names one of these, if the code is INTERNAL_ERROR.
+        pod_id: the attribute of the error, if the code is LINK_EXISTS.
         undone: the uids of a batch that failed.
     """
 
@@ -73,7 +73,7 @@ class Refused(Exception):
 
 
 class LinkRead(NamedTuple):
-    """What `read_pod_link` tells. ``remaining`` is in milliseconds."""
+    """Result of `read_pod_link`. `remaining` is the TTL in milliseconds."""
 
     namespace: str
     uid: str
@@ -84,7 +84,7 @@ class LinkRead(NamedTuple):
 
 
 class ServiceRead(NamedTuple):
-    """What `read_service_state` tells."""
+    """Result of `read_service_state`."""
 
     namespace: str
     service_name: str
@@ -93,7 +93,7 @@ class ServiceRead(NamedTuple):
 
 
 class WorkloadRead(NamedTuple):
-    """What `read_workload_state` tells."""
+    """Result of `read_workload_state`."""
 
     namespace: str
     service_name: str
@@ -102,7 +102,7 @@ class WorkloadRead(NamedTuple):
 
 
 class Drained(NamedTuple):
-    """What `drain_pod` tells: how many links were found, removed or moved, and left as they are."""
+    """Result of `drain_pod`: how many links were found, removed or moved, and failed."""
 
     found: int
     done: int
@@ -110,19 +110,19 @@ class Drained(NamedTuple):
 
 
 class Inspected(NamedTuple):
-    """What `inspect_link` or `inspect_service` tells: all that is at these keys, in this order."""
+    """Result of `inspect_link` or `inspect_service`: the values of these keys, in this order."""
 
     keys: tuple[bytes, ...]
 
 
 class Repaired(NamedTuple):
-    """What a repair tells: key, field (if any) and deed, in any order."""
+    """Result of a repair: (key, field or None, what was done), in any order."""
 
     done: frozenset[tuple[bytes, bytes | None, str]]
 
 
 class Place(NamedTuple):
-    """The keys of a link, and its field in the index."""
+    """The keys of a link, and its field in the index hash."""
 
     link: bytes
     index_key: bytes
@@ -131,49 +131,49 @@ class Place(NamedTuple):
 
 
 def place(namespace: str, uid: str, service_name: str) -> Place:
-    """Where a link is kept."""
+    """The keys of a link."""
     index = b"sf:{%s:lk:%s}" % (namespace.encode(), uid.encode())
     service = service_name.encode()
     return Place(index + service, index, index + service + b"@", service)
 
 
 def state_key(namespace: str, service_name: str) -> bytes:
-    """Where the pod states of a service are kept."""
+    """The key of the pod states of a service."""
     return b"sf:{%s:state:%s}" % (namespace.encode(), service_name.encode())
 
 
 def workload_key(namespace: str, service_name: str) -> bytes:
-    """Where the state of a workload is kept."""
+    """The key of the state of a workload."""
     return b"sf:{%s:workload:%s}" % (namespace.encode(), service_name.encode())
 
 
 class Faults:
-    """What is wrong with the stored values that an operation reads."""
+    """Collects what is wrong with the stored values that an operation reads."""
 
     def __init__(self) -> None:
         self.codes: set[ErrorCode] = set()
         self.keys: set[bytes] = set()
 
     def wrong_type(self) -> None:
-        """A key is of another type than the contract gives it."""
+        """Note that a key has the wrong type."""
         self.codes.add(ErrorCode.REDIS_OPERATION_ERROR)
 
     def wrong_value(self, key: bytes) -> None:
-        """The value at a key is not what the contract allows."""
+        """Note that the value of a key is malformed."""
         self.codes.add(ErrorCode.INTERNAL_ERROR)
         self.keys.add(key)
 
-    def refuse(self) -> None:
-        """End the operation if anything is wrong."""
+    def raise_if_any(self) -> None:
+        """Raises Refused if anything is wrong."""
         if self.codes:
             raise Refused(frozenset(self.codes), frozenset(self.keys))
 
 
-# The limits of arguments: each says whether a value is within them.
+# Limits of arguments. Each function returns whether a value is allowed.
 
 
 def check(*within: bool) -> None:
-    """Refuse a call if any of its arguments is outside its limits."""
+    """Raises Refused if any argument is outside its limits."""
     if not all(within):
         raise Refused(frozenset({ErrorCode.INVALID_PARAMETER}))
 
@@ -220,7 +220,7 @@ def _is_unicode(value: str) -> bool:
     return not any(unicodedata.category(character) == "Cs" for character in value)
 
 
-# The forms of stored values: each gives what a value means, or None.
+# Parsing stored values. Each function returns what a value means, or None if it is malformed.
 
 
 def stored_pod_id(value: bytes | Dated | None) -> int | None:
@@ -246,7 +246,7 @@ def is_stored_time(value: bytes | Dated) -> bool:
 
 
 def stored_moment(time: bytes | Dated, value: bytes) -> Moment | None:
-    """The moment in a stored time, if that was stamped for this value."""
+    """The time, if it was stamped for this value; else None."""
     if isinstance(time, Dated):
         return time.stamp if time.value == value else None
     found = _stored_time(time)
@@ -254,5 +254,5 @@ def stored_moment(time: bytes | Dated, value: bytes) -> Moment | None:
 
 
 def latest(moments: list[Moment | None]) -> Moment | None:
-    """The latest; a stamp of this history is later than what was written before it."""
+    """The latest time. A stamp of this history is later than a time that another program wrote."""
     return max(moments, key=lambda m: (isinstance(m, Stamp), m), default=None)
