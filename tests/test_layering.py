@@ -397,34 +397,3 @@ def test_a_planted_function_slot_is_found(tmp_path: Path, statement: str, found:
         f"def helper(): ...\n\n\nclass A:\n    def run(self, server, name):\n        {statement}"
     )
     assert bool(function_slots(tmp_path, "redis_emulator")) is found
-
-
-def circles(root: Path, package: str) -> list[str]:
-    """Modules of a package that import themselves through others."""
-    pairs = list(imports_of(root, package))
-    modules = {module for module, _ in pairs}
-    graph: dict[str, set[str]] = {module: set() for module in modules}
-    for module, name in pairs:
-        target = name if name in modules else name.rpartition(".")[0]
-        if target in modules:
-            graph[module].add(target)
-    reachable = {module: set(targets) for module, targets in graph.items()}
-    for middle in modules:
-        for targets in reachable.values():
-            if middle in targets:
-                targets |= reachable[middle]
-    return sorted(module for module, targets in reachable.items() if module in targets)
-
-
-def test_no_module_of_the_plugin_imports_itself_through_others() -> None:
-    assert circles(SOURCES["pytest_podlink"], "pytest_podlink") == []
-
-
-def test_a_circle_is_found(tmp_path: Path) -> None:
-    package = tmp_path / "pytest_podlink"
-    package.mkdir()
-    (package / "a.py").write_text("from pytest_podlink.b import x")
-    (package / "b.py").write_text("from pytest_podlink import c")
-    (package / "c.py").write_text("import pytest_podlink.a")
-    (package / "d.py").write_text("import pytest_podlink.a")
-    assert circles(tmp_path, "pytest_podlink") == [f"pytest_podlink.{each}" for each in "abc"]
