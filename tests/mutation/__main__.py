@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from tests.mutation.lua_source import lua_mutants
@@ -46,9 +47,12 @@ def main() -> int:
     parser.add_argument(
         "--budget", type=float, default=10.0, help="seconds of tests for each mutant"
     )
+    parser.add_argument("--tests", nargs="+", help="files of tests to use instead of all")
     parser.add_argument("--fresh", action="store_true", help="forget the results of earlier runs")
     options = parser.parse_args()
     scope = EMULATOR if options.emulator else PODLINK
+    if options.tests:
+        scope = replace(scope, tests=tuple(options.tests))
     files = scope.files()
     if not options.emulator:
         files += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "lua").glob("*.lua"))

@@ -4,7 +4,8 @@ Ours: a statement is dropped, a condition negated, one operand of ``and`` and ``
 returned value replaced by ``None``, one member of a tuple of names left out. Of mutmut's we leave
 out what only makes a call raise TypeError, and changes of prose: a string with a space in it is a
 message, and its wording is not behaviour. Nothing is mutated in annotations, ``assert``, ``cast``,
-``__all__``, ``__slots__`` and under ``TYPE_CHECKING``.
+``__all__``, ``__slots__``, the arguments ``slots`` and ``strict`` (an assertion), and under
+``TYPE_CHECKING``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _BORROWED: list[tuple[Any, Any]] = [
 ]
 
 _NOT_MUTATED_CALLS = {"cast", "TypeVar", "NewType", "NamedTuple", "overload", "getLogger"}
+_NOT_MUTATED_ARGUMENTS = {"strict", "slots"}
 _NOT_MUTATED_TARGETS = {"__all__", "__slots__", "__match_args__", "__version__"}
 
 
@@ -56,6 +58,7 @@ class _Finder(cst.CSTVisitor):
         self._module = cst.parse_module("")
         self._scopes: list[str] = []
         self._functions: list[tuple[int, int]] = []
+        self._returns_bool: list[bool] = []
         self._statements: list[tuple[int, int]] = []
 
     # Where we are.
@@ -66,10 +69,15 @@ class _Finder(cst.CSTVisitor):
         where = self.get_metadata(PositionProvider, node)
         self._scopes.append(node.name.value)
         self._functions.append((where.start.line, where.end.line))
+        returns = node.returns
+        self._returns_bool.append(
+            returns is not None and m.matches(returns.annotation, m.Name("bool"))
+        )
         for parameter in node.params.children:
             parameter.visit(self)
         self._visit_body(node)
         self._functions.pop()
+        self._returns_bool.pop()
         self._scopes.pop()
         return False
 
@@ -122,6 +130,8 @@ class _Finder(cst.CSTVisitor):
             (cst.AssignTarget, cst.Annotation, cst.Assert, cst.Import, cst.ImportFrom, cst.Global),
         ):
             return True
+        if isinstance(node, cst.Arg) and node.keyword is not None:
+            return node.keyword.value in _NOT_MUTATED_ARGUMENTS
         if isinstance(node, cst.Call):
             name = node.func.value if isinstance(node.func, cst.Name) else None
             if isinstance(node.func, cst.Attribute):
@@ -175,6 +185,8 @@ class _Finder(cst.CSTVisitor):
         elif isinstance(node, cst.Return):
             if node.value is None:
                 self._drop(line)
+            elif self._returns_bool and self._returns_bool[-1]:
+                self._negate_result(node.value)
             elif not m.matches(node.value, m.Name("None")):
                 self._splice(line, "return None")
         elif isinstance(node, cst.Assign):
@@ -185,6 +197,11 @@ class _Finder(cst.CSTVisitor):
             if isinstance(node.target, cst.Attribute):
                 self._drop(line)
             self._assign_none(node.value)
+
+    def _negate_result(self, value: cst.BaseExpression) -> None:
+        """``None`` for ``False`` is not another result to most callers."""
+        if not m.matches(value, m.Name("True") | m.Name("False") | m.Comparison()):
+            self._splice(value, f"not ({self._text(value)})")
 
     def _assign_none(self, value: cst.BaseExpression) -> None:
         if m.matches(value, m.Name("None")):
@@ -237,6 +254,8 @@ class _Finder(cst.CSTVisitor):
             return
         for place, argument in enumerate(node.args):
             if argument.keyword is not None:
+                if argument.keyword.value in _NOT_MUTATED_ARGUMENTS:
+                    continue
                 self._replace(node, _without(node, "args", place))
             elif not argument.star and not m.matches(argument.value, m.Name("None")):
                 self._splice(argument.value, "None")

@@ -58,7 +58,10 @@ class Scope:
 
     def test_files(self) -> list[str]:
         """The files of tests."""
-        found = [path for tests in self.tests for path in sorted((ROOT / tests).rglob("test_*.py"))]
+        found: list[Path] = []
+        for tests in self.tests:
+            path = ROOT / tests
+            found += [path] if path.is_file() else sorted(path.rglob("test_*.py"))
         return [str(path.relative_to(ROOT)) for path in found if "planted_faults" not in path.name]
 
 
@@ -105,7 +108,7 @@ class Coverage:
         """The tests that run the mutated lines, fastest first.
 
         Of lines that run at import, the tests that run a line that names what they define, and
-        then all other tests of the file.
+        then all other tests of the module.
         """
         lines = self._lines[mutant.file]
         direct = set[str]().union(
@@ -114,7 +117,9 @@ class Coverage:
         if not self.runs_at_import(mutant):
             return self._sorted(direct)
         likely = direct | self._of_names(mutant)
-        rest = set[str]().union(*lines.values()) - likely
+        stem = Path(mutant.file).stem
+        own = {test for test in self.seconds if stem in test.partition("::")[0]}
+        rest = own.union(*lines.values()) - likely
         return self._sorted(likely) + self._sorted(rest)
 
     def _of_names(self, mutant: Mutant) -> set[str]:

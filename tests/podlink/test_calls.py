@@ -74,3 +74,37 @@ def test_a_server_that_never_knows_the_script_is_given_up() -> None:
     assert again(WRITE, NOSCRIPT, 1, RetryPolicy(0, 0, 0)) is None
     assert again(WRITE, NOSCRIPT, 3, POLICY) is None
     assert again(READ, NOSCRIPT, 0, POLICY) is None
+
+
+def test_a_repeated_call_is_the_same_call_after_the_pause() -> None:
+    step = again(READ, BROKE, 1, POLICY)
+    assert step is not None
+    assert step.wire == READ.wire
+    assert 0.1 <= step.delay <= 0.2
+    moved = redis_errors.MovedError("54 127.0.0.1:7001")
+    assert again(WRITE, moved, 0, POLICY) == (WRITE.wire, 0.0)
+
+
+def test_redirections_are_followed_twice_and_then_as_retries() -> None:
+    moved = redis_errors.AskError("54 127.0.0.1:7001")
+    never = RetryPolicy(0, 0.0, 0.0)
+    assert [again(WRITE, moved, n, never) is not None for n in range(4)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis_errors.AuthenticationError("x connecting to y"),
+        redis_errors.AuthorizationError("x connecting to y"),
+        redis_errors.AuthenticationWrongNumberOfArgsError("x connecting to y"),
+    ],
+    ids=type,
+)
+def test_wrong_credentials_are_not_sent_again(error: Exception) -> None:
+    for each in (error, NotSent(error)):
+        assert again(READ, each, 0, POLICY) is None

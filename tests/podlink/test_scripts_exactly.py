@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis
-from tests.podlink.test_transitions import NO_POD_IDS, NOW, POD_IDS, YEAR
+from tests.podlink.test_transitions import CLOCK, NO_POD_IDS, NOW, POD_IDS, YEAR
 
 import podlink
 from podlink import StatefulExecutor
@@ -25,7 +25,7 @@ HOUR = 3600
 
 @pytest.fixture
 def emulator() -> Iterator[RedisEmulator]:
-    with RedisEmulator(clock=ManualClock(NOW / 1000 + 0.000456)) as made:
+    with RedisEmulator(clock=ManualClock(CLOCK)) as made:
         yield made
 
 
@@ -319,3 +319,46 @@ def test_links_of_other_services_are_left_alone(server: Any, executor: StatefulE
     assert executor.repair_link("n", "u", "s") == [podlink.Repair(INDEX, b"s", b"2", "deleted")]
     assert server.hgetall(INDEX) == {b"a": b"1", b"z": b"3"}
     assert server.ttl(LINK) == 60
+
+
+def test_replies_are_integers_and_nils_as_documented(server: Any) -> None:
+    keys = (LINK, INDEX, CREATED)
+
+    def run(script: str, *args: Any, found: int | None = 7, on: tuple[bytes, ...] = keys) -> Any:
+        server.flushall()
+        if found is not None:
+            server.set(LINK, found)
+            server.hset(INDEX, "s", found)
+        return server.eval(podlink.scripts.SCRIPTS[script].source, len(on), *on, *args)
+
+    assert run("set_linked_pod", "s", 9, -1, "0") == 7
+    assert run("set_linked_pod", "s", 9, -1, "0", found=None) is None
+    assert run("try_set_linked_pod", "s", 9, -1, "0") == [0, 7]
+    assert run("try_set_linked_pod", "s", 7, -1, "0") == [1, 7]
+    assert run("set_linked_pod_if_absent", "s", 9, -1, "0") == [0, 7]
+    assert run("set_linked_pod_if_absent", "s", 9, -1, "0", found=None) == [1, 9]
+    assert run("replace_linked_pod", "s", 9, -1, "0", 7) == [1, 9]
+    assert run("replace_linked_pod", "s", 9, -1, "0", 8) == [0, 7]
+    assert run("replace_linked_pod", "s", 9, -1, "0", 8, found=None) == [0, None]
+    assert run("refresh_linked_pod", "s", 7, 60) == 1
+    assert run("refresh_linked_pod", "s", 8, 60) == 0
+    assert run("remove_linked_pod", "s", -1) == 1
+    assert run("remove_linked_pod", "s", -1, found=None) == 0
+    assert run("remove_linked_pod_with_id", "s", -1, 7) == 1
+    assert run("remove_linked_pod_with_id", "s", -1, 8) == 0
+    assert run("remove_linked_pod_with_id", "s", -1, 8, found=None) == 0
+    assert run("set_service_state", 1, "UP", on=(STATES, TIMES)) is None
+    assert run("set_workload_state", "UP", on=(WORKLOAD, WORKLOAD_TIME)) is None
+
+
+def test_a_malformed_time_without_a_state_is_deleted(
+    server: Any, executor: StatefulExecutor
+) -> None:
+    server.hset(TIMES, mapping={"1": "x", "2": "2"})
+    assert len(executor.repair_service_state("n", "s")) == 2
+    server.set(WORKLOAD, " ")
+    server.set(WORKLOAD_TIME, "1  ")
+    assert executor.repair_workload_state("n", "s") == [
+        podlink.Repair(WORKLOAD, None, b" ", "deleted"),
+        podlink.Repair(WORKLOAD_TIME, None, b"1  ", "deleted"),
+    ]

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from itertools import product
 from typing import Any
 
+import lupa.lua51
 import pytest
 import redis
 
 import podlink
-from podlink import StatefulExecutor
+from podlink import StatefulExecutor, operations
 from redis_emulator import ManualClock, RedisEmulator
 
 LINK, INDEX, CREATED = "sf:{n:lk:u}s", "sf:{n:lk:u}", "sf:{n:lk:u}s@"
 P, Q = 12, 7
-NOW = 1_700_000_000_123
-"""Milliseconds; the clock stands 456 microseconds after."""
+NOW = 1_700_000_000_999
+"""Milliseconds; the clock stands 999 microseconds after."""
+CLOCK = datetime.fromtimestamp(1_700_000_000, timezone.utc) + timedelta(microseconds=999_999)
 LATER = "1600000000000"
 YEAR = 31_536_000_000
 
@@ -74,7 +77,7 @@ BEFORE = [
 
 @pytest.fixture
 def emulator() -> Iterator[RedisEmulator]:
-    with RedisEmulator(clock=ManualClock(NOW / 1000 + 0.000456)) as made:
+    with RedisEmulator(clock=ManualClock(CLOCK)) as made:
         yield made
 
 
@@ -192,6 +195,27 @@ def test_a_drained_link_lasts_as_long_as_before(server: redis.Redis, track: bool
         assert executor.drain_pod("n", "s", P, Q).done == is_linked
         after = before.link(Q, before.ttl, track) if is_linked else before
         assert found(server) == after, before
+
+
+def test_a_link_in_its_last_millisecond_is_drained() -> None:
+    """Servers report a PTTL of 0 and refuse it as a TTL. On the emulator the link is gone."""
+    call = operations.move_linked_pod("n", "u", "s", P, Q, False)
+    assert call.script is not None
+    lua = lupa.lua51.LuaRuntime(encoding="latin-1")
+    sent: list[tuple[Any, ...]] = []
+    answers: dict[str, Any] = {"GET": str(P), "HGET": False, "PTTL": 0}
+
+    def answer(*command: Any) -> Any:
+        sent.append(command)
+        return answers.get(command[0], True)
+
+    count = call.wire[2]
+    parts = [part.decode() if isinstance(part, bytes) else str(part) for part in call.wire[3:]]
+    lua.globals().KEYS = lua.table_from(parts[:count])
+    lua.globals().ARGV = lua.table_from(parts[count:])
+    lua.globals().redis = lua.table_from({"call": answer, "pcall": answer})
+    lua.execute(call.script.source)
+    assert ("SET", LINK, str(Q), "PX", "1") in sent
 
 
 WRITES: dict[str, Callable[[StatefulExecutor], Any]] = {
