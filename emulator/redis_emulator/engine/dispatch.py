@@ -39,8 +39,6 @@ from redis_emulator.clock import Clock, ManualClock
 from redis_emulator.cluster.migration import after_command
 from redis_emulator.cluster.node import Node
 from redis_emulator.commands import registry
-from redis_emulator.commands.function import function_writes, promises_no_writes
-from redis_emulator.commands.scripting import MAY_REPLICATE
 from redis_emulator.engine.accounting import NOT_MONITORED, Accounting
 from redis_emulator.engine.admission import UNQUEUED, Admission
 from redis_emulator.engine.lookup import Lookup, exec_aborted, failing, wrong_arity
@@ -49,6 +47,8 @@ from redis_emulator.engine.waiting import Waiting
 from redis_emulator.keyspace.context import NEVER
 from redis_emulator.resp.errors import NO_LOGIN, ROLE_CHANGED
 from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING, QUEUED, RedisError, Reply
+from redis_emulator.scripting.functions import function_writes, promises_no_writes
+from redis_emulator.scripting.scripts import MAY_REPLICATE
 from redis_emulator.server.command_log import Log
 from redis_emulator.server.conditions import Condition
 from redis_emulator.server.server import Server

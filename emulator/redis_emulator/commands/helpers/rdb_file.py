@@ -8,9 +8,10 @@ from typing import Final
 from redis_emulator.clients.description import used_memory
 from redis_emulator.clients.session import Session
 from redis_emulator.commands.dump import write, writer
-from redis_emulator.commands.function import functions_of, write_libraries
+from redis_emulator.commands.function import write_libraries
 from redis_emulator.rdb.crc64 import crc64
 from redis_emulator.rdb.wire import Writer
+from redis_emulator.scripting.functions import functions_of
 from redis_emulator.server.server import Server
 
 _FACT, _SIZES, _DEADLINE, _DATABASE, _END = 0xFA, 0xFB, 0xFC, 0xFE, 0xFF
