@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 
 from redis_emulator import ManualClock, RedisEmulator
+from tests.support.waiting import until
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
 NEWEST = ("redis-8.2", "valkey-9.1")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.001)
 
 
 def blocked_clients(emulator: RedisEmulator) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
 from redis_emulator import ManualClock, RedisEmulator
 from tests.support.blocking import Clients
 from tests.support.pair import Pair
+from tests.support.waiting import let_pass
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "valkey-9.1")
@@ -202,7 +202,7 @@ def test_a_pause_and_what_blocked_clients_wait_for(same: Pair, mode: str) -> Non
         assert waiting[0] == waiting[1]
         if mode == "WRITE":
             clients("x", "LLEN l")
-        time.sleep(0.1)
+        let_pass(62)
         same.emulator.engine.tick()
         clients.served("A")
         assert all(connection.read() for connection in clients.client("B"))
@@ -241,7 +241,7 @@ def test_nothing_expires_while_writes_are_paused(same: Pair) -> None:
     same("CONFIG RESETSTAT")
     for command in ("MULTI", "SET a 1 PX 10", "SET b 1", "CLIENT PAUSE 100000 WRITE", "EXEC"):
         same(command)
-    time.sleep(0.05)
+    let_pass(12)
     for command in ("GET a", "EXISTS a", "DBSIZE", "KEYS *", "SCAN 0", "SCAN 0 TYPE string"):
         same(command)
     shown("stats")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 
 import pytest
 import redis
@@ -22,6 +21,7 @@ from redis_emulator.values.stream import Stream
 from tests.emulator.fuzz.dump import FAR, comparable, contents, payloads
 from tests.support.keyspace import EventWatcher, compare_keyspaces
 from tests.support.pair import EmulatorConnection, Pair
+from tests.support.waiting import let_pass
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
@@ -244,7 +244,7 @@ def test_fields_that_have_expired_meanwhile(same: Pair) -> None:
     same("RESTORE", "none", 0, none)
     for connection in (same.emulated, same.real):
         while connection("EXISTS", "none") != (":", b"0") or connection("HLEN", "some")[1] != b"1":
-            time.sleep(0.01)
+            let_pass(1)
     same("HGETALL some")
     same("EXISTS none")
     real, emulated = watcher.collect()

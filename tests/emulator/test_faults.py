@@ -16,6 +16,7 @@ from redis.retry import Retry
 from redis_emulator import ManualClock, RedisEmulator
 from tests.support.pair import Pair
 from tests.support.transports import DOORS, Door, connection_of
+from tests.support.waiting import is_busy, until
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
@@ -297,7 +298,8 @@ def test_a_busy_server_refuses_as_real_ones_do(same: Pair) -> None:
     script = "local t = redis.call('time')[1] while redis.call('time')[1] - t < 9 do end"
     _, runner = same.connect()
     runner.send([b"EVAL", script.encode(), b"0"])
-    time.sleep(0.1)
+    _, observer = same.connect()
+    until(lambda: is_busy(observer))
     try:
         with same.emulator.faults.busy:
             for line in TRIED:

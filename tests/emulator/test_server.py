@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
 from redis_emulator import RedisEmulator
 from tests.support.pair import Connection, Pair, arguments
+from tests.support.waiting import until
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
@@ -198,7 +198,8 @@ def _field(name: str, *clients: Connection) -> tuple[str, ...]:
 
 @pytest.mark.servers("redis-8.2", "redis-7.0")
 def test_what_another_thread_frees_is_counted(same: Pair) -> None:
-    time.sleep(0.1)  # let go of what earlier tests have left
+    # Wait until the server has freed what earlier tests have left.
+    until(lambda: b"lazyfree_pending_objects:0\r" in same.real("INFO memory")[1])
     same("CONFIG RESETSTAT")
     observers = same.connect()
     for command in (
@@ -219,12 +220,7 @@ def test_what_another_thread_frees_is_counted(same: Pair) -> None:
         "EXEC",
     ):
         same(command)
-        for _ in range(50):
-            emulated, real = _field("lazyfreed_objects", *observers)
-            if emulated == real:
-                break
-            time.sleep(0.02)
-        assert emulated == real, command
+        until(lambda: len(set(_field("lazyfreed_objects", *observers))) == 1, command)
 
 
 @pytest.mark.servers("redis-8.2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ import redis
 
 from redis_emulator import RedisEmulator
 from tests.support.pair import Pair, Wire
+from tests.support.waiting import until
 
 EVERY = pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
@@ -126,6 +126,13 @@ def test_clients_in_other_threads_are_answered() -> None:
     other.config_set("busy-reply-threshold", 5)
     failures: list[Exception] = []
 
+    def refused() -> bool:
+        try:
+            other.get("key")
+        except redis.ResponseError:
+            return True
+        return False
+
     def run() -> None:
         try:
             client.eval("while true do end", 0)
@@ -134,7 +141,7 @@ def test_clients_in_other_threads_are_answered() -> None:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    time.sleep(0.05)
+    until(refused)
     with pytest.raises(redis.ResponseError, match="BUSY Redis is busy"):
         other.get("key")
     assert other.script_kill()

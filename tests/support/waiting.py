@@ -1,0 +1,35 @@
+"""Waiting for an event, with a limit that a busy machine never reaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tests.support.pair import Connection
+
+PATIENCE = 60.0
+"""Seconds after which a test gives up."""
+
+
+def until(condition: Callable[[], object], what: str = "what the test waits for") -> None:
+    """Poll until ``condition()`` is true.
+
+    Raises:
+        AssertionError: it was not within `PATIENCE`.
+    """
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up, f"{what}: not within {PATIENCE:.0f} s"
+        time.sleep(0.002)
+
+
+def let_pass(milliseconds: int) -> None:
+    """Wait until the clock of this machine, which servers and emulators use, is that much later."""
+    end = time.time() + milliseconds / 1000
+    until(lambda: time.time() > end, "the clock")
+
+
+def is_busy(connection: Connection) -> bool:
+    """Whether the server answers that a script is running."""
+    kind, text = connection("PING")
+    return kind == "-" and text.startswith("BUSY" if isinstance(text, str) else b"BUSY")
