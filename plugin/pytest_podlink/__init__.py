@@ -1,4 +1,4 @@
-"""pytest plugin: one test, run on the Redis emulator and on real servers alike.
+"""pytest plugin that runs a test on the Redis emulator and on real servers.
 
-Loaded by its entry point in every pytest run, so nothing is imported here.
+pytest imports this package in every run, through its entry point, so it imports nothing itself.
 """

@@ -1,6 +1,6 @@
-"""The interface of a backend: one store that a test finds empty.
+"""The interface of a backend: one Redis that is empty when a test starts.
 
-The kinds of backends are in `stores` and `cluster`; `backends` chooses among them.
+The kinds of backends are in `stores` and `cluster`; `backends` opens the ones that a run asked for.
 """
 
 from __future__ import annotations
@@ -15,46 +15,46 @@ from pytest_podlink.clock import StatefulClock
 
 
 class BackendError(Exception):
-    """A backend that was asked for cannot be had; the text is one line that says what to do."""
+    """A requested backend is not available; the text is one line that says what to do."""
 
 
 class Backend(ABC):
-    """One store for tests. `client` and `async_client` give redis-py clients of it."""
+    """One Redis for tests. `client` and `async_client` return redis-py clients of it."""
 
     name: str
     clock: StatefulClock
 
     @abstractmethod
     def client(self, **options: Any) -> redis.Redis:
-        """A client; `options` are redis-py's own (`protocol=3`, `decode_responses=True` …)."""
+        """A client; `options` are those of redis-py (`protocol=3`, `decode_responses=True` …)."""
 
     @abstractmethod
     def async_client(self, **options: Any) -> redis.asyncio.Redis:
-        """An asyncio client for any event loop, even for one after another."""
+        """An asyncio client that can be used in several event loops, one after another."""
 
     def nodes(self) -> list[redis.Redis]:
-        """A client, speaking RESP2, of each node that holds keys."""
+        """A RESP2 client of each node that holds keys."""
         return [self.client(protocol=2)]
 
     def node_of(self, key: bytes) -> int:
-        """Which of `nodes` holds a key."""
+        """The index in `nodes` of the node that holds a key."""
         return 0
 
     @abstractmethod
     def reset(self) -> None:
-        """Empty the store, and set back its clock."""
+        """Delete all keys and reset the clock."""
 
-    def set_back_clock(self) -> None:  # noqa: B027
-        """Let time be what it was at the beginning; that of a server is never moved."""
+    def reset_clock(self) -> None:  # noqa: B027
+        """Set the emulator's clock to its first time. The clock of a server is never moved."""
 
     @abstractmethod
     def release(self) -> None:
-        """Close the clients that were handed out."""
+        """Close the clients that `client` and `async_client` returned."""
 
     def close(self) -> None:
-        """Give back everything. The backend is not used again."""
+        """Close all clients and stop what the backend started. It cannot be used afterwards."""
         self.release()
 
     @abstractmethod
     def __str__(self) -> str:
-        """What this is, for a reader: product, version, where it is from."""
+        """Product, version and origin, for the report of the run."""

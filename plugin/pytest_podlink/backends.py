@@ -1,10 +1,8 @@
-"""The backends that a run was asked for: which they are, and when each is opened and closed.
+"""The backends that a run asked for: parsing their names, opening and closing them.
 
-Under pytest-xdist worker N uses the database N further on than the URL says. The names `redis` and
-`valkey` mean the server of the environment variables `STATEFUL_REDIS_URL` and
-`STATEFUL_VALKEY_URL`, if they are set, before any executable.
-
-No pytest fixture or option is defined here; no process is started except through `servers`.
+With pytest-xdist, worker N uses the database of the URL plus N. If the environment variables
+`STATEFUL_REDIS_URL` and `STATEFUL_VALKEY_URL` are set, the names `redis` and `valkey` mean those
+servers instead of an executable.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from pytest_podlink import servers
 from pytest_podlink.backend import Backend, BackendError
 from pytest_podlink.cluster import ClusterBackend
 from pytest_podlink.stores import EMULATOR, EmulatorBackend, ServerBackend, UrlBackend, new_emulator
-from pytest_podlink.urls import database_of, is_cluster, shifted, without_secrets
+from pytest_podlink.urls import database_of, is_cluster, with_database_plus, without_secrets
 
 ALL = "all"
 URL_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
@@ -25,12 +23,12 @@ URL_VARIABLES = {"redis": "STATEFUL_REDIS_URL", "valkey": "STATEFUL_VALKEY_URL"}
 
 
 class Backends:
-    """The backends that a run was asked for, by name, in the order asked.
+    """The backends that a run asked for, by name, in that order.
 
-    `worker` and `workers` are the number of this pytest-xdist worker and how many there are.
+    `worker` is the number of this pytest-xdist worker, `workers` how many there are.
 
     Raises:
-        BackendError: one of them is unknown or not to be had.
+        BackendError: one of them is unknown or not available.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class Backends:
             self._want(name)
 
     def __getitem__(self, name: str) -> Backend:
-        """The backend of that name, opened if it is not yet.
+        """The backend of that name. The first access opens it.
 
         Raises:
             BackendError: it cannot be opened.
@@ -57,10 +55,10 @@ class Backends:
         return self._open[name]
 
     def check(self) -> None:
-        """Make sure that the URLs can be used by every worker, before any test runs.
+        """Check that every worker can use the URLs, before any test runs.
 
         Raises:
-            BackendError: one cannot.
+            BackendError: one of them cannot be used.
         """
         for name, url in self._urls.items():
             if is_cluster(name):
@@ -68,17 +66,20 @@ class Backends:
                 continue
             for worker in reversed(range(self._workers)):
                 url_backend = UrlBackend(
-                    name, shifted(url, worker), flush=self._flush, shared=self._workers > 1
+                    name,
+                    with_database_plus(url, worker),
+                    flush=self._flush,
+                    shared=self._workers > 1,
                 )
                 self._about[name] = str(url_backend)
                 url_backend.disconnect()
 
     def describe(self) -> list[str]:
-        """A line for each backend: its name and what it is."""
+        """One line for each backend: its name, product and version."""
         return [f"{name}: {self._about[name]}" for name in self.names]
 
     def close(self) -> None:
-        """Close those that were opened."""
+        """Close the backends that were opened."""
         while self._open:
             self._open.popitem()[1].close()
 
@@ -100,7 +101,7 @@ class Backends:
             self._add(name, str(executable))
         else:
             raise BackendError(
-                f"{name!r} is no backend: use emulator, redis, valkey, redis-8.2, valkey-9.1 …,"
+                f"{name!r} is not a backend: use emulator, redis, valkey, redis-8.2, valkey-9.1 …,"
                 " a redis:// URL, or all"
             )
 
@@ -111,7 +112,7 @@ class Backends:
         self._add(name, without_secrets(url))
 
     def _add(self, name: str, about: str) -> None:
-        """Note a backend, once: `redis` and `redis-8.2` may be the same executable."""
+        """Add a backend, once: `redis` and `redis-8.2` may be the same executable."""
         if about not in self._about.values():
             self._about[name] = about
             self.names.append(name)
@@ -124,16 +125,16 @@ class Backends:
                 raise BackendError(f"{name}: a cluster has one database; run without pytest-xdist")
             return ClusterBackend(name, self._urls[name], flush=self._flush)
         if name in self._urls:
-            url = shifted(self._urls[name], self._worker)
+            url = with_database_plus(self._urls[name], self._worker)
             return UrlBackend(name, url, flush=self._flush, shared=self._workers > 1)
         return ServerBackend(name)
 
 
 def _every_server() -> list[str]:
-    """The names of all servers found, by product and version.
+    """The names of all servers on this machine, sorted by product and version.
 
     Raises:
-        BackendError: a product is missing although a wheel of it exists for this interpreter.
+        BackendError: a product is missing although PyPI has a wheel of it for this interpreter.
     """
     found = servers.installed()
     for product in servers.PRODUCTS:

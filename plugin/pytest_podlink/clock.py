@@ -1,12 +1,10 @@
-"""Time in tests: the clock that a test moves instead of waiting.
+"""Clocks that a test moves instead of waiting.
 
-On the emulator time itself is moved. A real server's time cannot be: there every TTL is moved
-towards the past by as much, which gives the same keys, the same hash fields and the same TTLs as
-waiting would. What hangs on the server's time otherwise stays: TIME itself, the timeouts of blocked
-commands, the idle times of streams. Moving a TTL is also a change to the key, where waiting is
-none: WATCH notices it, and keyspace events tell of it.
-
-Only the moving of time belongs here; whose time it is, `backends` knows.
+On the emulator, the clock of the server moves. The clock of a real server cannot be moved, so every
+TTL there is shortened instead: the same keys and hash fields expire, and the others have the same
+TTL, as after waiting. Three things differ from waiting on a real server: TIME, timeouts of blocked
+clients and idle times of streams do not change; WATCH sees the key as modified; and the change of a
+TTL publishes a keyspace event.
 """
 
 from __future__ import annotations
@@ -16,10 +14,9 @@ from typing import Protocol
 
 import redis
 
-# Keys are collected before any is changed: SCAN may return a key twice, and it must be moved once.
-# A server that knows no PEXPIRETIME (Redis 6) or no TTLs of hash fields answers with an error, and
-# is taken at its word.
-_SHIFT = """
+# All keys are collected first: SCAN may return a key twice, but its TTL must be shortened once.
+# PEXPIRETIME fails on Redis 6, HPEXPIRETIME on servers without TTLs of hash fields: hence pcall.
+_SHIFT_TTLS = """
 local ms = tonumber(ARGV[1])
 
 local function earlier(at)
@@ -63,10 +60,10 @@ end
 
 
 class StatefulClock(Protocol):
-    """What the fixture `stateful_clock` gives to a test."""
+    """The interface of the fixture `stateful_clock`."""
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass at once, to the millisecond.
+        """Move the time forward by `seconds`, rounded to milliseconds.
 
         Raises:
             ValueError: `seconds` is negative or not finite.
@@ -74,29 +71,29 @@ class StatefulClock(Protocol):
 
 
 class EmulatorTime(Protocol):
-    """The part of an emulator's clock that is used here."""
+    """The methods of the emulator's clock that `EmulatorClock` uses."""
 
     def us(self) -> int:
         """Microseconds since the epoch."""
 
     def advance(self, seconds: float) -> object:
-        """Move the emulator's time."""
+        """Move the emulator's time forward."""
 
 
 class EmulatorClock:
-    """Moves an emulator's own time."""
+    """Moves the clock of an emulator."""
 
     def __init__(self, clock: EmulatorTime) -> None:
         self._clock = clock
         self._start = clock.us()
 
-    def set_back(self) -> None:
-        """The time of the beginning, so that many tests do not together reach the end of time."""
+    def reset(self) -> None:
+        """Set the clock to its first time, so that many tests do not add up to the last date."""
         if hasattr(self._clock, "set"):
             self._clock.set(self._start / 1_000_000)
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass at once; see `StatefulClock.advance`."""
+        """Move the time forward; see `StatefulClock.advance`."""
         milliseconds = _milliseconds(seconds)
         try:
             advance = self._clock.advance
@@ -109,14 +106,14 @@ class EmulatorClock:
 
 
 class ServerClock:
-    """Moves every TTL in some databases of a real server; all of them that hold keys by default."""
+    """Shortens every TTL in one database of a real server, or in all databases."""
 
     def __init__(self, client: redis.Redis, database: int | None = None) -> None:
         self._client = client
         self._database = database
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass at once; see `StatefulClock.advance`."""
+        """Move the time forward; see `StatefulClock.advance`."""
         milliseconds = _milliseconds(seconds)
         if self._database is None:
             keyspace = self._client.info("keyspace")
@@ -124,7 +121,7 @@ class ServerClock:
         else:
             databases = [self._database]
         if databases:
-            self._client.eval(_SHIFT, 0, milliseconds, *databases)
+            self._client.eval(_SHIFT_TTLS, 0, milliseconds, *databases)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,7 +1,6 @@
 """A Redis Cluster as a backend: ``--stateful-backend redis+cluster://host:port,host:port``.
 
-Somebody's cluster: it has one database, which is used if it was empty when the run began or
-`--stateful-flush` was given.
+The cluster must be empty when the run begins, unless `--stateful-flush` is given.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pytest_podlink.loops import LoopGuard
 
 
 class ClusterBackend(Backend):
-    """The nodes of a cluster."""
+    """A running cluster that a URL names."""
 
     def __init__(self, name: str, url: str, *, flush: bool) -> None:
         self.name = name
@@ -48,7 +47,7 @@ class ClusterBackend(Backend):
         return client
 
     def async_client(self, **options: Any) -> Any:
-        """A `redis.asyncio.RedisCluster`, closed with the loop it runs in or after the test."""
+        """A `redis.asyncio.RedisCluster`, closed with its event loop or after the test."""
         (host, port), *_ = self._config.addresses(self._config.cluster_nodes)
         client = LoopBoundCluster(host=host, port=port, **self._kwargs(), **options)
         self._guards.append(client.guard)
@@ -59,19 +58,19 @@ class ClusterBackend(Backend):
         return list(self._nodes)
 
     def node_of(self, key: bytes) -> int:
-        """The place of the master that serves a key's slot."""
+        """The index in `nodes` of the master that serves a key's slot."""
         node = self._admin.get_node_from_key(key.decode())
         ports = [client.get_connection_kwargs()["port"] for client in self._nodes]
         return ports.index(node.port)
 
     def reset(self) -> None:
-        """Empty every master, and drop its scripts."""
+        """Delete the keys and scripts of every master."""
         for node in self._nodes:
             node.flushall()
             node.script_flush()
 
     def release(self) -> None:
-        """Close the clients that were handed out."""
+        """Close the clients that `client` and `async_client` returned."""
         for client in self._clients:
             client.close()
         self._clients.clear()
@@ -106,20 +105,20 @@ class ClusterBackend(Backend):
 
 
 class LoopBoundCluster(redis.asyncio.RedisCluster):
-    """For any event loop; see `LoopGuard`."""
+    """A cluster client that can be used in several event loops; see `LoopGuard`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.guard = LoopGuard(self.aclose)
 
     async def initialize(self, *args: Any, **kwargs: Any) -> Any:
-        """Ask for the slots, and have the connections closed before this loop ends."""
+        """Read the slots. The connections are closed before the event loop is."""
         await self.guard.enter()
         return await super().initialize(*args, **kwargs)
 
 
 class _ClusterClock:
-    """Moves every TTL on every master."""
+    """Shortens every TTL on every master."""
 
     def __init__(self, nodes: list[redis.Redis]) -> None:
         self._clocks = [ServerClock(node, 0) for node in nodes]

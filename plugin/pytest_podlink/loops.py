@@ -1,4 +1,4 @@
-"""asyncio clients whose connections are closed before the event loop that they belong to."""
+"""asyncio clients that can be used in several event loops, one after another."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import redis.asyncio
 
 
 class LoopGuard:
-    """Closes an asyncio client's connections before the event loop that they belong to.
+    """Closes the connections of an asyncio client before their event loop is closed.
 
-    A connection cannot be closed once its loop is. Here the first use in a loop starts an
-    asynchronous generator there; asyncio closes those before it closes the loop
-    (`shutdown_asyncgens`), and closing this one closes the connections. So a client may be used in
-    any loop, by a sync fixture that knows no loop, and in one `asyncio.run` after another.
+    A connection cannot be closed after its event loop. Therefore the first use in a loop starts an
+    asynchronous generator in it. asyncio closes generators before it closes a loop
+    (`shutdown_asyncgens`), and this generator closes the connections. So a synchronous fixture can
+    return an asyncio client, and a test can call `asyncio.run` several times.
     """
 
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
@@ -24,14 +24,14 @@ class LoopGuard:
         self._guards: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
 
     async def enter(self) -> None:
-        """To be called in the loop, before a connection is made there."""
+        """Call this in the running event loop before a connection is made."""
         loop = asyncio.get_running_loop()
         if loop not in self._guards:
             self._guards[loop] = self._guard()
             await anext(self._guards[loop])
 
     def close(self) -> None:
-        """Close what is still open in loops that do not run at the moment."""
+        """Close the connections of event loops that are neither closed nor running."""
         for loop, guard in self._guards.items():
             if not loop.is_closed() and not loop.is_running():
                 loop.run_until_complete(guard.aclose())
@@ -45,21 +45,21 @@ class LoopGuard:
 
 
 class LoopBoundClient:
-    """An asyncio client for any event loop; see `LoopGuard`."""
+    """An asyncio client that can be used in several event loops; see `LoopGuard`."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         self._make = partial(
             redis.asyncio.Redis.from_url, url, redis_connect_func=self._on_connect, **options
         )
         self.redis = self._make()
-        self._guard = LoopGuard(self._end)
+        self._guard = LoopGuard(self._close_pool)
 
     def close(self) -> None:
-        """Close the connections of loops that do not run at the moment."""
+        """Close the connections of event loops that are neither closed nor running."""
         self._guard.close()
 
-    async def _end(self) -> None:
-        """Close the connections, and their pool with them: its lock belongs to the loop."""
+    async def _close_pool(self) -> None:
+        """Close the connections and replace the pool, whose lock belongs to the event loop."""
         await self.redis.aclose(close_connection_pool=True)
         self.redis.connection_pool = self._make().connection_pool
 

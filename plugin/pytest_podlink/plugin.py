@@ -1,9 +1,7 @@
-"""Options, ini keys and fixtures.
+"""Options, ini keys and fixtures of the pytest plugin.
 
-Every pytest run in an environment with podlink loads this module, so what it needs to do its work
-is imported when a fixture or an option first asks for it. A fixture is a few lines over `backends`,
-`clock` and the public classes of podlink; nothing is decided here but which backends a test runs on
-and when they open and close.
+Every pytest run in an environment with podlink imports this module, so other packages are imported
+inside the functions that need them.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ _backends = pytest.StashKey["Backends"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--stateful-backend`, `--stateful-flush` and their ini keys."""
+    """Add `--stateful-backend`, `--stateful-flush` and their ini keys."""
     group = parser.getgroup("podlink", "stateful backends (podlink)")
     group.addoption(
         "--stateful-backend",
@@ -42,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--stateful-flush",
         action="store_true",
-        help="let the tests delete what the database of a URL backend holds",
+        help="allow tests to delete the keys in the database of a URL backend",
     )
     parser.addini(
         "stateful_backends", "backends to run on when --stateful-backend is not given", type="args"
@@ -51,16 +49,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def wanted(config: pytest.Config) -> list[str]:
-    """The backends asked for, as written: by option, else by ini key, else the emulator."""
+    """The names of the requested backends: the option, else the ini key, else the emulator."""
     given: list[str] = config.getoption("stateful_backend") or config.getini("stateful_backends")
     return list(given) or DEFAULT
 
 
 def backends(config: pytest.Config) -> Backends:
-    """The backends of this run, which `config` closes at its end.
+    """The backends of this run; `pytest_sessionfinish` closes them.
 
     Raises:
-        pytest.UsageError: one of them is unknown or not to be had.
+        pytest.UsageError: one of them is unknown or not available.
     """
     if _backends not in config.stash:
         from pytest_podlink.backend import BackendError
@@ -80,12 +78,12 @@ def backends(config: pytest.Config) -> Backends:
 
 
 def _workers(config: pytest.Config) -> int:
-    """How many pytest-xdist workers this controller starts; 1 without pytest-xdist."""
+    """The number of pytest-xdist workers that this process starts; 1 without pytest-xdist."""
     return len(getattr(config.option, "tx", None) or ()) or 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse the run now if a backend that was asked for cannot be had."""
+    """Raises a usage error before the tests are collected if a backend is not available."""
     if wanted(config) == DEFAULT:
         return
     from pytest_podlink.backend import BackendError
@@ -100,13 +98,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Close the backends, also after Ctrl-C, and before a worker says that it has finished."""
+    """Close the backends, also after Ctrl-C, and before a pytest-xdist worker reports its end."""
     if _backends in session.config.stash:
         session.config.stash[_backends].close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Which backends were asked for, and what they are."""
+    """One line for each requested backend: its name, product and version."""
     if wanted(config) == DEFAULT:
         return []
     return [f"stateful backend {line}" for line in backends(config).describe()]
@@ -115,7 +113,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """How many tests ran on which backend."""
+    """Print how many tests ran on each backend."""
     if wanted(config) == DEFAULT:
         return
     ran = Counter(
@@ -132,7 +130,7 @@ def pytest_terminal_summary(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """With several backends, run a test once on each."""
+    """If several backends are requested, run a test once on each of them."""
     if "stateful_backend" in metafunc.fixturenames:
         names = backends(metafunc.config).names
         if len(names) > 1:
@@ -141,10 +139,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def redis_emulator(pytestconfig: pytest.Config) -> RedisEmulator:
-    """An empty `redis_emulator.RedisEmulator` whose time the test moves; the one that the other
-    fixtures use.
+    """The emulator of the emulator backend: a `redis_emulator.RedisEmulator` with a `ManualClock`,
+    empty at the start of each test.
 
-    Define a fixture of this name to have them use another one (`RedisEmulator(version="7.0.15")`).
+    To run the other fixtures on a different emulator, override this fixture:
+    ``return RedisEmulator(version="7.0.15", clock=ManualClock())``.
     """
     from pytest_podlink.backend import BackendError
     from pytest_podlink.stores import EmulatorBackend
@@ -160,7 +159,7 @@ def redis_emulator(pytestconfig: pytest.Config) -> RedisEmulator:
 
 @pytest.fixture
 def stateful_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """The empty store that this test runs on (`pytest_podlink.backends.Backend`)."""
+    """The empty backend that this test runs on (`pytest_podlink.backend.Backend`)."""
     from pytest_podlink.backend import BackendError
     from pytest_podlink.stores import EmulatorBackend
 
@@ -190,8 +189,8 @@ def stateful_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 @pytest.fixture
 def stateful_redis(stateful_backend: Backend) -> redis.Redis:
-    """A `redis.Redis` client of the test's store, which sends nothing twice: redis-py's retries
-    would repeat writes whose outcome is unknown below podlink's own.
+    """A `redis.Redis` client of the test's backend, without redis-py's retries: those would repeat
+    writes whose outcome is unknown. The executor has its own retry policy.
     """
     import redis
 
@@ -202,7 +201,7 @@ def stateful_redis(stateful_backend: Backend) -> redis.Redis:
 
 @pytest.fixture
 def stateful_executor(stateful_redis: redis.Redis) -> StatefulExecutor:
-    """A `podlink.StatefulExecutor` on the test's store."""
+    """A `podlink.StatefulExecutor` on the test's backend."""
     from podlink import StatefulExecutor
 
     return StatefulExecutor(stateful_redis)
@@ -210,7 +209,7 @@ def stateful_executor(stateful_redis: redis.Redis) -> StatefulExecutor:
 
 @pytest.fixture
 def async_stateful_executor(stateful_backend: Backend) -> AsyncStatefulExecutor:
-    """A `podlink.AsyncStatefulExecutor` on the test's store, for any event loop."""
+    """A `podlink.AsyncStatefulExecutor` on the test's backend, usable in any event loop."""
     import redis.asyncio
 
     from podlink import AsyncStatefulExecutor
@@ -222,5 +221,5 @@ def async_stateful_executor(stateful_backend: Backend) -> AsyncStatefulExecutor:
 
 @pytest.fixture
 def stateful_clock(stateful_backend: Backend) -> StatefulClock:
-    """Moves the time of the test's store: `stateful_clock.advance(seconds)`."""
+    """Moves the time of the test's backend: `stateful_clock.advance(seconds)`."""
     return stateful_backend.clock

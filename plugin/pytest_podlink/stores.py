@@ -1,9 +1,9 @@
 """Backends of one server: the emulator, a server started for the run, or one that a URL names.
 
-A server started here is ours: between tests its data, scripts, functions and statistics are
-dropped, and it is restarted when a test has stopped it or has left its configuration or users
-changed. A URL names a server of somebody else: only its one database is touched, and only if it was
-empty when the run began or `--stateful-flush` was given.
+Between two tests, a server that the plugin started loses its keys, scripts, functions and
+statistics; it is restarted if a test stopped it or changed its configuration or users. On a server
+that a URL names, the plugin uses only that database, and only if it was empty when the run began or
+`--stateful-flush` is given.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ class EmulatorBackend(Backend):
         self._clients: list[redis.Redis] = []
 
     def client(self, **options: Any) -> redis.Redis:
-        """As `RedisEmulator.client`."""
+        """A client from `RedisEmulator.client`, closed after the test."""
         client = self.emulator.client(**options)
         self._clients.append(client)
         return client
 
     def async_client(self, **options: Any) -> redis.asyncio.Redis:
-        """As `RedisEmulator.async_client`."""
+        """A client from `RedisEmulator.async_client`."""
         return self.emulator.async_client(**options)
 
     def reset(self) -> None:
-        """Empty the store, and set back its clock."""
+        """Reset the emulator and its clock."""
         self.emulator.reset()
-        self.set_back_clock()
+        self.reset_clock()
 
-    def set_back_clock(self) -> None:
-        """Let time be what it was at the beginning."""
-        self.clock.set_back()
+    def reset_clock(self) -> None:
+        """Set the clock to its first time."""
+        self.clock.reset()
 
     def release(self) -> None:
-        """Close the clients that were handed out; those of asyncio hold nothing."""
+        """Close the clients that `client` returned; asyncio clients hold no resources."""
         for client in self._clients:
             client.close()
         self._clients.clear()
 
     def close(self) -> None:
-        """Let go of the emulator."""
+        """Close the emulator."""
         super().close()
         self.emulator.close()
 
@@ -72,7 +72,7 @@ class EmulatorBackend(Backend):
 
 
 class _RedisBackend(Backend):
-    """Whatever is reached by a URL: its clients, and closing them."""
+    """A server with a URL: makes its clients, and closes them."""
 
     def __init__(self, name: str, url: str, database: int | None) -> None:
         self.name = name
@@ -91,13 +91,13 @@ class _RedisBackend(Backend):
         return client
 
     def async_client(self, **options: Any) -> redis.asyncio.Redis:
-        """An asyncio client of the server, closed with the loop it runs in or after the test."""
+        """An asyncio client of the server, closed with its event loop or after the test."""
         client = LoopBoundClient(self.url, options)
         self._async_clients.append(client)
         return client.redis
 
     def release(self) -> None:
-        """Close the clients that were handed out."""
+        """Close the clients that `client` and `async_client` returned."""
         for client in self._clients:
             client.close()
         self._clients.clear()
@@ -112,7 +112,7 @@ class _RedisBackend(Backend):
 
 
 class ServerBackend(_RedisBackend):
-    """A server process of our own."""
+    """A server process that the plugin starts and stops."""
 
     def __init__(self, name: str) -> None:
         try:
@@ -123,7 +123,7 @@ class ServerBackend(_RedisBackend):
         self._pristine = self._settings()
 
     def reset(self) -> None:
-        """Make the server as good as new; start it anew where commands cannot."""
+        """Bring the server back to its first state; restart it if commands cannot do that."""
         try:
             pipeline = self._admin.pipeline(transaction=False)
             pipeline.execute_command("FLUSHALL")
@@ -148,7 +148,7 @@ class ServerBackend(_RedisBackend):
         return str(self.server.executable)
 
     def _settings(self) -> list[Any]:
-        """What a test may have changed besides data: configuration and users."""
+        """The configuration and users, to see whether a test changed them."""
         pipeline = self._admin.pipeline(transaction=False)
         pipeline.execute_command("CONFIG", "GET", "*")
         pipeline.execute_command("ACL", "LIST")
@@ -156,7 +156,7 @@ class ServerBackend(_RedisBackend):
 
 
 class UrlBackend(_RedisBackend):
-    """One database of somebody else's server. It must be empty, or `flush` must be true."""
+    """One database of a running server. It must be empty, unless `flush` is true."""
 
     def __init__(self, name: str, url: str, *, flush: bool, shared: bool) -> None:
         self.database = database_of(url)
@@ -178,21 +178,21 @@ class UrlBackend(_RedisBackend):
         self._product = "Valkey" if "valkey_version" in info else "Redis"
 
     def reset(self) -> None:
-        """Empty the database; drop cached scripts too when no other worker may be using them."""
+        """Delete the keys; flush the scripts too, unless other workers share the server."""
         self._admin.flushdb()
         if not self._shared:
             self._admin.script_flush()
 
     def close(self) -> None:
-        """Leave the database empty."""
+        """Delete the keys and close every client."""
         try:
             self._admin.flushdb()
         except redis.RedisError:
-            pass  # gone already, and nothing of ours with it
+            pass  # the server is gone, and its data with it
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Close every client and leave the database as it is."""
+        """Close every client, without deleting keys."""
         super().close()
 
     def __str__(self) -> str:
@@ -200,10 +200,10 @@ class UrlBackend(_RedisBackend):
 
 
 def new_emulator() -> RedisEmulator:
-    """An emulator whose time stands still until it is moved.
+    """An emulator with a `ManualClock`.
 
     Raises:
-        BackendError: the extra that brings what the emulator needs is not installed.
+        BackendError: the packages that the emulator needs are not installed.
     """
     try:
         from redis_emulator import ManualClock, RedisEmulator

@@ -66,7 +66,7 @@ def test_all_insists_on_what_could_be_installed(nothing_installed: None) -> None
 
 @pytest.mark.parametrize("name", ["rediss", "http://127.0.0.1", "sqlite", "redis-x"])
 def test_an_unknown_name_is_refused(name: str) -> None:
-    with pytest.raises(BackendError, match="is no backend: use emulator, redis"):
+    with pytest.raises(BackendError, match="is not a backend: use emulator, redis"):
         Backends([name])
 
 
@@ -77,7 +77,7 @@ def test_a_url_is_shown_without_its_secrets() -> None:
 
 
 def test_a_url_must_name_a_database_by_number() -> None:
-    with pytest.raises(BackendError, match=r"redis://h/two names no database: 'two'"):
+    with pytest.raises(BackendError, match=r"redis://h/two does not name a database: 'two'"):
         Backends(["redis://h/two"])
 
 

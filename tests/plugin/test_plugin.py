@@ -109,7 +109,7 @@ def test_the_ini_file_may_name_backends_and_the_option_wins(
         ),
         (
             "mongodb",
-            "ERROR: podlink: 'mongodb' is no backend: use emulator, redis, valkey, redis-8.2,"
+            "ERROR: podlink: 'mongodb' is not a backend: use emulator, redis, valkey, redis-8.2,"
             " valkey-9.1 …, a redis:// URL, or all",
         ),
         (

@@ -186,7 +186,7 @@ def test_a_missing_server_is_one_line_that_says_what_to_install(
 @pytest.mark.parametrize("name", ["", "redis-", "redis-x", "Redis", "redis8", "keydb"])
 def test_what_is_no_name_is_refused(name: str) -> None:
     assert not servers.is_name(name)
-    with pytest.raises(ValueError, match="no server's name"):
+    with pytest.raises(ValueError, match="is not the name of a server"):
         servers.find(name)
 
 

@@ -133,7 +133,7 @@ class Store:
         """Start a history: no keys, and the time of the first one."""
         for node in self._nodes:
             node.flushdb()
-        self._backend.set_back_clock()
+        self._backend.reset_clock()
         self._stamps: dict[Stamp, int] = {}
         self.look()
         self._in_step_since = self._now
