@@ -70,7 +70,7 @@ TEXTS = {
         "`podlink.router` is\nthe same without asyncio.": (
             "`podlink.aio.router`\nis the same for asyncio."
         ),
-        "Tasks of one event loop may share one.": "Threads may share one.",
+        "Tasks may share one.": "Threads may share one.",
         """\
     Use it in an ``with`` block, or `close` it: it has a connection and a task of its own,
     from the first `resolve` on, that hear of changed links. The executor stays open.

@@ -172,9 +172,15 @@ def renew_async_client(client: Any) -> None:
         else:  # a node of a cluster
             pool._connections = []
             pool._free = type(pool._free)(maxlen=pool._free.maxlen)
-        for name, value in list(vars(pool).items()):
-            if isinstance(value, (asyncio.Lock, asyncio.Condition)):
-                setattr(pool, name, type(value)())
+        renew_async_locks(pool)
+    renew_async_locks(client)
+
+
+def renew_async_locks(thing: Any) -> None:
+    """Replace the asyncio locks of an object, which may belong to another event loop."""
+    for name, value in list(vars(thing).items()):
+        if isinstance(value, (asyncio.Lock, asyncio.Condition)):
+            setattr(thing, name, type(value)())
 
 
 def renew_locks(thing: Any) -> None:

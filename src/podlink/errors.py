@@ -178,6 +178,24 @@ class NotSent(Exception):
         self.__cause__ = cause
 
 
+def as_connection_error(error: Exception) -> Exception:
+    """The exception to handle for one that was raised while a redis-py connection was used.
+
+    redis-py closes a connection without regard to other threads and tasks that use it. In these it
+    raises `AttributeError` (its socket is ``None``) or `ValueError` (its file is closed).
+
+    Returns:
+        A `redis.ConnectionError` for these two, otherwise ``error``.
+    """
+    if not isinstance(error, (AttributeError, ValueError)):
+        return error
+    if isinstance(error, (redis_errors.RedisError, UnicodeError)):
+        return error
+    broken = redis_errors.ConnectionError(f"the connection was closed while in use: {error}")
+    broken.__cause__ = error
+    return broken
+
+
 _SERVER_CODES = frozenset(
     "ASK BUSY BUSYKEY CLUSTERDOWN CROSSSLOT EXECABORT LOADING MASTERDOWN MISCONF MOVED "
     "NOMASTERLINK NOPERM NOREPLICAS OOM READONLY TRYAGAIN UNKILLABLE WRONGTYPE".split()

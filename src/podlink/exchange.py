@@ -14,7 +14,7 @@ import redis
 from podlink import deadline
 from podlink.calls import packed
 from podlink.clients import GET_CONNECTION
-from podlink.errors import NotSent
+from podlink.errors import NotSent, as_connection_error
 from podlink.sockets import Timed
 
 
@@ -31,8 +31,7 @@ def take(pool: Any) -> Any:
         raise
     except Exception as error:
         deadline.check(error)
-        error = _broken(error)
-        raise NotSent(error) from error
+        raise NotSent(as_connection_error(error)) from error
 
 
 def exchange(
@@ -102,20 +101,7 @@ def _packed(connection: Any, wires: Sequence[tuple[Any, ...]]) -> Any:
     return connection.pack_commands(wires)  # the emulator's take no bytes
 
 
-def _broken(error: Exception) -> Exception:
-    """What an exception means that came from a connection.
-
-    Whichever thread reads the topology of a cluster anew, redis-py closes connections there that
-    other threads use. These then meet a closed file or a missing attribute.
-    """
-    if isinstance(error, (AttributeError, ValueError)) and not isinstance(error, redis.RedisError):
-        broken = redis.ConnectionError(f"the connection was closed while it was used: {error}")
-        broken.__cause__ = error
-        return broken
-    return error
-
-
 def _fail(places: Sequence[int], error: Exception, replies: list[Any]) -> None:
-    error = _broken(error)
+    error = as_connection_error(error)
     for place in places:
         replies[place] = error

@@ -442,8 +442,8 @@ class StatefulExecutor:
         started = perf_counter()
         try:
             plan = steps(
-                namespace, service_name, pod_id, to, self.manager.nodes(), self._track,
-                on_progress, resume,
+                namespace, service_name, pod_id, to,
+                self.manager.nodes(timeout=timeout), self._track, on_progress, resume,
             )  # fmt: skip
             result = self._follow(plan, timeout)
         except Exception as raised:

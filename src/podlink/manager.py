@@ -39,6 +39,7 @@ from podlink.errors import (
     NotFoundError,
     RedisConnectionError,
     StatefulError,
+    as_connection_error,
 )
 from podlink.keys import check_timeout
 from podlink.management import (
@@ -127,6 +128,11 @@ class RedisManager:
         """
         client = self._client
         return self._connect() if client is None else client
+
+    @property
+    def source(self) -> object:
+        """Identifies what links are read from: another object after `update_config` and `close`."""
+        return self if self.is_cluster else self.client
 
     def _connect(self) -> Any:
         """Make the client: that of a cluster, which asks for the slots, or the first in a child."""
@@ -362,7 +368,7 @@ class RedisManager:
         try:
             return client.execute_command(*call.wire, **options)
         except Exception as error:
-            return self.recover(call, error, client, options)
+            return self._recover(call, as_connection_error(error), client, options)
 
     def send_all(
         self, calls: Sequence[Call[Any]], options: Mapping[str, Any], timeout: float | None = None
@@ -374,8 +380,15 @@ class RedisManager:
         """
         return self._limited(timeout, self._send_all, calls, options)
 
-    def nodes(self) -> list[str | None]:
-        """The nodes that hold keys, by name; ``[None]`` when there is only one."""
+    def nodes(self, *, timeout: float | None = None) -> list[str | None]:
+        """The names of the nodes that hold keys; ``[None]`` if it is no cluster.
+
+        Args:
+            timeout: seconds for connecting to a cluster; ``None`` means the manager's.
+        """
+        return self._limited(timeout, self._nodes)
+
+    def _nodes(self) -> list[str | None]:
         if self.is_cluster:
             return [*primaries(self.client)]
         return [None]
@@ -399,25 +412,25 @@ class RedisManager:
         client = self.client
         replies: list[Reply] = []
         for chunk in chunks(calls):
-            replies += self.send_once(client, chunk, [call.wire for call in chunk], options)
+            replies += self._send_once(client, chunk, [call.wire for call in chunk], options)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             telemetry.reloaded(calls[unknown[0]], len(unknown))
         for places in chunks(unknown):
             unknown_calls = [calls[place] for place in places]
             wires = [call.wire_with_source for call in unknown_calls]
-            sent_again = self.send_once(client, unknown_calls, wires, options)
+            sent_again = self._send_once(client, unknown_calls, wires, options)
             for place, reply in zip(places, sent_again, strict=True):
                 replies[place] = reply
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception):
                 try:
-                    replies[place] = self.recover(calls[place], reply, client, options)
+                    replies[place] = self._recover(calls[place], reply, client, options)
                 except Exception as error:
                     replies[place] = error
         return replies
 
-    def send_once(
+    def _send_once(
         self,
         client: Any,
         calls: Sequence[Call[Any]],
@@ -440,9 +453,9 @@ class RedisManager:
                 pipeline.execute_command(*wire, **options)
             return list(pipeline.execute(raise_on_error=False))
         except Exception as error:
-            return [error] * len(wires)
+            return [as_connection_error(error)] * len(wires)
 
-    def recover(
+    def _recover(
         self, call: Call[Any], error: Exception, client: Any, options: Mapping[str, Any]
     ) -> Reply:
         """Send a call again after ``error`` as often as that is right, or raise what came last."""
@@ -458,7 +471,7 @@ class RedisManager:
             try:
                 return client.execute_command(*next_try.wire, **options)
             except Exception as next_error:
-                error = next_error
+                error = as_connection_error(next_error)
             attempt += 1
         raise error
 

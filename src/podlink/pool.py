@@ -103,8 +103,22 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, and those in use too if asked for."""
-        for connection in self._connections() if inuse_connections else list(self._idle):
+        if inuse_connections:
+            for connection in self._connections():
+                connection.disconnect()
+            return
+        closed = []
+        while True:
+            try:
+                # Taken out, so that no other thread uses it meanwhile.
+                connection = self._idle.pop()
+            except IndexError:
+                break
             connection.disconnect()
+            closed.append(connection)
+        self._idle.extend(closed)
+        for _ in closed:
+            self._wake()
 
     def retire(self) -> None:
         """Close the idle connections now, and each one in use when it is released."""

@@ -96,7 +96,7 @@ class LinkRouter:
                 may have been linked: resolve it again.
         """
         manager = self.executor.manager
-        source = manager if manager.is_cluster else manager.client
+        source = manager.source
         with errors_counted(self.executor.metrics):
             left = time_left(timeout)
             pod = self._routing.known(source, namespace, uid, service_name)

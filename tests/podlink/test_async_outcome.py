@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from tests.support.scripted_server import ScriptedServer
 
 import podlink
@@ -195,3 +197,37 @@ async def test_an_argument_that_cannot_be_sent(server: ScriptedServer) -> None:
             await executor.manager.execute_script("set_linked_pod", ["k"], [object()])
         assert not caught.value.outcome_unknown
     assert not server.executed
+
+
+@pytest.mark.parametrize("work", ["call", "pipeline", "batching"])
+async def test_a_client_that_was_handed_in_closes_a_connection_in_use(
+    server: ScriptedServer, work: str
+) -> None:
+    """redis-py then fails with an AttributeError of its own."""
+    host, port = server.address.split(":")
+    client = redis.asyncio.Redis(host=host, port=int(port), protocol=2, retry=Retry(NoBackoff(), 0))
+    executor = AsyncStatefulExecutor(client, batching=work == "batching")
+    server.hold()
+    if work == "pipeline":
+        task: Any = executor.batch_set_linked_pod_if_absent("n", ["u", "v"], "s", 1)
+    else:
+        task = executor.set_linked_pod("n", "u", "s", 1)
+    task = asyncio.ensure_future(task)
+    await server.until_executed(1)
+    await client.connection_pool.disconnect()
+    with pytest.raises(podlink.RedisConnectionError) as caught:
+        await task
+    assert caught.value.outcome_unknown
+    server.release()
+    await client.aclose()
+
+
+async def test_a_reply_that_cannot_be_decoded_is_no_broken_connection(
+    server: ScriptedServer,
+) -> None:
+    server.answer = b"$1\r\n\xff\r\n"
+    url = f"redis://{server.address}?protocol=2"
+    async with redis.asyncio.Redis.from_url(url, decode_responses=True) as client:
+        manager = podlink.AsyncRedisManager(client)
+        with pytest.raises(podlink.InternalError, match="UnicodeDecodeError"):
+            await manager.execute_script("set_linked_pod", ["k"], [1])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Coroutine, Generator
 from typing import Any
 
@@ -12,6 +15,7 @@ from tests.support.scripted_server import ScriptedServer
 
 import podlink
 from podlink import AsyncStatefulExecutor, RedisConfig
+from redis_emulator import RedisEmulator
 
 POINTS = 12
 """More than a call has points at which it waits, connecting included."""
@@ -48,10 +52,8 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 def executor_of(server: ScriptedServer, scheme: str, **changes: Any) -> AsyncStatefulExecutor:
     url = f"{scheme}://{server.address}"
-    config = RedisConfig.from_url(
-        url, max_connections=1, pool_timeout=0.05, retries=0, protocol=2, **changes
-    )
-    return AsyncStatefulExecutor(config)
+    config = RedisConfig.from_url(url, max_connections=1, pool_timeout=0.05, retries=0, protocol=2)
+    return AsyncStatefulExecutor(config.with_changes(**changes))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError, SystemExit])
@@ -102,8 +104,8 @@ async def test_a_connection_that_nobody_gives_back(server: ScriptedServer) -> No
         assert await executor.set_linked_pod("n", "u", "s", 1) is None
 
 
-async def test_those_who_wait_are_served_in_turn(server: ScriptedServer) -> None:
-    async with executor_of(server, "redis") as executor:
+async def test_waiting_calls_are_served_in_turn(server: ScriptedServer) -> None:
+    async with executor_of(server, "redis", pool_timeout=600.0) as executor:
         server.hold()
         tasks = []
         for number in range(6):
@@ -118,3 +120,73 @@ async def test_those_who_wait_are_served_in_turn(server: ScriptedServer) -> None
             b"sf:{n:lk:u%d}s" % number for number in (0, 1, 3, 4, 5)
         ]
     assert server.connections == 1
+
+
+async def test_closing_idle_connections_closes_none_that_is_in_use(server: ScriptedServer) -> None:
+    async with executor_of(server, "redis", max_connections=2) as executor:
+        pool = executor.manager.client.connection_pool
+        first, second = await pool.get_connection(), await pool.get_connection()
+        pool.give_back(first)
+        pool.give_back(second)
+        closing = asyncio.ensure_future(pool.disconnect(inuse_connections=False))
+        await asyncio.sleep(0)
+        used = await pool.get_connection()
+        await closing
+        assert used.is_connected
+        assert not first.is_connected
+        assert not second.is_connected
+
+
+INTERRUPTED_BY_SIGNAL = """
+import asyncio, gc, os, signal, sys, threading
+from podlink import AsyncStatefulExecutor
+
+executor = AsyncStatefulExecutor(sys.argv[1] + "?max_connections=2&pool_timeout=60")
+main_thread = threading.main_thread().ident
+interrupted = 0
+
+async def link_all(first, step=0):
+    calls = (executor.set_linked_pod("n", f"u{i}", "s", first + step * i) for i in range(4))
+    await asyncio.gather(*calls)
+
+async def link(sent):
+    for number in range(1_000_000):
+        await link_all(number)
+        sent.set()
+
+async def check():
+    await link_all(0, 1)
+    found = await asyncio.gather(*(executor.get_linked_pod("n", f"u{i}", "s") for i in range(4)))
+    assert found == [0, 1, 2, 3], found
+
+for _ in range(8):
+    sent = threading.Event()
+
+    def interrupt():
+        sent.wait()
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        asyncio.run(link(sent))
+    except KeyboardInterrupt:
+        interrupted += 1
+    thread.join()
+    asyncio.run(check())
+print(interrupted)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals between threads")
+def test_interruptions_by_a_signal() -> None:
+    """The executor works in the next ``asyncio.run``, and no call gets another's reply."""
+    with RedisEmulator() as emulator, emulator.serve() as served:
+        done = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED_BY_SIGNAL, f"redis://127.0.0.1:{served.port}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    assert done.stdout == "8\n", done.stderr

@@ -177,6 +177,12 @@ def test_threads_that_wait_for_a_cluster_keep_their_own_deadlines(hanging: Hangi
         first.join()
 
 
+EXECUTORS: dict[Any, Any] = {
+    RedisManager: StatefulExecutor,
+    AsyncRedisManager: podlink.AsyncStatefulExecutor,
+}
+
+
 @pytest.mark.parametrize("kind", ["plain", "cluster", "tls"])
 @pytest.mark.parametrize("by_default", [False, True], ids=["argument", "configuration"])
 @pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
@@ -193,6 +199,7 @@ def test_what_a_manager_sends_takes_a_timeout(
 
     async def use() -> None:
         made = flavour(config)
+        executor: Any = EXECUTORS[flavour](made)
         health = await finished(made.health_check(**arguments))
         assert not health
         assert health.error is not None
@@ -201,7 +208,10 @@ def test_what_a_manager_sends_takes_a_timeout(
             lambda: made.load_script("mine", "return 1", **arguments),
             lambda: made.preload_scripts(**arguments),
             lambda: made.execute_script("set_linked_pod", ["k"], [1], **arguments),
+            lambda: executor.drain_pod("n", "s", 1, **arguments),
         ]
+        if kind == "cluster":
+            calls.append(lambda: made.nodes(**arguments))
         if kind != "cluster":  # there it is the client itself, for which asyncio connects later
             calls.append(lambda: made.get_connection(**arguments))
         for call in calls:

@@ -164,3 +164,83 @@ def test_a_router_in_one_loop_after_the_other(served: str) -> None:
         await executor.close()
 
     asyncio.run(close())
+
+
+@pytest.mark.parametrize("close_in", ["its own loop", "another loop", "a closed loop"])
+def test_a_router_in_two_loops_at_once(served: str, close_in: str) -> None:
+    """One connection tells both of changes; each reads and writes on its own."""
+    executor = AsyncStatefulExecutor(served)
+    router = AsyncLinkRouter(executor)
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    threads = [threading.Thread(target=loop.run_forever) for loop in loops]
+    for thread in threads:
+        thread.start()
+
+    def run(number: int, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loops[number]).result(60)
+
+    def resolve_from_cache(number: int) -> int:
+        hits = router.stats().hits
+        while router.stats().hits == hits:
+            pod: int = run(number, router.resolve("n", "both", "s"))
+        return pod
+
+    pod = 0
+    for pod in (3, 4):
+        run(0, executor.set_service_state("n", "s", pod, str(PodState(0, time.time()))))
+    for pod in (3, 4, 3):
+        run(0, executor.set_linked_pod("n", "both", "s", pod))
+        for number in (0, 1):
+            while run(number, router.resolve("n", "both", "s")) != pod:
+                pass  # the change is heard of soon
+            assert resolve_from_cache(number) == pod
+    tasks = [
+        task
+        for loop in loops
+        for task in asyncio.all_tasks(loop)
+        if task.get_name() == "podlink-tracking"
+    ]
+    assert len(tasks) == 1
+    owner = loops.index(tasks[0].get_loop())
+    if close_in == "a closed loop":
+        loops[owner].call_soon_threadsafe(loops[owner].stop)
+        threads[owner].join()
+        loops[owner].run_until_complete(executor.close())
+        tasks[0].cancel()
+        loops[owner].run_until_complete(asyncio.wait(tasks))
+        loops[owner].close()
+        executor = AsyncStatefulExecutor(served)
+    run(1 - owner if "its" not in close_in else owner, router.close())
+    if close_in == "another loop":
+        run(owner, asyncio.wait(tasks))
+    assert tasks[0].done()
+    for loop, thread in zip(loops, threads, strict=True):
+        if not loop.is_closed():
+            asyncio.run_coroutine_threadsafe(executor.close(), loop).result(60)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+def test_a_router_whose_task_is_in_a_closed_loop(served: str, monkeypatch: Any) -> None:
+    """A loop that is closed before its tasks are done does not end them."""
+    router = AsyncLinkRouter(executor := AsyncStatefulExecutor(served))
+    first = asyncio.new_event_loop()
+    task = first.create_task(asyncio.sleep(0))
+    router._tracker._task = task  # type: ignore[assignment]
+
+    async def watch() -> bool:
+        router._tracker.watch("n")
+        is_new = router._tracker._task is not task
+        await router.close()
+        await executor.close()
+        return is_new
+
+    assert not asyncio.run(watch())
+    router = AsyncLinkRouter(executor := AsyncStatefulExecutor(served))
+    router._tracker._task = task  # type: ignore[assignment]
+    monkeypatch.setattr(first, "is_closed", lambda: True)
+    assert asyncio.run(watch())
+    monkeypatch.undo()
+    first.run_until_complete(asyncio.gather(task, return_exceptions=True))
+    first.close()

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import redis
 
-from podlink import RedisConnectionError
+from podlink import RedisConnectionError, StatefulExecutor
 from podlink.errors import NotSent, translate
 from podlink.exchange import exchange, take
+from redis_emulator import RedisEmulator
 
 
 class Pool:
@@ -82,3 +83,22 @@ def test_closed_between_sending_and_reading() -> None:
     replies: list[Any] = [None]
     exchange([(pool, [0])], [("SET", "k", "v")], {}, replies)
     assert isinstance(replies[0], redis.ConnectionError)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_client_that_was_handed_in_closes_a_connection_in_use(batch: bool) -> None:
+    with RedisEmulator() as emulator, emulator.serve() as server:
+        with redis.Redis(port=server.port, protocol=2) as client:
+            executor = StatefulExecutor(client)
+            executor.set_linked_pod("n", "u", "s", 1)
+            (connection,) = client.connection_pool._available_connections
+
+            def close_first(*_: object, **__: object) -> Any:
+                connection.disconnect()
+                return type(connection).read_response(connection)
+
+            connection.read_response = close_first
+            uids = ["u", "v"] if batch else ["u"]
+            with pytest.raises(RedisConnectionError) as caught:
+                executor.batch_set_linked_pod_if_absent("n", uids, "s", 1)
+            assert caught.value.outcome_unknown

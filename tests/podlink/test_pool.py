@@ -272,3 +272,23 @@ def test_replaced_and_closed_clients_leave_no_connection_behind() -> None:
         assert named("new", 1)
         manager.close()
         assert named("new", 0)
+
+
+def test_closing_idle_connections_closes_none_that_is_in_use(executor: StatefulExecutor) -> None:
+    pool = pool_of(executor)
+    first, second = pool.get_connection(), pool.get_connection()
+    pool.release(first)
+    pool.release(second)
+    used: list[Any] = []
+
+    def take_the_other() -> None:
+        """As another thread may do while a connection is being closed."""
+        if not used:
+            used.append(pool.get_connection())
+        type(second).disconnect(second)
+
+    second.disconnect = take_the_other
+    pool.disconnect(inuse_connections=False)
+    assert used == [first]
+    assert first._sock is not None, "closed while in use"
+    assert pool._idle == [second]

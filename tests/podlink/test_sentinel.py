@@ -1,4 +1,4 @@
-"""What the synchronous client does when Sentinel names another master.
+"""What clients do when Sentinel names another master.
 
 The Sentinel here answers one question: who the master is. The masters are emulators.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from podlink import RedisConfig, StatefulExecutor
+from podlink import AsyncStatefulExecutor, RedisConfig, StatefulExecutor
 from podlink.pool import SentinelPool
 from redis_emulator import RedisEmulator
 
@@ -100,3 +100,25 @@ def test_a_sentinel_that_is_gone_is_passed_over(sentinel: FakeSentinel) -> None:
         with StatefulExecutor(config) as executor:
             assert executor.set_linked_pod("n", "u", "s", 1) is None
             assert executor.metrics.total == 0
+
+
+async def test_an_asyncio_connection_to_the_old_master_is_not_used_again(
+    sentinel: FakeSentinel,
+) -> None:
+    """The old master may still accept writes, which would be lost."""
+    old, new = RedisEmulator(), RedisEmulator()
+    with old.serve(port=0) as first, new.serve(port=0) as second:
+        sentinel.master = first.port
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster"
+        config = RedisConfig.from_url(url, protocol=2, retry_backoff=0.001)
+        async with AsyncStatefulExecutor(config) as executor:
+            pool: Any = executor.manager.client.connection_pool
+            idle, used = await pool.get_connection(), await pool.get_connection()
+            pool.give_back(idle)
+            sentinel.master = second.port
+            assert await pool.get_master_address() == ("127.0.0.1", second.port)
+            assert not idle.is_connected
+            pool.give_back(used)
+            assert await executor.set_linked_pod("n", "u", "s", 2) is None
+            assert new.client().get("sf:{n:lk:u}s") == b"2"
+            assert old.client().get("sf:{n:lk:u}s") is None

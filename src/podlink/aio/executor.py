@@ -450,8 +450,8 @@ class AsyncStatefulExecutor:
         started = perf_counter()
         try:
             plan = steps(
-                namespace, service_name, pod_id, to, await self.manager.nodes(), self._track,
-                on_progress, resume,
+                namespace, service_name, pod_id, to,
+                await self.manager.nodes(timeout=timeout), self._track, on_progress, resume,
             )  # fmt: skip
             result = await self._follow(plan, timeout)
         except Exception as raised:

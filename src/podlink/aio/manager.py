@@ -53,17 +53,19 @@ class Lease:
     Attributes:
         client: the client.
         sender: sends calls.
+        source: identifies what it leads to; the same object for the clients of all event loops.
         owned: whether the client was made here.
         loop: the event loop that its connections belong to; ``None`` until it is used.
         users: how many use it.
         retired: whether it is closed by its last user.
     """
 
-    __slots__ = ("client", "loop", "owned", "retired", "sender", "users")
+    __slots__ = ("client", "loop", "owned", "retired", "sender", "source", "users")
 
-    def __init__(self, client: Any, sender: Sender, owned: bool) -> None:
+    def __init__(self, client: Any, sender: Sender, source: object, owned: bool) -> None:
         self.client = client
         self.sender = sender
+        self.source = source
         self.owned = owned
         self.loop: asyncio.AbstractEventLoop | None = None
         self.users = 0
@@ -136,7 +138,7 @@ class AsyncRedisManager:
         if self._config is not None:
             self._use(self._config)
         elif isinstance(source, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
-            self._lease = Lease(source, connections.sender_of(source), owned=False)
+            self._lease = Lease(source, connections.sender_of(source), source, owned=False)
             self.is_cluster = isinstance(source, redis.asyncio.RedisCluster)
             self.retry_policy = connections.retries_of(source)
         else:
@@ -158,12 +160,13 @@ class AsyncRedisManager:
         self._others, self._connections = {}, {}
         if config is None:
             renew_async_client(lease.client)
-            self._lease = Lease(lease.client, connections.sender_of(lease.client), owned=False)
+            sender = connections.sender_of(lease.client)
+            self._lease = Lease(lease.client, sender, lease.client, owned=False)
         elif config.emulator is None:
-            self._lease = Lease(*connections.connect(config), owned=True)
+            self._lease = _connect(config, object())
         else:
             # An emulator gives a client only when it has noticed the fork as well.
-            self._lease = Lease(lease.client, lease.sender, owned=True)
+            self._lease = Lease(lease.client, lease.sender, lease.source, owned=True)
             self._forked = True
 
     def _use(self, config: RedisConfig) -> None:
@@ -172,7 +175,7 @@ class AsyncRedisManager:
         self.timeout = config.timeout
         self.slow = config.slow_operation
         self.is_cluster = config.is_cluster
-        self._lease = Lease(*connections.connect(config), owned=True)
+        self._lease = _connect(config, object())
 
     @property
     def client(self) -> Any:
@@ -181,6 +184,11 @@ class AsyncRedisManager:
             return self.lease.client
         except InvalidParameterError:
             return self._lease.client
+
+    @property
+    def source(self) -> object:
+        """Identifies what links are read from: another object after `update_config` and `close`."""
+        return self if self.is_cluster else self.lease.source
 
     @property
     def lease(self) -> Lease:
@@ -199,7 +207,7 @@ class AsyncRedisManager:
     def _lease_for(self, loop: asyncio.AbstractEventLoop) -> Lease:
         last = self._lease
         if self._forked and self._config is not None:
-            last = self._lease = Lease(*connections.connect(self._config), owned=True)
+            last = self._lease = _connect(self._config, last.source)
             self._forked = False
         if last.loop is None:
             last.loop = loop
@@ -210,7 +218,7 @@ class AsyncRedisManager:
             self._others.pop(other).sender.abandon()
         lease = self._others.pop(loop, None)
         if lease is None:
-            lease = Lease(*connections.connect(self._config), owned=True)
+            lease = _connect(self._config, last.source)
             lease.loop = loop
         self._lease = lease
         return lease
@@ -295,7 +303,7 @@ class AsyncRedisManager:
     async def close(self) -> None:
         """Close the connections and refuse further calls. A client handed in is left open."""
         closed = Closed()
-        await self._replace(Lease(closed, closed, owned=False), now=True)
+        await self._replace(Lease(closed, closed, closed, owned=False), now=True)
 
     async def _replace(self, lease: Lease, *, now: bool) -> None:
         with self._lock:
@@ -442,9 +450,22 @@ class AsyncRedisManager:
         await keep_deadline(self._send(sendings, options), sendings, self._seconds(timeout))
         return [sending.reply for sending in sendings]
 
-    async def nodes(self) -> list[str | None]:
-        """The nodes that hold keys, by name; ``[None]`` when there is only one."""
-        return await self.lease.sender.nodes()
+    async def nodes(self, *, timeout: float | None = None) -> list[str | None]:
+        """The names of the nodes that hold keys; ``[None]`` if it is no cluster.
+
+        Args:
+            timeout: seconds for reading the map of slots; ``None`` means the manager's.
+        """
+        with errors_as_ours("reading the map of slots"):
+            return await self._within(self._nodes(), timeout)
+
+    async def _nodes(self) -> list[str | None]:
+        lease = self.lease
+        lease.users += 1
+        try:
+            return await lease.sender.nodes()
+        finally:
+            await lease.release()
 
     async def send_to(
         self,
@@ -497,6 +518,10 @@ class AsyncRedisManager:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {described(self._config, self._lease.client)}>"
+
+
+def _connect(config: RedisConfig, source: object) -> Lease:
+    return Lease(*connections.connect(config), source, owned=True)
 
 
 def _as_is(call: Call[Any], reply: Reply) -> Reply:

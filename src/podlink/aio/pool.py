@@ -41,7 +41,7 @@ class _NeverLosesConnections:
         if connection is None:
             connection = await self._wait_for_free()
         try:
-            await make_ready(connection)
+            await self._make_ready(connection)
         except BaseException:
             try:
                 await drop(connection)
@@ -49,6 +49,9 @@ class _NeverLosesConnections:
                 self.give_back(connection)
             raise
         return connection
+
+    async def _make_ready(self, connection: Any) -> None:
+        await make_ready(connection)
 
     def give_back(self, connection: Any) -> None:
         """Make a connection available to others."""
@@ -63,6 +66,14 @@ class _NeverLosesConnections:
     async def release(self, connection: Any) -> None:
         """As `give_back`, for redis-py's clients."""
         self.give_back(connection)
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the idle connections, and those in use too if asked for."""
+        # Taken out, so that no other task uses them meanwhile.
+        closing, self._available_connections = self._available_connections, []
+        if inuse_connections:
+            closing += self._in_use_connections
+        await asyncio.gather(*(each.disconnect() for each in closing), return_exceptions=True)
 
     def abandon(self) -> None:
         """Close all connections whose event loop is closed."""
@@ -105,6 +116,11 @@ class Pool(_NeverLosesConnections, redis.asyncio.ConnectionPool):  # type: ignor
 
 class SentinelPool(_NeverLosesConnections, SentinelConnectionPool):
     """Connections to the master that Sentinels name."""
+
+    async def _make_ready(self, connection: Any) -> None:
+        if connection.is_connected and self.master_address != (connection.host, connection.port):
+            await drop(connection)
+        await make_ready(connection)
 
 
 class NodePool:

@@ -31,7 +31,7 @@ from podlink.routing import (
 
 
 class AsyncLinkRouter:
-    """Tells which pod of a service a uid belongs to. Tasks of one event loop may share one.
+    """Tells which pod of a service a uid belongs to. Tasks may share one.
 
     Use it in an ``async with`` block, or `close` it: it has a connection and a task of its own,
     from the first `resolve` on, that hear of changed links. The executor stays open.
@@ -95,7 +95,7 @@ class AsyncLinkRouter:
                 may have been linked: resolve it again.
         """
         manager = self.executor.manager
-        source = manager if manager.is_cluster else manager.client
+        source = manager.source
         with errors_counted(self.executor.metrics):
             left = time_left(timeout)
             pod = self._routing.known(source, namespace, uid, service_name)

@@ -19,7 +19,8 @@ from redis.client import NEVER_DECODE
 from podlink import telemetry
 from podlink.aio.pool import abandon, drop, loop_of
 from podlink.calls import Again, Call, Reply, RetryPolicy, again, packed
-from podlink.errors import InvalidParameterError, NotSent
+from podlink.clients import renew_async_locks
+from podlink.errors import InvalidParameterError, NotSent, as_connection_error
 from podlink.management import chunks
 
 UNSENT: Final = object()
@@ -57,7 +58,8 @@ class Sending:
         self.reply: Any = UNSENT
 
     def fail(self, error: Exception) -> None:
-        """Give up, unless there is a reply. A call that has not been sent will not be."""
+        """Set the exception as the outcome unless there is a reply. An unsent call is not sent."""
+        error = as_connection_error(error)
         if self.reply is UNSENT:
             self.reply = NotSent(error)
         elif self.reply is UNANSWERED:
@@ -204,26 +206,18 @@ async def _exchange(connection: Any, sendings: Sequence[Sending], raw: bool, ask
         data = connection.pack_commands(wires)
     for sending in sendings:
         sending.reply = UNANSWERED
-    try:
-        await connection.send_packed_command(data, False)
-        if len(wires) == 1:
-            await _read_one(connection, sendings[0], raw)
-            return
-        timeout = connection.socket_timeout
-        for start in range(0, len(sendings), _REPLIES_PER_TIMEOUT):
-            part = sendings[start : start + _REPLIES_PER_TIMEOUT]
-            try:
-                await asyncio.wait_for(_read(connection, part, raw, asking), timeout)
-            except asyncio.TimeoutError:
-                text = "Timeout reading the replies of a batch"
-                raise redis_errors.TimeoutError(text) from None
-    except (redis_errors.RedisError, OSError):
-        raise
-    except Exception as error:
-        if connection.is_connected:
-            raise
-        text = f"the connection was closed while it was in use: {error!r}"
-        raise redis_errors.ConnectionError(text) from error
+    await connection.send_packed_command(data, False)
+    if len(wires) == 1:
+        await _read_one(connection, sendings[0], raw)
+        return
+    timeout = connection.socket_timeout
+    for start in range(0, len(sendings), _REPLIES_PER_TIMEOUT):
+        part = sendings[start : start + _REPLIES_PER_TIMEOUT]
+        try:
+            await asyncio.wait_for(_read(connection, part, raw, asking), timeout)
+        except asyncio.TimeoutError:
+            text = "Timeout reading the replies of a batch"
+            raise redis_errors.TimeoutError(text) from None
 
 
 async def _read_one(connection: Any, sending: Sending, raw: bool) -> None:
@@ -301,7 +295,7 @@ class ClientSender:
         self, sendings: Sequence[Sending], options: Mapping[str, Any], node: str | None = None
     ) -> None:
         """As `Sender.send`."""
-        self._drop_dead_connections()
+        self._adopt()
         sendings = [sending for sending in sendings if sending.reply is UNSENT]
         for sending in sendings:
             sending.reply = UNANSWERED
@@ -320,14 +314,20 @@ class ClientSender:
             for sending in sendings:
                 sending.fail(error)
 
-    def _drop_dead_connections(self) -> None:
-        """Close what an event loop has left behind that is closed, so that another can go on."""
+    def _adopt(self) -> None:
+        """Make the client usable in the running event loop if its last one is closed.
+
+        Closes the connections of that loop, and replaces the locks, which may belong to it.
+        """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None and self._loop.is_closed():
-                for connection in self._client.connection_pool._available_connections:
+                pool = self._client.connection_pool
+                for connection in pool._available_connections:
                     if connection.is_connected and loop_of(connection) is self._loop:
                         abandon(connection)
+                for each in (self._client, pool):
+                    renew_async_locks(each)
             self._loop = loop
 
     async def nodes(self) -> list[str | None]:

@@ -7,6 +7,7 @@ One task reads what the connection brings, another one sends PING. A server that
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from time import monotonic
 from typing import Any, Final
@@ -16,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from podlink import forks
-from podlink.aio.manager import AsyncRedisManager
+from podlink.aio.manager import AsyncRedisManager, Lease
 from podlink.cache import LinkCache, changed_keys, track
 from podlink.push import (
     BEATS,
@@ -48,29 +49,38 @@ class AsyncTracker:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._deaf = False
+        self._lock = threading.Lock()
         forks.renew(self)
 
     def _after_fork(self) -> None:
         """Begin anew in a child process; `watch` starts a task in the event loop there."""
         forks.leave_to_parent(self._task)
+        self._lock = threading.Lock()
         self._task = None
 
     def watch(self, namespace: str) -> None:
         """From soon on, hear of the links of a namespace too."""
         self._namespaces |= {namespace}
-        if not self._closed and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(
-                self._run(), name="podlink-tracking"
-            )
+        task = self._task
+        if self._closed or not (task is None or task.done() or task.get_loop().is_closed()):
+            return
+        with self._lock:
+            if self._task is task:
+                loop = asyncio.get_running_loop()
+                self._task = loop.create_task(self._run(), name="podlink-tracking")
 
     async def close(self) -> None:
         """Hear of nothing any more."""
         self._closed = True
         task, self._task = self._task, None
-        # redis-py swallows a cancellation that meets it while it connects.
-        while task is not None and not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=0.1)
+        loop = None if task is None else task.get_loop()
+        if task is not None and loop is asyncio.get_running_loop():
+            # redis-py swallows a cancellation that comes while it connects.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.1)
+        elif task is not None and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
         self._cache.lost()
 
     async def _run(self) -> None:
@@ -90,7 +100,8 @@ class AsyncTracker:
 
     async def _follow(self) -> None:
         """Hear of changes until there is no more to be heard here."""
-        client = self._manager.client
+        lease = self._manager.lease
+        client, source = lease.client, lease.source
         silence = self._cache.max_silence
         connection = dedicated(client.connection_pool, silence, Retry(NoBackoff(), 0))
         try:
@@ -100,7 +111,7 @@ class AsyncTracker:
             else:
                 on_push(connection, self._told)
             asked: deque[tuple[float, frozenset[str]]] = deque()
-            beats = asyncio.ensure_future(self._beat(client, connection, asked))
+            beats = asyncio.ensure_future(self._beat(lease, connection, asked))
             try:
                 while not (beats.done() or self._closed):
                     reply = await connection.read_response(
@@ -108,9 +119,9 @@ class AsyncTracker:
                     )
                     if reply is not TOLD:
                         moment, namespaces = asked.popleft()
-                        self._cache.tracks(client, namespaces)
+                        self._cache.tracks(source, namespaces)
                         self._deaf = False
-                        self._cache.heard_until(client, moment)
+                        self._cache.heard_until(source, moment)
             finally:
                 beats.cancel()
                 await asyncio.wait([beats])
@@ -120,12 +131,12 @@ class AsyncTracker:
             await connection.disconnect(nowait=True)
 
     async def _beat(
-        self, client: Any, connection: Any, asked: deque[tuple[float, frozenset[str]]]
+        self, lease: Lease, connection: Any, asked: deque[tuple[float, frozenset[str]]]
     ) -> None:
         """Ask for a sign of life, and for further namespaces, until there is another client."""
         tracked: frozenset[str] = frozenset()
-        pool = client.connection_pool
-        while self._manager.client is client and leads_there(connection, pool):
+        pool = lease.client.connection_pool
+        while self._manager.lease is lease and leads_there(connection, pool):
             wanted = self._namespaces
             command = track(sorted(wanted - tracked)) if wanted - tracked else PING
             tracked = wanted
