@@ -23,7 +23,7 @@ from tests.topologies.proxy import Proxy
 
 pytestmark = pytest.mark.xdist_group("topologies")
 
-SOON = 30.0
+SOON = 60.0
 ON_A_BAD_DAY = {
     ErrorCode.TIMEOUT,
     ErrorCode.REDIS_CONNECTION_ERROR,
@@ -188,28 +188,27 @@ def test_the_master_behind_sentinels_dies(sentinels: Sentinels, caller: Caller) 
 def test_a_slow_network_keeps_the_deadline(proxy: Proxy, caller: Caller) -> None:
     caller.connect(proxy.url, socket_timeout=10.0)
     caller.set_linked_pod("n", "u", "s", 1)
-    proxy.delay = 0.4
+    proxy.delay = 5.0
     started = time.monotonic()
     with pytest.raises(podlink.OperationTimeoutError) as caught:
         caller.set_linked_pod("n", "u", "s", 2, timeout=0.1)
-    assert time.monotonic() - started < 0.35
+    assert time.monotonic() - started < 4
     assert caught.value.outcome_unknown
     with pytest.raises(podlink.OperationTimeoutError) as caught:
         caller.get_linked_pod("n", "u", "s", timeout=0.1)
     assert not caught.value.outcome_unknown
-    assert caller.get_linked_pod("n", "u", "s", timeout=5) == 2
     proxy.delay = 0.0
-    assert caller.get_linked_pod("n", "u", "s") == 2
+    until("the write arrives", lambda: caller.get_linked_pod("n", "u", "s") == 2)
 
 
 def test_the_managers_own_deadline(proxy: Proxy, caller: Caller) -> None:
     caller.connect(proxy.url, socket_timeout=10.0, timeout=0.1)
-    caller.set_linked_pod("n", "u", "s", 1)
+    caller.set_linked_pod("n", "u", "s", 1, timeout=30)
     proxy.freeze()
     with pytest.raises(podlink.OperationTimeoutError):
         caller.get_linked_pod("n", "u", "s")
     proxy.thaw()
-    assert caller.get_linked_pod("n", "u", "s", timeout=5) == 1
+    assert caller.get_linked_pod("n", "u", "s", timeout=30) == 1
 
 
 def test_a_full_pool_keeps_the_deadline(proxy: Proxy) -> None:
@@ -218,7 +217,7 @@ def test_a_full_pool_keeps_the_deadline(proxy: Proxy) -> None:
         started = time.monotonic()
         with pytest.raises(podlink.OperationTimeoutError) as caught:
             executor.set_linked_pod("n", "u", "s", 1, timeout=0.1)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         assert not caught.value.outcome_unknown
 
 
