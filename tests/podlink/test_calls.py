@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis.exceptions as redis_errors
 from redis.sentinel import MasterNotFoundError
 
 from podlink import operations
-from podlink.calls import RetryPolicy, again
+from podlink.calls import (
+    BatchCall,
+    BatchFailure,
+    Call,
+    RetryPolicy,
+    again,
+    as_text,
+    packed,
+    run_script,
+    script_load,
+)
 from podlink.errors import NotSent
 from podlink.scripts import SET_LINKED_POD
 
@@ -108,3 +120,85 @@ def test_redirections_are_followed_twice_and_then_as_retries() -> None:
 def test_wrong_credentials_are_not_sent_again(error: Exception) -> None:
     for each in (error, NotSent(error)):
         assert again(READ, each, 0, POLICY) is None
+
+
+BATCH = operations.batch_set_linked_pod_if_absent("n", ["a", "b", "c"], "s", 4, -1, False)
+
+
+def test_what_a_call_and_a_batch_are_about() -> None:
+    assert repr(READ) == f"<Call get_linked_pod {READ.keys!r}>"
+    for call in (WRITE, BATCH):
+        assert (call.namespace, call.service_name, call.write) == ("n", "s", True)
+    assert (WRITE.uid, WRITE.pod_id) == ("u", 1)
+    assert (BATCH.operation, BATCH.names, BATCH.uid, BATCH.pod_id) == (
+        "batch_set_linked_pod_if_absent", ["a", "b", "c"], None, 4,
+    )  # fmt: skip
+    assert not READ.write
+    assert not Call("o", ("PING",), (), lambda call, reply: reply).write
+
+
+def batch(size: int, names: str) -> BatchCall[list[str]]:
+    """Each call is about ``size`` names, and its reply is a text with a character for each."""
+    calls = [
+        Call[list[str]]("o", ("GET",), (b"k",), lambda call, reply: list(reply))
+        for _ in range(0, len(names), size)
+    ]
+    return BatchCall("o", calls, tuple(names), size, lambda values: values, "n")
+
+
+def test_the_result_of_a_batch_is_that_of_its_calls_in_order() -> None:
+    assert batch(2, "abcde").result(["AB", "CD", "E"]) == [*"ABCDE"]
+    assert batch(1, "ab").result(["A", "B"]) == [*"AB"]
+    assert batch(2, "").result([]) == []
+
+
+@pytest.mark.parametrize(
+    ("replies", "failed", "undone"),
+    [
+        ([BROKE, "CD", "E"], [BROKE], "ab"), (["AB", BROKE, "E"], [BROKE], "cd"),
+        (["AB", "CD", BROKE], [BROKE], "e"), ([BROKE, "CD", TIMEOUT], [BROKE, TIMEOUT], "abe"),
+    ],
+)  # fmt: skip
+def test_the_failures_of_a_batch_name_what_is_undone(
+    replies: list[Any], failed: list[Exception], undone: str
+) -> None:
+    with pytest.raises(BatchFailure) as caught:
+        batch(2, "abcde").result(replies)
+    assert caught.value.errors == failed
+    assert (caught.value.undone, caught.value.total) == (tuple(undone), 5)
+    assert caught.value.args == (failed, tuple(undone), 5)
+
+
+def test_a_reply_that_cannot_be_read_fails_its_call_alone() -> None:
+    with pytest.raises(BatchFailure) as caught:
+        batch(2, "abcd").result([5, "CD"])
+    assert [type(error) for error in caught.value.errors] == [TypeError]
+    assert caught.value.undone == ("a", "b")
+
+
+def test_commands_as_they_are_sent() -> None:
+    assert packed(("GET", b"k\xff", "ü", 0, 12, -1)) == (
+        b"*6\r\n$3\r\nGET\r\n$2\r\nk\xff\r\n$2\r\n\xc3\xbc\r\n$1\r\n0\r\n$2\r\n12\r\n$2\r\n-1\r\n"
+    )
+    assert run_script(SET_LINKED_POD, [b"k", b"l"], ["a", 1]) == (
+        "EVALSHA", SET_LINKED_POD.sha, 2, b"k", b"l", "a", 1,
+    )  # fmt: skip
+    assert script_load(SET_LINKED_POD) == ("SCRIPT", "LOAD", SET_LINKED_POD.source)
+    assert [as_text(reply) for reply in (b"\xc3\xbc", "ü", 5)] == ["ü", "ü", "5"]
+
+
+@pytest.mark.parametrize("error", [
+    redis_errors.RedisClusterException("x"), redis_errors.ConnectionError("x"), OSError("x"),
+    redis_errors.TimeoutError("x"),
+], ids=type)  # fmt: skip
+def test_what_was_not_sent_for_want_of_a_connection_goes_again(error: Exception) -> None:
+    assert again(WRITE, NotSent(error), 0, POLICY) is not None
+
+
+@pytest.mark.parametrize("error", [
+    redis_errors.BusyLoadingError("x"), redis_errors.ReadOnlyError("x"),
+    redis_errors.ClusterDownError("x"), redis_errors.MasterDownError("x"),
+    redis_errors.TryAgainError("x"), redis_errors.SlotNotCoveredError("x"),
+], ids=type)  # fmt: skip
+def test_a_server_that_is_not_ready_is_asked_again(error: Exception) -> None:
+    assert again(WRITE, error, 0, POLICY) is not None

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import podlink
 from podlink import AsyncStatefulExecutor, DrainProgress, StatefulExecutor
 from podlink.drain import PAGE, Scan, steps
+from podlink.operations import move_linked_pod
 
 GONE, OTHER, NEW = 3, 4, 5
 Drain = Callable[..., DrainProgress]
@@ -287,3 +288,50 @@ def test_progress_is_a_value_that_shows_no_errors() -> None:
     assert DrainProgress() == DrainProgress(0, 0, 0, 0, 0, (), None)
     with pytest.raises(AttributeError):
         progress.done = 1  # type: ignore[misc]
+
+
+def test_a_drain_asks_nodes_in_order_and_says_what_it_is_about() -> None:
+    plan = steps("n", "s", GONE, None, ["b", None, "a"], False, None, None)
+    asked = []
+    step: Any = plan.send(None)
+    while True:
+        asked.append(step.node)
+        call = step.call
+        assert (call.operation, call.namespace, call.service_name) == ("drain_pod", "n", "s")
+        assert call.keys == (b"sf:{n:lk:*}s",)
+        assert not call.write
+        try:
+            step = plan.send((0, []))
+        except StopIteration:
+            break
+    assert asked == [None, "a", "b"]
+
+
+@pytest.mark.parametrize("track", [False, True])
+def test_moved_links_get_a_creation_time_if_that_is_tracked(track: bool) -> None:
+    plan = steps("n", "s", GONE, NEW, ["a"], track, None, None)
+    plan.send(None)
+    plan.send((0, [b"sf:{n:lk:u}s"]))
+    (call,) = plan.send([b"3"])
+    assert call.wire == move_linked_pod("n", "u", "s", GONE, NEW, track).wire
+
+
+@pytest.mark.parametrize(("args", "name"), [
+    (("n n", "s", 1, None), "namespace"), (("n", "s s", 1, None), "service_name"),
+    (("n", "s", "1", None), "pod_id"), (("n", "s", 1, 1), "drained to itself"),
+])  # fmt: skip
+def test_what_is_refused_is_named(args: Any, name: str) -> None:
+    with pytest.raises(podlink.InvalidParameterError, match=name):
+        next(steps(*args, [None], False, None, None))
+
+
+def test_a_bad_place_is_shown() -> None:
+    with pytest.raises(podlink.InvalidParameterError, match="got 'here'"):
+        next(steps("n", "s", 1, None, [None], False, None, "here"))
+
+
+def test_uids_with_one_brace_are_no_uids() -> None:
+    plan = steps("n", "s", GONE, None, [None], False, None, None)
+    plan.send(None)
+    page = [b"sf:{n:lk:a{b}s", b"sf:{n:lk:a}b}s", b"sf:{n:lk:u}s"]
+    assert [call.uid for call in plan.send((0, page))] == ["u"]

@@ -15,6 +15,7 @@ from tests.podlink.test_transitions import CLOCK, NO_POD_IDS, NOW, POD_IDS, YEAR
 
 import podlink
 from podlink import StatefulExecutor
+from podlink.calls import Call, run_script
 from redis_emulator import ManualClock, RedisEmulator
 
 LINK, INDEX, CREATED = b"sf:{n:lk:u}s", b"sf:{n:lk:u}", b"sf:{n:lk:u}s@"
@@ -329,7 +330,9 @@ def test_replies_are_integers_and_nils_as_documented(server: Any) -> None:
         if found is not None:
             server.set(LINK, found)
             server.hset(INDEX, "s", found)
-        return server.eval(podlink.scripts.SCRIPTS[script].source, len(on), *on, *args)
+        code = podlink.scripts.SCRIPTS[script]
+        call = Call("raw", run_script(code, on, args), on, lambda call, reply: reply, code)
+        return server.execute_command(*call.wire_with_source)
 
     assert run("set_linked_pod", "s", 9, -1, "0") == 7
     assert run("set_linked_pod", "s", 9, -1, "0", found=None) is None

@@ -23,8 +23,8 @@ from redis_emulator import ManualClock, RedisEmulator
 LINK, INDEX, CREATED = "sf:{n:lk:u}s", "sf:{n:lk:u}", "sf:{n:lk:u}s@"
 P, Q = 12, 7
 NOW = 1_700_000_000_999
-"""Milliseconds; the clock stands 999 microseconds after."""
-CLOCK = datetime.fromtimestamp(1_700_000_000, timezone.utc) + timedelta(microseconds=999_999)
+"""Milliseconds; the clock stands 998 microseconds after."""
+CLOCK = datetime.fromtimestamp(1_700_000_000, timezone.utc) + timedelta(microseconds=999_998)
 LATER = "1600000000000"
 YEAR = 31_536_000_000
 

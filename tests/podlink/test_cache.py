@@ -1,0 +1,202 @@
+"""`podlink.cache`: what is remembered of a link, for how long, and what makes it forgotten."""
+
+from __future__ import annotations
+
+import pytest
+
+from podlink.cache import LinkCache, RouterStats, changed_keys, track
+
+SERVER, OTHER = object(), object()
+U, V, W = b"sf:{n:lk:u}s", b"sf:{n:lk:v}s", b"sf:{n:lk:w}s"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def tracked(clock: Clock, size: int = 3, staleness: float = 0.0) -> LinkCache:
+    cache = LinkCache(size, staleness, 1.0, clock)
+    cache.tracks(SERVER, ["n"])
+    cache.heard_until(SERVER, clock.now)
+    return cache
+
+
+def remember(cache: LinkCache, key: bytes, pod: int | None) -> None:
+    cache.end(cache.begin(SERVER, "n", key), pod)
+
+
+def test_nothing_is_served_or_kept_before_tracking(clock: Clock) -> None:
+    cache = LinkCache(3, 0.0, 1.0, clock)
+    assert cache.begin(SERVER, "n", U) is None
+    assert cache.get(SERVER, "n", U) is None
+    assert cache.stats() == RouterStats(0, 1, 0, False)
+
+
+def test_a_link_is_served_as_long_as_changes_are_heard_of(clock: Clock) -> None:
+    cache = tracked(clock)
+    remember(cache, U, 4)
+    clock.now += 1.0
+    assert cache.get(SERVER, "n", U) == 4
+    assert cache.stats() == RouterStats(1, 1, 1, True)
+    clock.now += 0.5
+    assert cache.get(SERVER, "n", U) is None
+    assert cache.stats() == RouterStats(1, 1, 1, False)
+    cache.heard_until(SERVER, clock.now)
+    assert cache.get(SERVER, "n", U) == 4, "nothing has changed meanwhile"
+    cache.heard_until(SERVER, 5.0)
+    assert cache.get(SERVER, "n", U) == 4, "an older moment does not count"
+    cache.heard_until(OTHER, clock.now + 100)
+    clock.now += 2
+    assert cache.get(SERVER, "n", U) is None, "another server's word does not count"
+
+
+def test_namespaces_that_are_not_tracked_are_not_served(clock: Clock) -> None:
+    cache = tracked(clock)
+    assert cache.begin(SERVER, "m", U) is None
+    remember(cache, U, 4)
+    assert cache.get(SERVER, "m", U) is None
+
+
+def test_a_stale_link_is_served_for_a_while(clock: Clock) -> None:
+    cache = LinkCache(3, 2.0, 1.0, clock)
+    remember(cache, U, 4)
+    clock.now += 1.5
+    assert cache.get(SERVER, "n", U) == 4
+    clock.now += 0.5
+    assert cache.get(SERVER, "n", U) is None
+
+
+def test_the_least_recently_used_link_is_dropped(clock: Clock) -> None:
+    cache = tracked(clock, size=2)
+    remember(cache, U, 1)
+    remember(cache, V, 2)
+    assert cache.get(SERVER, "n", U) == 1
+    remember(cache, W, 3)
+    assert [cache.get(SERVER, "n", key) for key in (U, V, W)] == [1, None, 3]
+    remember(cache, U, 5)
+    remember(cache, V, 6)
+    assert [cache.get(SERVER, "n", key) for key in (U, V, W)] == [5, 6, None]
+
+
+def test_a_cache_of_size_zero_keeps_nothing(clock: Clock) -> None:
+    assert tracked(clock, size=0).begin(SERVER, "n", U) is None
+
+
+@pytest.mark.parametrize("what", ["key", "all", "lost", "source", "tracks"])
+def test_a_change_while_a_link_is_read(clock: Clock, what: str) -> None:
+    """Neither what was known nor what is being read by two callers is served afterwards."""
+    cache = tracked(clock)
+    remember(cache, U, 1)
+    readings = [cache.begin(SERVER, "n", U), cache.begin(SERVER, "n", U)]
+    assert readings[0] is readings[1]
+    source = SERVER
+    if what == "key":
+        cache.changed([V, U])
+    elif what == "all":
+        cache.changed(None)
+    elif what == "lost":
+        cache.lost()
+    elif what == "source":
+        cache.begin(OTHER, "n", V)
+        source = OTHER
+    else:
+        cache.tracks(OTHER, ["n"])
+        source = OTHER
+    for reading in readings:
+        cache.end(reading, 2)
+    cache.tracks(source, ["n"])
+    cache.heard_until(source, clock.now)
+    assert cache.get(source, "n", U) is None
+    fresh = cache.begin(source, "n", U)
+    assert fresh is not None
+    assert fresh is not readings[0]
+    cache.end(fresh, 3)
+    assert cache.get(source, "n", U) == 3
+
+
+def test_another_key_that_changes_does_not_matter(clock: Clock) -> None:
+    cache = tracked(clock)
+    reading = cache.begin(SERVER, "n", U)
+    cache.changed([V])
+    cache.end(reading, 2)
+    assert cache.get(SERVER, "n", U) == 2
+
+
+def test_several_callers_of_one_reading(clock: Clock) -> None:
+    cache = tracked(clock)
+    first, second = cache.begin(SERVER, "n", U), cache.begin(SERVER, "n", U)
+    cache.end(first, None)
+    assert cache.get(SERVER, "n", U) is None
+    cache.end(second, 7)
+    assert cache.get(SERVER, "n", U) == 7
+    assert cache.stats().misses == 2
+    third = cache.begin(SERVER, "n", U)
+    assert third is not second, "a reading ends with its last caller"
+    cache.end(third, None)
+    cache.end(None, 9)
+    assert cache.get(SERVER, "n", U) == 7
+
+
+def test_a_link_is_as_old_as_the_beginning_of_its_reading(clock: Clock) -> None:
+    cache = LinkCache(3, 2.0, 1.0, clock)
+    reading = cache.begin(SERVER, "n", U)
+    clock.now += 1.5
+    cache.end(reading, 4)
+    assert cache.get(SERVER, "n", U) == 4
+    clock.now += 0.6
+    assert cache.get(SERVER, "n", U) is None
+
+
+def test_what_was_read_untracked_is_not_served_as_tracked(clock: Clock) -> None:
+    cache = LinkCache(3, 2.0, 1.0, clock)
+    reading = cache.begin(None, "n", U)
+    cache.tracks(None, ["n"])
+    cache.heard_until(None, clock.now)
+    cache.end(reading, 4)
+    clock.now += 3
+    cache.heard_until(None, clock.now)
+    assert cache.get(None, "n", U) is None
+
+
+def test_losing_what_was_not_tracked_changes_nothing(clock: Clock) -> None:
+    cache = LinkCache(3, 2.0, 1.0, clock)
+    remember(cache, U, 4)
+    cache.lost()
+    assert cache.get(SERVER, "n", U) == 4
+
+
+def test_after_a_loss_nothing_is_tracked(clock: Clock) -> None:
+    cache = tracked(clock)
+    remember(cache, U, 4)
+    cache.lost()
+    assert not cache.stats().tracked
+    assert cache.stats().links == 0
+    cache.heard_until(SERVER, clock.now)
+    assert cache.begin(SERVER, "n", U) is None, "no namespace is tracked"
+
+
+def test_a_forked_child_knows_nothing(clock: Clock) -> None:
+    cache = tracked(clock)
+    remember(cache, U, 4)
+    with cache._lock:  # as another thread of the parent may hold it
+        cache._after_fork()
+    assert cache.get(SERVER, "n", U) is None
+    assert cache.stats() == RouterStats(0, 1, 0, False)
+    assert cache.begin(SERVER, "n", U) is None
+
+
+def test_the_tracking_command_and_its_messages() -> None:
+    assert track(["n", "m"]) == (
+        "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", b"sf:{n:lk:", "PREFIX", b"sf:{m:lk:",
+    )  # fmt: skip
+    assert changed_keys([b"invalidate", [b"k", "l"]]) == [b"k", b"l"]
+    assert changed_keys([b"invalidate", None]) is None
