@@ -26,8 +26,8 @@ import redis
 
 from pytest_podlink import servers
 from tests.chaos.schedule import Fault
-from tests.topologies.processes import Cluster, Sentinels, until
-from tests.topologies.proxy import Proxy
+from tests.support.processes import Cluster, Sentinels, until
+from tests.support.proxy import Proxy
 
 SERVER = "redis-8.2"
 PAUSE_MS = 30_000

@@ -14,8 +14,8 @@ import pytest
 
 from pytest_podlink import servers
 from tests.support.pair import Pair
+from tests.support.processes import Cluster
 from tests.support.twin import Twin
-from tests.topologies.processes import Cluster
 
 _running: dict[str, servers.Server] = {}
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from tests.support.pair import Connection, Pair, Wire
+from tests.support.processes import until
 from tests.support.twin import Twin, eval_, nodes, numberless, of_version, text_of, unordered
-from tests.topologies.processes import until
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

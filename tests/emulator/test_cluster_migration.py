@@ -7,8 +7,8 @@ import contextlib
 import pytest
 
 from tests.support.pair import Wire
+from tests.support.processes import until
 from tests.support.twin import Twin, nodes
-from tests.topologies.processes import until
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 

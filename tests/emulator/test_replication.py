@@ -13,8 +13,8 @@ import pytest
 from pytest_podlink import servers
 from redis_emulator import ManualClock, RedisEmulator
 from tests.support.pair import Pair, Wire, unordered
+from tests.support.processes import until
 from tests.support.transports import program, wire
-from tests.topologies.processes import until
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 SINCE_7 = ("redis-8.2", "redis-7.0", "valkey-9.1")

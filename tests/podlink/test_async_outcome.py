@@ -11,10 +11,10 @@ import pytest
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from tests.support.scripted_server import ScriptedServer
 
 import podlink
 from podlink import AsyncStatefulExecutor, RedisConfig
+from tests.support.scripted_server import ScriptedServer
 
 SOON = 0.05
 QUICK: dict[str, Any] = {"socket_timeout": 0.2, "retries": 1, "retry_backoff": 0.001, "protocol": 2}

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Coroutine, Generator
 from typing import Any
 
 import pytest
-from tests.support.scripted_server import ScriptedServer
 
 import podlink
 from podlink import AsyncStatefulExecutor, RedisConfig
 from redis_emulator import RedisEmulator
+from tests.support.scripted_server import ScriptedServer
 
 POINTS = 12
 """More than a call has points at which it waits, connecting included."""

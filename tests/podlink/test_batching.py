@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import redis
-from tests.topologies.proxy import Proxy
 
 import podlink
 from podlink import AsyncStatefulExecutor, StatefulError
 from pytest_podlink import servers
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture(scope="module")

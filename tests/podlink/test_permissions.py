@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from podlink import RedisOperationError, StatefulExecutor
+from pytest_podlink import servers
+from redis_emulator import ClusterEmulator, RedisEmulator
 from tests.support.permissions import (
     ON_A_CLUSTER,
     ON_ONE_SERVER,
@@ -17,10 +21,6 @@ from tests.support.permissions import (
     make_user,
     run_on_cluster,
 )
-
-from podlink import RedisOperationError, StatefulExecutor
-from pytest_podlink import servers
-from redis_emulator import ClusterEmulator, RedisEmulator
 
 SERVERS = ("redis-8.2", "valkey-9.1", "redis-7.0", "redis-6.2")
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import redis
-from tests.podlink.test_transitions import CLOCK, NO_POD_IDS, NOW, POD_IDS, YEAR
 
 import podlink
 from podlink import StatefulExecutor
 from podlink.calls import Call, run_script
 from redis_emulator import ManualClock, RedisEmulator
+from tests.podlink.test_transitions import CLOCK, NO_POD_IDS, NOW, POD_IDS, YEAR
 
 LINK, INDEX, CREATED = b"sf:{n:lk:u}s", b"sf:{n:lk:u}", b"sf:{n:lk:u}s@"
 STATES, TIMES = b"sf:{n:state:s}", b"sf:{n:state:s}@"

@@ -17,7 +17,7 @@ from tests.support.pair import (
     arguments,
     unordered,
 )
-from tests.topologies.processes import Cluster, until
+from tests.support.processes import Cluster, until
 
 __all__ = ["Twin", "unordered"]
 

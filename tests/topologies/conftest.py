@@ -15,7 +15,7 @@ import pytest
 import podlink
 from podlink import AsyncStatefulExecutor, StatefulExecutor
 from pytest_podlink import servers
-from tests.topologies.processes import Cluster, Sentinels
+from tests.support.processes import Cluster, Sentinels
 
 EXAMPLES = int(os.environ.get("TOPOLOGY_EXAMPLES", "50"))
 PRODUCTS = sorted({executable.product for executable in servers.installed()})

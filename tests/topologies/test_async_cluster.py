@@ -9,8 +9,8 @@ import pytest
 
 import podlink
 from podlink import AsyncStatefulExecutor, RedisConfig
+from tests.support.processes import Cluster
 from tests.topologies.conftest import PRODUCTS, QUICK
-from tests.topologies.processes import Cluster
 
 pytestmark = pytest.mark.xdist_group("topologies")
 

@@ -20,8 +20,8 @@ from pytest_podlink.cluster import ClusterBackend
 from pytest_podlink.conformance.machine import run
 from pytest_podlink.conformance.store import Store
 from pytest_podlink.loops import LoopGuard
+from tests.support.processes import Cluster, Sentinels, tls_proxy
 from tests.topologies.conftest import EXAMPLES
-from tests.topologies.processes import Cluster, Sentinels, tls_proxy
 
 pytestmark = pytest.mark.xdist_group("topologies")
 

@@ -17,9 +17,9 @@ import pytest
 import podlink
 from podlink import AsyncStatefulExecutor, ErrorCode, StatefulError, StatefulExecutor
 from pytest_podlink import servers
+from tests.support.processes import Cluster, Sentinels, until
+from tests.support.proxy import Proxy
 from tests.topologies.conftest import QUICK, Caller
-from tests.topologies.processes import Cluster, Sentinels, until
-from tests.topologies.proxy import Proxy
 
 pytestmark = pytest.mark.xdist_group("topologies")
 

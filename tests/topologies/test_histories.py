@@ -19,7 +19,7 @@ from podlink import AsyncStatefulExecutor, StatefulExecutor
 from pytest_podlink import servers
 from pytest_podlink.conformance.linearizability import Event, Recorder, Subject, check
 from redis_emulator import RedisEmulator
-from tests.topologies.processes import Cluster
+from tests.support.processes import Cluster
 
 pytestmark = pytest.mark.xdist_group("topologies")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.permissions import ON_A_CLUSTER, run_on_cluster
-from tests.topologies.processes import Cluster
+from tests.support.processes import Cluster
 
 pytestmark = pytest.mark.xdist_group("topologies")
 

@@ -6,8 +6,8 @@ import time
 
 import podlink
 from podlink import LinkRouter, PodState, RedisConfig, StatefulExecutor
+from tests.support.processes import Cluster, Sentinels, until
 from tests.topologies.conftest import QUICK
-from tests.topologies.processes import Cluster, Sentinels, until
 
 
 def report(executor: StatefulExecutor, pods: int) -> None:

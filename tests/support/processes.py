@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from pytest_podlink import servers
-from tests.topologies.proxy import Proxy
+from tests.support.proxy import Proxy
 
 SLOTS = 16384
 NODE_TIMEOUT_MS = 1_000

@@ -1,0 +1,210 @@
+"""The cache of links that a router keeps, without a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import podlink
+from podlink import ReplaceResult
+from podlink.cache import LinkCache, changed_keys, track
+from podlink.keys import link_keys
+from podlink.routing import MakeLink, ReadLink, ReadStates, ReplaceLink, Routing
+from tests.support.routing import SERVER, Time, routing
+
+READ_STATES = ReadStates("n", "s")
+READ_LINK = ReadLink("n", "u", "s")
+KEY = link_keys("n", "u", "s")[0]
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def follow(
+    router: Routing, *exchange: tuple[Any, Any], uid: str = "u", source: Any = SERVER
+) -> int:
+    """Resolve, expecting these questions and giving these answers; the pod."""
+    plan = router.plan(source, "n", uid, "s")
+    answer: Any = None
+    for question, reply in exchange:
+        assert plan.send(answer) == question
+        answer = reply
+    with pytest.raises(StopIteration) as stop:
+        plan.send(answer)
+    return int(stop.value.value)
+
+
+@pytest.fixture
+def cache(time: Time) -> LinkCache:
+    """Three links at most; tracked, with everything heard of up to now."""
+    made = LinkCache(3, 0.0, 1.0, time.monotonic)
+    made.tracks(SERVER, ["n"])
+    made.heard_until(SERVER, 0.0)
+    return made
+
+
+def put(cache: LinkCache, key: bytes, pod: int) -> None:
+    cache.end(cache.begin(SERVER, "n", key), pod)
+
+
+def test_a_link_is_served_until_it_changes(cache: LinkCache) -> None:
+    put(cache, b"a", 1)
+    put(cache, b"b", 2)
+    assert (cache.get(SERVER, "n", b"a"), cache.get(SERVER, "n", b"b")) == (1, 2)
+    cache.changed([b"a", b"other"])
+    assert (cache.get(SERVER, "n", b"a"), cache.get(SERVER, "n", b"b")) == (None, 2)
+    cache.changed(None)
+    assert cache.get(SERVER, "n", b"b") is None
+    assert cache.stats() == podlink.RouterStats(3, 2, 0, True)
+
+
+def test_a_link_that_changes_while_it_is_read_is_not_remembered(cache: LinkCache) -> None:
+    early, other = cache.begin(SERVER, "n", b"a"), cache.begin(SERVER, "n", b"b")
+    cache.changed([b"a"])
+    late = cache.begin(SERVER, "n", b"a")
+    cache.end(late, 2)
+    cache.end(early, 1)
+    cache.end(other, 3)
+    assert (cache.get(SERVER, "n", b"a"), cache.get(SERVER, "n", b"b")) == (2, 3)
+
+
+def test_readers_of_one_link_do_not_disturb_each_other(cache: LinkCache) -> None:
+    readings = [cache.begin(SERVER, "n", b"a") for _ in range(3)]
+    cache.end(readings[0], None)  # its read failed
+    cache.end(readings[1], 1)
+    cache.end(readings[2], 1)
+    assert cache.get(SERVER, "n", b"a") == 1
+    assert not cache._readings
+
+
+def test_the_least_recently_used_link_is_dropped(cache: LinkCache) -> None:
+    for pod, key in enumerate((b"a", b"b", b"c")):
+        put(cache, key, pod)
+    assert cache.get(SERVER, "n", b"a") == 0
+    put(cache, b"d", 3)
+    assert [cache.get(SERVER, "n", key) for key in (b"a", b"b", b"c", b"d")] == [0, None, 2, 3]
+
+
+def test_nothing_is_believed_when_nothing_is_heard(cache: LinkCache, time: Time) -> None:
+    put(cache, b"a", 1)
+    time.now = 1.0
+    assert cache.get(SERVER, "n", b"a") == 1
+    time.now = 1.001
+    assert cache.get(SERVER, "n", b"a") is None
+    assert not cache.stats().tracked
+    cache.heard_until(SERVER, 1.0)
+    assert cache.get(SERVER, "n", b"a") == 1  # silence does not mean that something was missed
+    cache.heard_until(SERVER, 0.5)
+    assert cache.get(SERVER, "n", b"a") == 1
+
+
+def test_a_lost_connection_empties_the_cache(cache: LinkCache) -> None:
+    put(cache, b"a", 1)
+    during = cache.begin(SERVER, "n", b"b")
+    cache.lost()
+    cache.tracks(SERVER, ["n"])
+    cache.heard_until(SERVER, 0.0)
+    cache.end(during, 2)
+    assert cache.get(SERVER, "n", b"a") is None
+    assert cache.get(SERVER, "n", b"b") is None
+
+
+def test_what_was_read_before_tracking_is_not_believed(time: Time) -> None:
+    cache = LinkCache(3, 5.0, 1.0, time.monotonic)
+    put(cache, b"a", 1)
+    cache.tracks(SERVER, ["n"])
+    cache.heard_until(SERVER, 0.0)
+    time.now = 4.9
+    cache.heard_until(SERVER, 4.9)
+    assert cache.get(SERVER, "n", b"a") == 1  # as stale as it may be
+    time.now = 5.0
+    assert cache.get(SERVER, "n", b"a") is None
+
+
+def test_another_namespace_is_not_tracked(cache: LinkCache) -> None:
+    assert cache.begin(SERVER, "m", b"a") is None
+    cache.tracks(SERVER, ["n", "m"])
+    cache.end(cache.begin(SERVER, "m", b"a"), 1)
+    assert cache.get(SERVER, "m", b"a") == 1
+
+
+def test_another_server_starts_with_an_empty_cache(cache: LinkCache) -> None:
+    put(cache, b"a", 1)
+    other = object()
+    assert cache.get(other, "n", b"a") is None
+    assert cache.begin(other, "n", b"a") is None
+    assert cache.get(SERVER, "n", b"a") is None
+    cache.heard_until(SERVER, 0.0)
+    assert not cache.stats().tracked
+
+
+def test_without_tracking_a_link_is_served_for_max_staleness(time: Time) -> None:
+    cache = LinkCache(3, 2.0, 1.0, time.monotonic)
+    reading = cache.begin(SERVER, "n", b"a")
+    time.now = 1.5  # the reply was slow: what it says may be as old as the question
+    cache.end(reading, 1)
+    time.now = 1.9
+    assert cache.get(SERVER, "n", b"a") == 1
+    time.now = 2.0
+    assert cache.get(SERVER, "n", b"a") is None
+
+
+def test_a_connection_that_could_not_be_made_changes_nothing(time: Time) -> None:
+    cache = LinkCache(3, 2.0, 1.0, time.monotonic)
+    put(cache, b"a", 1)
+    cache.lost()
+    assert cache.get(SERVER, "n", b"a") == 1
+
+
+@pytest.mark.parametrize(("size", "staleness"), [(0, 5.0), (3, 0.0)])
+def test_a_cache_that_may_keep_nothing_keeps_nothing(
+    time: Time, size: int, staleness: float
+) -> None:
+    cache = LinkCache(size, staleness, 1.0, time.monotonic)
+    assert cache.begin(SERVER, "n", b"a") is None
+    cache.end(None, 1)
+    assert cache.get(SERVER, "n", b"a") is None
+
+
+def test_what_was_written_is_read_again_before_it_is_remembered(time: Time) -> None:
+    router = routing(time)
+    router.cache.tracks(SERVER, ["n"])
+    router.cache.heard_until(SERVER, 0.0)
+    states = {1: time.state()}
+    follow(router, (READ_STATES, states), (READ_LINK, None), (MakeLink("n", "u", "s", 1), 1))
+    assert router.known(SERVER, "n", "u", "s") is None
+    assert follow(router, (READ_LINK, 1)) == 1
+    assert router.known(SERVER, "n", "u", "s") == 1
+    assert follow(router) == 1
+    router.forget("n", "u", "s")
+    assert router.known(SERVER, "n", "u", "s") is None
+
+
+def test_a_remembered_link_to_a_dead_pod_is_not_served(time: Time) -> None:
+    router = routing(time)
+    router.cache.tracks(SERVER, ["n"])
+    router.cache.heard_until(SERVER, 0.0)
+    states = {1: time.state(), 2: time.state(5)}
+    follow(router, (READ_STATES, states), (READ_LINK, 1))
+    assert router.known(SERVER, "n", "u", "s") == 1
+    time.now = 31
+    router.cache.heard_until(SERVER, 31)
+    assert router.known(SERVER, "n", "u", "s") is None  # the states are too old to say
+    states = {1: states[1], 2: time.state(5)}
+    assert follow(
+        router,
+        (READ_STATES, states),
+        (READ_STATES, states),
+        (ReplaceLink("n", "u", "s", 1, 2), ReplaceResult(True, 2)),
+    ) == 2  # fmt: skip
+
+
+def test_the_words_of_tracking() -> None:
+    assert track(["n", "m"]) == (
+        "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", b"sf:{n:lk:", "PREFIX", b"sf:{m:lk:",
+    )  # fmt: skip
+    assert changed_keys([b"invalidate", [b"a", "b"]]) == [b"a", b"b"]
+    assert changed_keys([b"invalidate", None]) is None

@@ -1,0 +1,301 @@
+"""Whether all routers tell the same while pods die and come back, on the emulator and servers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pytest
+
+from podlink import (
+    AsyncLinkRouter,
+    AsyncStatefulExecutor,
+    LeastLoaded,
+    LinkRouter,
+    ReplaceResult,
+    StatefulExecutor,
+)
+from podlink.routing import ATTEMPTS
+from tests.support.routers import report
+
+
+class Write(NamedTuple):
+    """A link that a router made or replaced, and when, by the clock of this process."""
+
+    began: float
+    ended: float
+    old: int | None
+    new: int
+
+
+class Answer(NamedTuple):
+    """What a resolve told, and when."""
+
+    began: float
+    ended: float
+    pod: int
+
+
+@dataclass
+class History:
+    """What happened, by uid."""
+
+    writes: defaultdict[str, list[Write]] = field(default_factory=lambda: defaultdict(list))
+    answers: defaultdict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
+
+    def linked(self, uid: str, began: float, asked: int, after: int) -> None:
+        if asked == after:
+            self.writes[uid].append(Write(began, time.monotonic(), None, asked))
+
+    def replaced(self, uid: str, began: float, old: int, new: int, result: ReplaceResult) -> None:
+        if result.replaced:
+            self.writes[uid].append(Write(began, time.monotonic(), old, new))
+
+    def check(self, uid: str, bound: float) -> int:
+        """Every answer is what the link was at some moment of the resolve, or within ``bound``
+        seconds before it; how often the link was replaced."""
+        order = in_order(self.writes[uid])
+        assert order is not None, f"no order explains {self.writes[uid]}"
+        spans = [
+            (write.began, following.ended if following else float("inf"), write.new)
+            for write, following in itertools.zip_longest(order, order[1:])
+        ]
+        for answer in self.answers[uid]:
+            assert any(
+                pod == answer.pod and begins <= answer.ended and ends >= answer.began - bound
+                for begins, ends, pod in spans
+            ), f"{answer} of {uid} is not among {spans}"
+        return len(order) - 1
+
+
+def in_order(writes: list[Write]) -> list[Write] | None:
+    """The writes in an order in which the server can have done them."""
+    firsts = [write for write in writes if write.old is None]
+    # Of those who made the link first, each was told the pod that it asked for.
+    first = Write(min(w.began for w in firsts), min(w.ended for w in firsts), None, firsts[0].new)
+    rest = sorted(write for write in writes if write.old is not None)
+
+    def extend(order: list[Write], left: list[Write]) -> list[Write] | None:
+        if not left:
+            return order
+        latest = min(write.ended for write in left)
+        for write in left:
+            if write.old == order[-1].new and write.began <= latest:
+                others = [other for other in left if other is not write]
+                found = extend([*order, write], others)
+                if found is not None:
+                    return found
+        return None
+
+    return extend([first], rest)
+
+
+class Recorded(StatefulExecutor):
+    """An executor that notes what it writes."""
+
+    history: History
+
+    def set_linked_pod_if_absent(self, *args: Any, **options: Any) -> int:
+        began = time.monotonic()
+        after = super().set_linked_pod_if_absent(*args, **options)
+        self.history.linked(args[1], began, args[3], after)
+        return after
+
+    def replace_linked_pod(self, *args: Any, **options: Any) -> ReplaceResult:
+        began = time.monotonic()
+        result = super().replace_linked_pod(*args, **options)
+        self.history.replaced(args[1], began, args[3], args[4], result)
+        return result
+
+
+class AsyncRecorded(AsyncStatefulExecutor):
+    """As `Recorded`."""
+
+    history: History
+
+    async def set_linked_pod_if_absent(self, *args: Any, **options: Any) -> int:
+        began = time.monotonic()
+        after = await super().set_linked_pod_if_absent(*args, **options)
+        self.history.linked(args[1], began, args[3], after)
+        return after
+
+    async def replace_linked_pod(self, *args: Any, **options: Any) -> ReplaceResult:
+        began = time.monotonic()
+        result = await super().replace_linked_pod(*args, **options)
+        self.history.replaced(args[1], began, args[3], args[4], result)
+        return result
+
+
+UIDS = [f"u{number}" for number in range(12)]
+PODS = range(4)
+DURATION = 0.8
+BOUND = 0.2
+
+
+def pods_that_die(executor: StatefulExecutor, end: float, chance: random.Random) -> None:
+    """Let pods die and come back until then; one is always there."""
+    alive = set(PODS)
+    while time.monotonic() < end:
+        pod = chance.choice(PODS)
+        if pod not in alive:
+            alive.add(pod)
+            report(executor, {pod: chance.randrange(9)})
+        elif len(alive) > 1:
+            alive.remove(pod)
+            executor.set_service_state("n", "s", pod, "gone")
+        time.sleep(0.02)
+
+
+def move(executor: Recorded, end: float, chance: random.Random) -> None:
+    """Move some uids between pods that are alive, so that not only dead links change."""
+    while time.monotonic() < end:
+        uid = chance.choice(UIDS[:3])
+        now = executor.get_linked_pod("n", uid, "s")
+        if now is not None:
+            executor.replace_linked_pod("n", uid, "s", now, (now + 1) % len(PODS))
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("cache_size", [0, 8, 10_000])
+def test_all_routers_tell_the_same_while_pods_die_and_come_back(
+    url: str, executor: StatefulExecutor, cache_size: int
+) -> None:
+    """Two routers with threads and one with tasks; the clock of the check is this process's."""
+    history = History()
+    executor.metrics.reset()
+    report(executor, dict.fromkeys(PODS, 0.0))
+    end = 0.0
+    warm, go = threading.Event(), threading.Event()
+    failures: list[Exception] = []
+    hits: list[int] = []
+    options: dict[str, Any] = {
+        "cache_size": cache_size,
+        "states_ttl": 0.01,
+        "max_silence": BOUND,
+        "policy": LeastLoaded(stale_after=60),
+    }
+
+    def note(uid: str, began: float, pod: int) -> None:
+        history.answers[uid].append(Answer(began, time.monotonic(), pod))
+
+    def resolve_all(router: LinkRouter, seed: int) -> None:
+        chance = random.Random(seed)
+        try:
+            while time.monotonic() < end:
+                uid = chance.choice(UIDS)
+                began = time.monotonic()
+                note(uid, began, router.resolve("n", uid, "s"))
+        except Exception as error:
+            failures.append(error)
+
+    async def task(router: AsyncLinkRouter, seed: int) -> None:
+        chance = random.Random(seed)
+        while time.monotonic() < end:
+            uid = chance.choice(UIDS)
+            began = time.monotonic()
+            note(uid, began, await router.resolve("n", uid, "s"))
+            await asyncio.sleep(0)
+
+    async def tasks() -> None:
+        async with AsyncRecorded(url) as made:
+            made.history = history
+            async with AsyncLinkRouter(made, **options) as router:
+                while cache_size and not router.stats().hits:  # it is not tracking yet
+                    await router.resolve("n", "first", "s")
+                    await asyncio.sleep(0.01)
+                warm.set()
+                go.wait(20)
+                await asyncio.gather(*(task(router, seed) for seed in range(6)))
+                hits.append(router.stats().hits)
+
+    def run_tasks() -> None:
+        try:
+            asyncio.run(tasks())
+        except Exception as error:
+            failures.append(error)
+
+    def pods() -> None:
+        pods_that_die(executor, end, random.Random(7))
+
+    def mover() -> None:
+        with Recorded(url) as made:
+            made.history = history
+            move(made, end, random.Random(8))
+
+    executors = [Recorded(url), Recorded(url)]
+    routers = []
+    for made in executors:
+        made.history = history
+        routers.append(LinkRouter(made, **options))
+        while cache_size and not routers[-1].stats().hits:
+            routers[-1].resolve("n", "first", "s")
+            time.sleep(0.01)
+    threads = [threading.Thread(target=target) for target in (run_tasks, pods, mover)]
+    for number, router in enumerate(routers * 3):
+        threads.append(threading.Thread(target=resolve_all, args=(router, number)))
+    threads[0].start()
+    assert warm.wait(20), failures
+    end = time.monotonic() + DURATION
+    go.set()
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for router, made in zip(routers, executors, strict=True):
+        hits.append(router.stats().hits)
+        router.close()
+        made.close()
+    assert failures == []
+    bound = BOUND if cache_size else 0
+    replaced = sum(history.check(uid, bound) for uid in UIDS)
+    assert replaced >= len(UIDS) / 2, "hardly anything happened"
+    assert (min(hits) > 0) == (cache_size > 0)
+
+
+def test_the_check_finds_routers_that_disagree() -> None:
+    history = History()
+    history.writes["u"] = [Write(0, 1, None, 1), Write(5, 6, 1, 2), Write(7, 8, 2, 1)]
+    history.answers["u"] = [Answer(2, 3, 1), Answer(5, 5, 1), Answer(5, 7, 2), Answer(9, 9, 1)]
+    assert history.check("u", 0) == 2
+    history.answers["u"].append(Answer(8.5, 9, 2))
+    assert history.check("u", 0.5) == 2
+    with pytest.raises(AssertionError, match="is not among"):
+        history.check("u", 0.4)
+    history.answers["u"] = [Answer(2, 3, 2)]
+    with pytest.raises(AssertionError, match="is not among"):
+        history.check("u", 1)
+    history.writes["u"].append(Write(9, 10, 2, 3))
+    with pytest.raises(AssertionError, match="no order explains"):
+        history.check("u", 0)
+
+
+def test_a_race_for_a_dead_pod_has_one_winner(url: str, executor: StatefulExecutor) -> None:
+    report(executor, dict.fromkeys(range(1, 9), 0.0))
+    barrier = threading.Barrier(8)
+    uids = [f"u{number}" for number in range(40)]
+    told: dict[str, set[int]] = {uid: set() for uid in uids}
+    executor.batch_set_linked_pod_if_absent("n", uids, "s", 0)
+
+    def race() -> None:
+        with StatefulExecutor(url) as own, LinkRouter(own) as router:
+            for uid in uids:
+                barrier.wait()
+                told[uid].add(router.resolve("n", uid, "s"))
+
+    threads = [threading.Thread(target=race) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {len(pods) for pods in told.values()} == {1}
+    found = executor.batch_get_linked_pod("n", uids, "s")
+    assert {uid: {pod} for pod, them in found.items() for uid in them} == told
+    assert ATTEMPTS > 2
+    assert min(map(len, found.values())) >= 1
+    assert len(found) == 8

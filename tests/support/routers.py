@@ -1,0 +1,100 @@
+"""Routers of both kinds, called synchronously."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from podlink import (
+    AsyncLinkRouter,
+    AsyncStatefulExecutor,
+    LinkRouter,
+    PodState,
+    RedisConfig,
+    StatefulExecutor,
+)
+from pytest_podlink import servers
+
+PROCESSES = [name for name in ("redis-8.2", "valkey-9.1") if servers.is_expected(name)]
+SILENCE = 0.3
+"""The ``max_silence`` of the routers, so that a test need not wait for long."""
+
+
+class Loop:
+    """An event loop in a thread, which runs coroutines for tests that are not asynchronous."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+
+class Caller:
+    """Makes routers of one kind and calls them synchronously."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        self.is_async = kind == "async"
+        self.url = url
+        self.loop = Loop()
+        self.opened: list[Any] = []
+        self.executor: Any = None
+        self.router: Any = None
+
+    def open(self, config: RedisConfig | None = None, **options: Any) -> Caller:
+        """A router on an executor of its own."""
+        source = RedisConfig.from_url(self.url) if config is None else config
+        self.executor = (AsyncStatefulExecutor if self.is_async else StatefulExecutor)(source)
+        options.setdefault("max_silence", SILENCE)
+        self.router = (AsyncLinkRouter if self.is_async else LinkRouter)(self.executor, **options)
+        self.opened += [self.executor, self.router]
+        return self
+
+    def finish(self, result: Any) -> Any:
+        return self.loop.run(result) if asyncio.iscoroutine(result) else result
+
+    def resolve(self, uid: str = "u", service: str = "s", **options: Any) -> int:
+        return int(self.finish(self.router.resolve("n", uid, service, **options)))
+
+    def tracked(self) -> Caller:
+        """Wait until changes are heard of, and the link is remembered."""
+        self.resolve()
+        until(lambda: self.router.stats().tracked)
+        until(self.hits)
+        return self
+
+    def hits(self, uid: str = "u") -> bool:
+        """Whether the cache answers a resolve."""
+        before = self.router.stats().hits
+        self.resolve(uid)
+        return bool(self.router.stats().hits > before)
+
+    def close(self) -> None:
+        for each in reversed(self.opened):
+            self.finish(each.close())
+        self.loop.close()
+
+
+def until(what: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait for something to be so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "that does not come"
+        time.sleep(0.001)
+
+
+def report(executor: StatefulExecutor, loads: dict[int, float], ago: float = 0) -> None:
+    """Let pods say that they are there."""
+    for pod, load in loads.items():
+        executor.set_service_state("n", "s", pod, str(PodState(load, time.time() - ago)))
