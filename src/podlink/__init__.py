@@ -43,7 +43,7 @@ from podlink.models import (
 from podlink.router import LinkRouter
 from podlink.routing import LeastLoaded, PodState, Policy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DELETE_NOW",
