@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from redis_emulator import RedisEmulator
-from tests.benchmarks.conftest import (
+from tests.benchmarks.contenders import (
     ALONE,
     CONTENDERS,
     EMULATOR,

@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from podlink import AsyncStatefulExecutor, StatefulExecutor, otel, telemetry
 from pytest_podlink import servers
-from tests.benchmarks.conftest import LINK, RATIOS, SET_LINK, in_turns
+from tests.benchmarks.contenders import LINK, RATIOS, SET_LINK, in_turns
 
 TASKS, EACH = 200, 25
 UIDS = [f"user-{number}" for number in range(10_000)]

@@ -10,7 +10,7 @@ import pytest
 import podlink
 from podlink import AsyncStatefulExecutor, RedisConfig
 from tests.support.processes import Cluster
-from tests.topologies.conftest import PRODUCTS, QUICK
+from tests.support.topologies import PRODUCTS, QUICK
 
 pytestmark = pytest.mark.xdist_group("topologies")
 

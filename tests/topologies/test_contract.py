@@ -21,7 +21,7 @@ from pytest_podlink.conformance.machine import run
 from pytest_podlink.conformance.store import Store
 from pytest_podlink.loops import LoopGuard
 from tests.support.processes import Cluster, Sentinels, tls_proxy
-from tests.topologies.conftest import EXAMPLES
+from tests.support.topologies import EXAMPLES
 
 pytestmark = pytest.mark.xdist_group("topologies")
 

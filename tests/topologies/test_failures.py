@@ -19,7 +19,7 @@ from podlink import AsyncStatefulExecutor, ErrorCode, StatefulError, StatefulExe
 from pytest_podlink import servers
 from tests.support.processes import Cluster, Sentinels, until
 from tests.support.proxy import Proxy
-from tests.topologies.conftest import QUICK, Caller
+from tests.support.topologies import QUICK, Caller
 
 pytestmark = pytest.mark.xdist_group("topologies")
 

@@ -7,7 +7,7 @@ import time
 import podlink
 from podlink import LinkRouter, PodState, RedisConfig, StatefulExecutor
 from tests.support.processes import Cluster, Sentinels, until
-from tests.topologies.conftest import QUICK
+from tests.support.topologies import QUICK
 
 
 def report(executor: StatefulExecutor, pods: int) -> None:
