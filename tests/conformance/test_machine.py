@@ -41,5 +41,5 @@ def test_some_histories_without_a_verdict_do_not_matter(store: SlowStore) -> Non
 
 def test_a_run_of_histories_without_a_verdict_is_refused(store: SlowStore) -> None:
     store.share = 0.5
-    with pytest.raises(Undecided, match=r"\d+ of \d+ histories were judged in part only"):
+    with pytest.raises(Undecided, match=r"\d+ of \d+ histories were compared only in part"):
         run([store], 50, database=None, suppress_health_check=list(HealthCheck))

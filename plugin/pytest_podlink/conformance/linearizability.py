@@ -1,13 +1,13 @@
 """Checks whether concurrent operations on links are linearizable.
 
-A history is what clients saw: for every operation when it was called, when it returned, and what it
-returned. It is linearizable if each operation can be given one moment between its call and its
-return such that all operations, applied one by one in the order of these moments, return what they
-returned. Links of different uids or services are independent, so each link is checked alone.
+A history lists the operations of all clients: when each was called, when it returned, and its
+result. It is linearizable if each operation can be assigned a point in time between its call and
+its return, such that the operations, applied one by one in that order, give the same results.
+Links of different uids or services are independent, so each link is checked alone.
 
 An operation with unknown outcome (a timeout, a broken connection, a cancelled task) may have been
-applied at any moment after its call, or never. Links must not expire during a history: the model
-here has no clock.
+applied at any time after its call, or never. Links must not expire during a history: the checker
+has no clock.
 
 The search is Wing and Gong's with Lowe's cache: the next operation is any that was called before
 the first of the remaining ones returned, and a search state that was seen before is not searched
@@ -30,8 +30,7 @@ search takes every unknown operation as repeatable. If it finds no order, there 
 one that applies no kind more often than it was called, that order is right. Otherwise the search is
 repeated with counts for the kinds that were applied too often.
 
-The problem is NP-complete: after `max_steps` the search gives up. The history is then undecided,
-and that is neither linearizable nor not.
+The problem is NP-complete: after `max_steps` the search gives up, and the history is undecided.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from typing import Any, NamedTuple
 from podlink import ErrorCode, LinkExistsError, StatefulError
 
 Subject = tuple[str, str, str]
-"""Namespace, uid and service: whose link."""
+"""Namespace, uid and service of a link."""
 
 
 class State(NamedTuple):
@@ -68,9 +67,9 @@ class Event:
         subject: whose link.
         operation: the name.
         arguments: those after the service: pods, and seconds last if they were given.
-        called, returned: any clock that all callers share.
-        result: what it returned. Of no meaning if the outcome is unknown.
-        unknown: whether it may have been done at any time after its call, or never.
+        called, returned: times of a clock that all callers share.
+        result: what it returned; ignored if the outcome is unknown.
+        unknown: whether it may have been applied at any time after its call, or never.
     """
 
     subject: Subject
@@ -101,9 +100,9 @@ def check(history: Iterable[Event], *, max_steps: int = MAX_STEPS) -> int:
         How many operations were checked.
 
     Raises:
-        NotLinearizable: for some link no order explains what was seen; the message shows the
-            operations around the place where the search could not go on.
-        HistoryUndecided: no link is known to be wrong, and for some the search gave up.
+        NotLinearizable: for some link no order gives the observed results; the message shows the
+            operations around the point where the search failed.
+        HistoryUndecided: the search gave up for some link, and found no error in the others.
     """
     by_subject: dict[Subject, list[Event]] = defaultdict(list)
     for event in history:
@@ -483,7 +482,7 @@ class Recorder:
         self.events: list[Event] = []
 
     def call(self, operation: str, subject: Subject, *arguments: int, **options: Any) -> Any:
-        """Do an operation, with a synchronous executor."""
+        """Call and record an operation of a synchronous executor."""
         positional, named = _as_called(operation, arguments)
         called = perf_counter()
         try:
@@ -493,7 +492,7 @@ class Recorder:
         return self._note(subject, operation, arguments, called, result)
 
     async def acall(self, operation: str, subject: Subject, *arguments: int, **options: Any) -> Any:
-        """Do an operation, with an asyncio executor."""
+        """Call and record an operation of an asyncio executor."""
         positional, named = _as_called(operation, arguments)
         called = perf_counter()
         try:

@@ -1,11 +1,9 @@
-"""The machine: random histories, done on the model and on every store, compared step by step.
+"""The state machine: random histories that run on the model and on every store.
 
-A history is about a few names that are easily confused. It makes links, moves and removes them,
-lets time pass, lets other programs write what they may and what they may not, lets keys be evicted
-and scripts be forgotten, and gives arguments that must be refused. The stores go in lock-step: each
-step is done on all of them before the next.
-
-Here is what may happen; `model` says what is right, `store` sees what is there.
+A history uses a few names that are easily confused. It creates, moves and removes links, moves the
+time, writes well-formed and malformed values as other programs, evicts keys, flushes scripts, and
+passes invalid arguments. Each step runs on all stores before the next one; `store` then compares
+their results and keys with those of `model`.
 """
 
 from __future__ import annotations
@@ -43,17 +41,17 @@ from pytest_podlink.conformance.strategies import (
 from pytest_podlink.conformance.values import Refused
 
 CLEAR = 400
-"""Milliseconds that no key is to be away from its expiry after time has passed: real servers do not
-stand still, and do not agree on the very moment."""
+"""Milliseconds that must be between the time after `advance` and the expiry of any key: the clocks
+of real servers go on, and differ."""
 
 
 def run(stores: Sequence[Store], examples: int, **options: Any) -> None:
-    """Try that many histories of up to 50 steps; `options` are further settings of hypothesis.
+    """Run that many histories of up to 50 steps; `options` are further settings of hypothesis.
 
     Raises:
-        Difference: a store does something else than the contract says. The shortest history that
-            shows it is printed.
-        Undecided: more than half of the histories could not be judged to their end.
+        Difference: a store differs from the model. hypothesis prints the shortest history that
+            shows it.
+        Undecided: more than half of the histories could not be compared to their end.
     """
     logger = logging.getLogger("podlink")
     silenced, logger.disabled = logger.disabled, True
@@ -65,19 +63,19 @@ def run(stores: Sequence[Store], examples: int, **options: Any) -> None:
         logger.disabled = silenced
     if judged["undecided"] * 2 > judged["begun"]:
         raise Undecided(
-            f"{judged['undecided']} of {judged['begun']} histories were judged in part only, "
-            "because keys expired while a server was waited for: use a faster or less busy one"
+            f"{judged['undecided']} of {judged['begun']} histories were compared only in part, "
+            "because keys expired while a server was slow: use a faster or less busy one"
         )
 
 
 def from_the(choices: str) -> st.SearchStrategy[Any]:
-    """One of the names of this history: `links`, `places` or `owners`."""
+    """Draws from an attribute of the running machine: `links`, `places` or `owners`."""
     return st.runner().flatmap(lambda machine: getattr(machine, choices))
 
 
 links, places, owners = from_the("links"), from_the("places"), from_the("owners")
 its_pods = st.none() | pods
-"""A pod; None stands for the one that the link is to."""
+"""A pod; None stands for the pod of the link."""
 some_uids = st.runner().flatmap(
     lambda m: st.permutations(m.world.uids) | st.lists(st.sampled_from(m.world.uids), max_size=5)
 )
@@ -87,7 +85,7 @@ some_services = st.runner().flatmap(
 
 
 class Histories(RuleBasedStateMachine):
-    """All that may happen to links."""
+    """The rules of a history."""
 
     def __init__(self, stores: Sequence[Store], judged: Counter[str]) -> None:
         super().__init__()
@@ -130,7 +128,7 @@ class Histories(RuleBasedStateMachine):
     def read_workload_state(self, place: tuple[str, str]) -> None:
         self.operate("read_workload_state", *place)
 
-    # Making links
+    # Creating and changing links
 
     @rule(link=links, pod=its_pods, persist=persistence)
     def set_linked_pod(self, link: Link, pod: int | None, persist: dict[str, int]) -> None:
@@ -211,7 +209,7 @@ class Histories(RuleBasedStateMachine):
     def drain_pod(self, place: tuple[str, str], pod: int, to: int | None) -> None:
         self.operate("drain_pod", *place, pod, to)
 
-    # What is stored, well-formed or not
+    # Inspection and repair
 
     @rule(link=links)
     def inspect_link(self, link: Link) -> None:
@@ -229,7 +227,7 @@ class Histories(RuleBasedStateMachine):
     def repair_states(self, operation: str, place: tuple[str, str], dry_run: bool) -> None:
         self.operate(operation, *place, dry_run=dry_run)
 
-    # What must be refused
+    # Invalid arguments
 
     @rule(calls=st.lists(strategies.bad_calls(), min_size=1, max_size=4))
     def give_bad_arguments(self, calls: list[tuple[str, dict[str, Any]]]) -> None:
@@ -248,7 +246,7 @@ class Histories(RuleBasedStateMachine):
         soonest = self.model.remaining()[0]
         self.advance(soonest + CLEAR if past else max(soonest - CLEAR, 0))
 
-    # Other programs, and the server
+    # Other programs and the server
 
     @rule(link=links, pod=pods, ttl=seconds)
     def another_program_links(self, link: Link, pod: int, ttl: int) -> None:
@@ -313,10 +311,10 @@ class Histories(RuleBasedStateMachine):
         for store in self.stores:
             store.forget_scripts()
 
-    # How a step is done
+    # Running a step
 
     def operate(self, operation: str, *positional: Any, **named: Any) -> None:
-        """Do an operation everywhere."""
+        """Call an operation on the model and on every store."""
         names = strategies.OPERATIONS[operation]
         arguments = dict(zip(names, positional, strict=False)) | named
         self.model.track_link_times = self.executor.track_link_times
@@ -341,7 +339,7 @@ class Histories(RuleBasedStateMachine):
             raise Difference("; ".join(f"{store.name} {outcome}" for store, outcome in answers))
 
     def write(self, *commands: tuple[Any, ...]) -> None:
-        """Have another program write everywhere."""
+        """Run commands of another program on the model and on every store."""
 
         def on_model() -> None:
             for command in commands:
@@ -350,7 +348,7 @@ class Histories(RuleBasedStateMachine):
         self.step(on_model, lambda store: store.write(commands))
 
     def advance(self, milliseconds: int) -> None:
-        """Let time pass everywhere: so long, or a little longer."""
+        """Move the time of the model and of every store: by that much, or a little more."""
         while any(abs(ttl - milliseconds) < CLEAR for ttl in self.model.remaining()):
             milliseconds += CLEAR // 4
         self.step(
@@ -360,17 +358,17 @@ class Histories(RuleBasedStateMachine):
     def step(
         self, on_model: Callable[[], Any], on_store: Callable[[Store], Outcome | None]
     ) -> None:
-        """Do a step on the model and on every store, and compare.
+        """Run a step on the model and on every store, and compare.
 
-        After a step without a verdict the history goes on in the model alone: what is drawn does
-        not depend on how fast a server is.
+        After an undecided step the history goes on in the model alone, so that the drawn values do
+        not depend on the speed of a server.
         """
         self.model.step += 1
         if self.undecided:
             on_model()
             return
         for store in self.stores:
-            store.keep_up(self.model)
+            store.restore_ttls(self.model)
         expected = on_model()
         for store in self.stores:
             outcome = on_store(store)
@@ -382,7 +380,7 @@ class Histories(RuleBasedStateMachine):
                 return
 
     def pod_of(self, link: Link, pod: int | None) -> int:
-        """The pod that was drawn; pod 0 where a link is to none."""
+        """The drawn pod, or that of the link, or 0 if there is no link."""
         if pod is not None:
             return pod
         try:
@@ -391,5 +389,5 @@ class Histories(RuleBasedStateMachine):
             return 0
 
     def holds(self, key: bytes, kind: str) -> bool:
-        """Whether a key may be used as this type."""
+        """Whether a key is absent or of this type."""
         return key not in self.model.keys or self.model.keys[key].type == kind

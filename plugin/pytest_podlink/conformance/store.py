@@ -1,14 +1,12 @@
-"""A store under test: a backend, the executors on it, and the eyes that compare it with the model.
+"""A store under test: a backend, the executors on it, and the comparison with the model.
 
-All that a step may not see differently is compared: the result or error, and the whole key space
-with types, values and TTLs. On the emulator time stands still, so TTLs and stamps are compared to
-the millisecond. On a real server time goes on while a history runs: a TTL may be shorter than the
-model's by what has really passed, and a stamp lies between the server's times before and after the
-step. So that "what has really passed" stays small, TTLs are set back to the model's once they have
-been compared (`Store.keep_up`). A machine that was stopped for so long that a key may have expired
-in earnest gives no verdict: `Undecided`.
-
-No choice of what to do is made here; that is `machine`'s.
+After each step, the result or error is compared, and the whole key space with types, values and
+TTLs. On the emulator the clock does not move by itself, so TTLs and stamps must be equal to the
+millisecond. On a real server the time goes on while a history runs: a TTL may be shorter than that
+of the model by the time that has passed, and a stamp must be between the server's times before and
+after the step. To keep that time short, TTLs are set to those of the model again after they have
+been compared (`Store.restore_ttls`). If the machine was so slow that a key may really have expired,
+the comparison raises `Undecided`.
 """
 
 from __future__ import annotations
@@ -53,7 +51,7 @@ ROUNDING = 3
 """Milliseconds that a real server may round by."""
 
 DRIFT = 100
-"""Milliseconds that a real server may be ahead of the model before its TTLs are set back."""
+"""Milliseconds that a real server may be ahead of the model before its TTLs are restored."""
 
 _EVERYTHING = """
 local keys, cursor = {}, '0'
@@ -69,7 +67,7 @@ for key in pairs(keys) do
   if kind == 'hash' then value = redis.call('HGETALL', key) end
   all[#all + 1] = {key, kind, redis.call('PTTL', key), value}
 end
--- Not before the others: on Redis 7.0 each call sees the time of its own.
+-- TIME comes last: on Redis 7.0 the time goes on between the calls of a script.
 local now = redis.call('TIME')
 return {now[1], now[2], all}
 """
@@ -78,15 +76,15 @@ _SET_TTLS = "for i, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[i]) e
 
 
 class Difference(AssertionError):
-    """A store did something else than the contract says."""
+    """A store differs from the model."""
 
 
 class Undecided(Exception):
-    """So much real time has passed that nobody can say what is right."""
+    """The server was so slow that a difference may come from keys that really expired."""
 
 
 class Outcome(NamedTuple):
-    """What an operation did: its result, or its error."""
+    """The result or the error of an operation."""
 
     result: Any = None
     error: StatefulError | None = None
@@ -96,7 +94,7 @@ class Outcome(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A key as it was found. ``ttl`` is in milliseconds, -1 without one."""
+    """A key as read from a store. `ttl` is in milliseconds, -1 without one."""
 
     type: str
     value: Any
@@ -104,12 +102,12 @@ class Found(NamedTuple):
 
 
 class Store:
-    """One store, reached in one way: sync or asyncio, RESP2 or RESP3.
+    """One store with its executors.
 
     Args:
-        backend: what it is; everything in it is deleted, again and again.
-        loop: runs the operations of asyncio executors; ``None`` for sync ones.
-        protocol: 2 or 3.
+        backend: the backend; its keys are deleted at the start of each history.
+        loop: runs the operations of asyncio executors; `None` for sync ones.
+        protocol: the RESP version, 2 or 3.
     """
 
     def __init__(
@@ -130,7 +128,7 @@ class Store:
         self.empty()
 
     def empty(self) -> None:
-        """Start a history: no keys, and the time of the first one."""
+        """Start a history: delete all keys and reset the clock."""
         for node in self._nodes:
             node.flushdb()
         self._backend.reset_clock()
@@ -140,7 +138,7 @@ class Store:
         self._soonest_before = math.inf
 
     def operate(self, executor: Executor, operation: str, arguments: dict[str, Any]) -> Outcome:
-        """Do an operation with an executor."""
+        """Call an operation of an executor."""
         method = getattr(self._executors[executor], operation)
         try:
             result = method(**arguments)
@@ -151,23 +149,23 @@ class Store:
         return Outcome(result)
 
     def write(self, commands: Sequence[tuple[Any, ...]]) -> None:
-        """What another program does: some commands in one step, about keys of one slot."""
+        """Run commands of another program in one transaction; their keys are in one slot."""
         pipeline = self._nodes[self._backend.node_of(commands[0][1])].pipeline(transaction=True)
         for command in commands:
             pipeline.execute_command(*command)
         pipeline.execute()
 
     def forget_scripts(self) -> None:
-        """As after a restart: the scripts are not known any more."""
+        """Flush the script cache, as a restart would."""
         for node in self._nodes:
             node.script_flush()
 
     def advance(self, milliseconds: int) -> None:
-        """Let time pass."""
+        """Move the time forward."""
         self._backend.clock.advance(milliseconds / 1000)
 
     def look(self) -> None:
-        """Take in the whole key space as it is now."""
+        """Read the whole key space and the time of the server."""
         self._before = getattr(self, "_now", 0)
         self._found = {}
         for script in self._everything:
@@ -179,11 +177,11 @@ class Store:
                 self._found[key] = Found(kind.decode(), value, ttl)
 
     def compare(self, model: Model, expected: Any, outcome: Outcome | None) -> None:
-        """Compare the step with the model's.
+        """Compare the outcome of a step, and the key space, with the model.
 
         Raises:
             Difference: they differ.
-            Undecided: they differ, and it may be that a key has expired in between.
+            Undecided: they differ, but a key may have expired during the step.
         """
         self.look()
         self._ms_late = 0 if self._exact else self._now - self._in_step_since + ROUNDING
@@ -197,8 +195,8 @@ class Store:
             raise
         self._soonest_before = min([math.inf, *model.remaining()[:1]])
 
-    def keep_up(self, model: Model) -> None:
-        """Give every TTL back what real time took of it, if that was not little."""
+    def restore_ttls(self, model: Model) -> None:
+        """Set every TTL to that of the model again, if more than `DRIFT` has passed."""
         if self._exact or self._now - self._in_step_since < DRIFT:
             return
         left = {
@@ -208,7 +206,7 @@ class Store:
         }
         before = self._now
         for place, set_ttls in enumerate(self._set_ttls):
-            # All keys of one uid are in one slot, but those of a node are not.
+            # On a cluster a script can change keys of one slot only, so set one key per call.
             for key, ttl in left.items():
                 if self._backend.node_of(key) == place:
                     set_ttls(keys=[key], args=[ttl])
@@ -216,13 +214,13 @@ class Store:
         self._in_step_since = before
 
     def close(self) -> None:
-        """Close the executors' and our own clients."""
+        """Close all clients."""
         self._backend.release()
 
     # Comparing
 
     def _soonest(self, model: Model) -> float:
-        """The shortest TTL of the model before or after this step."""
+        """The shortest TTL in the model before or after this step."""
         return min([self._soonest_before, *model.remaining()[:1]])
 
     def _compare_outcome(self, model: Model, expected: Any, outcome: Outcome) -> None:
@@ -245,7 +243,7 @@ class Store:
         return True
 
     def _is_result(self, model: Model, expected: Any, result: Any) -> bool:
-        """Whether the result is the model's, of the very type: 1 is not True, 2 is not 2.0."""
+        """Whether the result and its type are those of the model: 1 is not True, 2 is not 2.0."""
         if isinstance(expected, LinkRead):
             return (
                 type(result) is PodLink
@@ -301,7 +299,7 @@ class Store:
         return time.tzinfo is timezone.utc and self._is_time(model, expected, _epoch_ms(time))
 
     def _is_time(self, model: Model, expected: Moment, ms: int) -> bool:
-        """Whether a time is that one; what a store stamped in this step is learnt from it."""
+        """Whether a time is the expected one. The time of a new stamp is remembered."""
         if not isinstance(expected, Stamp):
             return ms == expected
         if expected.step == model.step and expected not in self._stamps:
@@ -359,7 +357,7 @@ class Store:
 
 
 def _as_printed(key: bytes) -> str:
-    """A key as messages name it: what does not print as itself is escaped."""
+    """A key as podlink's messages print it: with non-printing characters escaped."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in key.decode()
@@ -367,7 +365,7 @@ def _as_printed(key: bytes) -> str:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Equal, and of the same types throughout."""
+    """Whether two values are equal and of equal types, also inside."""
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):

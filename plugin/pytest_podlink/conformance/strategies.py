@@ -1,7 +1,7 @@
-"""What the machine draws from: names that collide, limits, and what is beyond them.
+"""The values that the machine draws: names, arguments inside and outside their limits, bad values.
 
-Names are few, so that histories meet each other's links, and chosen to be mistaken for something
-else: a part of another key, or what a careless join, split or decoding would confuse.
+There are few names, so that the steps of a history act on the same links. Many of them look like
+parts of other keys, to find errors in joining, splitting and decoding.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ ON_BAD_LINKS = ("inspect_link", "repair_link")
 ON_BAD_STATES = ("inspect_service", "repair_service_state")
 ON_BAD_WORKLOADS = ("inspect_service", "repair_workload_state")
 
-# The operations that meet what is at each key.
+# The operations that read each key.
 READERS: dict[str, tuple[str, ...]] = {
     "link": (*MAKING, *REMOVING, *READING, "batch_get_linked_pod", *ON_BAD_LINKS),
     "index": (*MAKING, *REMOVING, "get_link_service", *ON_BAD_LINKS),
@@ -144,7 +144,7 @@ READERS: dict[str, tuple[str, ...]] = {
 
 
 def _or_a_list_with(bad: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What is wrong with a list of names: one of them, or that it is none."""
+    """Invalid lists of names: lists with an invalid name, and values that are not a list."""
     return (*((["svc", value]) for value in bad), "svc", b"svc", None, 1)
 
 
@@ -175,7 +175,7 @@ BAD: dict[str, tuple[Any, ...]] = {
 
 
 class Link(NamedTuple):
-    """Whose link."""
+    """The namespace, uid and service of a link."""
 
     namespace: str
     uid: str
@@ -183,22 +183,22 @@ class Link(NamedTuple):
 
 
 class World(NamedTuple):
-    """The names that one history is about."""
+    """The names that one history uses."""
 
     namespaces: tuple[str, ...]
     uids: tuple[str, ...]
     services: tuple[str, ...]
 
     def links(self) -> SearchStrategy[Link]:
-        """Any link; one of them more often, so that much happens to it."""
+        """Any link; one of them is drawn more often."""
         return _first_of([Link(*names) for names in product(*self)])
 
     def places(self) -> SearchStrategy[tuple[str, str]]:
-        """Any namespace with any service."""
+        """Any pair of a namespace and a service."""
         return _first_of(list(product(self.namespaces, self.services)))
 
     def owners(self) -> SearchStrategy[tuple[str, str]]:
-        """Any namespace with any uid."""
+        """Any pair of a namespace and a uid."""
         return _first_of(list(product(self.namespaces, self.uids)))
 
 
@@ -207,14 +207,14 @@ def _first_of(names: list[T]) -> SearchStrategy[T]:
 
 
 class Executor(NamedTuple):
-    """Which of the executors on a store does a step."""
+    """The options of the executor that runs a step."""
 
     decode_responses: bool = False
     track_link_times: bool = False
 
 
 class Plant(NamedTuple):
-    """A value that somebody puts at a key: a string, or the fields of a hash."""
+    """A value that another program writes to a key: a string, or the fields of a hash."""
 
     key: bytes
     value: _Value
@@ -248,7 +248,7 @@ def bad_calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 @st.composite
 def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, list[tuple[str, dict[str, Any]]]]:
-    """A wrong or only just allowed value at a key of ``link``, and all operations that meet it."""
+    """A malformed or unusual value for a key of `link`, and a call of each operation on it."""
     where, first = draw(st.sampled_from([(k, o) for k, ops in READERS.items() for o in ops]))
     at = values.place(*link)
     states, workload = values.state_key(*link[::2]), values.workload_key(*link[::2])

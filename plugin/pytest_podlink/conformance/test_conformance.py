@@ -1,8 +1,8 @@
-"""What `pytest --pyargs pytest_podlink.conformance` runs: the machine, on every backend at once.
+"""The tests that `pytest --pyargs pytest_podlink.conformance` runs.
 
-The model, the emulator and each backend of `--stateful-backend` go in lock-step. Every way to reach
-them is a test of its own: sync and asyncio, RESP2 and RESP3. How many histories each tries is
-hypothesis' ``max_examples`` (100, or what ``--hypothesis-profile`` says).
+One state machine runs in lock-step on the model, the emulator and each backend of
+`--stateful-backend`. There is one test for each of sync and asyncio, RESP2 and RESP3. The number of
+histories is the ``max_examples`` of hypothesis (100, or that of ``--hypothesis-profile``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytest_podlink.conformance.store import Store
 
 @pytest.fixture
 def every_backend(request: pytest.FixtureRequest) -> list[Backend]:
-    """The emulator, and all that the run was asked for."""
+    """The emulator and the requested backends."""
     chosen = plugin.backends(request.config)
     every: list[Backend] = []
     for name in dict.fromkeys(["emulator", *chosen.names]):
@@ -37,7 +37,7 @@ def every_backend(request: pytest.FixtureRequest) -> list[Backend]:
 
 @pytest.fixture(params=["sync", "asyncio"])
 def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop | None]:
-    """Where asyncio executors run; None for sync ones."""
+    """The event loop of asyncio executors; None for sync ones."""
     if request.param == "sync":
         yield None
         return
