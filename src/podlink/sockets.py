@@ -118,22 +118,35 @@ class _TimedTCP(Timed):
 
 
 class _TimedTLS(_TimedTCP):
+    _opened: socket.socket
+
     def _open(self) -> socket.socket:
-        sock = super()._open()
+        self._opened = sock = super()._open()
         try:
             sock.settimeout(deadline.wait_at_most(None))
-            wrapped: socket.socket = self._wrap_socket_with_ssl(sock)  # type: ignore[attr-defined]
+            # Wraps the socket that `_Opened._connect` returns.
+            wrapped: socket.socket = SSLConnection._connect(self)
         except BaseException:
             sock.close()
             raise
+        finally:
+            del self._opened
         return wrapped
+
+
+class _Opened(Connection):  # type: ignore[misc]
+    """What `SSLConnection` gets its socket from, in every release of redis-py."""
+
+    def _connect(self) -> socket.socket:
+        sock: socket.socket = self._opened
+        return sock
 
 
 class TimedConnection(_TimedTCP, Connection):  # type: ignore[misc]
     """TCP."""
 
 
-class TimedSSLConnection(_TimedTLS, SSLConnection):  # type: ignore[misc]
+class TimedSSLConnection(_TimedTLS, SSLConnection, _Opened):  # type: ignore[misc]
     """TLS."""
 
 
@@ -155,5 +168,5 @@ class TimedSentinelConnection(_TimedTCP, SentinelManagedConnection):
     """TCP, to where Sentinel says the master is."""
 
 
-class TimedSentinelSSLConnection(_TimedTLS, SentinelManagedConnection, SSLConnection):  # type: ignore[misc]
+class TimedSentinelSSLConnection(_TimedTLS, SentinelManagedConnection, SSLConnection, _Opened):  # type: ignore[misc]
     """TLS, to where Sentinel says the master is."""
