@@ -512,3 +512,35 @@ def test_a_limited_script_asks_for_half_a_command() -> None:
     with pytest.raises(redis.ResponseError, match="Invalid command passed to redis"):
         client.eval("return redis.acl_check_cmd('set')", 0)
     assert client.eval("return redis.acl_check_cmd('set', 'ab', 1)", 0) == 1
+
+
+@pytest.mark.servers(*ALL)
+def test_a_password_is_compared_behind_a_zero_byte(same: Pair) -> None:
+    password = b"abc\0\r\ndef"
+    try:
+        same("CONFIG", "SET", "requirepass", password)
+        same("CONFIG", "GET", "requirepass")
+        for attempt in (b"abc", b"abc\0", b"abc\0\r\nde", password + b"\0", b"", password):
+            same("AUTH", attempt)
+            same("AUTH", "default", attempt)
+            same("HELLO", "2", "AUTH", "default", attempt, key=lambda reply: reply[0])
+            same("HELLO", "3" if same.protocol == 3 else "2", key=lambda reply: reply[0])
+        same("CONFIG", "SET", "requirepass", b"\0secret")
+        same("CONFIG", "GET", "requirepass")
+        for attempt in (b"", b"\0", b"\0secret"):
+            same("AUTH", attempt)
+        same("ACL", "SETUSER", "u", "on", "+@all", b">p\0q")
+        same("ACL", "SETUSER", "u", b"<p")
+        for attempt in (b"p", b"p\0", b"p\0q"):
+            same("AUTH", "u", attempt)
+        same("ACL", "SETUSER", "u", b"<p\0q")
+        same("CONFIG", "SET", "masterauth", password)
+        same("CONFIG", "GET", "masterauth")
+        same("CONFIG", "SET", "masteruser", b"m\0x")
+        same("CONFIG", "GET", "masteruser")
+    finally:
+        for connection in (same.emulated, same.real):
+            connection("AUTH", "default", b"\0secret")
+            for name in ("requirepass", "masterauth", "masteruser"):
+                connection("CONFIG", "SET", name, "")
+            connection("ACL", "DELUSER", "u")

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from pytest_podlink import servers
-from redis_emulator import RedisEmulator
+from redis_emulator import ManualClock, RedisEmulator
 from tests.support.pair import Pair
 from tests.support.waiting import let_pass
 
@@ -239,3 +239,22 @@ def test_what_is_due_stays_until_it_is_met(same: Pair) -> None:
         same("EXEC")
     finally:
         same("DEBUG SET-ACTIVE-EXPIRE 1")
+
+
+@pytest.mark.servers(*ALL)
+def test_what_is_no_time_is_not_slept(same: Pair) -> None:
+    for text in ("nan", "NAN(1)", "inf", "-inf", "infinity", "-1", "1e300", "9.3e12", "text", ""):
+        same("DEBUG", "SLEEP", text)
+    for text in (b" 1e-5", b"1e-5x", b"1e-5\0z", b"0x.0001p0x", b"-1e-5", b"0.0000_1", b"+.00001e"):
+        same("DEBUG", "SLEEP", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"), [("1.5x", 1500), (" 0x1.8", 1500), ("1e2_", 100_000), ("1e1e1", 10_000)]
+)
+def test_a_sleep_takes_the_number_that_the_text_begins_with(text: str, ms: int) -> None:
+    clock = ManualClock()
+    emulator = RedisEmulator(clock=clock)
+    before = clock.ms()
+    assert emulator.client().execute_command("DEBUG", "SLEEP", text) == b"OK"
+    assert clock.ms() - before == ms

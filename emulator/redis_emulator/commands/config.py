@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import unknown_subcommand
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.resp.types import OK, RedisError, Reply, quote
 from redis_emulator.server.config import EFFECTS, effect, event_flags, shown
+
+_PASSWORDS: Final = frozenset({"requirepass", "masterauth"})
+"""The parameters that the servers keep as strings with a length (``createSDSConfig``)."""
 
 
 @command("config|get")
@@ -33,7 +38,7 @@ def config_set(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR syntax error")
     config = server.config
     pairs = [
-        (quote(name).lower(), quote(name), quote(text))
+        (quote(name).lower(), quote(name), _text(name, text))
         for name, text in zip(argv[2::2], argv[3::2], strict=True)
     ]
     seen: set[str] = set()
@@ -67,6 +72,13 @@ def config_set(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
+def _text(name: bytes, value: bytes) -> str:
+    """A parameter's value as text: passwords whole, others up to a zero byte, as the servers do."""
+    if quote(name).lower() in _PASSWORDS:
+        return value.decode("utf-8", "surrogateescape")
+    return quote(value)
+
+
 def _refused(name: str, reason: str) -> RedisError:
     return RedisError(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
 
@@ -74,7 +86,7 @@ def _refused(name: str, reason: str) -> RedisError:
 def _set_one(ctx: Session, argv: list[bytes]) -> Reply:
     """CONFIG SET as before Redis 7: one parameter, other words."""
     server = ctx.server
-    name, text = quote(argv[2]).lower(), quote(argv[3])
+    name, text = quote(argv[2]).lower(), _text(argv[2], argv[3])
     parameter = server.config.parameters.get(name)
     if len(argv) != 4:
         raise unknown_subcommand(ctx.server.version, argv)

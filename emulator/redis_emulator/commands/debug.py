@@ -14,6 +14,7 @@ from redis_emulator.commands.helpers.arguments import (
     NO_SUCH_KEY,
     parse_integer,
     parse_range,
+    read_double,
     unknown_subcommand,
 )
 from redis_emulator.commands.registry import command
@@ -37,6 +38,14 @@ from redis_emulator.values.list import List
 from redis_emulator.version import Version
 
 Subcommand = Callable[[Session, list[bytes]], Reply]
+
+_STRTOD: Final = re.compile(
+    rb"[ \t-\r]*([+-]?(?:0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?"
+    rb"|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?))"
+).match
+"""The finite number that text begins with, as C's strtod reads it."""
+_MOST_SECONDS: Final = 2.0**63 / 1e6
+"""From here on the server's microseconds overflow, and it does not sleep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +124,11 @@ def _help(ctx: Session, argv: list[bytes]) -> Reply:
 
 @_word("sleep", least=3, most=3)
 def _sleep(ctx: Session, argv: list[bytes]) -> Reply:
-    try:
-        seconds = float(argv[2])
-    except ValueError:
-        seconds = 0.0
-    return ctx.engine.sleep(ctx, round(max(seconds, 0.0) * 1000))
+    number = _STRTOD(argv[2])
+    seconds = (number and read_double(number[1])) or 0.0
+    if not 0 < seconds < _MOST_SECONDS:  # as the server's nanosleep, which takes no such time
+        return OK
+    return ctx.engine.sleep(ctx, round(seconds * 1000))
 
 
 @_word("error", least=3, most=3)

@@ -28,9 +28,12 @@ Replies that come later than the command (of a blocked client, messages) go to `
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from functools import partial
+from operator import methodcaller
+from typing import Any, Final, Protocol
 
 from redis_emulator.clients.client import Blocked, Client, ReplyMode
 from redis_emulator.clients.clients import Clients
@@ -58,6 +61,8 @@ from redis_emulator.version import Version
 
 _HTTP: Final = frozenset({b"post", b"host:"})
 """HTTP verbs. Like Redis, close the connection (cross-protocol scripting)."""
+_CALL: Final = methodcaller("__call__")
+_NAP: Final = partial(time.sleep, 0.001)
 _WALKS: Final = frozenset({"keys", "randomkey", "scan"})
 """Commands that meet keys which their arguments do not name."""
 
@@ -107,7 +112,6 @@ class Engine:
         on_shutdown: Callable[[], None] | None = None,
     ) -> None:
         self.lock = threading.RLock() if lock is None else lock
-        self._gap = threading.Condition(self.lock)
         self._ms = clock.ms
         self._commands = registry.entries(version)
         self.server = Server(
@@ -382,20 +386,36 @@ class Engine:
         if Condition.BUSY in conditions.current:
             return
         now, deadline, ready = keyspace.now, keyspace.next_deadline, self._blocked.ready
-        keyspace.next_deadline, self._blocked.ready = NEVER, deque()
-        conditions.way_out = way_out
-        conditions.set(Condition.BUSY, True)
-        self.refresh()
-        try:
-            for listener in tuple(self.listeners):
-                listener.serve_meanwhile()
-            self._gap.wait(0.001)
-        finally:
+        lock: Any = self.lock
+        released: list[Any] = []
+
+        def go_on() -> None:
+            if not lock._is_owned():
+                lock._acquire_restore(released[0])
             self.server.conditions.set(Condition.BUSY, False)
             self.refresh()
-        ready.extend(self._blocked.ready)
-        keyspace.now, self._blocked.ready = now, ready
-        keyspace.next_deadline = min(deadline, keyspace.next_deadline)
+            nearest = min(deadline, keyspace.next_deadline)
+            if self._blocked.ready is not ready:
+                changed, self._blocked.ready = self._blocked.ready, ready
+                ready.extend(changed)
+            keyspace.now, keyspace.next_deadline = now, nearest
+
+        try:
+            keyspace.next_deadline, self._blocked.ready = NEVER, deque()
+            conditions.way_out = way_out
+            conditions.set(Condition.BUSY, True)
+            self.refresh()
+            for listener in tuple(self.listeners):
+                listener.serve_meanwhile()
+            # No signal is handled between the two calls, and what the first returns is kept when a
+            # handler ends the second.
+            released.extend(map(_CALL, (lock._release_save, _NAP)))
+        finally:
+            try:
+                go_on()
+            except BaseException:  # of a signal handler
+                go_on()
+                raise
 
     def _faults_changed(self) -> None:
         with self.lock:

@@ -11,8 +11,7 @@ local floor, dump = math.floor, string.dump
 local spare, caller, origin = box.spare, box.caller, box.origin
 local G, env, strings = box.G, box.env, box.strings
 local py_call, py_call3, py_failure = host.call, host.call3, host.failure
-local used = gcinfo
-local MEMORY = host.memory
+local used, MEMORY = gcinfo, host.memory
 local NAME = valkey and "server" or "redis"
 
 local api = {}
@@ -275,8 +274,11 @@ end
 
 host.describe = describe
 
+local note, start, stop, convert = box.note, box.start, box.stop, box.convert
+
 local function handle(e)
-  return describe(box.tame(e), origin(e))
+  if type(note(e)) == "userdata" then return e end
+  return describe(e, origin(e))
 end
 
 -- Results. What is not a table is returned as it is, a table as several values, the first of which tells what they
@@ -375,10 +377,15 @@ function emit(v, out, n, depth)
 end
 
 local FLAT, STREAM, FAILED = 1, 2, 3
-local reset_watch = box.reset_watch
+
+local function stream(v)
+  local out = {}
+  local n = emit(v, out, 0, 0)
+  spare()
+  return out, n
+end
 
 local function finish(ok, v)
-  reset_watch()
   local kind = type(v)
   if not ok then
     if kind ~= "table" then return FAILED, "ERR " .. tostring(v) end
@@ -400,10 +407,8 @@ local function finish(ok, v)
       return FLAT, unpack(v, 1, size)
     end
   end
-  local out = {}
-  local fine, n = pcall(emit, v, out, 0, 0)
-  if not fine then return FAILED, "ERR " .. tostring(n) end
-  spare()
+  local fine, out, n = convert(stream, v)
+  if not fine then return FAILED, type(out) == "table" and out.err or (legacy and "" or "ERR ") .. tostring(out) end
   return STREAM, out, n
 end
 
@@ -416,7 +421,8 @@ local function execute(f, keys, argv)
   else
     G.KEYS, G.ARGV = keys, argv
   end
-  return finish(xpcall(f, handle))
+  start()
+  return finish(stop(xpcall(f, handle)))
 end
 
 -- Functions of libraries get their keys and arguments as parameters. While a library is loaded it sees little more
@@ -424,7 +430,8 @@ end
 
 local function execute_function(f, keys, argv)
   resp3 = false
-  return finish(xpcall(function() return f(keys, argv) end, handle))
+  start()
+  return finish(stop(xpcall(function() return f(keys, argv) end, handle)))
 end
 
 local function named_arguments(given)
@@ -502,11 +509,14 @@ local function load_library(f)
   if valkey then loading.server = loading.redis end
   local environment = getmetatable(env)
   registered = {}
-  environment.__index = setmetatable(loading, { __index = meta.__index })
+  setmetatable(loading, { __index = meta.__index })
+  environment.__index = loading
+  start()
   local ok, e = xpcall(f, handle)
   environment.__index = G
-  box.reset_watch()
+  stop()
   if not ok then return type(e) == "table" and e.err or "ERR " .. tostring(e) end
+  spare()
   return registered
 end
 
@@ -527,15 +537,28 @@ return {
   slice = function(out, first, last) return unpack(out, first, last) end,
   wipe = function(t) for k in next, t do t[k] = nil end end,
   -- Text to a function; bytecode of the text just compiled, rewritten by the host, to a function.
-  compile = function(text, name) return loadstring(text, name) end,
-  dump = dump,
-  bind = function(code, name, maker)
-    local f = loadstring(code, name)
-    if maker then
-      local made = {}
-      setfenv(f, made)()
-      f = made[maker]
-    end
-    return setfenv(f, env)
+  compile = function(text, name)
+    local f, message = loadstring(text, name)
+    if not f then return nil, message end
+    spare()
+    return f
   end,
+  dump = dump,
+  bind = function(code, name)
+    local f = setfenv(loadstring(code, name), env)
+    spare()
+    return f
+  end,
+  -- Before 7.0 a script is text within `function f_sha() ... end`, and may go on after an `end` of its own.
+  define = function(f, maker)
+    start()
+    local ok, e = stop(xpcall(f, note))
+    if not ok then return type(e) == "string" and e or type(e) == "number" and tostring(e) or "(null)" end
+    f = rawget(G, maker)
+    rawset(G, maker, nil)
+    spare()
+    return type(f) == "function" and f or "the script has removed its function"
+  end,
+  forget = function() box.forget_settings() end,
+  collect = function() collectgarbage() end,
 }

@@ -304,10 +304,17 @@ end
 local SWITCH = { off = false, on = true }
 local INVALID = { off = false, on = true, null = "null" }
 
-local function new()
-  local config = { sparse_convert = false, sparse_ratio = 2, sparse_safe = 10, encode_depth = 1000,
-    decode_depth = 1000, encode_invalid = false, decode_invalid = true, keep_buffer = true, precision = 14,
-    number_format = "%.14g" }
+local DEFAULTS = { sparse_convert = false, sparse_ratio = 2, sparse_safe = 10, encode_depth = 1000,
+  decode_depth = 1000, encode_invalid = false, decode_invalid = true, keep_buffer = true, precision = 14,
+  number_format = "%.14g" }
+
+local function reset(config)
+  for name, value in next, DEFAULTS do config[name] = value end
+  return config
+end
+
+local function new(config)
+  config = reset(config or {})
   local cjson = { _NAME = "cjson", _VERSION = "2.1.0", null = null }
 
   function cjson.encode(...)
@@ -372,8 +379,10 @@ local function new()
     return config.decode_invalid
   end
 
-  cjson.new = new
+  function cjson.new() return new() end
   return cjson
 end
 
-return new()
+local shared = {}
+box.forget_settings = function() reset(shared) end
+return new(shared)

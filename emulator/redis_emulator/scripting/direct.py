@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _MOST_WORDS = 64
 """Longer commands go the long way, which is not much longer for them."""
 
+_LARGE = 1 << 20
+"""Larger replies are measured before Lua gets them."""
+
 
 class Caller(Protocol):
     """What is known of the script that runs.
@@ -35,10 +38,10 @@ class Caller(Protocol):
 
 
 def shortcut(entry: Entry, session: Session, script: Caller, lua: LuaScripts) -> Callable[..., Any]:
-    """A function for Lua that runs one command on ``session``; like all those it never raises."""
+    """A function for Lua that runs one command on ``session``."""
     engine, handler, writes = session.engine, entry.handler, entry.write
     sizes = frozenset(range(entry.min_argc - 1, min(entry.max_argc, _MOST_WORDS)))
-    the_long_way, to_lua, failed, broken = lua.call, lua.to_lua, lua.failed, lua.broken
+    the_long_way, to_lua, failed = lua.call, lua.to_lua, lua.failed
 
     def call(name: bytes, *arguments: Any) -> Any:
         try:
@@ -55,11 +58,9 @@ def shortcut(entry: Entry, session: Session, script: Caller, lua: LuaScripts) ->
                 return True
             if reply is None:
                 return False
-            return reply if type(reply) is bytes else to_lua(reply)
+            return reply if type(reply) is bytes and len(reply) < _LARGE else to_lua(reply)
         except RedisError as error:
             return failed(engine.count_failure(entry, error))
-        except BaseException as error:
-            return broken(error)
 
     call.__code__ = call.__code__.replace()  # the interpreter learns which handler this one calls
     return call

@@ -27,6 +27,7 @@ def make(state: Any, box: Any, load: Callable[..., Any], legacy: bool) -> dict[b
             b"unpack_int": _unpack_int,
         }
     )
+    box.guard_host(host)
     return {
         name.encode(): load(f"{name}.lua", host, box)
         for name in ("bit", "struct", "cjson", "cmsgpack")

@@ -2,9 +2,14 @@
 
 The state is stock Lua 5.1 inside the process, so what scripts can reach decides what they can do:
 see ``sandbox.lua`` for the rules. The functions here that Lua calls take bytes, numbers and tables,
-return bytes, numbers, booleans and tables that they have built, and never raise: an exception would
-travel through Lua as an object. One that is not an error reply is kept and raised when the script
-is over.
+and return bytes, numbers, booleans and tables that they have built. An error reply is kept for Lua
+to ask for. Any other exception (of a signal handler, say) travels through Lua as an object, ends
+the script, and leaves `LuaScripts.run` as itself.
+
+Lua reports a refused allocation by a long jump to the innermost protected call. Python's own calls
+into the state have none around them, and a jump across Python's frames would never release the
+interpreter's lock. So arguments and replies are measured before they are passed (`_admit`,
+`_fits`); ``sandbox.lua`` keeps the state below `SOFT_MEMORY` whenever the host is called.
 
 A state is not safe for threads; the engine holds its lock around every use.
 """
@@ -15,7 +20,9 @@ import hashlib
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
+from itertools import chain
 from typing import Any
 
 from redis_emulator.resp.double import Double17
@@ -29,8 +36,12 @@ Direct = Callable[["LuaScripts", bytes], Callable[..., Any] | None]
 
 SOFT_MEMORY = 384 << 10
 HARD_MEMORY = 1 << 30
+_NO_MEMORY = "ERR not enough memory"
+_PER_ITEM = 100
+"""What a value costs in Lua beside its text, tables that grow included."""
 _CHUNK = 4000
 _DIRECT = 100
+_SMALL = 1 << 20
 _MOST_KEYS = 8
 _FIRST_RANDOM = 0x1234ABCD330E
 _FIRST_RANDOM_LEGACY = 0x330E
@@ -115,7 +126,6 @@ class LuaScripts:
         self._acl_check = acl_check
         self._interrupt = interrupt
         self._log = log
-        self._pending: BaseException | None = None
         self._load_until: float | None = None
         self._call = call
         self._direct = direct
@@ -137,12 +147,28 @@ class LuaScripts:
             body = b"function %b() %b\nend" % (maker, body)
         if body[:1] == b"\x1b":
             body = b" " + body
-        result = self._lua.compile(body, b"@user_script")
-        if type(result) is tuple:
-            message = result[1].decode("utf-8", "surrogateescape")
-            raise RedisError(f"ERR Error compiling script (new function): {message}")
-        code = keep_callers(self._lua.dump(result), self._host_names)
-        return Script(sha, source, flags, self._lua.bind(code, b"@user_script", maker))
+        function = self._compile(body, b"@user_script", "script (new function)")
+        if maker is not None:
+            try:
+                function = self._lua.define(function, maker)
+            except self._memory_error:
+                raise RedisError(_NO_MEMORY) from None
+            if type(function) is bytes:
+                raise convert.error(b"ERR Error running script (new function): " + function)
+        return Script(sha, source, flags, function)
+
+    def _compile(self, text: bytes, name: bytes, what: str) -> Any:
+        try:
+            self._admit(len(text))
+            result = self._lua.compile(text, name)
+            if type(result) is tuple:
+                message = result[1].decode("utf-8", "surrogateescape")
+                raise RedisError(f"ERR Error compiling {what}: {message}")
+            code = keep_callers(self._lua.dump(result), self._host_names)
+            self._admit(len(code))
+            return self._lua.bind(code, name)
+        except self._memory_error:
+            raise RedisError(_NO_MEMORY) from None
 
     def load_library(self, code: bytes) -> list[LibraryFunction]:
         """Run a library's code and return the functions it registers.
@@ -153,14 +179,12 @@ class LuaScripts:
         Raises:
             RedisError: The code does not compile, fails, takes long, or registers nothing.
         """
-        result = self._lua.compile(b"\n" + code, b"@user_function")
-        if type(result) is tuple:
-            message = result[1].decode("utf-8", "surrogateescape")
-            raise RedisError(f"ERR Error compiling function: {message}")
-        compiled = keep_callers(self._lua.dump(result), self._host_names)
+        function = self._compile(b"\n" + code, b"@user_function", "function")
         self._load_until = time.monotonic() + _LOAD_SECONDS
         try:
-            loaded = self._lua.load_library(self._lua.bind(compiled, b"@user_function", None))
+            loaded = self._lua.load_library(function)
+        except self._memory_error:
+            raise RedisError(_NO_MEMORY) from None
         finally:
             self._load_until = None
         if type(loaded) is bytes:
@@ -191,21 +215,36 @@ class LuaScripts:
             RedisError: The script failed; the text names script and line as the server does.
         """
         self.resp3 = False
-        if keys < len(self._runners) and len(arguments) <= _DIRECT and not script.takes_arguments:
-            result = self._runners[keys](script.function, *arguments)
-        else:
-            run = self._run_function if script.takes_arguments else self._run_tables
-            tables = self._table(arguments[:keys]), self._table(arguments[keys:])
-            result = run(script.function, *tables)
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            raise pending
+        size = sum(map(len, arguments))
+        try:
+            if size > _SMALL or len(arguments) > _DIRECT or self._used() > self._soft:
+                self._admit(size + _PER_ITEM * len(arguments))
+            if (
+                keys < len(self._runners)
+                and len(arguments) <= _DIRECT
+                and not script.takes_arguments
+            ):
+                result = self._runners[keys](script.function, *arguments)
+            else:
+                run = self._run_function if script.takes_arguments else self._run_tables
+                tables = self._table(arguments[:keys]), self._table(arguments[keys:])
+                result = run(script.function, *tables)
+        except self._memory_error:
+            raise self._script_error(script.sha, _NO_MEMORY.encode()) from None
         kind = type(result)
         if kind is bytes or kind is int:
             return result
         if kind is tuple:
             return self._table_result(script.sha, result)
         return convert.from_scalar(result, self.resp3)
+
+    def forget(self) -> None:
+        """Forget the settings that scripts have made, as SCRIPT FLUSH does; not the random numbers,
+        which the server keeps elsewhere.
+        """
+        if self._used() > self._soft:
+            self._collect()
+        self._lua.forget()
 
     def restart(self) -> None:
         """Start the random numbers anew."""
@@ -216,18 +255,22 @@ class LuaScripts:
         if tag == 1:
             return [v if type(v) is bytes else convert.integer(v) for v in result[1:]]
         if tag == 2:
-            tokens = self._stream(result[1], result[2])
-            reply = convert.from_stream(tokens, self.resp3, self._double)
+            _, tokens, count = result
+            # Not a generator: one that is closed early would swallow a signal handler's exception.
+            parts = map(partial(self._tokens, sha, tokens, count), range(1, count + 1, _CHUNK))
+            reply = convert.from_stream(chain.from_iterable(parts), self.resp3, self._double)
             if isinstance(reply, RedisError):
                 raise reply
             return reply
         raise self._script_error(sha, *result[1:])
 
-    def _stream(self, tokens: Any, count: int) -> Any:
-        for first in range(1, count + 1, _CHUNK):
-            last = min(first + _CHUNK - 1, count)
-            chunk = self._lua.slice(tokens, first, last)
-            yield from chunk if type(chunk) is tuple else (chunk,)
+    def _tokens(self, sha: bytes, tokens: Any, count: int, first: int) -> tuple[Any, ...]:
+        """A part of a result's prefix-order list. A script can be killed between two parts."""
+        reason = self._interrupt()
+        if reason is not None:
+            raise self._script_error(sha, reason if self._legacy else b"ERR " + reason)
+        part = self._lua.slice(tokens, first, min(first + _CHUNK - 1, count))
+        return part if type(part) is tuple else (part,)
 
     def _script_error(
         self,
@@ -277,7 +320,7 @@ class LuaScripts:
 
     def _boot(self, version: Version) -> None:
         try:
-            from lupa.lua51 import LuaRuntime
+            from lupa.lua51 import LuaMemoryError, LuaRuntime
         except ImportError as error:
             raise ImportError(
                 "scripts need Lua: install the extra, pip install 'podlink[emulator]'"
@@ -290,6 +333,10 @@ class LuaScripts:
             max_memory=HARD_MEMORY,
         )
         self._state = state
+        self._used = state.get_memory_used
+        self._memory_error: type[Exception] = LuaMemoryError
+        self._soft = SOFT_MEMORY << 10
+        self._room = (HARD_MEMORY - self._soft) // 4 * 3
         self._table = state.table_from
         host = self._host(version)
         box = self._load("sandbox.lua", host)
@@ -306,6 +353,7 @@ class LuaScripts:
         box.start_random(self._first_random)
         self._seed = box.start_random
         self._lua = api
+        self._collect = api.collect  # to look it up takes memory
         self._runners = [api.runner(keys) for keys in range(_MOST_KEYS + 1)]
         self._run_tables = api.run_tables
         self._run_function = api.run_function
@@ -356,6 +404,25 @@ class LuaScripts:
             }
         )
 
+    # Memory.
+
+    def _admit(self, size: int) -> None:
+        """Make room in the state for ``size`` bytes, by collecting garbage if need be.
+
+        Raises:
+            LuaMemoryError: There is none.
+        """
+        if self._used() + size > self._soft + self._room:
+            self._collect()
+            if self._used() + size > self._soft + self._room:
+                raise self._memory_error
+        elif self._used() > self._soft:
+            self._collect()
+
+    def _fits(self, reply: Any) -> bool:
+        """Whether a reply may be passed to Lua: see `sandbox.lua`, which has made this room."""
+        return _footprint(reply, self._room) <= self._room
+
     # What Lua calls.
 
     def call(self, *args: Any) -> Any:
@@ -372,13 +439,11 @@ class LuaScripts:
             return self.to_lua(self._call(list(args)))
         except RedisError as error:
             return self.failed(error, False)
-        except BaseException as error:
-            return self.broken(error)
 
     def to_lua(self, reply: Reply) -> Any:
         """A reply for a script in RESP2; what `call` returns."""
         kind = type(reply)
-        if kind is bytes or kind is int:
+        if kind is int or (isinstance(reply, bytes) and kind is bytes and len(reply) <= self._room):
             return reply
         if reply is None:
             return False
@@ -386,6 +451,8 @@ class LuaScripts:
             return True
         if isinstance(reply, RedisError):
             return self.failed(reply)
+        if not self._fits(reply):
+            return self.failed(RedisError(_NO_MEMORY))
         return convert.to_lua2(reply, self._table)
 
     def call3(self, *args: Any) -> Any:
@@ -396,12 +463,12 @@ class LuaScripts:
             reply = self._call(argv)
             if isinstance(reply, RedisError):
                 return self.failed(reply)
+            if not self._fits(reply):
+                return self.failed(RedisError(_NO_MEMORY))
             make = self._sized if self._valkey else self._table
             return self._table([convert.to_lua3(reply, make)])
         except RedisError as error:
             return self.failed(error, False)
-        except BaseException as error:
-            return self.broken(error)
 
     def _sized(self, items: Any) -> Any:
         """A table that has room for its nulls, as Valkey makes them: it shows in what # says."""
@@ -417,8 +484,6 @@ class LuaScripts:
             return self._acl_check(argv)
         except RedisError as error:
             return self.failed(error, False)
-        except BaseException as error:
-            return self.broken(error)
 
     def _argument(self, value: Any) -> bytes:
         if type(value) is bytes:
@@ -439,44 +504,39 @@ class LuaScripts:
         """Keep an error for Lua to ask for."""
         self._failure = (error.wire(), isinstance(error, ScriptCallError), counted)
 
-    def broken(self, error: BaseException) -> None:
-        """Keep an exception that is no reply until the script is over."""
-        self._pending = error
-        self._failure = (b"ERR the command was interrupted", False, True)
-
     def _lua_direct(self, name: bytes) -> Callable[..., Any] | None:
-        try:
-            return self._direct(self, name)
-        except BaseException as error:
-            self._pending = error
-            return None
+        return self._direct(self, name)
 
     def _lua_failure(self) -> tuple[bytes, bool, bool]:
         return self._failure
 
     def _lua_interrupt(self) -> bytes | None:
-        try:
-            if self._pending is not None:
-                return b"ERR the script was interrupted"
-            if self._load_until is not None and time.monotonic() > self._load_until:
-                return b"FUNCTION LOAD timeout"
-            return self._interrupt()
-        except BaseException as error:
-            self._pending = error
-            return b"ERR the script was interrupted"
+        if self._load_until is not None and time.monotonic() > self._load_until:
+            return b"FUNCTION LOAD timeout"
+        return self._interrupt()
 
     def _lua_log(self, level: int, text: bytes) -> None:
-        try:
-            self._log(level, text)
-        except BaseException as error:
-            self._pending = error
+        self._log(level, text)
 
     def _lua_setresp(self, protocol: int) -> None:
         self.resp3 = protocol == 3
-        try:
-            self._setresp(protocol)
-        except BaseException as error:
-            self._pending = error
+        self._setresp(protocol)
+
+
+def _footprint(reply: Any, limit: int) -> int:
+    """About how many bytes a reply takes in Lua; more than ``limit`` counts as too many."""
+    if isinstance(reply, bytes):
+        return len(reply) + _PER_ITEM
+    if not isinstance(reply, Collection):
+        return _PER_ITEM
+    size = _PER_ITEM * (len(reply) + 2)
+    if set(map(type, reply)) == {bytes} and not isinstance(reply, dict):
+        return size + sum(map(len, reply))
+    for item in chain.from_iterable(reply.items()) if isinstance(reply, dict) else reply:
+        size += _footprint(item, limit)
+        if size > limit:
+            break
+    return size
 
 
 _LOAD_SECONDS = 0.5

@@ -24,6 +24,35 @@ local globals = _G
 local getinfo, sethook = debug.getinfo, debug.sethook
 local create, wrap, running, foreach = coroutine.create, coroutine.wrap, coroutine.running, table.foreach
 
+-- Memory. Lua raises an error where the allocator refuses, but the host's own calls into the state (arguments,
+-- replies) have nobody to catch it. So nothing crosses while more than `host.memory` KiB are in use, and the host
+-- keeps what it passes smaller than what is left.
+
+local used, MEMORY = gcinfo, host.memory
+
+local function spare()
+  if used() > MEMORY then
+    collectgarbage()
+    if used() > MEMORY then error("not enough memory", 0) end
+  end
+end
+
+local checked = { call = true, call3 = true, failure = true, direct = true, interrupt = true }  -- by their callers
+
+local function guard_host(functions)
+  for name, f in next, functions do
+    if type(f) == "userdata" and not checked[name] then
+      functions[name] = function(...)
+        if used() > MEMORY then spare() end
+        return f(...)
+      end
+    end
+  end
+  return functions
+end
+
+guard_host(host)
+
 local READONLY = "Attempt to modify a readonly table"
 local frozen, metatables = {}, {}
 
@@ -190,20 +219,28 @@ end
 local null = newproxy(true)
 getmetatable(null).__tostring = function() return "userdata: (nil)" end
 
--- Calls that catch errors. An exception inside the host travels as an object: it is text to a script. Since 7.0
--- pcall gives the text of an error reply rather than the table.
+-- What ends a script: the error of SCRIPT KILL, or an exception of the host, which travels as an object. Whatever
+-- catches errors for a script calls `pass` with what it has caught, so that a script cannot go on after its end.
 
-local function tame(e)
-  if type(e) == "userdata" and e ~= null then return "the command was interrupted" end
+local ended
+
+local function note(e)
+  if type(e) == "userdata" and not rawequal(e, null) then ended = e end
   return e
 end
 
-local killed
+local function pass(e)
+  note(e)
+  if ended ~= nil then error(ended, 0) end
+  known_error, known_place = nil, nil
+  return e
+end
+
+-- Calls that catch errors. Since 7.0 pcall gives the text of an error reply rather than the table.
 
 local function caught(ok, ...)
   if ok then return true, ... end
-  known_place = nil
-  local e = tame((...))
+  local e = pass((...))
   if not legacy and type(e) == "table" then
     local text = e.err
     if type(text) == "string" or type(text) == "number" then return false, text end
@@ -219,15 +256,20 @@ function G.pcall(...)
   return caught(pcall(...))
 end
 
+local function passed(ok, ...)
+  if not ok then pass((...)) end
+  return ok, ...
+end
+
 function G.xpcall(...)
   local n = select("#", ...)
   if n < 2 then bad(2, "value expected", 2) end
   local f, handler = ...
-  return xpcall(f, function(e)
-    -- No hook is called while the hook's own error is handled.
-    if killed then return e end
-    return handler(tame(e))
-  end)
+  return passed(xpcall(f, function(e)
+    note(e)
+    if ended ~= nil then return e end
+    return handler(e)
+  end))
 end
 
 -- Loading code: text only, never bytecode, and always into the scripts' globals. An error of the function that `load`
@@ -274,8 +316,9 @@ function G.load(...)
     local place
     local ok, part = xpcall(reader, function(e)
       place = origin(e)
-      return tame(e)
+      return e
     end)
+    if not ok then pass(part) end
     if ok and part ~= nil and type(part) ~= "string" and type(part) ~= "number" then
       place = getinfo(2, "Sl")
       ok, part = false, where(place) .. NO_STRING
@@ -306,9 +349,8 @@ end
 
 local LONGEST = 1000
 
-local function guard(...)
-  local _, pattern, _, plain = ...
-  if type(pattern) == "string" and #pattern > LONGEST and not plain
+local function guard(pattern)
+  if type(pattern) == "string" and #pattern > LONGEST
     and select(2, gsub(pattern, "[%*%+%-%?%(]", "")) > LONGEST / 2 then
     error("pattern too complex", 3)
   end
@@ -326,11 +368,11 @@ local function learn(pattern)
   safe[pattern] = #pattern <= 100 and not find(rest, "[%%%[%(%)%z]")
 end
 
-local function searching(f)
+local function searching(f, has_plain)
   return function(...)
     local s, pattern, init, plain = ...
     if safe[pattern] and type(s) == "string" and init == nil and plain == nil then return f(s, pattern) end
-    guard(...)
+    if not (plain and has_plain) then guard(pattern) end
     if type(pattern) == "string" and safe[pattern] == nil then learn(pattern) end
     local ok, a, b, c, d, e = pcall(f, ...)
     if not ok then refused(a, 2) end
@@ -344,18 +386,28 @@ end
 
 local strings = {}
 for name, f in pairs(string) do strings[name] = f end
-strings.find, strings.match = searching(find), searching(match)
+strings.find, strings.match = searching(find, true), searching(match)
 
 function strings.gmatch(...)
-  guard(...)
+  guard((select(2, ...)))
   local ok, iterator = pcall(gmatch, ...)
   if not ok then refused(iterator, 2) end
   return iterator
 end
+if strings.gfind then strings.gfind = strings.gmatch end
+
+function strings.rep(...)
+  local s, n = ...
+  if s == "" and tonumber(n) then return "" end
+  if type(s) == "string" and type(n) == "number" then return rep(s, n) end
+  local ok, text = pcall(rep, ...)
+  if not ok then refused(text, 2) end
+  return text
+end
 
 function strings.gsub(...)
-  guard(...)
   local s, pattern, replacement, limit = ...
+  guard(pattern)
   local kind = type(replacement)
   if kind ~= "function" and kind ~= "table" then
     local ok, text, count = pcall(gsub, ...)
@@ -368,6 +420,7 @@ function strings.gsub(...)
     return e
   end)
   if ok then return text, count end
+  pass(text)
   if place then
     known_error, known_place = text, place
     error(text, 0)
@@ -464,8 +517,8 @@ function coroutines.create(...)
 end
 
 local function resumed(ok, ...)
-  if ok then return true, ... end
-  return false, tame((...))
+  if not ok then pass((...)) end
+  return ok, ...
 end
 
 local resume, status = coroutine.resume, coroutine.status
@@ -501,8 +554,21 @@ function G.collectgarbage(...)
 end
 
 for _, name in next, { "assert", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
-  "unpack", "_VERSION" } do
+  "_VERSION" } do
   G[name] = _G[name]
+end
+
+-- Lua's own overlooks that the number of results overflows, and its stack.
+
+local MOST_RESULTS = 8000
+
+function G.unpack(...)
+  local t = need("table", 1, 2, ...)
+  local _, first, last = ...
+  first = first == nil and 1 or int32(number(2, 2, ...))
+  last = last == nil and #t or int32(number(3, 2, ...))
+  if last - first >= MOST_RESULTS - select("#", ...) then error("too many results to unpack", 2) end
+  return unpack(t, first, last)
 end
 
 if legacy then
@@ -523,42 +589,74 @@ if legacy then
   end
 end
 
--- Memory: Lua 5.1 gives up at the first refused allocation, so ask well before the state's hard limit.
-
-local function spare()
-  if collectgarbage("count") > host.memory then
-    collectgarbage()
-    if collectgarbage("count") > host.memory then error("not enough memory", 0) end
-  end
-end
+-- The hook. `active` is set while code of a script runs, `converting` while its result is read, so that our own code
+-- between scripts is never left half-way.
 
 local interrupt = host.interrupt
+local active, converting, at_every_line = false, false, false
 
 watch = function()
+  if not active then return end
   spare()
-  if not killed then
+  if ended == nil then
     local ok, reason = pcall(interrupt)
-    killed = ok and reason or not ok and "Script killed by user with SCRIPT KILL." or nil
+    if not ok then
+      note(reason)
+    elseif reason then
+      ended = legacy and reason or { err = "ERR " .. reason }
+    end
   end
-  if killed then
-    -- From now on at every line, so that nothing in the script can catch it. Our own functions are let through.
+  if ended ~= nil then
+    -- From now on at every line, until we are out of our own functions.
+    at_every_line = true
     sethook(watch, "l")
-    if getinfo(2, "S").source ~= "=[C]" then error(legacy and killed or { err = "ERR " .. killed }, 0) end
+    local info = getinfo(2, "Sl")
+    if converting then
+      active = false  -- lest the next line of ours, outside of `convert`, is ended too
+      error(ended, 0)
+    elseif info.source ~= "=[C]" then
+      known_error, known_place = ended, info
+      error(ended, 0)
+    end
   end
 end
 sethook(watch, "", WATCH_EVERY)
 
+local function start()
+  known_error, known_place, ended = nil, nil, nil
+  if at_every_line then
+    at_every_line = false
+    sethook(watch, "", WATCH_EVERY)
+  end
+  active = true
+end
+
+local function stop(ok, ...)
+  -- After a script: raises the exception that has ended it, otherwise returns what it is given.
+  active, converting = false, false
+  if ended ~= nil and type(ended) == "userdata" then
+    local e = ended
+    ended = nil
+    error(e, 0)
+  end
+  return ok, ...
+end
+
+local function convert(f, ...)
+  -- Read a script's result: may be killed, and run out of memory, as the script itself.
+  active, converting = true, true
+  return stop(pcall(f, ...))
+end
+
 return {
   G = G, env = env, freeze = freeze, frozen = frozen, metatables = metatables, null = null,
   gmatch = gmatch, strings = strings, tables = tables, maths = maths, coroutines = coroutines,
-  bad = bad, need = need, number = number, int32 = int32, spare = spare,
-  caller = caller, origin = origin, tame = tame, seed = seed, shared_string = shared_string,
+  bad = bad, need = need, number = number, int32 = int32, spare = spare, guard_host = guard_host,
+  caller = caller, origin = origin, note = note, seed = seed, shared_string = shared_string,
   start_random = function(x) state = x end,
-  reset_watch = function()
-    if killed then
-      sethook(watch, "", WATCH_EVERY)
-      killed = nil
-    end
-  end,
-  load_text = load_text, try = pcall, valkey = valkey,
+  start = start, stop = stop, convert = convert,
+  load_text = load_text, valkey = valkey,
+  try = function(...) return passed(pcall(...)) end,
+  -- The host looks this name up at every call: it must not have to be made when memory is short.
+  kept = "debug",
 }

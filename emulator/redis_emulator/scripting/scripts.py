@@ -95,6 +95,7 @@ class Scripting:
         old = server.version.before(7, 2)
         self._not_blocking = frozenset({"xread", "xreadgroup"} if old else ())
         self.running: Running | None = None
+        self._defining: Running | None = None
         self._threshold = "lua-time-limit" if self._legacy else "busy-reply-threshold"
         self.plain = False
         self.wrote = False
@@ -160,8 +161,10 @@ class Scripting:
         self.known.clear()
         if self._legacy:
             self._lua = None
-        elif len(self._compiled) > 1000:
-            self._compiled.clear()
+        elif self._lua is not None:
+            self._lua.forget()
+            if len(self._compiled) > 1000:
+                self._compiled.clear()
 
     def load(self, source: bytes) -> Script:
         """Compile and remember a script.
@@ -172,9 +175,25 @@ class Scripting:
         lua = self.lua
         script = self._compiled.get(source)
         if script is None:
-            script = self._compiled[source] = lua.compile(source)
+            if self._legacy:
+                script = self._define(lua, source)
+            else:
+                script = lua.compile(source)
+            self._compiled[source] = script
         self.known[script.sha] = script
         return script
+
+    def _define(self, lua: LuaScripts, source: bytes) -> Script:
+        """Compile a script as before Redis 7: what follows an ``end`` of its own runs now.
+
+        That part can be killed. It may call no commands: in the server there is no client then.
+        """
+        self.plain = self.wrote = False
+        self.running = self._defining = Running(Script(b"", source, None, None), [])
+        try:
+            return lua.compile(source)
+        finally:
+            self.running = self._defining = None
 
     def run(
         self,
@@ -281,6 +300,8 @@ class Scripting:
         return shortcut(entry, self._session, self, lua)
 
     def _call(self, argv: list[bytes]) -> Reply:
+        if self._defining is not None:
+            return ScriptCallError("Commands cannot be called while a script is defined")
         entry = self._direct.get(argv[0])
         if entry is None or not entry.min_argc <= len(argv) <= entry.max_argc:
             found = self._find(argv)

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from redis_emulator import RedisEmulator
+from redis_emulator.scripting.runtime import LuaScripts
 from tests.support.pair import Pair, Wire
 from tests.support.waiting import until
 
@@ -50,7 +51,7 @@ def running(same: Pair, command: Sequence[str]) -> Iterator[Both]:
             assert any(thread.is_alive() for thread in threads)
     yield both
     for thread in threads:
-        thread.join(10)
+        thread.join(120)
     assert replies["emulated"] == replies["real"]
     for other in others:
         other("CONFIG", "SET", "lua-time-limit", "5000")
@@ -163,3 +164,54 @@ def test_keys_do_not_expire_during_a_long_script() -> None:
         emulator.engine.tick()
     assert results == [[b"value", 1]]
     assert other.get("key") is None
+
+
+@pytest.mark.parametrize(
+    ("version", "script"),
+    [
+        ("6.2", "return setmetatable({}, {__index = function(t, k) return tonumber(k) end})"),
+        ("6.2", "return 1 end while true do"),
+        ("8.2", "local t = {} for i = 1, 2e6 do t[i] = i end return {{t}, {t}, {t}, {t}, {t}}"),
+    ],
+)
+def test_what_runs_beside_a_script_can_be_killed(
+    version: str, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reading of its result, and before Redis 7 the text after its end; the next script is not
+    what is killed.
+    """
+    emulator = RedisEmulator(version=version)
+    client, other = emulator.client(), emulator.client()
+    other.config_set("lua-time-limit", 1)
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            client.eval(script, 0)
+        except redis.ResponseError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    reading = threading.Event()
+    if version == "8.2":
+        part = LuaScripts._tokens
+
+        def tokens(lua: LuaScripts, *args: Any) -> Any:
+            reading.set()
+            return part(lua, *args)
+
+        monkeypatch.setattr(LuaScripts, "_tokens", tokens)
+    else:
+        reading.set()
+    thread.start()
+    assert reading.wait(60)
+    while thread.is_alive():
+        try:
+            other.script_kill()
+            break
+        except redis.ResponseError:  # not busy yet
+            continue
+    thread.join(60)
+    assert not thread.is_alive()
+    assert "Script killed by user" in str(failures[0])
+    assert client.eval("for i = 1, 1e6 do end return 1", 0) == 1

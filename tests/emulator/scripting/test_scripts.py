@@ -190,3 +190,62 @@ def test_scripts_in_a_transaction(same: Pair) -> None:
         "EXEC",
     ):
         same(*arguments(line.split("|") if "|" in line else line.split()))
+
+
+LEFT_BEHIND = (
+    "cjson.encode_max_depth(5) cjson.decode_max_depth(7) cjson.encode_number_precision(3) return 1",
+    "cjson.encode_sparse_array(true) cjson.encode_invalid_numbers(true) return 1",
+    "return {cjson.encode_max_depth(), cjson.decode_max_depth(), cjson.encode(1.23456789)}",
+    "return {pcall(cjson.encode, {[100] = 1})}",
+    "return {pcall(cjson.encode, {1 / 0})}",
+    "return redis.call('hgetall', 'none')",
+    "redis.setresp(3) return 1",
+    "\n\n string.gsub('a', 'a', function() error('boom', 0) end)",
+    "error('boom', 0)",
+    "\n pcall(string.gsub, 'a', 'a', function() error('boom', 0) end)\n\n error('boom', 0)",
+    "\n\n coroutine.wrap(function() ('a'):gsub('a', function() error('boom', 0) end) end)()",
+    "return error('boom', 0)",
+)
+
+
+@pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
+def test_what_a_script_leaves_behind_for_others(same: Pair) -> None:
+    for _ in range(2):
+        for script in LEFT_BEHIND:
+            same("EVAL", script, "0")
+        same("SCRIPT", "FLUSH")
+        for script in LEFT_BEHIND[2:]:
+            same("EVAL", script, "0")
+
+
+AFTER_THE_END = (
+    "return 1 end error('x') do",
+    "return 1 end error('x', 0) do",
+    "return 1 end error({err = 'x'}) do",
+    "return 1 end error() do",
+    "return 1 end error(5) do",
+    "return 1 end one = 5 do",
+    "return one",
+    "return 1 end local x = nosuch do",
+    "return 1 end local function f() y = 1 end f() do",
+    "return 1 end local t = KEYS[1] do",
+    "return 1 end string.rep('x', -1)() do",
+    "return 1 end two = function() return 7",
+    "return two()",
+    "return 9 end function three() error('in three') end three() do",
+    "return 9 end coroutine.yield(1) do",
+    "return 9 end rawset(_G, 'four', redis.sha1hex('q')) do",
+    "return four",
+    "return 9 end redis.setresp(3) do",
+    "return redis.call('hgetall', 'none')",
+)
+
+
+@pytest.mark.servers("redis-6.2")
+def test_text_after_the_end_of_a_script_runs_protected(same: Pair) -> None:
+    same("SCRIPT", "FLUSH")
+    for script in AFTER_THE_END:
+        same("EVAL", script, "1", "k")
+        same("SCRIPT", "LOAD", script)
+    same("SCRIPT", "FLUSH")
+    same("EVAL", "return one", "0")

@@ -1,0 +1,183 @@
+"""An exception of a signal handler ends a script, leaves `execute` as itself, and leaves no trace.
+
+Python runs signal handlers at the start of a function and after a call. `sys.setprofile` is told of
+the same places, so that an exception can be raised at each of them in turn.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from redis_emulator import RedisEmulator
+from redis_emulator.clients.session import Session
+from redis_emulator.resp.types import OK, RedisError
+from redis_emulator.scripting.scripts import Running
+
+VERSIONS = ("8.2", "6.2")
+SCRIPTS = (
+    "redis.call('set', KEYS[1], ARGV[1]) return redis.call('get', KEYS[1])",
+    "local ok, e = pcall(redis.call, 'set', KEYS[1], 'x') return {ok, tostring(e)}",
+    "return {xpcall(function() return redis.call('nosuch') end, function(e) redis.call('get', KEYS[1]) return 'caught' end)}",  # noqa: E501
+    "local co = coroutine.create(function() return redis.call('get', KEYS[1]) end) return {coroutine.resume(co)}",  # noqa: E501
+    "local ok, e = pcall(coroutine.wrap(function() redis.setresp(3) return redis.call('hgetall', KEYS[2]) end)) return 1",  # noqa: E501
+    "return (('aaa'):gsub('a', function() return redis.call('get', KEYS[1]) or 'b' end))",
+    "return tostring(load(function() return redis.call('get', KEYS[1]) and nil end))",
+    "pcall(redis.log, redis.LOG_NOTICE, 'x') return redis.sha1hex('x') .. bit.tohex(bit.band(5, 3))",  # noqa: E501
+    "return {pcall(cmsgpack.unpack, cmsgpack.pack(1.5)), struct.pack('d', 1)}",
+    "return {{1, {ok = 'x'}}, 'y'}",
+)
+ENDLESS = (
+    "while true do end",
+    "while true do pcall(function() while true do end end) end",
+    "while true do pcall(redis.call, 'get', KEYS[1]) end",
+    "while true do xpcall(function() redis.call('nosuch') end, function(e) return redis.call('get', KEYS[1]) end) end",  # noqa: E501
+    "while true do coroutine.resume(coroutine.create(function() while true do redis.pcall('get', KEYS[1]) end end)) end",  # noqa: E501
+    "while true do pcall(string.gsub, ('a'):rep(1000), 'a', function() redis.call('get', KEYS[1]) end) end",  # noqa: E501
+    "while true do load(function() redis.call('get', KEYS[1]) end) end",
+    "while true do pcall(cmsgpack.unpack, cmsgpack.pack(1.5)) bit.band(1, 2) end",
+    "while true do pcall(table.sort, {3, 2, 1}, function(a, b) redis.call('get', KEYS[1]) return a < b end) end",  # noqa: E501
+)
+
+
+class Interruption(BaseException):
+    """What the handler raises."""
+
+
+class Client:
+    """A session of an emulator whose state after an interruption can be checked."""
+
+    def __init__(self, version: str) -> None:
+        self.engine = RedisEmulator(version=version).engine
+        self.session = Session(self.engine, lambda reply: None)
+        self.engine.connect(self.session)
+        self("SET", "lasting", "x", "PX", "100000000")
+        self.deadline = self.engine.server.keyspace.next_deadline
+        assert self("EVAL", "return 1", "0") == 1  # makes the Lua state
+
+    def __call__(self, *words: str) -> Any:
+        return self.engine.execute(self.session, [word.encode() for word in words])
+
+    def check(self) -> None:
+        """The lock is free, nothing is half done, and the next command is right."""
+        server = self.engine.server
+        assert not self.engine.lock._is_owned()  # type: ignore[attr-defined]
+        assert not server.conditions.current
+        assert self.engine.scripts.running is None
+        assert server.keyspace.next_deadline == self.deadline
+        assert self("SET", "k1", "after") is OK
+        assert self("EVAL", "return {redis.call('get', KEYS[1]), 7}", "1", "k1") == [b"after", 7]
+        killed = self("SCRIPT", "KILL")
+        assert isinstance(killed, RedisError)
+        assert killed.text.startswith("NOTBUSY")
+
+
+@pytest.fixture(params=VERSIONS)
+def client(request: pytest.FixtureRequest) -> Client:
+    return Client(request.param)
+
+
+def interrupted(call: Callable[[], Any], after: int) -> bool:
+    """Run ``call`` and raise at the place number ``after``; whether there was one."""
+    left = after
+
+    def raise_at_the_place(frame: Any, event: str, argument: Any) -> None:
+        nonlocal left
+        if event in ("call", "c_return"):
+            left -= 1
+            if left == 0:
+                sys.setprofile(None)
+                raise Interruption
+
+    try:
+        sys.setprofile(raise_at_the_place)
+        call()
+    except Interruption:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_it_comes_out_wherever_it_is_raised(client: Client, script: str) -> None:
+    def run() -> None:
+        reply = client("EVAL", script, "2", "k1", "k2", "value")
+        assert not isinstance(reply, RedisError), reply.text
+
+    run()
+    place = 1
+    while interrupted(run, place):
+        client.check()
+        place += 1
+    assert place > 8
+
+
+def test_it_comes_out_while_other_clients_are_served(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a script that runs for too long, which opens the lock from time to time."""
+    monkeypatch.setattr(Running, "milliseconds", lambda running: 10_000)
+
+    def run() -> None:
+        assert client("EVAL", "for i = 1, 1e5 do end return 1", "0") == 1
+
+    run()
+    place = 1
+    while interrupted(run, place):
+        client.check()
+        place += 1
+    assert place > 20
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals of timers are POSIX")
+def test_no_script_goes_on_after_a_signal(client: Client) -> None:
+    """At any time, from a timer; also within the loops of Lua, where no Python runs."""
+
+    def handle(number: int, frame: Any) -> None:
+        raise Interruption
+
+    def after(seconds: float, script: str) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        client("EVAL", script, "1", "k1")
+
+    assert threading.current_thread() is threading.main_thread()
+    random_ = random.Random(5)
+    before = signal.signal(signal.SIGALRM, handle)
+    client("CONFIG", "SET", "lua-time-limit", "1")
+    try:
+        for _ in range(50):
+            for script in ENDLESS:
+                with pytest.raises(Interruption):
+                    after(random_.uniform(1e-5, 3e-3), script)
+                client.check()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_an_error_of_the_handler_is_no_reply(client: Client) -> None:
+    """An ordinary exception too."""
+
+    calls = 0
+
+    def raise_in_a_call(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+        if calls == 50:
+            sys.setprofile(None)
+            raise ValueError("of the handler")
+
+    def run() -> None:
+        sys.setprofile(raise_in_a_call)
+        client("EVAL", "while true do pcall(redis.call, 'get', KEYS[1]) end", "1", "k1")
+
+    with pytest.raises(ValueError, match="of the handler"):
+        run()
+    client.check()
