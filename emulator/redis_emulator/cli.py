@@ -1,4 +1,4 @@
-"""``redis-emulator``: the emulator as a server of its own, for clients in any language."""
+"""The command ``redis-emulator``: serves an emulator over TCP, for clients in any language."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from redis_emulator.version import latest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until told to stop by SIGINT, SIGTERM or a client's SHUTDOWN; returns the exit code."""
+    """Serve until SIGINT, SIGTERM or the command SHUTDOWN; returns the exit code."""
     parser = _parser()
     options = parser.parse_args(argv)
     if options.cluster is None and options.cluster_replicas is not None:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve_cluster(options: argparse.Namespace) -> int:
-    """Serve a cluster, each node on a port of its own, until told to stop."""
+    """Serve a cluster, each node on its own port, until SIGINT or SIGTERM."""
     try:
         cluster = ClusterEmulator(
             nodes=options.cluster,

@@ -1,14 +1,14 @@
 """Glob patterns as KEYS, SCAN, PSUBSCRIBE and ACL rules use them: the server's `stringmatchlen`.
 
-``*`` any bytes, ``?`` one byte, ``[a-z]`` and ``[^a]`` classes, ``\\`` takes the next byte as it
-is. The odd cases are the server's as well: an unclosed class ends with the pattern, a range
+``*`` matches any bytes, ``?`` one byte, ``[a-z]`` and ``[^a]`` are classes, ``\\`` escapes the next
+byte. Special cases are those of the server: an unclosed class ends with the pattern, a range
 compares bytes as signed numbers, a star never matches in an empty string, and a pattern in which
-more than `_STARS_MAX` stars have something after them matches nothing.
+more than `_STARS_MAX` stars are followed by something matches nothing.
 
-What stands between two stars matches a fixed number of bytes. So it is enough to find each such
-part once, as far to the left as possible; the time is bounded by the length of the pattern times
-the length of the string. A pattern of usual length is compiled and kept. A long one is read anew
-for every string, only as far as the string goes, because compiling it could take seconds.
+The part between two stars matches a fixed number of bytes. So it is enough to find each part once,
+as far to the left as possible, and the time is bounded by the length of the pattern times that of
+the string. A pattern of usual length is compiled and cached. A long one is interpreted for each
+string, only as far as the string goes, because compiling it could take seconds.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 Matcher: TypeAlias = Callable[[bytes], object]
-"""Tells by the truth of its result whether the whole of a byte string matches."""
+"""Returns a true value if the whole byte string matches."""
 
 _STARS_MAX: Final = 1000
-"""How deep the server's matcher calls itself, once for each star."""
+"""Maximum recursion depth of the server's matcher, which recurses for each star."""
 _COMPILED_MAX: Final = 1024
-"""Bytes of the longest pattern that is compiled and kept; it has fewer stars than `_STARS_MAX`."""
+"""Length in bytes of the longest pattern that is compiled and cached."""
 _ORDINARY: Final = re.compile(rb"[^*?\[\\]+").match
 
 
 def glob(pattern: bytes, ignore_case: bool = False) -> Matcher:
-    """A function that tells whether the whole of a byte string matches ``pattern``."""
+    """A function that returns whether a whole byte string matches ``pattern``."""
     if len(pattern) <= _COMPILED_MAX:
         return compiled(pattern, ignore_case)
     return Interpreter(pattern, ignore_case)
@@ -76,7 +76,7 @@ class Interpreter:
         return place
 
     def _match_byte(self, place: int, byte: int) -> int:
-        """Where the pattern goes on after it has matched ``byte`` at ``place``, or -1."""
+        """The position in the pattern after it has matched ``byte`` at ``place``, or -1."""
         pattern = self._pattern
         if place >= len(pattern):
             return -1
@@ -96,12 +96,12 @@ class Interpreter:
 
 
 class _Part:
-    """What stands between two stars.
+    """The part of a pattern between two stars.
 
     Attributes:
         size: How many bytes it matches.
         literal: Its bytes, unless it has wildcards.
-        source: It as a regular expression.
+        source: The part as a regular expression.
     """
 
     __slots__ = ("literal", "size", "source")
@@ -133,7 +133,7 @@ class _Part:
 
 @lru_cache(maxsize=1024)
 def compiled(pattern: bytes, ignore_case: bool = False) -> Matcher:
-    """A function that matches strings with ``pattern``, made once."""
+    """A function that matches strings with ``pattern``; cached."""
     parts = _parts(pattern, ignore_case)
     head, tail = parts[0], parts[-1]
     if len(parts) == 1:
@@ -165,7 +165,7 @@ def _exactly(part: _Part) -> Matcher:
 
 
 def _ends(head: bytes, tail: bytes) -> Matcher:
-    """The usual pattern, one star and no other wildcard."""
+    """A matcher for the most frequent patterns: one star and no other wildcard."""
     if not tail and head:
         return lambda string: string.startswith(head)
     size = max(1, len(head) + len(tail))
@@ -173,7 +173,7 @@ def _ends(head: bytes, tail: bytes) -> Matcher:
 
 
 def _finder(part: _Part) -> Callable[[bytes, int, int], int]:
-    """A function that finds a part within bounds and returns where it ends, or -1."""
+    """A function that finds a part within bounds and returns its end, or -1."""
     size = part.size
     if part.literal is not None:
         literal = bytes(part.literal)
@@ -219,7 +219,7 @@ def _parts(pattern: bytes, ignore_case: bool) -> list[_Part]:
 
 
 def _members(pattern: bytes, place: int, ignore_case: bool) -> tuple[set[int], int]:
-    """The bytes that the class which begins at ``place`` matches, and where it ends."""
+    """The bytes that the class at ``place`` matches, and the position of its end."""
     end = len(pattern)
     negated = pattern[place : place + 1] == b"^"
     place += negated

@@ -1,4 +1,4 @@
-"""Which server to be: the release a version string stands for, and the flavour."""
+"""The emulated server: its flavour and release."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Version:
     Attributes:
         flavour: ``redis`` or ``valkey``.
         number: Major, minor, patch of the server itself.
-        compatible: The Redis release whose commands and texts this server shares.
+        compatible: The Redis release whose commands and error texts this server has.
     """
 
     flavour: str
@@ -60,7 +60,7 @@ class Version:
 
     @classmethod
     def parse(cls, version: str, flavour: str) -> Version:
-        """The release meant by ``version`` (``"8.2"``, ``"7.0"`` …) of ``flavour``.
+        """The release of ``flavour`` for a version string such as ``"8.2"`` or ``"7.0.15"``.
 
         Raises:
             ValueError: The flavour or version is not emulated; the message lists what is.
@@ -75,12 +75,12 @@ class Version:
 
     @property
     def product(self) -> str:
-        """The name of the server as its messages print it."""
+        """The name of the server in its messages."""
         return self.flavour.capitalize()
 
     @property
     def text(self) -> str:
-        """The full version as INFO prints it."""
+        """The full version, as in INFO."""
         return ".".join(map(str, self.number))
 
     @property

@@ -1,18 +1,17 @@
-"""Numbers of the RDB format: the type byte in front of a value, and versions that brought
-something."""
+"""Numbers of the RDB format: type bytes, and the versions that added encodings."""
 
 from __future__ import annotations
 
 from typing import Final
 
 LISTPACKS: Final = 10
-"""The first RDB version that knows listpacks outside streams."""
+"""The first RDB version with listpacks outside streams."""
 SET_LISTPACKS: Final = 11
-"""The first that knows listpacks of sets and when a consumer was active."""
+"""The first RDB version with listpacks of sets and the active time of consumers."""
 FIELD_DEADLINES: Final = 12
-"""The first that knows hash fields which expire."""
+"""The first RDB version with TTLs of hash fields."""
 VALKEY: Final = 80
-"""The first that is Valkey's own."""
+"""The first RDB version of Valkey that Redis does not have."""
 
 STRING: Final = 0
 LIST: Final = 1
@@ -39,4 +38,4 @@ HASH_FIELDS: Final = 24
 HASH_LISTPACK_FIELDS: Final = 25
 
 VALKEY_HASH_FIELDS: Final = 22
-"""What Valkey writes for a hash with fields that expire; Redis used the number otherwise."""
+"""Valkey's type of a hash with TTLs of fields. Redis uses the number for another type."""

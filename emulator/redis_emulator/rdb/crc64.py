@@ -1,5 +1,4 @@
-"""CRC-64 with Jones's polynomial, bits reflected, starting from 0: the checksum that closes a
-payload."""
+"""CRC-64 with the Jones polynomial, reflected, initial value 0: the checksum of a payload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hashes to and from RDB, with the deadlines of fields where the version knows them."""
+"""Hashes in RDB, with the expiry times of fields if the version has them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Field = tuple[bytes, bytes, "int | None"]
 
 
 def write_hash(out: Writer, fields: Sequence[Field], encoding: bytes) -> None:
-    """Append the type and the fields of a hash with their values and deadlines."""
+    """Append the type byte and the fields of a hash with their values and expiry times."""
     if encoding == b"listpackex":
         ordered = sorted(fields, key=lambda each: math.inf if each[2] is None else each[2])
         out.byte(codes.HASH_LISTPACK_FIELDS)
@@ -61,10 +61,10 @@ def _write_deadlines(out: Writer, fields: Sequence[Field]) -> None:
 
 
 def read_hash(source: Reader, code: int, version: int) -> list[Field]:
-    """The fields of a hash with their values and deadlines.
+    """The fields of a hash with their values and expiry times.
 
     Raises:
-        ValueError: It makes no sense.
+        ValueError: The data is invalid.
     """
     if code == codes.VALKEY_HASH_FIELDS and version >= codes.VALKEY:
         return _read_valkey(source)

@@ -1,4 +1,4 @@
-"""Lists to and from RDB: nodes of up to ``list-max-listpack-size``, as a quicklist has them."""
+"""Lists in RDB: the nodes of a quicklist, of up to ``list-max-listpack-size``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from redis_emulator.rdb.packed import (
 from redis_emulator.rdb.wire import Reader, Writer
 
 Node: TypeAlias = list[bytes] | bytes
-"""Elements packed together, or one large element as it is."""
+"""Elements packed together, or one large element."""
 
 _PLAIN_NODE, _PACKED_NODE = 1, 2
 _SAFE_BYTES = 8192
@@ -26,9 +26,9 @@ _OVERHEAD = 8
 
 
 def write_list(out: Writer, nodes: Sequence[Node]) -> None:
-    """Append the type and the nodes of a list.
+    """Append the type byte and the nodes of a list.
 
-    Releases before 7.2 divided lists otherwise, so for them the elements are divided anew.
+    Releases before 7.2 have other node sizes, so for them the elements are divided again.
     """
     if out.version < codes.SET_LISTPACKS:
         elements = [
@@ -61,7 +61,7 @@ def _nodes(out: Writer, elements: Iterable[bytes]) -> list[Node]:
 
 
 def _limit(fill: int) -> Callable[[int, int], bool]:
-    """Whether a node of so many bytes and elements is too large."""
+    """A function that returns whether a node with that many bytes and elements is too large."""
     if fill < 0:
         most = _NODE_BYTES[max(fill, -5)]
         return lambda size, count: size > most
@@ -88,10 +88,10 @@ def _write_ziplists(out: Writer, elements: Iterable[bytes]) -> None:
 
 
 def read_list(source: Reader, code: int) -> list[Node]:
-    """The nodes of a list; of the one form that has no nodes, a single one.
+    """The nodes of a list. An encoding without nodes gives a single node.
 
     Raises:
-        ValueError: It makes no sense.
+        ValueError: The data is invalid.
     """
     if code == codes.LIST:
         return [source.strings(source.length())]

@@ -1,13 +1,13 @@
-"""LZF, the compression of long strings, with the choices that the server makes.
+"""LZF, the compression of long strings, byte for byte as the server's liblzf does it.
 
-A compressed string is a row of runs. A control byte below 32 says that so many bytes and one more
-follow as they are. Otherwise its upper three bits are a length (7 means that a further byte is to
-be added), and its lower five with the byte that follows an offset backwards; length + 2 bytes are
-repeated from there.
+Compressed data is a sequence of runs. A control byte below 32 is followed by that many bytes plus
+one, which are copied. Otherwise the upper three bits of the control byte are a length (if 7, the
+next byte is added to it), and its lower five bits and the next byte are an offset backwards, from
+which length + 2 bytes are copied.
 
-Which repetitions a compressor finds is its own affair, but DUMP is to give the same bytes as a
-server. So places are remembered in slots of a hash of three bytes, one place per slot; inside a
-repetition only its last two places are remembered; and the very first byte is never referred to.
+Compressors may find different repetitions, but DUMP must give the same bytes as a server. As in
+liblzf, positions are stored in a table indexed by a hash of three bytes, one position per slot;
+inside a repetition only its last two positions are stored; the first byte is never referenced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SLOTS = (1 << 16) - 1
 
 
 def decompress(data: bytes, size: int) -> bytes:
-    """The original of ``data``, which has ``size`` bytes.
+    """Decompress ``data``, whose original has ``size`` bytes.
 
     Raises:
         ValueError: It does not decompress to that size.
@@ -68,7 +68,7 @@ def _at(data: bytes, place: int) -> int:
 
 
 def compress(data: bytes, limit: int) -> bytes | None:
-    """``data`` in a form that `decompress` reads, or None if it takes more than ``limit`` bytes."""
+    """Compress ``data``. Returns None if the result would have more than ``limit`` bytes."""
     out = bytearray(1)
     literal = 0
     seen: dict[int, int] = {}
@@ -119,9 +119,9 @@ def _slot(data: bytes, place: int) -> int:
 
 
 def _matching(data: bytes, start: int, place: int, room: int) -> int:
-    """How many bytes from ``start`` and from ``place`` on are the same, three of which are known.
+    """The number of equal bytes from ``start`` and from ``place``; three are known to be equal.
 
-    There is ``room`` for that many, and for two more, which a match of 17 or 18 takes as well.
+    ``room`` is the maximum; as in liblzf, a match of 17 or 18 may exceed it by two.
     """
     limit = 19 if 16 < room < 19 else min(room, _LONGEST_MATCH)
     length = 3
@@ -131,10 +131,10 @@ def _matching(data: bytes, start: int, place: int, room: int) -> int:
 
 
 def _close(out: bytearray, literal: int, *, more: bool = True) -> int:
-    """Write the control byte of a literal run into its place, kept free in front of the run.
+    """Write the control byte of a literal run into the byte reserved in front of the run.
 
-    With ``more`` a place for the next one is kept free behind it, and an empty run gives its own
-    back without. Returns the length of the run that follows.
+    With ``more``, reserve a byte for the next run; without, remove the reserved byte of an empty
+    run. Returns 0, the length of the next run.
     """
     if literal:
         out[-literal - 1] = literal - 1

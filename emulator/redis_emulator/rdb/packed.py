@@ -1,8 +1,8 @@
-"""Compact forms of small collections, each one string: listpack, the older ziplist, and intset.
+"""Compact encodings of small collections: listpack, the older ziplist, and intset.
 
-A listpack is its size in bytes (4), the number of elements (2), the elements, and ``0xFF``. Every
-element is a head that tells its kind, its bytes, and the length of both once more, written so that
-it can be read backwards.
+A listpack is its size in bytes (4), the number of elements (2), the elements, and ``0xFF``. An
+element is a header with its encoding, its bytes, and the length of both in a form that can be read
+backwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MANY = 65_535
 
 
 def pack(items: Iterable[bytes | int]) -> bytes:
-    """A listpack of ``items``; a string that is a 64-bit integer is kept as one."""
+    """A listpack of ``items``. A string that is a 64-bit integer is stored as an integer."""
     body = bytearray()
     count = 0
     for item in items:
@@ -32,7 +32,7 @@ def grouped(items: list[bytes], size: int) -> list[tuple[bytes, ...]]:
     """``items`` in tuples of ``size``.
 
     Raises:
-        ValueError: Some are left over.
+        ValueError: The number of items is not a multiple of ``size``.
     """
     if len(items) % size:
         raise ValueError("an element lacks its partner")
@@ -40,7 +40,7 @@ def grouped(items: list[bytes], size: int) -> list[tuple[bytes, ...]]:
 
 
 def packed_size(item: bytes) -> int:
-    """How many bytes ``item`` takes in a listpack."""
+    """The number of bytes that ``item`` takes in a listpack."""
     size = len(_element(item))
     return size + len(_back_length(size))
 
@@ -80,7 +80,7 @@ def unpack(data: bytes) -> list[bytes]:
     """The elements of a listpack, integers in decimal.
 
     Raises:
-        ValueError: It is not a whole and consistent listpack.
+        ValueError: It is not a valid listpack.
     """
     if len(data) < 7 or int.from_bytes(data[:4], "little") != len(data) or data[-1] != 0xFF:
         raise ValueError("not a listpack")
@@ -126,10 +126,10 @@ def _cut(data: bytes, place: int, head: int, length: int) -> tuple[bytes, int]:
 
 
 def pack_ziplist(items: Iterable[bytes]) -> bytes:
-    """A ziplist of ``items``; a string that is a 64-bit integer is kept as one.
+    """A ziplist of ``items``. A string that is a 64-bit integer is stored as an integer.
 
-    Its head is the size in bytes (4), where the last element begins (4) and the number of elements
-    (2). An element begins with the length of the one before.
+    Its header is the size in bytes (4), the offset of the last element (4) and the number of
+    elements (2). An element begins with the length of the previous one.
     """
     body = bytearray()
     count = before = 0
@@ -159,7 +159,7 @@ def _ziplist_element(item: bytes) -> bytes:
 
 
 def ziplist_size(item: bytes) -> int:
-    """How many bytes ``item`` takes in a ziplist, without the length of the one before."""
+    """The number of bytes that ``item`` takes in a ziplist, without the length of the previous."""
     return len(_ziplist_element(item))
 
 
@@ -167,7 +167,7 @@ def unpack_ziplist(data: bytes) -> list[bytes]:
     """The elements of a ziplist, integers in decimal.
 
     Raises:
-        ValueError: It is not a whole and consistent ziplist.
+        ValueError: It is not a valid ziplist.
     """
     if len(data) < 11 or int.from_bytes(data[:4], "little") != len(data) or data[-1] != 0xFF:
         raise ValueError("not a ziplist")
@@ -206,7 +206,7 @@ _INTSET_FORMATS = {2: "h", 4: "i", 8: "q"}
 
 
 def pack_intset(numbers: Sequence[int]) -> bytes:
-    """An intset of ``numbers``, which are sorted."""
+    """An intset of sorted numbers."""
     width = next(
         each
         for each in (2, 4, 8)
@@ -220,7 +220,7 @@ def unpack_intset(data: bytes) -> list[bytes]:
     """The members of an intset.
 
     Raises:
-        ValueError: It is not one.
+        ValueError: It is not a valid intset.
     """
     if len(data) < 8:
         raise ValueError("not an intset")

@@ -17,7 +17,7 @@ _VALKEY_REFUSES = range(12, VALKEY)
 
 
 class ChecksumError(ValueError):
-    """The payload is damaged, or of a version that this server does not read."""
+    """The checksum of the payload is wrong, or this server cannot read its version."""
 
 
 def rdb_version(version: Version) -> int:
@@ -35,7 +35,7 @@ def dump(out: Writer, kind: bytes, content: Any, encoding: bytes) -> bytes:
 
 
 def seal(out: Writer) -> bytes:
-    """What was written, with version and checksum behind it."""
+    """The bytes of the writer, followed by version and checksum."""
     out.data += struct.pack("<H", out.version)
     return bytes(out.data) + struct.pack("<Q", crc64(out.data))
 
@@ -44,8 +44,8 @@ def load(payload: bytes, version: int | None) -> Read:
     """The value in ``payload``, read by a server of RDB ``version``; None reads every version.
 
     Raises:
-        ChecksumError: Version or checksum are wrong.
-        ValueError: The value makes no sense.
+        ChecksumError: The version or checksum is wrong.
+        ValueError: The value is invalid.
     """
     if len(payload) < _FOOTER:
         raise ChecksumError("the payload is too short")
@@ -62,7 +62,7 @@ def load(payload: bytes, version: int | None) -> Read:
 
 
 def _newest_type(version: int) -> int:
-    """The highest type byte that a server of ``version`` knows."""
+    """The highest type byte in this RDB version."""
     if version >= VALKEY:
         return codes.VALKEY_HASH_FIELDS
     if version >= codes.FIELD_DEADLINES:

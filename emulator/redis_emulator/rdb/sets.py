@@ -1,4 +1,4 @@
-"""Sets to and from RDB."""
+"""Sets in RDB."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from redis_emulator.rdb.wire import Reader, Writer
 
 
 def write_set(out: Writer, members: Collection[bytes], encoding: bytes) -> None:
-    """Append the type and members of a set."""
+    """Append the type byte and members of a set."""
     if encoding == b"intset":
         out.byte(codes.SET_INTSET)
         out.string(pack_intset(sorted(map(int, members))))
@@ -28,7 +28,7 @@ def read_set(source: Reader, code: int) -> list[bytes]:
     """The members of a set.
 
     Raises:
-        ValueError: It makes no sense.
+        ValueError: The data is invalid.
     """
     if code == codes.SET:
         return source.strings(source.length())

@@ -1,4 +1,4 @@
-"""Sorted sets to and from RDB."""
+"""Sorted sets in RDB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXACT = 1 << 52
 
 
 def write_sorted_set(out: Writer, pairs: Sequence[tuple[bytes, float]], encoding: bytes) -> None:
-    """Append the type and the members with scores, lowest first."""
+    """Append the type byte and the members with scores, lowest score first."""
     if encoding == b"skiplist":
         out.byte(codes.ZSET_2)
         out.length(len(pairs))
@@ -33,7 +33,7 @@ def write_sorted_set(out: Writer, pairs: Sequence[tuple[bytes, float]], encoding
 
 
 def _packed(score: float, version: int) -> bytes:
-    """A score as text: an integer where it is one, else as releases of this version print it."""
+    """A score as text: an integer if it is one, else as servers of this version print doubles."""
     if math.isinf(score):
         return b"inf" if score > 0 else b"-inf"
     if version < codes.LISTPACKS:
@@ -49,7 +49,7 @@ def read_sorted_set(source: Reader, code: int) -> list[tuple[bytes, float]]:
     """The members of a sorted set with their scores, in any order.
 
     Raises:
-        ValueError: It makes no sense.
+        ValueError: The data is invalid.
     """
     if code in (codes.ZSET, codes.ZSET_2):
         read = source.double if code == codes.ZSET_2 else source.old_double

@@ -1,8 +1,9 @@
-"""Streams to and from RDB: nodes as listpacks, then numbers, groups, pending entries, consumers.
+"""Streams in RDB: nodes as listpacks, then counters, groups, pending entries, consumers.
 
-A node's listpack starts with its master entry (how many entries, how many of them deleted, the
-field names of the first). An entry is its flags, its id less the node's, its fields (values alone
-if the names are the master's), and how many elements it took.
+The listpack of a node starts with the master entry: the number of entries, the number of deleted
+ones, and the field names of the first. An entry is its flags, the difference of its id to that of
+the node, its fields (only the values if it has the field names of the master entry), and the number
+of listpack elements that it takes.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ _Id = tuple[int, int]
 
 
 def write_stream(out: Writer, stream: Stream) -> None:
-    """Append the type and data of ``stream``.
+    """Append the type byte and data of a stream.
 
-    The second revision added counts of entries, the third the activity of consumers.
+    The second revision of the format added counters of entries, the third the active time of
+    consumers.
     """
     revision = 1 + (out.version >= codes.LISTPACKS) + (out.version >= codes.SET_LISTPACKS)
     out.byte((codes.STREAM, codes.STREAM_2, codes.STREAM_3)[revision - 1])
@@ -57,7 +59,7 @@ def _pack_node(node: Node) -> bytes:
 
 
 def _signed(number: int) -> int:
-    """The 64-bit signed number that has the bits of this one."""
+    """The number as a signed 64-bit integer."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
@@ -82,10 +84,10 @@ def _write_group(out: Writer, group: Group, revision: int) -> None:
 
 
 def read_stream(source: Reader, revision: int) -> Stream:
-    """The stream that comes next.
+    """Read a stream.
 
     Raises:
-        ValueError: It makes no sense.
+        ValueError: The data is invalid.
     """
     stream = Stream()
     latest = (-1, 0)

@@ -1,9 +1,9 @@
-"""Whole values to and from RDB: the type byte and what follows it.
+"""Values in RDB: the type byte and the data.
 
-A value is handled as its kind (what TYPE says) and its content in plain Python, so that the payload
-does not depend on the classes that hold values: bytes for a string, the nodes of a list, a list of
-members, a list of members with scores, a list of fields with values and deadlines; a stream alone
-is itself. What is written depends on the release that writes it and on the value's encoding.
+A value is its type (the reply of TYPE) and its content as plain Python objects: bytes for a string,
+the nodes of a list, a list of members, a list of members with scores, a list of fields with values
+and expiry times. Only a stream is passed as an object of its class. The format written depends on
+the release and on the encoding of the value.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Read(NamedTuple):
     """A value that was read.
 
     Attributes:
-        kind: What TYPE says of it.
-        content: As told at the top of this module.
-        form: The compact form in which it came, `PLAIN` for none.
+        kind: Its type, as the reply of TYPE.
+        content: See the top of this module.
+        form: The compact encoding that it had in the payload; `PLAIN` for none.
     """
 
     kind: bytes
@@ -65,10 +65,10 @@ def write_value(out: Writer, kind: bytes, content: Any, encoding: bytes) -> None
     """Append the type byte and the data of a value.
 
     Args:
-        out: Where to.
-        kind: What TYPE says.
-        content: The content as told at the top of this module.
-        encoding: What OBJECT ENCODING says of it.
+        out: The writer.
+        kind: The type, as the reply of TYPE.
+        content: See the top of this module.
+        encoding: The reply of OBJECT ENCODING.
     """
     if kind == b"string":
         out.byte(codes.STRING)
@@ -86,10 +86,10 @@ def write_value(out: Writer, kind: bytes, content: Any, encoding: bytes) -> None
 
 
 def read_value(source: Reader, version: int) -> Read:
-    """The value that ``source`` holds, its type byte understood as by RDB ``version``.
+    """Read a value whose type byte is of RDB ``version``.
 
     Raises:
-        ValueError: It makes no sense, or it is empty, or members repeat.
+        ValueError: The data is invalid, the value is empty, or a member occurs twice.
     """
     code = source.take(1)[0]
     if code == codes.STRING:

@@ -1,7 +1,7 @@
-"""Lengths, strings and fixed-width numbers as RDB writes them.
+"""Lengths, strings and fixed-width numbers in RDB.
 
-The two upper bits of a length's first byte say how it goes on: 6 bits, 14 bits, 32 or 64 bits
-(``0x80``, ``0x81``), or a string in a special form: an integer of 8, 16 or 32 bits, or LZF.
+The two upper bits of the first byte of a length select its form: 6 bits, 14 bits, 32 or 64 bits
+(``0x80``, ``0x81``), or a specially encoded string: an integer of 8, 16 or 32 bits, or LZF.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Writer:
     Args:
         version: The RDB version to write.
         compressing: Whether long strings are compressed (``rdbcompression``).
-        fill: How large nodes of lists are (``list-max-listpack-size``).
+        fill: Maximum size of list nodes (``list-max-listpack-size``).
     """
 
     def __init__(self, version: int, *, compressing: bool = True, fill: int = -2) -> None:
@@ -35,7 +35,7 @@ class Writer:
         self.data.append(value)
 
     def length(self, value: int) -> None:
-        """A length or any other number from 0 to 2**64-1."""
+        """A length, or another number from 0 to 2**64-1."""
         if value < 1 << 6:
             self.data.append(value)
         elif value < 1 << 14:
@@ -46,7 +46,7 @@ class Writer:
             self.data += struct.pack(">BQ", 0x81, value)
 
     def string(self, value: bytes) -> None:
-        """A string, as an integer or compressed where that is shorter."""
+        """A string, encoded as an integer or compressed if that is shorter."""
         if len(value) <= 11 and _SHORT_INTEGER(value):
             number = int(value)
             for code, form, bits in ((0xC0, "<Bb", 8), (0xC1, "<Bh", 16), (0xC2, "<Bi", 32)):
@@ -64,7 +64,7 @@ class Writer:
         self.plain(value)
 
     def plain(self, value: bytes) -> None:
-        """A string as it is."""
+        """A string without encoding it as an integer or compressing it."""
         self.length(len(value))
         self.data += value
 
@@ -78,7 +78,7 @@ class Writer:
 
 
 class Reader:
-    """Reads a payload. Every method raises `ValueError` when the data ends or makes no sense."""
+    """Reads a payload. Every method raises `ValueError` if the data ends or is invalid."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -144,7 +144,7 @@ class Reader:
         return value
 
     def old_double(self) -> float:
-        """A score as text, with its length in one byte and three lengths set aside."""
+        """A score as text after one byte with its length; 253 to 255 mean nan, inf and -inf."""
         size = self.take(1)[0]
         if size >= 253:
             return {253: float("nan"), 254: float("inf"), 255: float("-inf")}[size]

@@ -1,9 +1,8 @@
 """The command table: one JSON file per group, one row per command or subcommand.
 
-The rows are facts about the servers, read from the servers themselves by ``python -m
-redis_emulator.table``; nothing of them is repeated in code. `load` turns them into `Spec` values.
-A new command needs a row here and a function in `redis_emulator.commands`, nothing else: COMMAND,
-ACL, slots of a cluster, the checks of MULTI and of scripts and ``docs/commands.md`` read the row.
+``python -m redis_emulator.table`` reads the rows from running servers; `load` returns them as
+`Spec` objects. A new command needs a row here and a function in `redis_emulator.commands`, nothing
+else: COMMAND, ACL, cluster slots, MULTI, scripts and ``docs/commands.md`` use the row.
 """
 
 from __future__ import annotations
@@ -19,28 +18,28 @@ from redis_emulator.version import Version
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What is fixed about a command.
+    """A row of the command table.
 
     Attributes:
         name: Lower case; a subcommand is ``container|sub``.
         arity: Number of arguments with the name; negative for "at least".
-        flags: As COMMAND prints them.
-        keys: First key, last key, step, as COMMAND prints them.
+        flags: As in the reply of COMMAND.
+        keys: First key, last key, step, as in the reply of COMMAND.
         categories: ACL categories, without ``@``.
         tips: Hints for clients.
-        key_specs: Key specifications as COMMAND INFO gives them.
-        group: The family the command belongs to.
-        since: The Redis version that brought it.
+        key_specs: Key specifications as in the reply of COMMAND INFO.
+        group: The group of the command, as in the reply of COMMAND DOCS.
+        since: The Redis version that added it.
         complexity: Time complexity.
         summary: What the command does, for COMMAND DOCS. Left out of the rows that were read from
             servers, whose documents are in ``documents/docs.json``.
         arguments: Its arguments as COMMAND DOCS describes them; left out likewise.
         flavours: The servers that have it: ``redis``, ``valkey``.
-        valkey_since: The Valkey version that brought it, where not the same as ``since``.
-        legacy_arity: The arity that it had once, where that was another one; else 0.
-        legacy_before: The Redis version that brought today's arity.
-        valkey_arity: The arity since Valkey 9.0, where that is another one; else 0.
-        until: The Redis version that no longer had it, if one did away with it.
+        valkey_since: The Valkey version that added it, if that differs from ``since``.
+        legacy_arity: The arity of older releases, if it was different; else 0.
+        legacy_before: The Redis version that introduced the present arity.
+        valkey_arity: The arity since Valkey 9.0, if it is different; else 0.
+        until: The Redis version that removed the command, if any.
     """
 
     name: str
@@ -86,7 +85,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 @cache
 def load() -> dict[str, Spec]:
-    """All rows, by name."""
+    """All rows by name."""
     rows: dict[str, Spec] = {}
     for file in resources.files(__name__).iterdir():
         if not file.name.endswith(".json"):

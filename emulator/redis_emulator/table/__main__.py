@@ -1,8 +1,8 @@
 """Read the command table from running servers: ``python -m redis_emulator.table REDIS VALKEY``.
 
-REDIS and VALKEY are URLs. The newest Redis gives the rows; the Valkey server says which of them it
-shares, and adds its own. Each group's rows are written to one JSON file beside this module, a row a
-line.
+REDIS and VALKEY are URLs of the newest release of each. The rows are those of Redis; the Valkey
+server determines which of them Valkey has, and adds its own. Each group is written to one JSON file
+next to this module, one row per line.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def rows_of(url: str) -> dict[str, dict[str, Any]]:
 
 
 def _keep_what_older_servers_say(rows: dict[str, dict[str, Any]], name: str, spec: Spec) -> None:
-    """What one new server does not tell stays as it is: commands that are gone, other arities."""
+    """Keep what new servers do not report: removed commands and arities of older releases."""
     if spec.until:
         rows[name] = json.loads(_line_of(spec))[name]
     elif spec.legacy_arity and name in rows:

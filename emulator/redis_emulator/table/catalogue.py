@@ -1,7 +1,7 @@
 """The page of all commands: ``python -m redis_emulator.commands > docs/commands.md``.
 
-It is made from the rows alone, and from `WITHOUT`, which names the commands that have nothing to
-work on: they answer as a server does that lacks the part in question.
+The page is generated from the table and from `WITHOUT`, which lists the commands of features that
+the emulator does not have. They reply as a server on which the feature is off.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WITHOUT: Final = {
     "for the tests of clients": ("debug", "pfdebug", "pfselftest"),
     "no debugger": ("script|debug",),
 }
-"""What is different for which commands."""
+"""Notes, and the commands that they apply to."""
 
 _TITLES: Final = {
     "string": "Strings",

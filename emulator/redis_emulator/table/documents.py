@@ -1,10 +1,9 @@
-"""Read the texts that replies quote from running servers: help, command documentation, the layout
-of INFO.
+"""Read texts of replies from running servers: HELP, command documentation, the layout of INFO.
 
 ``python -m redis_emulator.table.documents redis-8.2=URL redis-7.0=URL …`` writes ``help.json``,
-``docs.json`` and ``info.json`` in ``documents/``. Each holds the first server's data whole, and of
-every other server what differs (``null`` where it has nothing); documentation is kept of the first
-server of each flavour. They are read when first asked for, by `read`.
+``docs.json`` and ``info.json`` in ``documents/``. Each contains all data of the first server, and
+for every other server the differences (``null`` for what it lacks). Documentation is kept for the
+first server of each flavour only. `read` loads a document at its first use.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _MACHINE = frozenset(
         "total_system_memory_human",
     }
 )
-"""INFO fields that tell of the asked machine or build."""
+"""INFO fields that depend on the machine or build."""
 _CONTAINERS = (
     *(
         "acl",
@@ -55,12 +54,12 @@ _CONTAINERS = (
     ),
     *("memory", "module", "object", "pubsub", "script", "slowlog", "xgroup", "xinfo"),
 )
-"""Commands with a HELP."""
+"""Commands with a HELP subcommand."""
 
 
 @cache
 def read(name: str, server: str) -> dict[str, Any]:
-    """The document ``name`` (``help``, ``docs`` or ``info``) as ``server`` has it."""
+    """The document ``name`` (``help``, ``docs`` or ``info``) of ``server``."""
     path = resources.files("redis_emulator.table") / "documents" / f"{name}.json"
     whole: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
     first, *others = whole
@@ -71,7 +70,7 @@ def read(name: str, server: str) -> dict[str, Any]:
 
 
 def document_of(spec: Spec, version: Version) -> dict[str, Any]:
-    """What COMMAND DOCS tells of a command: what a server was read to say, or what its row says."""
+    """The reply of COMMAND DOCS for a command: that of a server, else one made from its row."""
     documents = read("docs", server_like(version))
     container, _, sub = spec.name.partition("|")
     found = documents.get(container)
@@ -89,7 +88,7 @@ def document_of(spec: Spec, version: Version) -> dict[str, Any]:
 
 
 def server_like(version: Version) -> str:
-    """The server asked that ``version`` is nearest to."""
+    """The name of the server whose documents are used for ``version``."""
     if version.is_valkey():
         return "valkey-9.1"
     if version.before(7):

@@ -9,17 +9,17 @@ from redis_emulator.resp.types import Reply
 from redis_emulator.table import Spec
 
 Handler = Callable[[Any, list[bytes]], Reply]
-"""A command: a function of a `redis_emulator.clients.session.Session` and the arguments, the
-command's name first."""
+"""The function of a command. It takes a `redis_emulator.clients.session.Session` and the arguments,
+of which the first is the name of the command."""
 
 
 class Entry:
     """One command of one server: its row of the table, the function, and its statistics.
 
     Attributes:
-        write: Whether the table says that the command writes.
-        needs_full_checks: Whether the command never takes the engine's short path: it may block,
-            or send the client something after the reply.
+        write: Whether the command has the flag ``write``.
+        needs_full_checks: Whether the engine must not run it on its fast path, because it may block
+            or send the client a message after the reply.
         subcommands: The subcommands of a container by name, in lower and upper case; None for a
             command that is not a container.
     """
@@ -53,7 +53,7 @@ class Entry:
         self.reset_statistics()
 
     def reset_statistics(self) -> None:
-        """Start counting calls anew, as CONFIG RESETSTAT does."""
+        """Set the counters to 0, as CONFIG RESETSTAT does."""
         self.calls = 0
         self.failed = 0
         self.rejected = 0

@@ -1,9 +1,9 @@
 """Which arguments of a command are keys, and what the command does to them.
 
-Key specifications are data of the command table: where to begin (a fixed argument, or after a
-keyword) and how to go on (a range, or a count that the client gives). Four commands say in their
-specifications that these are not the whole truth; functions below know it. Positions count from
-the command's name, which is 0.
+Key specifications are part of the command table. They say where keys begin (at an index, or after a
+keyword) and how to find the others (a range, or a count in the arguments). The specifications of
+four commands are flagged as incomplete; functions below find their keys. Positions count from the
+name of the command, which is 0.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _SKIPPED_BY_MIGRATE: Final = {b"auth": 1, b"auth2": 2}
 
 
 class Key(NamedTuple):
-    """A key among the arguments: where it stands, and the flags of its specification."""
+    """A key among the arguments: its position, and the flags of its specification."""
 
     position: int
     flags: tuple[str, ...]
 
 
 class _Invalid(Exception):
-    """The arguments do not have the shape that a specification describes."""
+    """The arguments do not match the specification."""
 
 
 def has_keys(spec: Spec) -> bool:
-    """Whether a command of this kind can have keys at all."""
+    """Whether a command can have keys."""
     return any("not_key" not in key_spec["flags"] for key_spec in spec.key_specs)
 
 
 def keys(spec: Spec, argv: Sequence[bytes]) -> list[Key]:
-    """The keys in ``argv``, a command of the kind ``spec``; none when it is malformed."""
+    """The keys in ``argv``, a call of the command ``spec``; empty if the arguments are invalid."""
     special = _SPECIAL.get(spec.name)
     if special is not None:
         return special(argv)
@@ -50,7 +50,7 @@ def keys(spec: Spec, argv: Sequence[bytes]) -> list[Key]:
 
 
 def channels(spec: Spec, argv: Sequence[bytes]) -> list[int]:
-    """Where shard channels stand in ``argv``: they belong to a slot as keys do, but are none."""
+    """The positions of shard channels in ``argv``; they are hashed to slots like keys."""
     try:
         return [
             key.position

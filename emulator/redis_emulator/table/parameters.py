@@ -1,10 +1,10 @@
-"""Read the configuration parameters from running servers, by trying what they accept.
+"""Read the configuration parameters from running servers, by trying values.
 
 ``python -m redis_emulator.table.parameters redis-8.2=URL redis-7.0=URL …`` writes ``config.json``.
-The servers are to be throw-away ones, started with ``--save ''``: every parameter is set to
-nonsense and to extremes, and the error texts tell its type and limits. The first server gives the
-rows; ``servers`` names the servers that have a parameter, where not all do, and ``differs`` holds
-what another server does differently.
+Use servers without data, started with ``--save ''``: every parameter is set to invalid and extreme
+values, and the error texts give its type and limits. The first server determines the rows.
+``servers`` lists the servers that have a parameter, if not all do; ``differs`` has the differences
+of the other servers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AS_STARTED = {
     "port": "6379",
     "save": "3600 1 300 100 60 10000",
 }
-"""What the asked server's start decides. An emulator serves tests, so that DEBUG is allowed."""
+"""Values that depend on how the server was started. The emulator, being for tests, allows DEBUG."""
 _UNTRIED: dict[str, dict[str, Any]] = {
     "tls-replication": {"type": "boolean"},
     "tls-cluster": {"type": "boolean"},
@@ -46,9 +46,9 @@ _UNTRIED: dict[str, dict[str, Any]] = {
     "requirepass": {"type": "string"},
     "masterauth": {"type": "string"},
 }
-"""Parameters that would make the asked server unreachable, or another one."""
+"""Parameters that are not tried, because they would make the server unreachable or change it."""
 _SEVERAL = ("shutdown-on-sigint", "shutdown-on-sigterm")
-"""Enums that take more than one word."""
+"""Enums that accept several words."""
 _TRIALS = (
     "zzz",
     "-1",

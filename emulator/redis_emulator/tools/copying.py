@@ -1,8 +1,8 @@
-"""Bringing the keys of another server into an emulator.
+"""Copying the keys of a server into an emulator.
 
-Values travel as the payloads of DUMP, so that nothing of them is lost: TTLs, deadlines of hash
-fields, consumer groups, the encoding. The emulator reads the payloads of every release, those of
-newer ones and of Valkey included, whichever release it is itself.
+Values are copied as payloads of DUMP, which contain TTLs of hash fields, consumer groups and the
+encoding. The emulator reads the payloads of every release of Redis and Valkey, whichever release it
+emulates.
 """
 
 from __future__ import annotations
@@ -27,20 +27,19 @@ _BATCH = 500
 
 
 class TransferError(Exception):
-    """A key cannot be taken over; the text names it and says why."""
+    """A key cannot be copied; the text names the key and the reason."""
 
 
 def load(engine: Engine, client: redis.Redis) -> int:
     """Copy every key of every database of ``client``'s server into an emulator.
 
-    Keys of the emulator that have the same names are overwritten, others stay. A key keeps the time
-    it has left, also when the emulator's clock stands still or shows another time. Keys that vanish
-    meanwhile are left out; the server is only read.
+    Keys of the emulator with the same names are overwritten, others stay. A key keeps its remaining
+    TTL, whatever the clock of the emulator shows. Keys that disappear during the copying are left
+    out. Nothing is written to the server.
 
     Args:
         engine: The engine of the emulator.
-        client: A client of the server; it is asked for its address and settings, and connections
-            of their own do the copying.
+        client: A client of the server. Its address and settings are used for new connections.
 
     Returns:
         How many keys were copied.
@@ -73,7 +72,7 @@ def load(engine: Engine, client: redis.Redis) -> int:
 
 
 def _raw(client: redis.Redis, index: int) -> redis.Redis:
-    """A client of the same server that decodes nothing, on database ``index``."""
+    """A client of database ``index`` of the same server that does not decode replies."""
     pool = client.connection_pool
     settings: dict[str, Any] = {**pool.connection_kwargs, "db": index, "decode_responses": False}
     own = redis.ConnectionPool(connection_class=pool.connection_class, **settings)
@@ -83,7 +82,7 @@ def _raw(client: redis.Redis, index: int) -> redis.Redis:
 
 
 def _batches(source: redis.Redis) -> Iterator[list[tuple[bytes, bytes, int]]]:
-    """Keys with their payloads and the milliseconds they have left, -1 for no limit."""
+    """Keys with their payloads and TTLs in milliseconds, -1 without one."""
     for keys in _chunks(source.scan_iter(count=_BATCH)):
         with source.pipeline(transaction=False) as pipeline:
             for key in keys:

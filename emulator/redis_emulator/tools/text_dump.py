@@ -1,8 +1,8 @@
-"""All keys of an emulator as text for people: what a failing test prints.
+"""All keys of an emulator as text, for the output of a failing test.
 
-One line a key, sorted by database and name: ``0 user:7 hash 59.5s {name: Ann, says: "good day"}``.
-Words stand as they are, everything else in quotes with the escapes of Python; a key without a TTL
-has ``-``.
+One line per key, sorted by database and name, such as
+``0 user:7 hash 59.5s {name: Ann, says: "good day"}``. Values that are not a single word are quoted
+and escaped as in Python. A key without a TTL has ``-``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WORD = re.compile(rb"[\w:.@/+*#-]+").fullmatch
 
 
 def dump(engine: Engine) -> str:
-    """Every key of every database, a line each; empty when there is none."""
+    """Every key of every database, one line each; empty if there are no keys."""
     server = engine.server
     with engine.lock:
         engine.tick()
