@@ -1,7 +1,7 @@
-# Every target first makes the environment it needs, once, in $(VENV), from the first CPython >= 3.10
-# found. Another one: make test PYTHON=python3.12 VENV=.venv-3.12. More for the program: ARGS=…
-# make fuzz FAMILY=list EXAMPLES=50000 SERVERS_TO_FUZZ=redis-8.2,valkey-9.1: families are the modules
-# of tests/emulator/fuzz.
+# The first target that is made also creates the environment in $(VENV), with the first CPython >= 3.10 on
+# PATH. To use another one: make test PYTHON=python3.12 VENV=.venv-3.12. ARGS=… adds arguments to the program.
+# make fuzz FAMILY=list EXAMPLES=50000 SERVERS_TO_FUZZ=redis-8.2,valkey-9.1: the families are the modules of
+# tests/emulator/fuzz.
 
 VENV ?= .venv
 ARGS ?=
@@ -22,32 +22,32 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	&& { echo "$$python"; break; }; done)
 endif
 
-# All that is found, and these whatever is found: a run that does not meet them fails.
+# All servers that are found. The named ones are required: the run fails if one of them is missing.
 SERVERS = --stateful-backend all --stateful-backend redis-8.2 \
 	$$($(BIN)/python -c 'import sys; print("--stateful-backend valkey-9.1" * (sys.version_info >= (3, 11)))')
 
-# What reads replies and requests otherwise where hiredis is installed. redis-py takes it wherever it is,
-# so it is kept apart from what the other tests run on.
+# The tests of code that uses hiredis if it is installed. redis-py uses it too, so hiredis is not in the
+# environment of the other tests.
 HIREDIS = tests/podlink tests/emulator/test_parser.py tests/emulator/test_hostile.py tests/emulator/test_tcp.py
 
 .PHONY: help demo test quick coverage hiredis oldest-redis generate lint bench conformance topologies chaos fuzz mutants mutants-emulator wheel clean
 
 help:
-	@echo 'make demo         watch users being linked to pods'
-	@echo 'make test         the test suite, on the emulator and on real servers'
-	@echo 'make quick        the tests that need no server: under a minute'
-	@echo 'make coverage     branch coverage of the three packages, which must not fall'
-	@echo 'make hiredis      what hiredis changes, with hiredis'
-	@echo 'make oldest-redis the tests of podlink with the oldest redis-py that it supports'
-	@echo 'make conformance  the state machine, 2,000 examples on every server'
-	@echo 'make topologies   clusters, Sentinels, TLS, and everything that can fail'
-	@echo 'make chaos        load and random faults, SECONDS=… on each topology, SEED=…, TOPOLOGY=…'
-	@echo 'make fuzz         random commands of a family, emulator beside servers, in lock-step'
-	@echo 'make mutants      wrong versions of podlink, and which of them no test notices'
-	@echo 'make bench        speed beside other ways to the same end'
-	@echo 'make generate     the synchronous executor and router, and the access rules in the docs'
-	@echo 'make lint         ruff, mypy, and whether generated files are up to date'
-	@echo 'make wheel        build the wheel and try it in a clean environment'
+	@echo 'make demo         run the demo: pods register, users are linked, move and expire'
+	@echo 'make test         run the test suite on the emulator and on real servers'
+	@echo 'make quick        run the tests that need no server: less than a minute'
+	@echo 'make coverage     measure branch coverage of the three packages'
+	@echo 'make hiredis      run the tests of code that uses hiredis, with hiredis'
+	@echo 'make oldest-redis run the tests of podlink with the oldest supported redis-py'
+	@echo 'make conformance  run the conformance state machine: 2,000 examples on every server'
+	@echo 'make topologies   run the tests with real clusters, Sentinels, TLS and failures'
+	@echo 'make chaos        run load and random faults: SECONDS=… on each topology, SEED=…, TOPOLOGY=…'
+	@echo 'make fuzz         compare random commands on the emulator and servers: FAMILY=…, EXAMPLES=…'
+	@echo 'make mutants      run mutation testing: which changed versions of podlink pass all tests'
+	@echo 'make bench        run the benchmarks, which compare with other libraries'
+	@echo 'make generate     generate the synchronous executor and router, and the ACL rules in the docs'
+	@echo 'make lint         run ruff and mypy, and check that generated files are up to date'
+	@echo 'make wheel        build the wheel and test it in a clean environment'
 
 demo: $(READY)
 	$(BIN)/podlink demo $(ARGS)
@@ -60,7 +60,7 @@ quick: $(READY)
 		--ignore=tests/benchmarks --ignore=tests/topologies --ignore=tests/test_packaging.py \
 		--ignore=tests/conformance/test_planted_faults.py $(ARGS)
 
-# The fuzzers and planted faults run the same code again and again, so they would only take time.
+# Without the fuzzers and planted faults, which take long and cover no additional lines.
 coverage: $(READY)
 	$(BIN)/pytest -q -n auto --dist loadgroup -p no:benchmark --ignore=tests/benchmarks --ignore=tests/topologies \
 		--ignore=tests/test_packaging.py --ignore=tests/conformance/test_planted_faults.py \
@@ -69,7 +69,7 @@ coverage: $(READY)
 hiredis: $(READY)
 	PYTHONPATH=$(abspath $(VENV))/hiredis $(BIN)/pytest -n auto --dist loadgroup -p no:benchmark $(HIREDIS) $(ARGS)
 
-# Another release: make oldest-redis REDIS_PY=6.4.0
+# With another release: make oldest-redis REDIS_PY=6.4.0
 oldest-redis: $(READY)
 	test -d $(VENV)/redis-$(REDIS_PY) || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 		--target $(VENV)/redis-$(REDIS_PY) 'redis==$(REDIS_PY)'
@@ -90,7 +90,7 @@ fuzz: $(READY)
 	FUZZ_EXAMPLES=$(EXAMPLES) FUZZ_SERVERS=$(SERVERS_TO_FUZZ) $(BIN)/pytest -n auto -p no:benchmark \
 		--timeout=0 tests/emulator/fuzz $(if $(FAMILY),-k'-$(FAMILY)]') $(ARGS)
 
-# make mutants MODULES='drain aio/manager lua'; JOBS=4; ARGS=--fresh forgets the results of earlier runs.
+# make mutants MODULES='drain aio/manager lua' JOBS=4; ARGS=--fresh ignores the results of earlier runs.
 mutants: $(READY)
 	$(BIN)/python -m tests.mutation $(MODULES) --jobs $(JOBS) $(ARGS)
 

@@ -1,11 +1,11 @@
-"""Generates the access control rules in ``docs/production.md`` from what podlink really sends.
+"""Generates the ACL rules in ``docs/production.md`` from the commands that podlink sends.
 
     python .ci/generate_acl.py            write the table
     python .ci/generate_acl.py --check    exit 1 if the table is not up to date
 
-Each use of podlink runs on an emulated server, synchronous and asyncio. The rules are the commands
-that the server counted, also those that scripts called. Commands that every user may send (HELLO,
-AUTH) and those whose refusal redis-py ignores are left out.
+Each use of podlink runs on an emulated server, synchronous and asyncio. The rules allow the
+commands that the server counted, including those that scripts called. Left out are commands that
+every user may send (HELLO, AUTH) and those whose refusal redis-py ignores.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ OPERATIONS: dict[str, tuple[Any, ...]] = {
     "remove_linked_pod_with_id": ("acl", "a", "s", 1),
     "batch_remove_linked_pod": ("acl", ["a", "b", "created"], "s"),
 }
-"""Arguments of every operation that the line for operations covers, in an order that works."""
+"""Arguments of the operations in the first line of the table, in an order in which all succeed."""
 
 ON_MALFORMED: dict[str, tuple[Any, ...]] = {
     "inspect_link": LINK,
@@ -75,12 +75,12 @@ ON_MALFORMED: dict[str, tuple[Any, ...]] = {
 
 
 async def done(result: Any) -> Any:
-    """The result of a method, whichever kind of executor has it."""
+    """The result of a method of either kind of executor."""
     return await result if inspect.isawaitable(result) else result
 
 
 async def operations(links: Any) -> None:
-    """Every operation, with and without a TTL, so that scripts take all their ways."""
+    """Every operation, with and without a TTL, so that scripts run all their branches."""
     for name, arguments in OPERATIONS.items():
         await done(getattr(links, name)(*arguments))
         if "persist_seconds" in inspect.signature(getattr(links, name)).parameters:
@@ -93,7 +93,7 @@ async def operations(links: Any) -> None:
 
 
 async def drain(links: Any) -> None:
-    """`drain_pod`, removing and moving; the command asks for the number of keys first."""
+    """`drain_pod`, removing and moving links; `podlink drain` also reads the number of keys."""
     if isinstance(links, StatefulExecutor):
         size(links)
     await done(links.drain_pod(*SERVICE, 1))
@@ -107,7 +107,7 @@ async def repairs(links: Any) -> None:
 
 
 async def health_check(links: Any) -> None:
-    """`health_check`: without INFO the release is not told, but the server is well."""
+    """`health_check`, which must return the version of the server."""
     status = await done(links.manager.health_check())
     if not status or status.version is None:
         raise AssertionError(f"health_check: {status}")
@@ -120,7 +120,7 @@ async def preload(links: Any) -> None:
 
 
 async def nothing(links: Any) -> None:
-    """Only connecting, and one read."""
+    """Connect and read one link."""
     await done(links.get_linked_pod(*LINK))
 
 
@@ -145,11 +145,11 @@ class Use:
     """A use of podlink.
 
     Args:
-        what: as the table says it.
-        act: does it.
+        what: its name in the table.
+        act: calls an executor.
         query: options of the URL.
-        cluster: whether it is about clusters.
-        prepare: what an administrator writes first.
+        cluster: whether it needs a cluster.
+        prepare: commands that an administrator runs first.
     """
 
     def __init__(
@@ -168,13 +168,13 @@ class Use:
         self.prepare = tuple(prepare)
 
     def write_first(self, admin: Any) -> None:
-        """Write what the use needs, as an administrator."""
+        """Run the commands of `prepare` with an administrator's client."""
         for command in self.prepare:
             state = f"0-{time.time() * 1000:.0f}"
             admin.execute_command(*(state if part is NOW else part for part in command))
 
     def run(self, url: str, asynchronous: bool) -> None:
-        """Do it with a new executor, which also meets a server that knows no script."""
+        """Run the use with new executors."""
         asyncio.run(self._run(url.removesuffix("/0") + self.query, asynchronous))
 
     async def _run(self, url: str, asynchronous: bool) -> None:
@@ -200,7 +200,7 @@ BROKEN = (
     ("SET", "sf:{acl:workload:s}", " "),
 )
 NOW = "now"
-"""Stands for a state with the present time as its heartbeat."""
+"""A placeholder for a pod state whose heartbeat is the current time."""
 
 ALIVE = (
     ("HSET", "sf:{acl:state:alive}", "1", NOW),
@@ -223,7 +223,7 @@ USES = (
 
 
 def needed(use: Use) -> list[str]:
-    """The commands that a use sends, in the order of the alphabet."""
+    """The commands that a use sends, sorted."""
     found: set[str] = set()
     for asynchronous in (False, True):
         if use.cluster:
@@ -246,7 +246,7 @@ def needed(use: Use) -> list[str]:
 
 
 def called_by_scripts(emulator: RedisEmulator) -> set[str]:
-    """The commands in the scripts that ran, also those of branches that were not taken."""
+    """The commands in the source of the scripts that ran, including branches that did not run."""
     sources = {script.sha.encode(): script.source for script in SCRIPTS.values()}
     return {
         name.lower()
@@ -256,14 +256,14 @@ def called_by_scripts(emulator: RedisEmulator) -> set[str]:
 
 
 def counted(admin: Any) -> set[str]:
-    """The commands that a server has counted since its statistics were reset."""
+    """The commands that a server counted since its statistics were reset."""
     stats = admin.execute_command("INFO", "commandstats")
     names = stats if isinstance(stats, dict) else {}
     return {name.removeprefix("cmdstat_") for name in names}
 
 
 def table() -> str:
-    """The table of rules, as the page has it."""
+    """The table in Markdown."""
     rows = ["| use | rules |", "|---|---|"]
     for use in USES:
         rules = " ".join(["~sf:*", *(f"+{name}" for name in needed(use))])
@@ -275,7 +275,7 @@ BAR = "\\|"
 
 
 def rules_of(page: str) -> dict[str, list[str]]:
-    """The rules that a page has for each use."""
+    """The rules for each use, parsed from the page."""
     found = {}
     for row in page.split(START)[1].split(END)[0].strip().splitlines()[2:]:
         what, rules = row.replace(BAR, "\0").strip("| ").split(" | ")
@@ -292,7 +292,7 @@ def main() -> int:
     if new == page:
         return 0
     if "--check" in sys.argv[1:]:
-        print(f"{PAGE}: the rules are not those that are needed: run `make generate`",
+        print(f"{PAGE}: the ACL rules are out of date: run `make generate`",
               file=sys.stderr)  # fmt: skip
         return 1
     PAGE.write_text(new, encoding="utf-8")

@@ -33,7 +33,7 @@ def main(url: str) -> None:
     with StatefulExecutor(url) as executor:
         for pod, load in ((0, 0), (1, 2), (2, 4)):
             heartbeat(executor, pod, load)
-        # States are kept for a second; this example does not want to wait for that.
+        # By default a router caches pod states for a second; the example does not wait for that.
         with LinkRouter(executor, policy=policy, states_ttl=0.0) as router:
             show("by load:", router)
             show("again, the same:", router)

@@ -1,1 +1,1 @@
-"""The conformance kit itself: that the model says what the contract says, that wrong is found."""
+"""Tests of the conformance kit: the model follows the contract, and errors are found."""

@@ -1,4 +1,4 @@
-"""The checker of concurrent histories: what it accepts, and what it finds."""
+"""The linearizability checker: which histories it accepts, and which it rejects."""
 
 from __future__ import annotations
 

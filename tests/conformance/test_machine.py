@@ -1,4 +1,4 @@
-"""What becomes of histories that cannot be judged, because a server was waited for too long."""
+"""Histories that cannot be compared to their end, because a server was too slow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from redis_emulator import RedisEmulator
 
 
 class SlowStore(Store):
-    """One that gives no verdict now and then, whatever is drawn."""
+    """A store that is randomly undecided."""
 
     chance = random.Random(1)
     share = 0.0

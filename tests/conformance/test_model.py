@@ -1,4 +1,4 @@
-"""The model says what the semantics page says: its tables, row by row and to the letter."""
+"""The model follows the tables of the semantics page, row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pytest_podlink.backends` makes of a name, and what it leaves behind after a test."""
+"""Names of backends, and the state of a backend after a test."""
 
 from __future__ import annotations
 

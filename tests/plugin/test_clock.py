@@ -1,4 +1,4 @@
-"""`stateful_clock`: time that is moved, alike on the emulator and on real servers."""
+"""`stateful_clock` has the same effect on the emulator and on real servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fixtures, on whichever backends this run was asked for."""
+"""The fixtures, on the backends of this run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugin as a user's own pytest run sees it: options, ids, messages, processes left behind."""
+"""pytest runs that use the plugin: options, test ids, messages, and that no process is left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Run = Callable[..., pytest.RunResult]
 
 @pytest.fixture(autouse=True)
 def settings(pytester: pytest.Pytester) -> None:
-    """What pytest-asyncio asks every project to say."""
+    """The setting without which pytest-asyncio prints a warning."""
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
 
 

@@ -1,4 +1,4 @@
-"""Real servers as `pytest_podlink.servers` finds, starts and ends them."""
+"""`pytest_podlink.servers` finds, starts and stops real servers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several test modules use: emulator and server pairs, clients, processes. No tests."""
+"""Helpers that several test modules use: pairs of emulator and server, clients, processes."""

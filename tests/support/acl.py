@@ -16,7 +16,7 @@ LIMITED = (
     "on nopass resetkeys ~k* resetchannels &c* -@all +get +set +multi +exec +eval +subscribe "
     "+psubscribe +publish +config|get +select|0 +hello +ping +auth +discard +mset +rename"
 )
-"""The rules of a user who may do little."""
+"""The rules of a user with few permissions."""
 
 LIBRARY = """#!lua name=x
 redis.register_function("w", function(k, a) return redis.call("set", k[1], "v") end)
@@ -38,7 +38,7 @@ def only_the_default_user(request: pytest.FixtureRequest) -> None:
 
 
 def words(reply: Any) -> Any:
-    """Descriptions word by word in any order: old servers list commands as their tables lie."""
+    """A reply with the words of descriptions sorted: old servers list commands in table order."""
     kind, content = reply
     if isinstance(kind, tuple):
         return (words(kind), words(content))
@@ -51,12 +51,12 @@ def words(reply: Any) -> Any:
 
 
 def rules_of(same: Pair) -> Any:
-    """How to compare what a server says of a user's rules."""
+    """The key for comparing the rules of a user, or None to compare them as they are."""
     return None if same.emulator._version.compatible >= (7, 2) else words
 
 
 def both(connections: tuple[Any, Any], line: str, *args: Any) -> Wire:
-    """One command on a further pair of connections, compared."""
+    """Run one command on another pair of connections, and compare."""
     emulated, real = (connection(*(args or (line,))) for connection in connections)
     assert emulated == real, f"{line}: emulator {emulated!r}, server {real!r}"
     return real

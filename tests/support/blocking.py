@@ -1,19 +1,19 @@
-"""Clients that wait, side by side: `Clients` is ``same`` for commands that may block.
+"""Blocked clients on both sides: `Clients` is ``same`` for commands that may block.
 
-Every letter names a client of its own on both sides, made when first used::
+Every letter names a client on both sides, created at its first use::
 
     clients = Clients(same)
-    clients.block("A", "BLPOP k 0")      # sent; both sides count one more blocked client
+    clients.block("A", "BLPOP k 0")      # send; both sides have one more blocked client
     clients.block("B", "BRPOP k 0")
     clients("c", "RPUSH k 1")            # run and compare, as same(...) does
-    clients.served("A")                  # the reply that has come meanwhile, compared
-    clients.waits("B")                   # neither side has answered
-    clients.events()                     # keyspace events so far, compared
+    clients.served("A")                  # compare the reply that has arrived
+    clients.waits("B")                   # neither side has replied
+    clients.events()                     # compare the keyspace events so far
 
-`block` returns when the real server knows the client as blocked, so the order of service is the
-order of the calls. ``clients.times_out("A")`` waits for the real server's answer and lets the
-emulator look at its clock until it has answered too; give such commands timeouts of hundredths of a
-second. At the end of the test, ``Pair.close`` hangs up for all of them.
+`block` returns when the real server has blocked the client, so clients are served in the order of
+the calls. ``clients.times_out("A")`` waits for the reply of the real server, and lets the emulator
+check its clock until it has replied too; use timeouts of hundredths of a second. ``Pair.close``
+closes all connections at the end of the test.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class EventWatcher:
     def collect(self) -> tuple[list[Wire], list[Wire]]:
         """All events since the last call: the server's, the emulator's.
 
-        A server removes what has expired when it gets round to it, so that these come last.
+        The ``expired`` events are last, because a server deletes expired keys at any later time.
         """
         self._same("PUBLISH", "end", "-")
         real, emulated = self._drain(self._real), self._drain(self._emulated)
@@ -51,7 +51,7 @@ _READS: dict[bytes, tuple[Any, ...]] = {
 
 
 def compare_keyspaces(same: Pair) -> None:
-    """Every key on both sides: type, value, encoding, TTL. What has expired is removed before."""
+    """Compare type, value, encoding and TTL of every key, after deleting expired ones."""
     for connection in (same.emulated, same.real):
         connection("SCAN", "0", "COUNT", "1000")
     names = same("KEYS", "*", key=unordered)[1]

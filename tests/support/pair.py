@@ -1,8 +1,4 @@
-"""The emulator beside a real server: one script of commands, two answers, compared to the letter.
-
-A `Pair` runs commands on both and compares what would stand on the wire: types, error texts,
-everything.
-"""
+"""Runs commands on the emulator and on a real server, and compares the replies byte by byte."""
 
 from __future__ import annotations
 
@@ -18,11 +14,11 @@ from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING
 
 Wire = tuple[Any, ...]
-"""A reply as it stands on the wire: its type byte, then its content."""
+"""A reply as it was sent: its type byte, then its content."""
 
 
 class Connection:
-    """A client that shows replies as they are on the wire. Also iterates over pushed messages."""
+    """A client that returns replies as they were sent. Iterating returns push messages."""
 
     def read(self) -> Wire:
         kind, rest = self._line()
@@ -142,7 +138,7 @@ def arguments(args: Sequence[Any]) -> list[bytes]:
 
 
 class Pair:
-    """An emulator and a real server that are to behave alike.
+    """An emulator and a real server that must behave alike.
 
     Attributes:
         emulated: Makes connections to the emulator.

@@ -1,4 +1,4 @@
-"""A server for asyncio tests that answers as the test says, and keeps what it was sent."""
+"""A server for asyncio tests with replies that the test defines; it records the requests."""
 
 from __future__ import annotations
 

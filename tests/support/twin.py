@@ -1,7 +1,7 @@
-"""An emulated cluster beside a real one, node by node: what `tests.support.pair` is for servers.
+"""Compares an emulated cluster with a real one, node by node, as `tests.support.pair` does servers.
 
-The emulated nodes take the names and ports of the real ones, so that redirections and whatever
-names a node are compared to the letter.
+The emulated nodes have the ids and ports of the real ones, so that redirections and other replies
+that name a node are equal.
 """
 
 from __future__ import annotations
