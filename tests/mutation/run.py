@@ -62,7 +62,8 @@ class Scope:
         for tests in self.tests:
             path = ROOT / tests
             found += [path] if path.is_file() else sorted(path.rglob("test_*.py"))
-        return [str(path.relative_to(ROOT)) for path in found if "planted_faults" not in path.name]
+        names = [str(path.relative_to(ROOT)) for path in found]
+        return [name for name in names if "planted_faults" not in name and "/fuzz/" not in name]
 
 
 @dataclass
