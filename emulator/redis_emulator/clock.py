@@ -1,8 +1,7 @@
-"""Where the emulator's time comes from. Nothing else in the package reads a clock.
+"""The clocks of the emulator. No other module reads the time.
 
-`SystemClock` asks the `time` module at every call, so that a test which freezes or moves Python's
-time (freezegun, time-machine) moves the emulator with it. `ManualClock` stands still until told
-otherwise.
+`SystemClock` calls the `time` module each time, so that freezegun and time-machine also change the
+time of the emulator. `ManualClock` moves only when it is told to.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ _MONOTONIC: Final[Callable[[], float]] = (
 
 
 def real_seconds() -> float:
-    """Seconds of a clock that always runs. For time limits of clients, never for data."""
+    """Seconds of a clock that always runs. For timeouts of clients, never for data."""
     return _MONOTONIC()
 
 
 class Clock(Protocol):
-    """Wall-clock time as the server sees it."""
+    """The wall-clock time of a server."""
 
     def us(self) -> int:
         """Microseconds since the epoch."""
@@ -40,7 +39,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The system clock."""
 
     def us(self) -> int:
         """Microseconds since the epoch."""
@@ -52,10 +51,10 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that moves only when told.
+    """A clock that moves only when told to.
 
     Args:
-        start: Seconds since the epoch, or an aware datetime. The machine's time when left out.
+        start: Seconds since the epoch, or an aware datetime. The system time by default.
     """
 
     def __init__(self, start: float | datetime | None = None) -> None:
@@ -72,10 +71,10 @@ class ManualClock:
         return self._us // 1000
 
     def advance(self, seconds: float | timedelta) -> None:
-        """Move forward. Keys whose time has come expire, timeouts that have come fire.
+        """Move forward. Before this returns, keys expire and timeouts of blocked clients end.
 
         Args:
-            seconds: How far; not negative.
+            seconds: By how much; not negative.
 
         Raises:
             ValueError: The clock would go backwards; use `set` for that.
@@ -95,7 +94,7 @@ class ManualClock:
         self._tell()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` after every move; returns what undoes it."""
+        """Call ``listener`` after every move. Returns a function that unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

@@ -35,9 +35,9 @@ _named_lock = threading.Lock()
 
 
 class NodeEmulator(Emulator):
-    """One node: an emulator like any other, reached as a node of its cluster.
+    """One node of an emulated cluster.
 
-    Its `execute` and ``node[0]`` act on the node's own keys and are never redirected.
+    Its `execute` and ``node[0]`` use the node's own keys and are never redirected.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class NodeEmulator(Emulator):
 
     @property
     def id(self) -> str:
-        """The node's name in the cluster."""
+        """The node id."""
         return self.node.id.decode()
 
     @property
     def port(self) -> int:
-        """Where the cluster says that the node listens."""
+        """The port of the node in the replies of CLUSTER."""
         return self.node.port
 
     @property
     def is_master(self) -> bool:
-        """Whether it is a master now."""
+        """Whether it is currently a master."""
         return self.node.master is None
 
     @property
@@ -100,21 +100,21 @@ Which: TypeAlias = "NodeEmulator | int | str"
 
 
 class ClusterEmulator:
-    """A Redis Cluster without servers. Threads and event loops may share it.
+    """An emulated Redis Cluster. Threads and event loops can share it.
 
     Args:
-        nodes: How many masters.
-        replicas: How many replicas each of them has.
-        version: The release to be like; the newest of the flavour when left out.
+        nodes: The number of masters.
+        replicas: The number of replicas of each master.
+        version: The release to emulate; by default the newest of the flavour.
         flavour: ``"redis"`` or ``"valkey"``.
-        clock: Where time comes from; the machine's clock when left out.
-        seed: Makes everything random repeat itself, names of nodes included.
+        clock: The clock of all nodes; by default the system clock.
+        seed: Makes random results reproducible, including node ids.
 
     Attributes:
-        nodes: All nodes, masters first; whoever is master later, the list stays.
+        nodes: All nodes, the first masters first. A failover does not change the order.
 
     Raises:
-        ValueError: The version or flavour is not emulated, or there is no node.
+        ValueError: The version or flavour is not emulated, or the number of nodes is invalid.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class ClusterEmulator:
         self._async_connection = async_connection_to(self._engine_at)
 
     def _kill_at(self, place: int) -> None:
-        """SHUTDOWN of a node: the others go on."""
+        """Kill a node that received SHUTDOWN; the others go on."""
         self.kill(self.nodes[place])
 
     def _form(self, masters: int) -> None:
@@ -170,8 +170,8 @@ class ClusterEmulator:
 
     @classmethod
     def named(cls, name: str = "") -> ClusterEmulator:
-        """The cluster that everybody in this process shares under ``name``, made when first asked
-        for: three masters, each with a replica.
+        """The cluster of that name in this process. The first call creates it, with three masters
+        and a replica of each.
         """
         with _named_lock:
             if name not in _named:
@@ -185,14 +185,14 @@ class ClusterEmulator:
 
     @property
     def masters(self) -> list[NodeEmulator]:
-        """The nodes that are masters now."""
+        """The nodes that are currently masters."""
         return [node for node in self.nodes if node.is_master]
 
     def node_of(self, key: str | bytes) -> NodeEmulator:
         """The master that serves a key.
 
         Raises:
-            LookupError: Nobody does.
+            LookupError: No node serves its slot.
         """
         owner = self._cluster.owners[slot_of(encoded(key))]
         for node in self.nodes:
@@ -205,12 +205,12 @@ class ClusterEmulator:
         return slot_of(encoded(key))
 
     def move_slot(self, slot: int, to: Which) -> None:
-        """Give a slot with all its keys to another master, at once.
+        """Move a slot with all its keys to another master, at once.
 
-        For a slot that is on its way, send CLUSTER SETSLOT and MIGRATE as redis-cli does.
+        To leave a slot in migration, send CLUSTER SETSLOT and MIGRATE as redis-cli does.
 
         Raises:
-            ValueError: The target is no master.
+            ValueError: The target is not a master.
         """
         with self._lock:
             target = self._find(to).node
@@ -234,13 +234,13 @@ class ClusterEmulator:
         db.touched(key)
 
     def fail_over(self, node: Which) -> NodeEmulator:
-        """Have a replica take over: ``node`` itself, or the first one that runs of a master.
+        """Promote a replica: ``node`` itself, or the first running replica of a master.
 
         Returns:
             The new master.
 
         Raises:
-            ValueError: The master has no replica that runs.
+            ValueError: The master has no running replica.
         """
         with self._lock:
             found = self._find(node)
@@ -254,13 +254,13 @@ class ClusterEmulator:
             return found
 
     def kill(self, node: Which, *, fail_over: bool = True) -> None:
-        """End a node: its clients are cut off, nobody can connect, the others know it at once.
+        """Stop a node: its clients are disconnected, and the other nodes mark it as failed at once.
 
         Args:
-            node: The node, its index in `nodes`, or its name.
-            fail_over: Whether a replica takes the place of a master, as it does in a real cluster
-                after the node timeout. Without it, or without a replica, the cluster is down, or
-                just the slots of the master are when ``cluster-require-full-coverage`` is off.
+            node: The node, its index in `nodes`, or its id.
+            fail_over: Whether a replica is promoted, as in a real cluster after the node timeout.
+                If not, or if there is no replica, the cluster is down; with
+                ``cluster-require-full-coverage no`` only the slots of the master are.
         """
         with self._lock:
             found = self._find(node)
@@ -279,8 +279,7 @@ class ClusterEmulator:
             server.stop()
 
     def revive(self, node: Which) -> None:
-        """Start a killed node again. It comes back as what it is now: when a replica has taken
-        over, as that one's replica.
+        """Start a killed node again. If its replica was promoted, it becomes a replica of that.
 
         Raises:
             OSError: The cluster is served, and the port of the node is taken.
@@ -297,7 +296,7 @@ class ClusterEmulator:
 
         Raises:
             redis.ResponseError: The server answers with an error.
-            LookupError: Nobody serves the slot.
+            LookupError: No node serves the slot.
         """
         node = self.node_of(args[1]) if len(args) > 1 else self.masters[0]
         return node.execute(*args)
@@ -306,7 +305,7 @@ class ClusterEmulator:
         """A redis-py client of this cluster.
 
         Args:
-            kwargs: What `redis.RedisCluster` takes; what concerns sockets is ignored.
+            kwargs: The arguments of `redis.RedisCluster`; those about sockets are ignored.
         """
         host, port = self._entry()
         return redis.RedisCluster(
@@ -320,7 +319,7 @@ class ClusterEmulator:
         """A redis-py asyncio client of this cluster.
 
         Args:
-            kwargs: What `redis.asyncio.RedisCluster` takes; what concerns sockets is ignored.
+            kwargs: The arguments of `redis.asyncio.RedisCluster`; those about sockets are ignored.
         """
         host, port = self._entry()
         client = redis.asyncio.RedisCluster(startup_nodes=[AsyncClusterNode(host, port)], **kwargs)
@@ -345,14 +344,14 @@ class ClusterEmulator:
 
     @contextlib.contextmanager
     def serve(self, *, host: str = _HOST, port: int = 0) -> Iterator[ClusterEmulator]:
-        """Listen for clients of any kind, each node on a port of its own.
+        """Listen for clients in any language, each node on its own port; a context manager.
 
-        CLUSTER SLOTS and all redirections give these ports then; clients inside the process go on
-        as before.
+        Meanwhile CLUSTER SLOTS and redirections contain these ports. In-process clients keep
+        working.
 
         Args:
-            host: The address to listen on, and to be told to clients.
-            port: The first of the ports; 0 takes free ones.
+            host: The address to listen on and to announce.
+            port: The first port; 0 for free ports.
 
         Raises:
             OSError: An address cannot be listened on.
@@ -379,8 +378,8 @@ class ClusterEmulator:
             self._ports[port] = node
 
     def reset(self) -> None:
-        """Back to a fresh cluster: no keys, roles and slots as at first, every node up. Clients
-        stay connected.
+        """Return to the state of a new cluster: no keys, the first roles and slots, every node up.
+        Clients stay connected.
         """
         for node in self.nodes:
             if node.is_down:
@@ -391,7 +390,7 @@ class ClusterEmulator:
                 node.reset()
 
     def snapshot(self) -> ClusterSnapshot:
-        """All keys, slots and roles as they are now. Costs what changes afterwards."""
+        """Save keys, slots and roles. The cost is proportional to what changes afterwards."""
         with self._lock:
             masters = [node for node in self.nodes if node.is_master]
             stores = [node.node.store for node in masters]
@@ -400,7 +399,7 @@ class ClusterEmulator:
             )
 
     def restore(self, snapshot: ClusterSnapshot) -> None:
-        """Bring keys, slots and roles back to ``snapshot``; killed nodes stay dead.
+        """Restore the keys, slots and roles of ``snapshot``. Killed nodes stay down.
 
         Raises:
             ValueError: The snapshot was taken of another cluster.
@@ -414,7 +413,7 @@ class ClusterEmulator:
             self._tick()
 
     def close(self) -> None:
-        """Disconnect every client, stop every server and let go of everything stored."""
+        """Disconnect every client, stop every TCP server and delete all data."""
         for node in self.nodes:
             node.close()
 
@@ -451,7 +450,7 @@ class ClusterEmulator:
 
 
 class ClusterSnapshot:
-    """A state of a cluster to which `ClusterEmulator.restore` can go back, any number of times."""
+    """A saved state of a cluster, for `ClusterEmulator.restore`."""
 
     __slots__ = ("owner", "state", "stores")
 

@@ -1,4 +1,4 @@
-"""`Emulator`: what a user can do with one emulated server, whether it stands alone or not."""
+"""`Emulator`: the public methods of one emulated server, standalone or a node of a cluster."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Self = TypeVar("Self", bound="Emulator")
 
 
 class Emulator:
-    """One emulated server, alone or as a node of a cluster. Threads and event loops may share it.
+    """One emulated server, alone or as a node of a cluster. Threads and event loops can share it.
 
     Args:
         engine: The server's engine.
-        log: How many commands to keep in `log`; 0 records nothing and costs nothing.
+        log: How many commands to keep in `log`; 0 turns it off.
     """
 
     def __init__(self, engine: Engine, *, log: int = 0) -> None:
@@ -50,17 +50,17 @@ class Emulator:
 
     @property
     def engine(self) -> Engine:
-        """What transports connect to."""
+        """The engine, to which transports connect."""
         return self._engine
 
     @property
     def faults(self) -> Faults:
-        """What is broken: fail, drop or delay commands, or put the server into a state."""
+        """Faults that a test injects: commands that fail, drop or wait, and server states."""
         return self._engine.server.faults
 
     @property
     def log(self) -> Log:
-        """The last commands of all clients; empty unless it was made with ``log=…``."""
+        """The last commands of all clients; empty unless created with ``log=…``."""
         return self._log
 
     def __getitem__(self, index: int) -> Database:
@@ -72,10 +72,10 @@ class Emulator:
         return Database(self._engine, index)
 
     def execute(self, *args: Any) -> Any:
-        """Run a command without a client: no fault, password or pause is in its way.
+        """Run a command without a client. Faults, passwords and CLIENT PAUSE do not apply.
 
         Args:
-            args: The command's words: text, bytes or numbers.
+            args: The arguments of the command: text, bytes or numbers.
 
         Returns:
             The reply as plain values: bytes, integers, lists, dicts, None.
@@ -92,7 +92,7 @@ class Emulator:
         """A redis-py client of this emulator.
 
         Args:
-            kwargs: What `redis.Redis` takes; what concerns sockets is ignored.
+            kwargs: The arguments of `redis.Redis`; those about sockets are ignored.
         """
         single = kwargs.pop("single_connection_client", False)
         template = redis.Redis(**kwargs).connection_pool
@@ -112,7 +112,7 @@ class Emulator:
         """A redis-py asyncio client of this emulator.
 
         Args:
-            kwargs: What `redis.asyncio.Redis` takes; what concerns sockets is ignored.
+            kwargs: The arguments of `redis.asyncio.Redis`; those about sockets are ignored.
         """
         single = kwargs.pop("single_connection_client", False)
         template = redis.asyncio.Redis(**kwargs).connection_pool
@@ -130,11 +130,11 @@ class Emulator:
     def serve(
         self, *, host: str = "127.0.0.1", port: int | None = 0, unixsocket: str | None = None
     ) -> TcpServer:
-        """Listen for clients of any kind, as a context manager.
+        """Listen for clients in any language; a context manager.
 
         Args:
             host: The address to listen on.
-            port: The port; 0 takes a free one, None listens on no port.
+            port: The port; 0 for a free one, None for no TCP port.
             unixsocket: Path of a unix socket to listen on as well.
 
         Raises:
@@ -145,7 +145,7 @@ class Emulator:
         return server
 
     def dump(self) -> str:
-        """All keys of all databases, for people: types, TTLs, values."""
+        """All keys of all databases as text, with types, TTLs and values."""
         return text_dump.dump(self._engine)
 
     def load(self, client: redis.Redis) -> int:
@@ -154,23 +154,23 @@ class Emulator:
         Keys of the same names are overwritten, others stay.
 
         Raises:
-            TransferError: A value cannot be taken over.
+            TransferError: A value cannot be copied.
         """
         return copying.load(self._engine, client)
 
     def reset(self) -> None:
-        """Back to a fresh server: no keys, scripts, or changed settings. Clients stay connected."""
+        """Return to the state of a new server, without keys, scripts and changed settings. Clients
+        stay connected.
+        """
         self._engine.reset()
 
     def snapshot(self) -> Snapshot:
-        """All keys of all databases as they are now. Costs what changes afterwards, not what is
-        stored.
-        """
+        """Save all keys of all databases. The cost is proportional to what changes afterwards."""
         with self._engine.lock:
             return self._engine.server.keyspace.journal.snapshot()
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Bring all keys back to ``snapshot``; it can be restored again later, as can any other.
+        """Restore all keys of ``snapshot``. A snapshot can be restored several times.
 
         Raises:
             ValueError: The snapshot was taken of another emulator.
@@ -179,7 +179,7 @@ class Emulator:
             self._engine.server.keyspace.journal.restore(snapshot)
 
     def close(self) -> None:
-        """Disconnect every client, stop every server and let go of everything stored."""
+        """Disconnect every client, stop every TCP server and delete all data."""
         self._engine.stop()
         for server in self._servers:
             server.stop()
@@ -197,7 +197,7 @@ class Emulator:
 
 
 def _cache_of(template: redis.ConnectionPool) -> dict[str, Any]:
-    """The client-side cache that ``cache_config`` asked for, where redis-py has one."""
+    """The client-side cache of ``cache_config``, if this redis-py has one."""
     cache = getattr(template, "cache", None)
     return {} if cache is None else {"cache": cache}
 

@@ -1,8 +1,8 @@
-"""One database as a mapping of keys to Python values, for tests that want no client.
+"""One database as a mapping of keys to Python values, for tests without a client.
 
-Reading and writing go through commands, so encodings, expiry and keyspace events are what they
-would be for a client; blocked clients are served, watchers told. A string is bytes, a list a list,
-a hash a dict, a set a set; sorted sets are `Scores`, streams `Entries`.
+Reading and writing run commands, so encodings, expiry, keyspace events, blocked clients and WATCH
+work as for a client. A string is bytes, a list a list, a hash a dict, a set a set, a sorted set
+`Scores`, a stream `Entries`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Key: TypeAlias = "str | bytes"
 
 
 class Scores(dict[Any, float]):
-    """A sorted set: scores by member."""
+    """A sorted set: a dict of members to scores."""
 
 
 class Entries(list[tuple[Any, dict[Any, Any]]]):
-    """A stream: IDs with their fields, oldest first."""
+    """A stream: a list of (id, fields), oldest first."""
 
 
 class Database(MutableMapping[Key, Any]):
@@ -86,7 +86,7 @@ class Database(MutableMapping[Key, Any]):
         self._run(b"FLUSHDB")
 
     def ttl(self, key: Key) -> float | None:
-        """Seconds until ``key`` expires, None when it never does.
+        """The TTL of ``key`` in seconds, or None if it has none.
 
         Raises:
             KeyError: There is no such key.
@@ -97,7 +97,7 @@ class Database(MutableMapping[Key, Any]):
         return None if left < 0 else left / 1000
 
     def expire(self, key: Key, seconds: float | None) -> None:
-        """Have ``key`` expire in ``seconds``, or never.
+        """Set the TTL of ``key`` in seconds, or remove it with None.
 
         Raises:
             KeyError: There is no such key.
@@ -117,7 +117,7 @@ class Database(MutableMapping[Key, Any]):
 
 
 def own_session(engine: Engine) -> Session:
-    """A session that is no client: nobody sees it, it may do everything and never waits."""
+    """A session that is not listed as a client, has all permissions and never blocks."""
     session = Session(engine, _unheard, kind="internal")
     session.authenticated = True
     session.deny_blocking = True
@@ -126,7 +126,7 @@ def own_session(engine: Engine) -> Session:
 
 
 def encoded(value: Any) -> bytes:
-    """A key, field, member or string value as bytes: text as UTF-8, numbers as redis-py writes
+    """A key, field, member or string value as bytes: text as UTF-8, numbers as redis-py encodes
     them.
 
     Raises:
@@ -142,7 +142,7 @@ def encoded(value: Any) -> bytes:
 
 
 def plain(reply: Any) -> Any:
-    """A reply without the types that only tell protocols apart."""
+    """A reply converted to plain Python types."""
     if isinstance(reply, bytes):
         return bytes(reply)
     if isinstance(reply, dict):
@@ -155,11 +155,11 @@ def plain(reply: Any) -> Any:
 
 
 def _unheard(reply: Reply) -> None:
-    """What is delivered to a session that is no client goes nowhere."""
+    """Discard what is delivered to the session."""
 
 
 def _creation(name: bytes, value: Any) -> list[bytes] | None:
-    """The command that stores ``value``; None for what Redis does not keep, an empty collection."""
+    """The command that stores ``value``, or None for an empty collection."""
     if isinstance(value, (Mapping, list, tuple, set, frozenset)) and not value:
         return None
     if isinstance(value, Entries):
