@@ -305,7 +305,7 @@ class ClusterEmulator:
         """A redis-py client of this cluster.
 
         Args:
-            kwargs: The arguments of `redis.RedisCluster`; those about sockets are ignored.
+            kwargs: What `redis.RedisCluster` takes; what concerns sockets is ignored.
         """
         host, port = self._entry()
         return redis.RedisCluster(
@@ -390,7 +390,7 @@ class ClusterEmulator:
                 node.reset()
 
     def snapshot(self) -> ClusterSnapshot:
-        """Save keys, slots and roles. The cost is proportional to what changes afterwards."""
+        """All keys, slots and roles as they are now. Costs what changes afterwards."""
         with self._lock:
             masters = [node for node in self.nodes if node.is_master]
             stores = [node.node.store for node in masters]
