@@ -15,6 +15,7 @@ from tests.support.permissions import (
     ON_A_CLUSTER,
     ON_ONE_SERVER,
     RULES,
+    SENT_BY_REDIS_PY_5_0,
     USES,
     acl,
     as_user,
@@ -94,7 +95,7 @@ def test_the_rules_of_a_use_are_enough_on_a_cluster(
 def test_without_the_rules_of_clusters_the_error_names_the_command(
     emulated: ClusterEmulator, asynchronous: bool
 ) -> None:
-    make_user([node.client() for node in emulated.nodes], ["~sf:*", "+get"])
+    make_user([node.client() for node in emulated.nodes], ["~sf:*", "+get", *SENT_BY_REDIS_PY_5_0])
     url = as_user(f"redis+cluster://127.0.0.1:{emulated.nodes[0].port}")
     with pytest.raises(RedisOperationError, match=r"no permissions to run the 'cluster\|slots'"):
         acl.USES[-1].run(url, asynchronous)

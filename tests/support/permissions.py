@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import redis
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -21,6 +23,9 @@ def _load() -> Any:
 
 acl = _load()
 RULES: dict[str, list[str]] = acl.rules_of(acl.PAGE.read_text("utf-8"))
+SENT_BY_REDIS_PY_5_0 = ["+info"] if redis.__version__.startswith("5.0.") else []
+"""What the cluster client of redis-py 5.0 sends beside; the page says so below the table."""
+RULES["a cluster"] += SENT_BY_REDIS_PY_5_0
 USES: dict[str, Any] = {use.what: use for use in acl.USES}
 ON_ONE_SERVER = [what for what, use in USES.items() if not use.cluster]
 ON_A_CLUSTER = [what for what in USES if what != "a database other than 0"]
