@@ -167,7 +167,7 @@ def client_of(cluster: Any, node: Any) -> Any:
     """The redis-py client of a node.
 
     Raises:
-        NotSent: it has none, because redis-py has just given it up.
+        NotSent: it has none, because redis-py has just closed it.
     """
     client = cluster.get_redis_connection(node)
     if client is None:

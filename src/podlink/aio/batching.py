@@ -1,4 +1,4 @@
-"""Batching: what concurrent tasks ask for in one turn of the event loop travels together.
+"""Batching: calls of concurrent tasks in one iteration of the event loop share a pipeline.
 
 A `Batcher` collects the calls of a turn and sends them as one pipeline on one connection. While a
 pipeline is under way, what comes is collected for the next one, so that the more there is to do,
@@ -97,7 +97,7 @@ class Batcher:
                 await lease.release()
 
     async def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the pipelines that are being sent."""
         if self._worker is not None and not self._worker.done():
             await asyncio.wait([self._worker])
 

@@ -8,8 +8,8 @@ redis-py's asyncio cluster client is not used for it, because it (up to 8.1 at l
   node says CLUSTERDOWN.
 
 ``docs/redis-py.md`` has the details. Here each node has a pool of connections, the map of slots is
-read once whoever asks first, and again after a redirection or a broken connection, and each call
-has an outcome of its own.
+read by the first call, and again after a redirection or a broken connection, and each call has an
+outcome of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ClusterSender:
     Args:
         seeds: nodes to ask for the slots at first.
         make_pool: makes the pool of connections to a node.
-        remap: makes the address to connect to of one that the cluster has told.
+        remap: makes the address to connect to for an address in the reply of CLUSTER SLOTS.
         prepare: is called before the slots are read.
     """
 
@@ -192,7 +192,7 @@ class ClusterSender:
         return taken
 
     async def _refresh(self) -> None:
-        """Read the map of slots if it may have changed; once, for all who wait for it."""
+        """Read the map of slots if it may have changed. Concurrent calls share one request."""
         if not self._stale:
             return
         if self._refreshing is None:
@@ -203,7 +203,7 @@ class ClusterSender:
     def _refreshed(self, task: asyncio.Task[None]) -> None:
         self._refreshing = None
         if not task.cancelled():
-            task.exception()  # those who wait for it have it, if anybody still does
+            task.exception()  # marks the exception as retrieved: the calls that wait get it too
 
     async def _read_slots(self) -> None:
         error: Exception | None = None

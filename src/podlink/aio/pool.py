@@ -95,7 +95,7 @@ class _NeverLosesConnections:
         future: asyncio.Future[Any] = loop.create_future()
         timer = None
         if self.pool_timeout is not None:
-            timer = loop.call_later(self.pool_timeout, _give_up, future)
+            timer = loop.call_later(self.pool_timeout, _fail_wait, future)
         self._waiting.append(future)
         try:
             return await future
@@ -206,7 +206,7 @@ def loop_of(connection: Any) -> asyncio.AbstractEventLoop | None:
 
 
 async def drop(connection: Any) -> None:
-    """Close a connection at once; nobody may read what it still brings."""
+    """Close a connection at once, with any unread replies."""
     try:
         await connection.disconnect(nowait=True)
     except RuntimeError:  # its event loop is closed
@@ -232,6 +232,6 @@ def abandon(connection: Any) -> None:
         transport._sock = None  # otherwise it warns that nobody has closed it
 
 
-def _give_up(future: asyncio.Future[Any]) -> None:
+def _fail_wait(future: asyncio.Future[Any]) -> None:
     if not future.done():
         future.set_exception(redis_errors.ConnectionError("No connection available."))
