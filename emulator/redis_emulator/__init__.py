@@ -18,7 +18,8 @@ from redis_emulator.keyspace.snapshots import Snapshot
 from redis_emulator.server.command_log import Log, Logged
 from redis_emulator.server.faults import Fault, Faults
 from redis_emulator.standalone import RedisEmulator
-from redis_emulator.tools.mapping import Database, Entries, Scores
+from redis_emulator.tools.mapping import DatabaseMapping as Database
+from redis_emulator.tools.mapping import Entries, Scores
 
 __all__ = [
     "Clock",

@@ -14,7 +14,7 @@ from redis_emulator.resp.types import RedisError
 from redis_emulator.server.command_log import Log
 from redis_emulator.server.faults import Faults
 from redis_emulator.tools import copying, text_dump
-from redis_emulator.tools.mapping import Database, encoded, own_session, plain
+from redis_emulator.tools.mapping import DatabaseMapping, encoded, own_session, plain
 from redis_emulator.transports.aio import (
     AsyncEmulatorConnection,
     AsyncEmulatorPool,
@@ -63,13 +63,13 @@ class Emulator:
         """The last commands of all clients; empty unless created with ``log=…``."""
         return self._log
 
-    def __getitem__(self, index: int) -> Database:
+    def __getitem__(self, index: int) -> DatabaseMapping:
         """A database as a mapping of keys to Python values.
 
         Raises:
             IndexError: There is no such database.
         """
-        return Database(self._engine, index)
+        return DatabaseMapping(self._engine, index)
 
     def execute(self, *args: Any) -> Any:
         """Run a command without a client. Faults, passwords and CLIENT PAUSE do not apply.

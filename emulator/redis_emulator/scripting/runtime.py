@@ -115,13 +115,13 @@ class LuaScripts:
         acl_check: Callable[[list[bytes]], bool] = lambda argv: True,
     ) -> None:
         self._number = version.compatible
-        self._valkey = version.flavour == "valkey"
-        self._legacy = version.compatible < (7, 0, 0)
+        self._valkey = version.is_valkey()
+        self._legacy = version.before(7)
         self._first_random = _FIRST_RANDOM_LEGACY if self._legacy else _FIRST_RANDOM
-        self._shortest = version.compatible >= (7, 2, 0)
+        self._shortest = not version.before(7, 2)
         self._double = float if self._shortest else Double17
         self._raw_errors = not self._valkey and self._shortest
-        self._names_script = not (self._valkey and version.number >= (9, 0, 0))
+        self._names_script = not version.is_valkey(9)
         self._setresp = setresp
         self._acl_check = acl_check
         self._interrupt = interrupt

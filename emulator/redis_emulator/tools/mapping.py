@@ -25,7 +25,7 @@ class Entries(list[tuple[Any, dict[Any, Any]]]):
     """A stream: a list of (id, fields), oldest first."""
 
 
-class Database(MutableMapping[Key, Any]):
+class DatabaseMapping(MutableMapping[Key, Any]):
     """The keys of one database.
 
     Args:
