@@ -125,7 +125,7 @@ class Engine:
         self.cluster: ClusterNode | None = None
         self.scripts: Scripts | None = None
         self.listeners: list[Listener] = []
-        self.needs_full_checks = False
+        self.needs_full_checks = self._logs_fast = self._logs_small = False
         self._on_shutdown = on_shutdown
         self._lookup = Lookup(self._commands, version)
         self._admission = Admission(self)
@@ -227,7 +227,7 @@ class Engine:
             waiting = self._waiting
             took, waiting.slept = server.clock.us() - started + waiting.slept, 0
             entry.usec += took
-            if took >= 1000 or server.logs_fast_commands():
+            if took >= 1000 or self._logs_fast:
                 self._accounting.note_time(session, entry, argv, took)
             if clients.monitors and not entry.flags & NOT_MONITORED:
                 self._accounting.show(session, argv)
@@ -253,13 +253,15 @@ class Engine:
     def refresh(self) -> None:
         """Decide anew whether commands need full checks."""
         server, clients = self.server, self.clients
+        self._logs_fast = server.logs_fast_commands()
+        self._logs_small = server.logs_small_commands()
         self.needs_full_checks = bool(
             self.cluster is not None
             or clients.monitors
             or (clients.tracker is not None and clients.tracker.clients)
             or self._keeps_due()
-            or server.logs_fast_commands()
-            or server.logs_small_commands()
+            or self._logs_fast
+            or self._logs_small
             or server.ledger is not None
             or server.recorder is not None
             or server.faults.planted
@@ -509,7 +511,7 @@ class Engine:
 
     def _check_and_call(self, session: Session, argv: list[bytes], now: int) -> Reply:
         try:
-            entry = self.find(argv)
+            entry = self._lookup.find(argv, self.cluster is not None)
         except RedisError as error:
             return self._not_found(session, argv, error)
         session.last_command = entry
@@ -537,9 +539,10 @@ class Engine:
         if type(reply) is Blocked:
             reply.argv = argv
             reply = self._waiting.block(session, reply)
-        elif self.server.logs_small_commands():
+        elif self._logs_small:
             self._accounting.note_size(session, entry, argv, reply)
-        self._serve()
+        if self._blocked.ready or self._waiting.resumed:
+            self._waiting.serve()
         return reply
 
     def _not_found(self, session: Session, argv: list[bytes], error: RedisError) -> Reply:

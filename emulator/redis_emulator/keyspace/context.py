@@ -116,9 +116,7 @@ class Context:
         An earlier entry for the key may remain. It is dropped when it comes up, or by a sweep when
         there are too many (`Keyspace.schedule`).
         """
-        heapq.heappush(self._deadlines, (at, index, key))
-        if at < self.next_deadline:
-            self.next_deadline = at
+        raise NotImplementedError
 
     def take_due(self, now: int) -> list[tuple[int, int, bytes]]:
         """Take everything up to ``now`` off the queue of deadlines, earliest first."""

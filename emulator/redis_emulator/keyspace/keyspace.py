@@ -32,8 +32,10 @@ class Keyspace(Context):
         self.journal = Journal(self)
 
     def schedule(self, at: int, index: int, key: bytes) -> None:
-        super().schedule(at, index, key)
         queue = self._deadlines
+        heapq.heappush(queue, (at, index, key))
+        if at < self.next_deadline:
+            self.next_deadline = at
         if len(queue) > 256:
             live = sum(len(db.expires) + len(db.hash_deadlines) for db in self.databases)
             if len(queue) > 2 * live + 256:
