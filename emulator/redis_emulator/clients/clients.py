@@ -63,7 +63,9 @@ class Clients(Registry):
         """Leave MULTI: drop the queue, unwatch."""
         client.queue = None
         client.queue_failed = False
-        self.watches.forget(client)
+        if client.watched:
+            self.watches.forget(client)
+        client.dirty = False
         client.refresh()
 
     def remove(self, client: Client) -> None:

@@ -25,7 +25,13 @@ def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
         session.aside = replies
     try:
         for entry, argv in queue:
-            replies.append(_run(engine, session, entry, argv))
+            try:
+                if session.limited:
+                    _check_access(engine, session, entry, argv)
+                reply = engine.call(session, entry, argv)
+            except RedisError as error:
+                reply = error
+            replies.append(reply.on_timeout if type(reply) is Blocked else reply)
             if at_once and session.late:
                 late, session.late = session.late, []
                 for message in late:
@@ -37,13 +43,12 @@ def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
     return replies if len(replies) == len(queue) else Interleaved(replies)
 
 
-def _run(engine: Engine, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
-    try:
-        if session.limited:
-            refusal = engine.clients.access.refuse_queued(session, entry, argv)
-            if refusal is not None:
-                raise RedisError(refusal)
-        reply = engine.call(session, entry, argv)
-    except RedisError as error:
-        return error
-    return reply.on_timeout if type(reply) is Blocked else reply
+def _check_access(engine: Engine, session: Session, entry: Entry, argv: list[bytes]) -> None:
+    """ACL may have changed since the command was queued.
+
+    Raises:
+        RedisError: The user may no longer run the command.
+    """
+    refusal = engine.clients.access.refuse_queued(session, entry, argv)
+    if refusal is not None:
+        raise RedisError(refusal)
