@@ -1,4 +1,4 @@
-"""Generates the synchronous executor and router from the asyncio ones.
+"""Generates the synchronous executor, runner and router from the asyncio ones.
 
     python .ci/generate_sync.py            write the modules
     python .ci/generate_sync.py --check    exit 1 and name the modules that are not up to date
@@ -63,6 +63,17 @@ TEXTS = {
         """\
         batching: send what concurrent tasks ask for in one turn of the event loop together; see
             `podlink.batching`. Such an executor belongs to one event loop.
+""": "",
+    },
+    "running.py": {
+        "runs an operation, for asyncio.": "runs an operation, synchronously.",
+        "`podlink.running` is the same without asyncio.": (
+            "`podlink.aio.running` is the same for asyncio."
+        ),
+        """\
+
+    Attributes:
+        batcher: sends the calls of concurrent tasks together.
 """: "",
     },
     "router.py": {

@@ -48,13 +48,24 @@ PODLINK_CORE = {
     "errors",
     "scripts",
     "operations",
+    "replies",
     "calls",
     "drain",
     "repair",
     "cache",
     "routing",
 }
-PODLINK_SHELL = {"executor", "manager", "router", "tracking", "aio", "cli", "demo", "draining"}
+PODLINK_SHELL = {
+    "executor",
+    "running",
+    "manager",
+    "router",
+    "tracking",
+    "aio",
+    "cli",
+    "demo",
+    "draining",
+}
 
 
 class Imports(ast.NodeVisitor):

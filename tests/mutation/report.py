@@ -19,7 +19,8 @@ else:
 
 LISTED = Path(__file__).with_name("equivalent.toml")
 LIMITED = (
-    "operations", "calls", "connections", "manager", "routing", "cache", "drain", "batching",
+    "operations", "replies", "calls", "connections", "manager",
+    "routing", "cache", "drain", "batching",
 )  # fmt: skip
 """Modules, of either flavour, of whose mutants at most 3 % may survive without a reason."""
 LIMIT = 0.03

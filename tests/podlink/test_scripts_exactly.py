@@ -16,7 +16,7 @@ import podlink
 from podlink import StatefulExecutor
 from podlink.calls import Call, run_script
 from redis_emulator import ManualClock, RedisEmulator
-from tests.podlink.test_transitions import CLOCK, NO_POD_IDS, NOW, POD_IDS, YEAR
+from tests.support.exact import CLOCK, NO_POD_IDS, NOW, POD_IDS, YEAR
 
 LINK, INDEX, CREATED = b"sf:{n:lk:u}s", b"sf:{n:lk:u}", b"sf:{n:lk:u}s@"
 STATES, TIMES = b"sf:{n:state:s}", b"sf:{n:state:s}@"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
 from itertools import product
 from typing import Any
 
@@ -19,14 +18,11 @@ import redis
 import podlink
 from podlink import StatefulExecutor, operations
 from redis_emulator import ManualClock, RedisEmulator
+from tests.support.exact import CLOCK, NO_POD_IDS, NOW, POD_IDS, YEAR
 
 LINK, INDEX, CREATED = "sf:{n:lk:u}s", "sf:{n:lk:u}", "sf:{n:lk:u}s@"
 P, Q = 12, 7
-NOW = 1_700_000_000_999
-"""Milliseconds; the clock stands 998 microseconds after."""
-CLOCK = datetime.fromtimestamp(1_700_000_000, timezone.utc) + timedelta(microseconds=999_998)
 LATER = "1600000000000"
-YEAR = 31_536_000_000
 
 Stored = tuple[Any, int]
 """Value and PTTL of a key."""
@@ -228,12 +224,6 @@ WRITES: dict[str, Callable[[StatefulExecutor], Any]] = {
     "remove, grace": lambda e: e.remove_linked_pod("n", "u", "s", persist_seconds=60),
     "remove_with_id": lambda e: e.remove_linked_pod_with_id("n", "u", "s", P),
 }
-NO_POD_IDS = [
-    "", " ", "x", "00", "01", "-0", "-1", "+1", "1.0", "1e3", "0x1", " 1", "1 ", "1\n", "1x", "x1",
-    "2147483648", "2147483650", "3000000000", "9999999999", "10000000000", "21474836470", "nan",
-    "4294967297",
-]  # fmt: skip
-POD_IDS = [0, 1, 9, 10, 99, 999_999_999, 1_000_000_000, 2_147_483_640, 2_147_483_646, 2_147_483_647]
 
 
 @pytest.mark.parametrize("name", WRITES)

@@ -6,17 +6,17 @@ script or reply format here. `podlink.executor` has the same methods without asy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from podlink import operations, repair, telemetry
 from podlink.aio.batching import Batcher  # async-only
 from podlink.aio.manager import AsyncRedisManager
-from podlink.calls import RAW, BatchCall, Call
+from podlink.aio.running import Runner
 from podlink.config import RedisConfig
-from podlink.drain import DrainProgress, Scan, Step, steps
+from podlink.drain import DrainProgress, steps
 from podlink.errors import ErrorMetrics
 from podlink.keys import DELETE_NOW, PERSIST_FOREVER
 from podlink.models import (
@@ -28,9 +28,6 @@ from podlink.models import (
     TrySetResult,
     WorkloadState,
 )
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class AsyncStatefulExecutor:
@@ -75,6 +72,12 @@ class AsyncStatefulExecutor:
         self.metrics = ErrorMetrics() if metrics is None else metrics
         self._track = bool(track_link_times)
         self._batcher = Batcher(self.manager) if batching else None  # async-only
+        runner = Runner(self.manager, self.metrics)
+        runner.batcher = self._batcher  # async-only
+        self._run = runner.run
+        self._run_batch = runner.run_batch
+        self._repair = runner.repair
+        self._follow = runner.follow
 
     async def set_service_state(
         self,
@@ -558,71 +561,3 @@ class AsyncStatefulExecutor:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.manager!r}>"
-
-    async def _run(
-        self, timeout: float | None, build: Callable[P, Call[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        call: Call[T] | None = None
-        started = perf_counter()
-        try:
-            call = build(*args, **kwargs)
-            if self._batcher is not None:  # async-only
-                reply = await self._batcher.send(call, timeout)
-            else:
-                reply = await self.manager.send(call, RAW, timeout)
-            result = call.parse(call, reply)
-        except Exception as raised:
-            error = telemetry.failure(build.__name__, call, started, raised, self.metrics)
-            if error is raised:
-                raise
-            raise error from raised
-        telemetry.done(call, started, self.manager.slow)
-        return result
-
-    async def _repair(
-        self,
-        timeout: float | None,
-        dry_run: bool,
-        build: Callable[P, Call[list[Repair]]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> list[Repair]:
-        done = await self._run(timeout, build, *args, **kwargs)
-        telemetry.repaired(build.__name__, () if dry_run else done)
-        return done
-
-    async def _follow(
-        self, plan: Generator[Step, Any, DrainProgress], timeout: float | None
-    ) -> DrainProgress:
-        answer: Any = None
-        while True:
-            try:
-                step = plan.send(answer)
-            except StopIteration as stop:
-                result: DrainProgress = stop.value
-                return result
-            if isinstance(step, Scan):
-                reply = await self.manager.send_to(step.node, step.call, RAW, timeout)
-                answer = step.call.parse(step.call, reply)
-            else:
-                answer = await self.manager.send_all(step, RAW, timeout)
-
-    async def _run_batch(
-        self,
-        timeout: float | None,
-        build: Callable[P, BatchCall[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        batch: BatchCall[T] | None = None
-        started = perf_counter()
-        try:
-            batch = build(*args, **kwargs)
-            result = batch.result(await self.manager.send_all(batch.calls, RAW, timeout))
-        except Exception as raised:
-            error = telemetry.failure(build.__name__, batch, started, raised, self.metrics)
-            if error is raised:
-                raise
-            raise error from raised
-        telemetry.done(batch, started, self.manager.slow)
-        return result
