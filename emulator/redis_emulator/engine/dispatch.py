@@ -11,7 +11,8 @@ full checks     injected faults, then all steps below                          h
 lookup          command and subcommand by name, unknown commands               ``lookup``
 admission       login, MULTI, ACL, cluster, conditions, memory, subscriptions  ``admission``
 pause, MULTI    the command is held, or queued                                 here
-call            keys that are due, the command's function, tracking            here
+call            the command's function, tracking                               here
+keys due        expired or hidden while none expires by itself                 ``due``
 waiting         the client blocks; blocked clients are served                  ``waiting``
 transaction     EXEC runs the queue of MULTI                                   ``transaction``
 accounting      statistics, slow log, MONITOR                                  ``accounting``
@@ -44,6 +45,7 @@ from redis_emulator.cluster.node import Node
 from redis_emulator.commands import registry
 from redis_emulator.engine.accounting import NOT_MONITORED, Accounting
 from redis_emulator.engine.admission import UNQUEUED, Admission
+from redis_emulator.engine.due import meet_due
 from redis_emulator.engine.lookup import Lookup, exec_aborted, failing, wrong_arity
 from redis_emulator.engine.transaction import Queue, run_queue
 from redis_emulator.engine.waiting import Waiting
@@ -56,15 +58,12 @@ from redis_emulator.server.command_log import Log
 from redis_emulator.server.conditions import Condition
 from redis_emulator.server.server import Server
 from redis_emulator.table.entry import Entry
-from redis_emulator.table.keyspec import keys
 from redis_emulator.version import Version
 
 _HTTP: Final = frozenset({b"post", b"host:"})
 """HTTP verbs. Like Redis, close the connection (cross-protocol scripting)."""
 _CALL: Final = methodcaller("__call__")
 _NAP: Final = partial(time.sleep, 0.001)
-_WALKS: Final = frozenset({"keys", "randomkey", "scan"})
-"""Commands that meet keys which their arguments do not name."""
 
 
 class Listener(Protocol):
@@ -203,7 +202,7 @@ class Engine:
         server, clients = self.server, self.clients
         hidden: dict[bytes, object] = {}
         if server.keyspace.now >= server.keyspace.next_deadline and self._keeps_due():
-            hidden = self._meet_due(session, entry, argv)
+            hidden = meet_due(session, entry, argv, hides=self._hides_due())
         if session.is_script and server.conditions.current:
             refusal = self._admission.condition(session, entry, argv)
             if refusal is not None:
@@ -590,28 +589,3 @@ class Engine:
     def _hides_due(self) -> bool:
         """Whether commands leave keys that are due as they are, and only do not see them."""
         return self.clients.pause is not None or self.server.replication.master is not None
-
-    def _meet_due(self, session: Session, entry: Entry, argv: list[bytes]) -> dict[bytes, object]:
-        """What a command does to keys that are due while none expires by itself: those it
-        accesses expire, or are hidden from it when writes are paused or a master is to delete them.
-        EXEC fails if one of them is watched.
-
-        Returns:
-            What is hidden from the command, to be shown again afterwards.
-        """
-        db, now = session.db, self.server.keyspace.now
-        if entry.name == "exec":
-            databases = self.server.databases
-            session.dirty |= any(
-                databases[index].expires.get(key, now + 1) <= now for index, key in session.watched
-            )
-            return {}
-        if entry.name in _WALKS:
-            met = [] if self.clients.pause and entry.name == "randomkey" else list(db.expires)
-        else:
-            met = [argv[key.position] for key in keys(entry.spec, argv)]
-        if self._hides_due() or entry.name == "keys":
-            return db.hide([key for key in met if db.expires.get(key, now + 1) <= now])
-        for key in met:
-            db.expire_due(key, now)
-        return {}
