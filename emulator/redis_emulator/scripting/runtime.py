@@ -215,15 +215,16 @@ class LuaScripts:
             RedisError: The script failed; the text names script and line as the server does.
         """
         self.resp3 = False
-        size = sum(map(len, arguments))
+        few = len(arguments) <= _DIRECT
+        small = few
+        for argument in arguments if few else ():
+            if len(argument) > _SMALL:
+                small = False
+                break
         try:
-            if size > _SMALL or len(arguments) > _DIRECT or self._used() > self._soft:
-                self._admit(size + _PER_ITEM * len(arguments))
-            if (
-                keys < len(self._runners)
-                and len(arguments) <= _DIRECT
-                and not script.takes_arguments
-            ):
+            if not small or self._used() > self._soft:
+                self._admit(sum(map(len, arguments)) + _PER_ITEM * len(arguments))
+            if few and keys <= _MOST_KEYS and not script.takes_arguments:
                 result = self._runners[keys](script.function, *arguments)
             else:
                 run = self._run_function if script.takes_arguments else self._run_tables

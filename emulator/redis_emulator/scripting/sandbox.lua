@@ -631,15 +631,15 @@ local function start()
   active = true
 end
 
-local function stop(ok, ...)
-  -- After a script: raises the exception that has ended it, otherwise returns what it is given.
+local function stop(ok, a, b)
+  -- After a script: raises the exception that ended it, otherwise returns its arguments. A fixed number: varargs are slower.
   active, converting = false, false
   if ended ~= nil and type(ended) == "userdata" then
     local e = ended
     ended = nil
     error(e, 0)
   end
-  return ok, ...
+  return ok, a, b
 end
 
 local function convert(f, ...)
