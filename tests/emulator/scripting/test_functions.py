@@ -304,3 +304,14 @@ def test_a_reset_forgets_libraries() -> None:
     assert client.fcall("f", 0) == 1
     emulator.reset()
     assert client.function_list() == []
+
+
+@EVERY
+def test_ranges_that_unpack_refuses(same: Pair) -> None:
+    same("FUNCTION", "FLUSH")
+    for i, bounds in enumerate(("0, 2147483647", "-2147483648, 2147483647", "1, 8000")):
+        body = f"return {{pcall(unpack, {{}}, {bounds})}}"
+        code = f"redis.register_function('f{i}', function() {body} end)"
+        same("FUNCTION", "LOAD", f"#!lua name=l{i}\n{code}")
+        same("FCALL", f"f{i}", "0")
+    same("FUNCTION", "FLUSH")

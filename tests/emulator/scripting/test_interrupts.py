@@ -18,7 +18,7 @@ import pytest
 from redis_emulator import RedisEmulator
 from redis_emulator.clients.session import Session
 from redis_emulator.resp.types import OK, RedisError
-from redis_emulator.scripting.scripts import Running
+from redis_emulator.scripting.scripts import Running, Scripting
 
 VERSIONS = ("8.2", "6.2")
 SCRIPTS = (
@@ -181,3 +181,13 @@ def test_an_error_of_the_handler_is_no_reply(client: Client) -> None:
     with pytest.raises(ValueError, match="of the handler"):
         run()
     client.check()
+
+
+def test_the_first_script_can_be_interrupted(client: Client) -> None:
+    """While the Lua state is made: the next script makes it again."""
+    for place in range(1, 400, 40):
+        scripts = client.engine.scripts
+        assert isinstance(scripts, Scripting)
+        scripts._lua = None
+        assert interrupted(lambda: client("EVAL", "return 1", "0"), place)
+        client.check()
