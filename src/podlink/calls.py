@@ -210,15 +210,30 @@ class Again(NamedTuple):
     delay: float
 
 
-def again(call: Call[Any], error: BaseException, attempt: int, policy: RetryPolicy) -> Again | None:
-    """What to do after a failed attempt (counted from 0); ``None`` means that the error stands."""
+def again(
+    call: Call[Any], wire: tuple[Any, ...], error: BaseException, attempt: int, policy: RetryPolicy
+) -> Again | None:
+    """What to do after a failed attempt; ``None`` means that the error stands.
+
+    Args:
+        call: the call.
+        wire: the command that was sent for it. Once it has the source of a script, it keeps it.
+        error: what the attempt failed with.
+        attempt: how many attempts there were before.
+        policy: how often a call may be sent again. A script that the server does not know goes
+            again whatever it says: with the source, so this happens once.
+    """
     if isinstance(error, redis_errors.NoScriptError) and call.script is not None:
-        return Again(call.wire_with_source, 0.0) if attempt <= policy.retries else None
+        return Again(call.wire_with_source, 0.0) if wire == call.wire else None
     if isinstance(error, redis_errors.AskError) and attempt < 2:
-        return Again(call.wire, 0.0)  # MOVED and ASK: the client knows the way now
+        return Again(wire, 0.0)  # MOVED and ASK: the client knows the way now
     if attempt < policy.retries and _may_repeat(call, error):
-        return Again(call.wire, policy.delay(attempt))
+        return Again(wire, policy.delay(attempt))
     return None
+
+
+NOT_FINAL: Final = (redis_errors.NoScriptError, redis_errors.AskError)
+"""Replies after which a call, which the server has not executed, goes again at once."""
 
 
 def _may_repeat(call: Call[Any], error: BaseException) -> bool:

@@ -368,7 +368,7 @@ class RedisManager:
         try:
             return client.execute_command(*call.wire, **options)
         except Exception as error:
-            return self._recover(call, as_connection_error(error), client, options)
+            return self._recover(call, call.wire, as_connection_error(error), client, options)
 
     def send_all(
         self, calls: Sequence[Call[Any]], options: Mapping[str, Any], timeout: float | None = None
@@ -413,6 +413,7 @@ class RedisManager:
         replies: list[Reply] = []
         for chunk in chunks(calls):
             replies += self._send_once(client, chunk, [call.wire for call in chunk], options)
+        sent = [call.wire for call in calls]
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             telemetry.reloaded(calls[unknown[0]], len(unknown))
@@ -420,12 +421,14 @@ class RedisManager:
             unknown_calls = [calls[place] for place in places]
             wires = [call.wire_with_source for call in unknown_calls]
             sent_again = self._send_once(client, unknown_calls, wires, options)
-            for place, reply in zip(places, sent_again, strict=True):
-                replies[place] = reply
+            for place, wire, reply in zip(places, wires, sent_again, strict=True):
+                sent[place], replies[place] = wire, reply
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception):
                 try:
-                    replies[place] = self._recover(calls[place], reply, client, options)
+                    replies[place] = self._recover(
+                        calls[place], sent[place], reply, client, options
+                    )
                 except Exception as error:
                     replies[place] = error
         return replies
@@ -456,11 +459,16 @@ class RedisManager:
             return [as_connection_error(error)] * len(wires)
 
     def _recover(
-        self, call: Call[Any], error: Exception, client: Any, options: Mapping[str, Any]
+        self,
+        call: Call[Any],
+        wire: tuple[Any, ...],
+        error: Exception,
+        client: Any,
+        options: Mapping[str, Any],
     ) -> Reply:
         """Send a call again after ``error`` as often as that is right, or raise what came last."""
         attempt = 0
-        while (next_try := again(call, error, attempt, self.retry_policy)) is not None:
+        while (next_try := again(call, wire, error, attempt, self.retry_policy)) is not None:
             if isinstance(error, NoScriptError):
                 telemetry.reloaded(call)
             else:
@@ -469,7 +477,8 @@ class RedisManager:
                 sleep(deadline.wait_at_most(next_try.delay) or 0.0)
                 deadline.wait_at_most(None)
             try:
-                return client.execute_command(*next_try.wire, **options)
+                wire = next_try.wire
+                return client.execute_command(*wire, **options)
             except Exception as next_error:
                 error = as_connection_error(next_error)
             attempt += 1

@@ -159,6 +159,36 @@ async def test_a_batch_names_what_a_dead_node_has_not_done(
     assert [uid for uid in live if await executor.get_linked_pod("n", uid, "s")] == []
 
 
+async def test_a_deadline_between_an_unknown_script_and_its_source(
+    make: Make, cluster: ClusterEmulator
+) -> None:
+    """One node does not know the script, the other does not answer until the time is up."""
+    slow = cluster.masters[1]
+    theirs, others = split(cluster, slow)
+    executor = await make()
+    await asyncio.gather(*(executor.set_linked_pod("n", uid, "s", 1) for uid in UIDS))
+    for node in cluster.masters:
+        node.execute("SCRIPT", "FLUSH")
+    slow.execute("CLIENT", "PAUSE", "60000")
+    try:
+        errors: list[Any] = await asyncio.gather(
+            *(executor.set_linked_pod("n", uid, "s", 2, timeout=0.2) for uid in UIDS[:9]),
+            executor.batch_remove_linked_pod("n", UIDS[9:], "s", timeout=0.2),
+            return_exceptions=True,
+        )
+    finally:
+        slow.execute("CLIENT", "UNPAUSE")
+    found = [await executor.get_linked_pod("n", uid, "s") for uid in UIDS]
+    for uid, error, pod in zip(UIDS[:9], errors[:9], found[:9], strict=True):
+        if isinstance(error, Exception):
+            assert error.code is podlink.ErrorCode.TIMEOUT
+            assert pod == 1 or error.outcome_unknown
+        else:
+            assert (error, pod, uid in others) == (1, 2, True)
+    assert errors[9].code is podlink.ErrorCode.TIMEOUT
+    assert set(theirs) & set(UIDS[9:]) <= set(errors[9].undone)
+
+
 async def test_a_replica_takes_over(make: Make, cluster: ClusterEmulator) -> None:
     executor = await make()
     await executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 1)

@@ -60,14 +60,14 @@ NOSCRIPT = redis_errors.NoScriptError("No matching script. Please use EVAL.")
     ids=str,
 )  # fmt: skip
 def test_what_may_go_again(error: Exception, write: bool, read: bool) -> None:
-    assert (again(WRITE, error, 0, POLICY) is not None) == write
-    assert (again(READ, error, 0, POLICY) is not None) == read
+    assert (again(WRITE, WRITE.wire, error, 0, POLICY) is not None) == write
+    assert (again(READ, READ.wire, error, 0, POLICY) is not None) == read
 
 
 def test_retries_run_out() -> None:
-    assert again(WRITE, REFUSED, 1, POLICY) is not None
-    assert again(WRITE, REFUSED, 2, POLICY) is None
-    assert again(WRITE, REFUSED, 0, RetryPolicy(0, 0, 0)) is None
+    assert again(WRITE, WRITE.wire, REFUSED, 1, POLICY) is not None
+    assert again(WRITE, WRITE.wire, REFUSED, 2, POLICY) is None
+    assert again(WRITE, WRITE.wire, REFUSED, 0, RetryPolicy(0, 0, 0)) is None
 
 
 def test_the_pauses_grow_up_to_the_cap() -> None:
@@ -76,31 +76,44 @@ def test_the_pauses_grow_up_to_the_cap() -> None:
 
 
 def test_an_unknown_script_goes_with_its_source_at_once() -> None:
-    step = again(WRITE, NOSCRIPT, 0, RetryPolicy(0, 0, 0))
+    step = again(WRITE, WRITE.wire, NOSCRIPT, 0, RetryPolicy(0, 0, 0))
     assert step is not None
     assert step.wire == ("EVAL", SET_LINKED_POD.source, *WRITE.wire[2:])
     assert step.delay == 0
 
 
-def test_a_server_that_never_knows_the_script_is_given_up() -> None:
-    assert again(WRITE, NOSCRIPT, 1, RetryPolicy(0, 0, 0)) is None
-    assert again(WRITE, NOSCRIPT, 3, POLICY) is None
-    assert again(READ, NOSCRIPT, 0, POLICY) is None
+def test_a_script_goes_with_its_source_however_often_the_call_was_sent() -> None:
+    for attempt in range(9):
+        step = again(WRITE, WRITE.wire, NOSCRIPT, attempt, RetryPolicy(0, 0, 0))
+        assert step == (WRITE.wire_with_source, 0.0)
+
+
+def test_a_script_that_went_with_its_source_keeps_it() -> None:
+    moved = redis_errors.MovedError("54 127.0.0.1:7001")
+    for error in (moved, REFUSED, LOADING):
+        step = again(WRITE, WRITE.wire_with_source, error, 1, POLICY)
+        assert step is not None
+        assert step.wire == WRITE.wire_with_source
+
+
+def test_a_server_that_does_not_know_the_script_it_was_sent_is_given_up() -> None:
+    assert again(WRITE, WRITE.wire_with_source, NOSCRIPT, 0, POLICY) is None
+    assert again(READ, READ.wire, NOSCRIPT, 0, POLICY) is None
 
 
 def test_a_repeated_call_is_the_same_call_after_the_pause() -> None:
-    step = again(READ, BROKE, 1, POLICY)
+    step = again(READ, READ.wire, BROKE, 1, POLICY)
     assert step is not None
     assert step.wire == READ.wire
     assert 0.1 <= step.delay <= 0.2
     moved = redis_errors.MovedError("54 127.0.0.1:7001")
-    assert again(WRITE, moved, 0, POLICY) == (WRITE.wire, 0.0)
+    assert again(WRITE, WRITE.wire, moved, 0, POLICY) == (WRITE.wire, 0.0)
 
 
 def test_redirections_are_followed_twice_and_then_as_retries() -> None:
     moved = redis_errors.AskError("54 127.0.0.1:7001")
     never = RetryPolicy(0, 0.0, 0.0)
-    assert [again(WRITE, moved, n, never) is not None for n in range(4)] == [
+    assert [again(WRITE, WRITE.wire, moved, n, never) is not None for n in range(4)] == [
         True,
         True,
         False,
@@ -119,7 +132,7 @@ def test_redirections_are_followed_twice_and_then_as_retries() -> None:
 )
 def test_wrong_credentials_are_not_sent_again(error: Exception) -> None:
     for each in (error, NotSent(error)):
-        assert again(READ, each, 0, POLICY) is None
+        assert again(READ, READ.wire, each, 0, POLICY) is None
 
 
 BATCH = operations.batch_set_linked_pod_if_absent("n", ["a", "b", "c"], "s", 4, -1, False)
@@ -192,7 +205,7 @@ def test_commands_as_they_are_sent() -> None:
     redis_errors.TimeoutError("x"),
 ], ids=type)  # fmt: skip
 def test_what_was_not_sent_for_want_of_a_connection_goes_again(error: Exception) -> None:
-    assert again(WRITE, NotSent(error), 0, POLICY) is not None
+    assert again(WRITE, WRITE.wire, NotSent(error), 0, POLICY) is not None
 
 
 @pytest.mark.parametrize("error", [
@@ -201,4 +214,4 @@ def test_what_was_not_sent_for_want_of_a_connection_goes_again(error: Exception)
     redis_errors.TryAgainError("x"), redis_errors.SlotNotCoveredError("x"),
 ], ids=type)  # fmt: skip
 def test_a_server_that_is_not_ready_is_asked_again(error: Exception) -> None:
-    assert again(WRITE, error, 0, POLICY) is not None
+    assert again(WRITE, WRITE.wire, error, 0, POLICY) is not None

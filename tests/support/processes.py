@@ -241,12 +241,16 @@ class Sentinels:
     def rejoin(self, node: servers.Server) -> None:
         """Start a node that has died while another is the master, and wait until one may die again.
 
-        It begins where its arguments say; it is told here whom to follow, sooner than the Sentinels
-        get round to it. Whom the others follow is theirs to decide.
+        It starts as a replica that answers nothing until it has the data. An empty master, for
+        however short, would tell a client that had asked the Sentinels before the failover that
+        there is no link, and would lose what that client writes.
         """
         master = self.current(other_than=node)
+        node.extra_args = (
+            *("--repl-diskless-sync-delay", "0", "--replica-serve-stale-data", "no"),
+            *("--replicaof", "127.0.0.1", str(master.port)),
+        )
         node.restart()
-        node.client().replicaof("127.0.0.1", master.port)
         until("all follow the master", self._all_follow, self._about)
         for sentinel in self.sentinels:
             until(

@@ -18,7 +18,7 @@ from redis.client import NEVER_DECODE
 
 from podlink import telemetry
 from podlink.aio.pool import abandon, drop, loop_of
-from podlink.calls import Again, Call, Reply, RetryPolicy, again, packed
+from podlink.calls import NOT_FINAL, Again, Call, Reply, RetryPolicy, again, packed
 from podlink.clients import renew_async_locks
 from podlink.errors import InvalidParameterError, NotSent, as_connection_error
 from podlink.management import chunks
@@ -155,13 +155,23 @@ async def keep_deadline(
             await asyncio.wait_for(work, seconds)
     except asyncio.TimeoutError:
         late = redis_errors.TimeoutError(f"not done within {seconds} s")
-        for sending in sendings:
-            sending.fail(late)
+        _give_up(sendings, late)
     except BaseException:
         interrupted = redis_errors.ConnectionError("interrupted")
-        for sending in sendings:
-            sending.fail(interrupted)
+        _give_up(sendings, interrupted)
         raise
+
+
+def _give_up(sendings: Sequence[Sending], error: Exception) -> None:
+    """Set the error as the outcome of calls without a reply, and of those about to go again.
+
+    A call that is sent with others may have been refused (NOSCRIPT, MOVED) while the others are
+    under way. It was not executed, and it does not go again.
+    """
+    for sending in sendings:
+        if isinstance(sending.reply, NOT_FINAL):
+            sending.reply = UNSENT
+        sending.fail(error)
 
 
 async def send_on(
@@ -372,7 +382,7 @@ def _to_be_repeated(
     for sending in sendings:
         error = sending.reply
         if isinstance(error, Exception):
-            step = again(sending.call, error, attempt, policy)
+            step = again(sending.call, sending.wire, error, attempt, policy)
             if step is not None:
                 if isinstance(error, redis_errors.NoScriptError):
                     telemetry.reloaded(sending.call)
