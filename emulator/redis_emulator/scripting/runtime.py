@@ -341,6 +341,7 @@ class LuaScripts:
         self._table = state.table_from
         host = self._host(version)
         box = self._load("sandbox.lua", host)
+        self._load("strings.lua", host, box)
         api = self._load("api.lua", host, box)
         found = libraries.make(
             state, box, lambda name, *args: self._load(name, *args), self._legacy

@@ -17,8 +17,7 @@ local error, getmetatable, setmetatable, next, pairs, pcall, rawequal, rawget, r
     type, unpack, xpcall, loadstring, setfenv, getfenv, newproxy, collectgarbage =
     error, getmetatable, setmetatable, next, pairs, pcall, rawequal, rawget, rawset, select, tonumber, tostring,
     type, unpack, xpcall, loadstring, setfenv, getfenv, newproxy, collectgarbage
-local find, gmatch, gsub, match, byte, sub, rep, concat =
-    string.find, string.gmatch, string.gsub, string.match, string.byte, string.sub, string.rep, table.concat
+local byte, concat, gmatch, match = string.byte, table.concat, string.gmatch, string.match
 local floor = math.floor
 local globals = _G
 local getinfo, sethook = debug.getinfo, debug.sethook
@@ -345,91 +344,6 @@ local function refused(message, level)
   error(message, level + 1)
 end
 
--- The pattern matcher of Lua 5.1 recurses once per item of a pattern, without a limit of its own.
-
-local LONGEST = 1000
-
-local function guard(pattern)
-  if type(pattern) == "string" and #pattern > LONGEST
-    and select(2, gsub(pattern, "[%*%+%-%?%(]", "")) > LONGEST / 2 then
-    error("pattern too complex", 3)
-  end
-end
-
--- Patterns with which no search for a string can fail: characters, classes and simple sets, no captures.
-
-local safe, room = {}, 1000
-
-local function learn(pattern)
-  if room == 0 then safe, room = {}, 1000 end
-  room = room - 1
-  local rest = gsub(pattern, "%[%^?[%w%-_ ]+%]", "")
-  rest = gsub(rest, "%%[acdlpsuwxACDLPSUWX%p]", "")
-  safe[pattern] = #pattern <= 100 and not find(rest, "[%%%[%(%)%z]")
-end
-
-local function searching(f, has_plain)
-  return function(...)
-    local s, pattern, init, plain = ...
-    if safe[pattern] and type(s) == "string" and init == nil and plain == nil then return f(s, pattern) end
-    if not (plain and has_plain) then guard(pattern) end
-    if type(pattern) == "string" and safe[pattern] == nil then learn(pattern) end
-    local ok, a, b, c, d, e = pcall(f, ...)
-    if not ok then refused(a, 2) end
-    if b == nil then return a end
-    if c == nil then return a, b end
-    if d == nil then return a, b, c end
-    if e == nil then return a, b, c, d end
-    return f(...)
-  end
-end
-
-local strings = {}
-for name, f in pairs(string) do strings[name] = f end
-strings.find, strings.match = searching(find, true), searching(match)
-
-function strings.gmatch(...)
-  guard((select(2, ...)))
-  local ok, iterator = pcall(gmatch, ...)
-  if not ok then refused(iterator, 2) end
-  return iterator
-end
-if strings.gfind then strings.gfind = strings.gmatch end
-
-function strings.rep(...)
-  local s, n = ...
-  if s == "" and tonumber(n) then return "" end
-  if type(s) == "string" and type(n) == "number" then return rep(s, n) end
-  local ok, text = pcall(rep, ...)
-  if not ok then refused(text, 2) end
-  return text
-end
-
-function strings.gsub(...)
-  local s, pattern, replacement, limit = ...
-  guard(pattern)
-  local kind = type(replacement)
-  if kind ~= "function" and kind ~= "table" then
-    local ok, text, count = pcall(gsub, ...)
-    if not ok then refused(text, 2) end
-    return text, count
-  end
-  local place
-  local ok, text, count = xpcall(function() return gsub(s, pattern, replacement, limit) end, function(e)
-    if getinfo(2, "f").func ~= gsub then place = origin(e) end
-    return e
-  end)
-  if ok then return text, count end
-  pass(text)
-  if place then
-    known_error, known_place = text, place
-    error(text, 0)
-  end
-  refused(type(text) == "string" and gsub(gsub(text, "^%[C%]:%d+: ", ""), "'gsub'", "'?'", 1) or text, 2)
-end
-
-shared_string.__index = strings
-
 -- table
 
 local tables = {}
@@ -650,10 +564,11 @@ end
 
 return {
   G = G, env = env, freeze = freeze, frozen = frozen, metatables = metatables, null = null,
-  gmatch = gmatch, strings = strings, tables = tables, maths = maths, coroutines = coroutines,
+  gmatch = gmatch, tables = tables, maths = maths, coroutines = coroutines,
   bad = bad, need = need, number = number, int32 = int32, spare = spare, guard_host = guard_host,
-  caller = caller, origin = origin, note = note, seed = seed, shared_string = shared_string,
+  caller = caller, origin = origin, note = note, pass = pass, refused = refused, seed = seed, shared_string = shared_string,
   start_random = function(x) state = x end,
+  note_place = function(e, place) known_error, known_place = e, place end,
   start = start, stop = stop, convert = convert,
   load_text = load_text, valkey = valkey,
   try = function(...) return passed(pcall(...)) end,
