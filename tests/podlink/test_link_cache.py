@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 import podlink
 from podlink import ReplaceResult
 from podlink.cache import LinkCache, changed_keys, track
-from podlink.keys import link_keys
-from podlink.routing import MakeLink, ReadLink, ReadStates, ReplaceLink, Routing
-from tests.support.routing import SERVER, Time, routing
-
-READ_STATES = ReadStates("n", "s")
-READ_LINK = ReadLink("n", "u", "s")
-KEY = link_keys("n", "u", "s")[0]
+from podlink.routing import MakeLink, ReplaceLink
+from tests.support.routing import (
+    READ_LINK,
+    READ_STATES,
+    SERVER,
+    Time,
+    follow,
+    routing,
+)
 
 
 @pytest.fixture
 def time() -> Time:
     return Time()
-
-
-def follow(
-    router: Routing, *exchange: tuple[Any, Any], uid: str = "u", source: Any = SERVER
-) -> int:
-    """Resolve, expecting these questions and giving these answers; the pod."""
-    plan = router.plan(source, "n", uid, "s")
-    answer: Any = None
-    for question, reply in exchange:
-        assert plan.send(answer) == question
-        answer = reply
-    with pytest.raises(StopIteration) as stop:
-        plan.send(answer)
-    return int(stop.value.value)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
@@ -13,38 +13,21 @@ from hypothesis import strategies as st
 
 import podlink
 from podlink import LeastLoaded, PodState, ReplaceResult
-from podlink.keys import link_keys
-from podlink.routing import ATTEMPTS, MakeLink, ReadLink, ReadStates, ReplaceLink, Routing
-from tests.support.routing import SERVER, Time, routing
-
-READ_STATES = ReadStates("n", "s")
-READ_LINK = ReadLink("n", "u", "s")
-KEY = link_keys("n", "u", "s")[0]
+from podlink.routing import ATTEMPTS, MakeLink, ReadLink, ReadStates, ReplaceLink
+from tests.support.routing import (
+    READ_LINK,
+    READ_STATES,
+    SERVER,
+    Time,
+    follow,
+    routing,
+    run,
+)
 
 
 @pytest.fixture
 def time() -> Time:
     return Time()
-
-
-def follow(
-    router: Routing, *exchange: tuple[Any, Any], uid: str = "u", source: Any = SERVER
-) -> int:
-    """Resolve, expecting these questions and giving these answers; the pod."""
-    plan = router.plan(source, "n", uid, "s")
-    answer: Any = None
-    for question, reply in exchange:
-        assert plan.send(answer) == question
-        answer = reply
-    with pytest.raises(StopIteration) as stop:
-        plan.send(answer)
-    return int(stop.value.value)
-
-
-def run(plan: Any, step: Any, answer: Callable[[Any], Any]) -> None:
-    """Answer everything that a plan asks, to its end."""
-    while True:
-        step = plan.send(answer(step))
 
 
 # States and the policy

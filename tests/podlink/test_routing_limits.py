@@ -19,14 +19,16 @@ from podlink.routing import (
     check_duration,
     check_size,
 )
-from tests.podlink.test_routing import (
+from tests.support.routing import (
     KEY,
     READ_LINK,
     READ_STATES,
+    SERVER,
+    Time,
     follow,
+    routing,
     run,
 )
-from tests.support.routing import SERVER, Time, routing
 
 
 @pytest.fixture

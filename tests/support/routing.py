@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import pytest
+
 from podlink import LeastLoaded, PodState
 from podlink.cache import LinkCache
-from podlink.routing import Routing
+from podlink.keys import link_keys
+from podlink.routing import ReadLink, ReadStates, Routing
 
 SERVER = object()
 NOW = 1_764_009_600.0
+READ_STATES = ReadStates("n", "s")
+READ_LINK = ReadLink("n", "u", "s")
+KEY = link_keys("n", "u", "s")[0]
 
 
 class Time:
@@ -43,3 +50,23 @@ def routing(time: Time, **changes: Any) -> Routing:
     return Routing(
         **{**options, **changes}, cache=cache, wall_clock=time.wall, monotonic=time.monotonic
     )
+
+
+def follow(
+    router: Routing, *exchange: tuple[Any, Any], uid: str = "u", source: Any = SERVER
+) -> int:
+    """Resolve, expecting these questions and giving these answers; the pod."""
+    plan = router.plan(source, "n", uid, "s")
+    answer: Any = None
+    for question, reply in exchange:
+        assert plan.send(answer) == question
+        answer = reply
+    with pytest.raises(StopIteration) as stop:
+        plan.send(answer)
+    return int(stop.value.value)
+
+
+def run(plan: Any, step: Any, answer: Callable[[Any], Any]) -> None:
+    """Answer everything that a plan asks, to its end."""
+    while True:
+        step = plan.send(answer(step))
