@@ -260,6 +260,12 @@ def test_a_slot_on_its_way_to_itself(twin: Twin) -> None:
 
 @pytest.mark.servers(*ALL)
 def test_what_a_node_tells(twin: Twin) -> None:
+    # A node lists a replica once it has heard of its replication offset.
+    for _, node in twin.clients:
+        until(
+            "replicas are listed",
+            lambda node=node: all(len(slots) > 3 for _, slots in node("CLUSTER SLOTS")[1]),
+        )
     for place in (0, 1, 3):
         twin(place, "CLUSTER INFO", key=without_messages)
         twin(place, "CLUSTER NODES", key=nodes)
