@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 
 import podlink
 from podlink import (
@@ -282,4 +283,21 @@ def test_after_the_pause_nothing_is_sent_when_the_time_is_up(
     executor = StatefulExecutor(Refusing())
     executor.manager.retry_policy = RetryPolicy(3, LONG, LONG)
     check_not_sent(lambda: executor.set_linked_pod("n", "u", "s", 1, timeout=SHORT))
+    assert len(attempts) == 1
+
+
+async def test_a_pause_of_asyncio_ends_with_the_deadline() -> None:
+    """Nothing is sent after the pause, because the deadline has ended it."""
+    attempts: list[tuple[Any, ...]] = []
+
+    class Refusing(redis.asyncio.Redis):
+        async def execute_command(self, *args: Any, **options: Any) -> Any:
+            attempts.append(args)
+            raise redis.ConnectionError("Error 111 connecting to nowhere")
+
+    executor = podlink.AsyncStatefulExecutor(Refusing())
+    executor.manager.retry_policy = RetryPolicy(3, 10 * SHORT, 10 * SHORT)
+    with pytest.raises(OperationTimeoutError) as caught:
+        await executor.set_linked_pod("n", "u", "s", 1, timeout=SHORT)
+    assert not caught.value.outcome_unknown
     assert len(attempts) == 1

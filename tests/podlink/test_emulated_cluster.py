@@ -71,6 +71,24 @@ def test_batches_and_drain(executor: StatefulExecutor, cluster: ClusterEmulator)
     assert not any(len(master[0]) for master in cluster.masters)
 
 
+def test_batches_give_their_connections_back(executor: StatefulExecutor) -> None:
+    for _ in range(2):
+        executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
+        stats = executor.manager.get_pool_stats()
+        assert (stats.in_use, stats.idle) == (0, 3)
+
+
+@pytest.mark.parametrize(("url", "nodes"), [(URL, 3), (f"emulator://{NAME}", 1)])
+async def test_asyncio_batches_give_their_connections_back(
+    cluster: ClusterEmulator, url: str, nodes: int
+) -> None:
+    async with AsyncStatefulExecutor(url) as executor:
+        for _ in range(2):
+            await executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
+            stats = await executor.manager.get_pool_stats()
+            assert (stats.in_use, stats.idle) == (0, nodes)
+
+
 def test_while_slots_move_and_nodes_die(
     executor: StatefulExecutor, cluster: ClusterEmulator
 ) -> None:

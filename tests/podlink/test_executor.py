@@ -205,6 +205,20 @@ def test_batches_of_writes(do: Do, stateful_redis: redis.Redis) -> None:
     assert do("batch_remove_linked_pod", "n", [], "s") == []
 
 
+@pytest.mark.parametrize("before", ["transient(q)", "persistent(q)"])
+@pytest.mark.parametrize("seconds", [-1, 0])
+def test_a_link_is_refreshed_for_a_time_above_zero(
+    do: Do, stateful_redis: redis.Redis, before: str, seconds: int
+) -> None:
+    """``EXPIRE`` with such a time would delete the link."""
+    put(stateful_redis, BEFORE[before])
+    kept = found(stateful_redis)
+    with pytest.raises(podlink.InvalidParameterError, match="persist_seconds"):
+        do("refresh_linked_pod", "n", "u", "s", Q, seconds)
+    assert kept is not None
+    assert found(stateful_redis) == kept
+
+
 def test_a_batch_goes_on_beside_what_fails(do: Do, stateful_redis: redis.Redis) -> None:
     stateful_redis.set("sf:{n:lk:bad}s", "x")
     with pytest.raises(podlink.InternalError, match=r"sf:\{n:lk:bad\}s") as caught:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from podlink import AsyncRedisManager, AsyncStatefulExecutor, RedisManager, StatefulExecutor
 from redis_emulator import RedisEmulator
+from tests.support.waiting import until
 
 
 def named(emulator: RedisEmulator, name: str) -> int:
@@ -17,8 +16,7 @@ def named(emulator: RedisEmulator, name: str) -> int:
 
 def wait_until_gone(emulator: RedisEmulator, name: str) -> None:
     """The server notices a moment later that a client has closed a connection."""
-    while named(emulator, name):
-        time.sleep(0.001)
+    until(lambda: not named(emulator, name), f"the connections of {name!r} are closed")
 
 
 def test_a_replaced_client_is_closed() -> None:

@@ -123,6 +123,21 @@ def test_a_pod_that_has_just_come_up_is_not_taken_for_dead(time: Time) -> None:
     assert follow(router, (READ_LINK, 2), (READ_STATES, fresh)) == 2
 
 
+def test_a_cached_link_to_a_draining_pod_is_replaced(time: Time) -> None:
+    """The cache still has the link, but the latest states no longer count its pod as alive."""
+    router = routing(time, max_staleness=600.0)
+    states = {1: time.state(), 2: time.state(9)}
+    assert follow(router, (READ_STATES, states), (READ_LINK, 1)) == 1
+    assert router.known(SERVER, "n", "u", "s") == 1
+    time.now += 2.0
+    draining = {1: "draining", 2: time.state(9)}
+    assert follow(router, (READ_STATES, draining), (ReadLink("n", "v", "s"), 2), uid="v") == 2
+    assert router.known(SERVER, "n", "v", "s") == 2
+    assert router.known(SERVER, "n", "u", "s") is None
+    replaced = (ReplaceLink("n", "u", "s", 1, 2), ReplaceResult(True, 2))
+    assert follow(router, (READ_STATES, draining), replaced) == 2
+
+
 def test_who_replaces_a_link_too_late_takes_the_winners(time: Time) -> None:
     states = {0: "gone", 1: time.state(1), 2: time.state(5)}
     assert follow(
