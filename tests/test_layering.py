@@ -38,7 +38,7 @@ EMULATOR_LAYERS = [
     {"clients"},
     {"server"},
     {"keyspace", "table", "rdb"},
-    {"values", "resp", "clock", "glob", "version"},
+    {"values", "resp", "clock", "glob", "version", "forks"},
 ]
 """From the top. A module may import its own layer and those below; one that is in none fails."""
 # What podlink's sans-IO core may not know.

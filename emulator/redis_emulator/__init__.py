@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from redis_emulator.clock import Clock, ManualClock, SystemClock
 from redis_emulator.cluster_emulator import ClusterEmulator, ClusterSnapshot, NodeEmulator
+from redis_emulator.forks import ForkedError
 from redis_emulator.keyspace.snapshots import Snapshot
 from redis_emulator.server.command_log import Log, Logged
 from redis_emulator.server.faults import Fault, Faults
@@ -29,6 +30,7 @@ __all__ = [
     "Entries",
     "Fault",
     "Faults",
+    "ForkedError",
     "Log",
     "Logged",
     "ManualClock",

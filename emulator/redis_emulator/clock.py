@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
 
+from redis_emulator import forks
+
 _MONOTONIC: Final[Callable[[], float]] = (
     partial(time.clock_gettime, time.CLOCK_MONOTONIC)
     if hasattr(time, "clock_gettime")
@@ -58,9 +60,15 @@ class ManualClock:
     """
 
     def __init__(self, start: float | datetime | None = None) -> None:
-        self._lock = threading.Lock()
+        self.own_lock: forks.Lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._us = time.time_ns() // 1_000 if start is None else _to_us(start)
+        forks.register(self)
+
+    def after_fork(self, whole: bool) -> None:
+        """Have a lock of its own in a child process."""
+        if not whole:
+            self.own_lock = threading.Lock()
 
     def us(self) -> int:
         """Microseconds since the epoch."""
@@ -83,13 +91,13 @@ class ManualClock:
             seconds = seconds.total_seconds()
         if seconds < 0:
             raise ValueError(f"advance() moves forward only, got {seconds}; use set() to go back")
-        with self._lock:
+        with self.own_lock:
             self._us += round(seconds * 1_000_000)
         self._tell()
 
     def set(self, when: float | datetime) -> None:
         """Jump to ``when``: seconds since the epoch or an aware datetime."""
-        with self._lock:
+        with self.own_lock:
             self._us = _to_us(when)
         self._tell()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from random import Random
 from types import TracebackType
@@ -21,17 +22,20 @@ from redis_emulator.cluster.slots import SLOTS, slot_of
 from redis_emulator.cluster.topology import Cluster
 from redis_emulator.emulator import Emulator
 from redis_emulator.engine.dispatch import Engine
+from redis_emulator.forks import Named
 from redis_emulator.keyspace.snapshots import Snapshot
 from redis_emulator.tools.mapping import encoded
-from redis_emulator.transports.cluster import async_connection_to, connection_to
+from redis_emulator.transports.cluster import (
+    AsyncClusterClient,
+    async_connection_to,
+    connection_to,
+)
 from redis_emulator.transports.sync import EmulatorPool
 from redis_emulator.transports.tcp import TcpServer
 from redis_emulator.version import Version, latest
 
 FIRST_PORT = 7000
 _HOST = "127.0.0.1"
-_named: dict[str, ClusterEmulator] = {}
-_named_lock = threading.Lock()
 
 
 class NodeEmulator(Emulator):
@@ -131,7 +135,7 @@ class ClusterEmulator:
             raise ValueError(f"there is no cluster of {nodes} masters with {replicas} replicas")
         self._clock: Clock = SystemClock() if clock is None else clock
         self._version = Version.parse(version or latest(flavour), flavour)
-        self._lock = threading.RLock()
+        lock = threading.RLock()
         self._cluster = cluster = Cluster(Random(seed))
         self.nodes = [
             NodeEmulator(
@@ -139,7 +143,7 @@ class ClusterEmulator:
                 self._version,
                 self._clock,
                 None if seed is None else seed + place,
-                self._lock,
+                lock,
                 FIRST_PORT + place,
                 partial(self._kill_at, place),
             )
@@ -151,6 +155,10 @@ class ClusterEmulator:
         self._servers: dict[NodeEmulator, TcpServer] = {}
         self._connection = connection_to(self._engine_at)
         self._async_connection = async_connection_to(self._engine_at)
+
+    def _lock(self) -> AbstractContextManager[object]:
+        """The lock that all nodes share."""
+        return self.nodes[0].engine.lock
 
     def _kill_at(self, place: int) -> None:
         """Kill a node that received SHUTDOWN; the others go on."""
@@ -173,10 +181,7 @@ class ClusterEmulator:
         """The cluster of that name in this process. The first call creates it, with three masters
         and a replica of each.
         """
-        with _named_lock:
-            if name not in _named:
-                _named[name] = cls()
-            return _named[name]
+        return _named[name]
 
     @property
     def clock(self) -> Any:
@@ -212,7 +217,7 @@ class ClusterEmulator:
         Raises:
             ValueError: The target is not a master.
         """
-        with self._lock:
+        with self._lock():
             target = self._find(to).node
             if target.master is not None:
                 raise ValueError(f"{to!r} is a replica; slots belong to masters")
@@ -242,7 +247,7 @@ class ClusterEmulator:
         Raises:
             ValueError: The master has no running replica.
         """
-        with self._lock:
+        with self._lock():
             found = self._find(node)
             if found.is_master:
                 running = [r for r in found.node.replicas() if not r.down]
@@ -262,7 +267,7 @@ class ClusterEmulator:
                 If not, or if there is no replica, the cluster is down; with
                 ``cluster-require-full-coverage no`` only the slots of the master are.
         """
-        with self._lock:
+        with self._lock():
             found = self._find(node)
             if found.is_down:
                 return
@@ -285,7 +290,7 @@ class ClusterEmulator:
             OSError: The cluster is served, and the port of the node is taken.
         """
         found = self._find(node)
-        with self._lock:
+        with self._lock():
             found.node.down = False
             self._cluster.changes += 1
         if found in self._servers:
@@ -306,7 +311,11 @@ class ClusterEmulator:
 
         Args:
             kwargs: What `redis.RedisCluster` takes; what concerns sockets is ignored.
+
+        Raises:
+            ForkedError: The cluster was made in a parent process.
         """
+        self.nodes[0].engine.ownership.check()
         host, port = self._entry()
         return redis.RedisCluster(
             url=f"redis://{host}:{port}",
@@ -322,7 +331,11 @@ class ClusterEmulator:
             kwargs: The arguments of `redis.asyncio.RedisCluster`; those about sockets are ignored.
         """
         host, port = self._entry()
-        client = redis.asyncio.RedisCluster(startup_nodes=[AsyncClusterNode(host, port)], **kwargs)
+        client = AsyncClusterClient(
+            ownership=self.nodes[0].engine.ownership,
+            startup_nodes=[AsyncClusterNode(host, port)],
+            **kwargs,
+        )
         manager = client.nodes_manager
         for settings in (client.connection_kwargs, manager.connection_kwargs):
             settings["connection_class"] = self._async_connection
@@ -368,11 +381,12 @@ class ClusterEmulator:
             for server in self._servers.values():
                 server.stop()
             self._servers.clear()
-            for node, (old_host, old_port) in zip(self.nodes, before, strict=True):
-                self._move(node, old_host, old_port)
+            if not self._is_foreign():
+                for node, (old_host, old_port) in zip(self.nodes, before, strict=True):
+                    self._move(node, old_host, old_port)
 
     def _move(self, node: NodeEmulator, host: str, port: int) -> None:
-        with self._lock:
+        with self._lock():
             node.node.host, node.node.port = host, port
             node.engine.server.config["port"] = str(port)
             self._ports[port] = node
@@ -384,14 +398,27 @@ class ClusterEmulator:
         for node in self.nodes:
             if node.is_down:
                 self.revive(node)
-        with self._lock:
+        with self._lock():
             self._cluster.put_back(self._first_state)
             for node in self.nodes:
                 node.reset()
 
+    def use_copy_after_fork(self) -> None:
+        """As `Emulator.use_copy_after_fork`, for all nodes.
+
+        Raises:
+            ForkedError: As there.
+        """
+        for node in self.nodes:
+            node.use_copy_after_fork()
+
+    def _is_foreign(self) -> bool:
+        """Whether this is a child process that must not use its copy."""
+        return self.nodes[0].engine.ownership.is_foreign
+
     def snapshot(self) -> ClusterSnapshot:
         """All keys, slots and roles as they are now. Costs what changes afterwards."""
-        with self._lock:
+        with self._lock():
             masters = [node for node in self.nodes if node.is_master]
             stores = [node.node.store for node in masters]
             return ClusterSnapshot(
@@ -406,7 +433,7 @@ class ClusterEmulator:
         """
         if snapshot.owner is not self:
             raise ValueError("the snapshot belongs to another cluster; restore it there")
-        with self._lock:
+        with self._lock():
             self._cluster.put_back(snapshot.state)
             for store, kept in snapshot.stores:
                 store.journal.restore(kept)
@@ -460,3 +487,6 @@ class ClusterSnapshot:
         self.owner = owner
         self.state = state
         self.stores = stores
+
+
+_named = Named(ClusterEmulator)

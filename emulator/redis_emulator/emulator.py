@@ -139,10 +139,25 @@ class Emulator:
 
         Raises:
             OSError: The address cannot be listened on.
+            ForkedError: The emulator was made in a parent process.
         """
         server = TcpServer(self._engine, host=host, port=port, unixsocket=unixsocket)
         self._servers = [each for each in self._servers if each.running] + [server]
         return server
+
+    def use_copy_after_fork(self) -> None:
+        """Let child processes use the copy of this emulator that they have after ``fork``.
+
+        What a child writes, neither its parent nor another child sees. Connections do not go on
+        in a child. To share an emulator between processes, `serve` it instead.
+
+        Call it before the fork, or in the child.
+
+        Raises:
+            ForkedError: This is a child, and another thread of its parent was running a command at
+                the time of the fork.
+        """
+        self._engine.ownership.use_copy()
 
     def dump(self) -> str:
         """All keys of all databases as text, with types, TTLs and values."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from redis_emulator.clock import Clock, SystemClock
 from redis_emulator.cluster_emulator import ClusterEmulator
 from redis_emulator.emulator import Emulator
 from redis_emulator.engine.dispatch import Engine
+from redis_emulator.forks import Named
 from redis_emulator.version import Version
-
-_named: dict[str, RedisEmulator] = {}
-_named_lock = threading.Lock()
 
 
 class RedisEmulator(Emulator):
@@ -47,10 +44,7 @@ class RedisEmulator(Emulator):
         """The emulator that everybody in this process shares under ``name``, made when first
         asked for.
         """
-        with _named_lock:
-            if name not in _named:
-                _named[name] = cls()
-            return _named[name]
+        return _named[name]
 
     @staticmethod
     def cluster(**settings: Any) -> ClusterEmulator:
@@ -64,3 +58,6 @@ class RedisEmulator(Emulator):
 
     def __repr__(self) -> str:
         return f"<RedisEmulator {self._version.flavour} {self._version.text}>"
+
+
+_named = Named(RedisEmulator)

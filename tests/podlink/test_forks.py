@@ -7,11 +7,8 @@ alarm, and the test fails.
 from __future__ import annotations
 
 import asyncio
-import os
-import pickle
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,37 +16,9 @@ import redis
 
 from podlink import AsyncLinkRouter, AsyncStatefulExecutor, LinkRouter, StatefulExecutor
 from pytest_podlink import servers
+from tests.support.children import ALARM, NEEDS_FORK, in_child
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
-    # Python 3.12 warns of a fork beside threads, which is what is tried here.
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
-]
-
-ALARM = 60
-
-
-def in_child(function: Callable[[], Any]) -> Any:
-    """Run a function in a child process; what it returns."""
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if not child:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(ALARM)
-        try:
-            try:
-                answer = function()
-            except BaseException as error:
-                answer = repr(error)
-            os.write(theirs, pickle.dumps(answer))
-        finally:
-            os._exit(0)
-    os.close(theirs)
-    with open(ours, "rb") as reader:
-        sent = reader.read()
-    os.waitpid(child, 0)
-    assert sent, "the child hung"
-    return pickle.loads(sent)
+pytestmark = NEEDS_FORK
 
 
 @pytest.fixture(scope="module")

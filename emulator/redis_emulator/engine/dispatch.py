@@ -32,9 +32,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from operator import methodcaller
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from redis_emulator.clients.client import Blocked, Client, ReplyMode
 from redis_emulator.clients.clients import Clients
@@ -47,6 +48,7 @@ from redis_emulator.engine.accounting import NOT_MONITORED, Accounting
 from redis_emulator.engine.admission import UNQUEUED, Admission
 from redis_emulator.engine.due import meet_due
 from redis_emulator.engine.lookup import Lookup, exec_aborted, failing, wrong_arity
+from redis_emulator.engine.ownership import Listener, Ownership
 from redis_emulator.engine.transaction import Queue, run_queue
 from redis_emulator.engine.waiting import Waiting
 from redis_emulator.keyspace.context import NEVER
@@ -64,18 +66,6 @@ _HTTP: Final = frozenset({b"post", b"host:"})
 """HTTP verbs. Like Redis, close the connection (cross-protocol scripting)."""
 _CALL: Final = methodcaller("__call__")
 _NAP: Final = partial(time.sleep, 0.001)
-
-
-class Listener(Protocol):
-    """A server that listens for clients of an engine."""
-
-    def request_stop(self) -> None:
-        """Stop soon; returns at once."""
-        ...
-
-    def serve_meanwhile(self) -> None:
-        """Serve other clients for a moment while a command of one runs."""
-        ...
 
 
 class _Delayed(list[bytes]):
@@ -99,6 +89,8 @@ class Engine:
         cluster: The node of a cluster that this server is, None outside a cluster.
         scripts: Its scripts, None before the first one is used.
         needs_full_checks: Whether no command takes the short path.
+        lock: Held while a command runs. In a child process entering it raises `ForkedError`.
+        ownership: Says so.
     """
 
     def __init__(
@@ -110,7 +102,8 @@ class Engine:
         lock: threading.RLock | None = None,
         on_shutdown: Callable[[], None] | None = None,
     ) -> None:
-        self.lock = threading.RLock() if lock is None else lock
+        lock = threading.RLock() if lock is None else lock
+        self.lock: AbstractContextManager[object] = lock
         self._ms = clock.ms
         self._commands = registry.entries(version)
         self.server = Server(
@@ -131,8 +124,9 @@ class Engine:
         self._accounting = Accounting(self.server, self.clients)
         self._waiting = Waiting(self, self._accounting)
         self._blocked = self.clients.blocked
+        self.ownership = Ownership(self, lock)
         if isinstance(clock, ManualClock):
-            clock.subscribe(self.tick)
+            clock.subscribe(self._clock_moved)
 
     def execute(self, session: Session, argv: list[bytes]) -> Reply:
         """Run one command for ``session``; errors are returned, not raised.
@@ -296,6 +290,8 @@ class Engine:
 
     def disconnect(self, client: Client) -> None:
         """Forget a client; its connection is closed after the reply."""
+        if self.ownership.is_foreign:
+            return
         with self.lock:
             self.clients.remove(client)
             self.refresh()
@@ -367,6 +363,8 @@ class Engine:
 
     def stop(self) -> None:
         """Drop every client and all data; servers that listen for clients stop."""
+        if self.ownership.is_foreign:
+            return
         with self.lock:
             for listener in tuple(self.listeners):
                 listener.request_stop()
@@ -393,6 +391,7 @@ class Engine:
         def go_on() -> None:
             if not lock._is_owned():
                 lock._acquire_restore(released[0])
+            self.ownership.in_script = False
             self.server.conditions.set(Condition.BUSY, False)
             self.refresh()
             nearest = min(deadline, keyspace.next_deadline)
@@ -408,6 +407,7 @@ class Engine:
             self.refresh()
             for listener in tuple(self.listeners):
                 listener.serve_meanwhile()
+            self.ownership.in_script = True
             # No signal is handled between the two calls, and what the first returns is kept when a
             # handler ends the second.
             released.extend(map(_CALL, (lock._release_save, _NAP)))
@@ -417,6 +417,10 @@ class Engine:
             except BaseException:  # of a signal handler
                 go_on()
                 raise
+
+    def _clock_moved(self) -> None:
+        if not self.ownership.is_foreign:
+            self.tick()
 
     def _faults_changed(self) -> None:
         with self.lock:

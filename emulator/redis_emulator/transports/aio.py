@@ -91,11 +91,16 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
         """As redis-py's, but whatever interrupts the handshake also closes the connection."""
         if self._writer is not None:
             return
+        self._check_process()
         try:
             await super().connect()
         except BaseException:
             await self.disconnect(nowait=True)
             raise
+
+    def _check_process(self) -> None:
+        """Raise what `_connect` would, where redis-py does not make a ConnectionError of it."""
+        self._engine.ownership.check()
 
     async def _connect(self) -> None:
         self._reader = self._writer = Link(self._engine, self.encoder, self._bell)
@@ -223,6 +228,8 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
             if not link.inbox:
                 await asyncio.wait((waiter,), timeout=pause)
             if not link.inbox:
+                if link.session.closing:
+                    link.inbox.append(CLOSED)  # of the parent of this child process
                 self._engine.tick()
         return True
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
+import redis.asyncio
 from redis import exceptions
 
 from redis_emulator.engine.dispatch import Engine
+from redis_emulator.engine.ownership import Ownership
 from redis_emulator.transports import aio, sync
 
 EngineAt = Callable[[int], Engine]
@@ -76,6 +79,10 @@ def async_connection_to(engine_at: EngineAt) -> type:
         def repr_pieces(self) -> list[tuple[str, Any]]:
             return [("host", self.host), ("port", self.port), ("db", self.db)]
 
+        def _check_process(self) -> None:
+            with contextlib.suppress(OSError):
+                engine_at(self.port).ownership.check()
+
         async def _connect(self) -> None:
             self._engine = engine_at(self.port)
             await super()._connect()
@@ -99,3 +106,21 @@ def async_connection_to(engine_at: EngineAt) -> type:
             await super().send_packed_command(command, check_health)
 
     return AsyncClusterConnection
+
+
+class AsyncClusterClient(redis.asyncio.RedisCluster):
+    """An asyncio client of an emulated cluster.
+
+    Args:
+        ownership: Says whether the cluster may be used in this process.
+        kwargs: What redis-py's client takes.
+    """
+
+    def __init__(self, *, ownership: Ownership, **kwargs: Any) -> None:
+        self._ownership = ownership
+        super().__init__(**kwargs)
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> Any:
+        """As redis-py's, which would make another error of a `ForkedError`."""
+        self._ownership.check()
+        return await super().initialize(*args, **kwargs)

@@ -6,7 +6,9 @@ retries, health checks, pools, pipelines and pub/sub are redis-py's.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -47,6 +49,32 @@ class _Parser(_RESP3Parser):  # type: ignore[misc]
         return False
 
 
+class _Bell:
+    """Wakes the thread that waits for a reply.
+
+    Not a `threading.Event`: that has a lock, which an interrupt or a fork can leave locked.
+    """
+
+    __slots__ = ("_waiter",)
+
+    def __init__(self) -> None:
+        self._waiter: threading.Lock | None = None
+
+    def set(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            with contextlib.suppress(RuntimeError):  # another thread was first
+                waiter.release()
+
+    def next_ring(self) -> threading.Lock:
+        """A lock that can be taken when `set` has been called."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiter = waiter
+        return waiter
+
+
 class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
     """A redis-py connection to an emulator in this process.
 
@@ -57,7 +85,7 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
 
     def __init__(self, *, engine: Engine, **kwargs: Any) -> None:
         self._engine = engine
-        self._arrived = threading.Event()
+        self._bell = _Bell()
         for name in NOT_FOR_US.intersection(kwargs):
             del kwargs[name]
         kwargs = {name: value for name, value in kwargs.items() if not name.startswith("ssl")}
@@ -81,7 +109,7 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
             raise
 
     def _connect(self) -> Any:
-        return Link(self._engine, self.encoder, self._arrived)
+        return Link(self._engine, self.encoder, self._bell)
 
     def _host_error(self) -> str:
         return "emulator"
@@ -189,13 +217,15 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
         """Wait for the inbox to fill; whether it did within ``timeout`` seconds."""
         give_up = None if timeout is None else real_seconds() + timeout
         while not link.inbox:
-            self._arrived.clear()
             pause = link.patience(POLL_SECONDS)
             if give_up is not None:
                 pause = min(pause, give_up - real_seconds())
                 if pause <= 0:
                     return False
-            if not link.inbox and not self._arrived.wait(pause):
+            waiter = self._bell.next_ring()
+            if not link.inbox and not waiter.acquire(timeout=pause):
+                if link.session.closing and not link.inbox:
+                    link.inbox.append(CLOSED)  # of the parent of this child process
                 self._engine.tick()
         return True
 
@@ -212,6 +242,15 @@ class EmulatorPool(redis.ConnectionPool):  # type: ignore[misc]
         if link is not None and link.has_unread():
             connection.disconnect()
         super().release(connection)
+
+    def reset(self) -> None:
+        """As redis-py's, which in a child process waits for locks of the parent's threads."""
+        if getattr(self, "pid", None) not in (None, os.getpid()):
+            dispatcher: Any = getattr(self, "_event_dispatcher", None)
+            for owner in (self, dispatcher):
+                if hasattr(owner, "_lock"):
+                    owner._lock = threading.RLock()
+        super().reset()
 
 
 class OneConnectionClient(redis.Redis):

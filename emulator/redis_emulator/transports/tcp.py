@@ -80,13 +80,14 @@ class TcpServer:
         self._ring.setblocking(False)
         self._stopping = False
         self._listeners: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._run, name="redis-emulator", daemon=True)
         try:
             self._listen()
+            with engine.lock:
+                engine.listeners.append(self)
         except BaseException:
             self._close()
             raise
-        self._thread = threading.Thread(target=self._run, name="redis-emulator", daemon=True)
-        engine.listeners.append(self)
         self._thread.start()
 
     @property
@@ -265,6 +266,22 @@ class TcpServer:
         """Stop soon; returns at once. Called by any thread."""
         self._stopping = True
         self._alarm()
+
+    def leave_to_parent(self) -> None:
+        """Close a child's copies of the sockets; the server of the parent goes on.
+
+        They are only closed: to shut them down, or to unregister them from the selector, would
+        take them from the parent.
+        """
+        self._stopping = True
+        for peer in tuple(self.peers):
+            peer.leave_to_parent()
+        self.peers.clear()
+        self.held.clear()
+        for each in (*self._listeners, self._bell, self._ring):
+            each.close()
+        with contextlib.suppress(OSError):  # a child does not inherit a kqueue
+            self.selector.close()
 
     def _say_goodbye(self) -> None:
         for listener in self._listeners:

@@ -205,6 +205,11 @@ class Peer:
         self._server.selector.unregister(self._socket)
         self._socket.close()
 
+    def leave_to_parent(self) -> None:
+        """Close a child's copy of the socket; the parent goes on with its own."""
+        self.gone = True
+        self._socket.close()
+
     def _buffers(self) -> Buffers:
         query, arguments, length = self._parser.incomplete()
         room = 0
