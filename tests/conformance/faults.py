@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from podlink import keys, operations, scripts
+from podlink import keys, operations, replies, scripts
 from podlink.scripts import SCRIPTS, Script
 
 SET, TRY_SET, IF_ABSENT = "set_linked_pod", "try_set_linked_pod", "set_linked_pod_if_absent"
@@ -47,7 +47,7 @@ class WrongScript:
 
 @dataclass(frozen=True)
 class WrongPython:
-    """Another function or value in place of the one that `podlink.operations` uses."""
+    """Another function or value in place of the one that operations and their replies use."""
 
     fault: str
     name: str
@@ -55,7 +55,11 @@ class WrongPython:
 
     def plant(self, patch: pytest.MonkeyPatch) -> None:
         """Make podlink use it."""
-        patch.setattr(operations, self.name, self.wrong)
+        users = [module for module in (operations, replies) if hasattr(module, self.name)]
+        if not users:
+            raise LookupError(f"neither operations nor replies use {self.name}")
+        for module in users:
+            patch.setattr(module, self.name, self.wrong)
 
     def __str__(self) -> str:
         return f"{self.name} {self.fault}"
