@@ -2,7 +2,8 @@
 
 An interrupt is a `BaseException` in the middle of a call: Ctrl-C, an exception that a signal
 handler raises (pytest-timeout), gevent's Timeout, the cancellation of a task. Most tests here
-raise one at lines of redis-py and of the emulator's transports, one after the other.
+raise one at random moments, with the signal of a timer. Raising from a trace or profile function at
+chosen places crashes CPython 3.11.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import linecache
+import logging
+import math
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,82 +31,86 @@ from redis_emulator.transports import aio, sync
 from tests.support.transports import REDIS_PY
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    # By a thread: the tests use the timer that pytest-timeout would use otherwise.
+    pytest.mark.timeout(120, method="thread"),
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals of timers are POSIX"),
     # An interrupt in redis-py's own `__del__`:
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-_PLACES = (redis.__path__[0], transports.__path__[0])
-"""Not the engine: an exception of a trace function can leave its lock locked, where a signal
-handler is not called. `test_a_signal_handler_that_raises` is for that.
-"""
+_LOCKS = (threading.__file__, logging.__file__)
+"""Modules with locks in Python code, which an exception inside leaves locked in any program."""
+
+ROUNDS = int(os.environ.get("INTERRUPTS", "60"))
+"""Interrupts of each call."""
 
 
 class Interrupt(BaseException):
-    """What is thrown in."""
+    """What the signal handler raises."""
 
 
-INTERRUPTED = (Interrupt, redis.RedisError, TypeError)
-"""How a call ends. CPython 3.11 at times makes a TypeError of what a trace function raises."""
-
-
-class Thrower:
-    """Raises an `Interrupt` at one line of redis-py or the transports that a ``with`` block runs.
+class Alarm:
+    """A timer whose signal raises an `Interrupt` at whatever the main thread is doing.
 
     Attributes:
-        left: How many lines are let pass.
-        thrown: Whether it has been raised.
-        where: At which line.
+        in_tasks: Raise only in code of the transports. What a handler raises in the event loop ends
+            the loop, and what it raises in redis-py's asyncio code can leave its locks locked.
     """
 
-    def __init__(self, after: int) -> None:
-        self.left = after
-        self.thrown = False
-        self.where = ""
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.in_tasks = False
+        self._armed = False
 
-    def __enter__(self) -> Thrower:
-        self._before = sys.gettrace()
-        sys.settrace(self._call)
-        return self
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._armed:
+            return
+        file = "" if frame is None else frame.f_code.co_filename
+        if file in _LOCKS or (self.in_tasks and not file.startswith(transports.__path__[0])):
+            signal.setitimer(signal.ITIMER_REAL, 5e-5)
+            return
+        self._armed = False
+        raise Interrupt
 
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._before)
+    def arm(self, seconds: float) -> None:
+        self._armed = True
+        signal.setitimer(signal.ITIMER_REAL, self.random.uniform(1e-6, seconds))
 
-    def _call(self, frame: FrameType, event: str, arg: object) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(_PLACES) else None
-
-    def _line(self, frame: FrameType, event: str, arg: object) -> Any:
-        if event == "line" and not self.thrown and _can_be_interrupted(frame):
-            self.left -= 1
-            if self.left < 0:
-                self.thrown = True
-                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-                raise Interrupt  # which also ends the tracing
-        return self._line
+    def disarm(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._armed = False
 
 
-def _can_be_interrupted(frame: FrameType) -> bool:
-    """Python handles no signal between the end of a ``with`` block and its ``__exit__``."""
-    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
-    return not line.startswith(("with ", "async with "))
+@pytest.fixture
+def alarm() -> Iterator[Alarm]:
+    alarm = Alarm(seed=7)
+    before = signal.signal(signal.SIGALRM, alarm.handle)
+    yield alarm
+    alarm.disarm()
+    signal.signal(signal.SIGALRM, before)
 
 
-STEP = int(os.environ.get("INTERRUPT_STEP", "37"))
-"""Every which line; 1 takes many minutes."""
-
-
-def interrupt_everywhere(call: Callable[[], object], check: Callable[[], None]) -> int:
-    """Interrupt a call at every `STEP` of its lines, and check after each; how many there were."""
+def interrupt_often(alarm: Alarm, call: Callable[[], object], check: Callable[[], None]) -> None:
+    """Interrupt a call at `ROUNDS` random moments, and check after each."""
+    seconds = math.inf
+    for _ in range(4):  # the first one may have much to set up
+        started = time.perf_counter()
+        call()
+        seconds = min(seconds, time.perf_counter() - started)
+        check()
     count = 0
-    while True:
-        with Thrower(count * STEP) as thrower, contextlib.suppress(*INTERRUPTED):
-            call()
+    for _ in range(ROUNDS):
         try:
-            check()
-        except Exception as error:
-            raise AssertionError(f"after an interrupt at {thrower.where}") from error
-        if not thrower.thrown:
-            return count
-        count += 1
+            try:
+                alarm.arm(seconds)
+                call()
+            finally:
+                alarm.disarm()
+        except Interrupt:
+            count += 1
+        except redis.RedisError:
+            pass
+        check()
+    assert count
 
 
 @pytest.fixture(autouse=True)
@@ -185,25 +190,30 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+def _ignore_errors(call: Callable[[Any], object], client: Any) -> None:
+    with contextlib.suppress(redis.RedisError):
+        call(client)
+
+
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_a_sync_client(
-    emulator: RedisEmulator, call: Callable[[Any], object], options: dict[str, Any]
+    emulator: RedisEmulator, alarm: Alarm, call: Callable[[Any], object], options: dict[str, Any]
 ) -> None:
     client = emulator.client(max_connections=1 << 20, **options)  # redis-py loses some of them
     check = InStep(client, emulator)
 
     client.get("k")
-    assert interrupt_everywhere(lambda: call(client), check) > 100 // STEP
+    interrupt_often(alarm, lambda: _ignore_errors(call, client), check)
 
 
 @pytest.mark.parametrize("name", ["get", "blpop-served", "blpop-timeout", "pipeline"])
-def test_a_sync_cluster_client(name: str) -> None:
+def test_a_sync_cluster_client(alarm: Alarm, name: str) -> None:
     with ClusterEmulator(nodes=2, replicas=0, seed=1) as cluster:
         client = cluster.client(max_connections=1 << 20)
         check = InStep(client, *cluster.nodes)
         call = CALLS[name]
-        assert interrupt_everywhere(lambda: call(client), check) > 100 // STEP
+        interrupt_often(alarm, lambda: call(client), check)
 
 
 class AsyncInStep:
@@ -254,21 +264,31 @@ if REDIS_PY >= (8, 0):  # older ones do not ask a connection when they give it b
 
 
 async def interrupt_coroutine(
-    call: Callable[[Any], Awaitable[object]], client: Any, check: AsyncInStep
-) -> int:
-    count = 0
-    while True:
-        with Thrower(count * STEP) as thrower, contextlib.suppress(*INTERRUPTED):
-            await call(client)
+    alarm: Alarm, call: Callable[[Any], Awaitable[object]], client: Any, check: AsyncInStep
+) -> None:
+    """Interrupt a call at random moments at which a task runs, and check after each."""
+    alarm.in_tasks = True
+    seconds = math.inf
+    for _ in range(4):  # the first one may have much to set up
+        started = time.perf_counter()
+        await call(client)
+        seconds = min(seconds, time.perf_counter() - started)
         await check()
-        if not thrower.thrown:
-            return count
-        count += 1
+    for _ in range(ROUNDS):
+        try:
+            try:
+                alarm.arm(seconds)
+                await call(client)
+            finally:
+                alarm.disarm()
+        except (Interrupt, redis.RedisError):
+            pass
+        await check()
 
 
 async def cancel_everywhere(
-    call: Callable[[Any], Awaitable[object]], client: Any, check: AsyncInStep
-) -> int:
+    alarm: Alarm, call: Callable[[Any], Awaitable[object]], client: Any, check: AsyncInStep
+) -> None:
     """Cancel a call after each number of turns of the event loop."""
     for count in range(1000):
         task = asyncio.ensure_future(call(client))
@@ -281,7 +301,7 @@ async def cancel_everywhere(
             await check()
         else:
             await check()
-            return count
+            return
     raise AssertionError("the call never ends")
 
 
@@ -292,72 +312,24 @@ HOW = {"interrupted": interrupt_coroutine, "cancelled": cancel_everywhere}
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("call", ASYNC_CALLS.values(), ids=ASYNC_CALLS.keys())
 async def test_an_asyncio_client(
-    emulator: RedisEmulator, how: Any, options: dict[str, Any], call: Any
+    emulator: RedisEmulator, alarm: Alarm, how: Any, options: dict[str, Any], call: Any
 ) -> None:
     if how is interrupt_coroutine and "single_connection_client" in options:
         options = {}  # redis-py takes a lock outside of its try, and never gives it back
     client = emulator.async_client(**options)
     await client.get("k")
-    await how(call, client, AsyncInStep(client, emulator))
+    await how(alarm, call, client, AsyncInStep(client, emulator))
     await client.aclose()
 
 
 @pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
 @pytest.mark.parametrize("name", ON_CLUSTERS)
-async def test_an_asyncio_cluster_client(how: Any, name: str) -> None:
+async def test_an_asyncio_cluster_client(alarm: Alarm, how: Any, name: str) -> None:
     with ClusterEmulator(nodes=2, replicas=0, seed=1) as cluster:
         client = cluster.async_client(max_connections=1 << 20)
         await client.get("k")
-        await how(ASYNC_CALLS[name], client, AsyncInStep(client, *cluster.nodes))
+        await how(alarm, ASYNC_CALLS[name], client, AsyncInStep(client, *cluster.nodes))
         await client.aclose()
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no such signals here")
-@pytest.mark.parametrize("seed", range(2))
-def test_a_signal_handler_that_raises(emulator: RedisEmulator, seed: int) -> None:
-    """Real signals, at bytecodes that nobody chose."""
-    source = random.Random(seed)
-    client = emulator.client(max_connections=1 << 20)
-    check = InStep(client, emulator)
-    armed = False
-
-    def handler(*_: object) -> None:
-        nonlocal armed
-        if armed:
-            armed = False
-            raise Interrupt
-
-    main = threading.get_ident()
-    go, over = threading.Semaphore(0), threading.Event()
-
-    def interrupter() -> None:
-        while go.acquire() and not over.is_set():
-            time.sleep(source.uniform(0, 0.0008))
-            signal.pthread_kill(main, signal.SIGUSR1)
-
-    before = signal.signal(signal.SIGUSR1, handler)
-    thread = threading.Thread(target=interrupter)
-    thread.start()
-    interrupted = 0
-    try:
-        for _ in range(200):
-            armed = True
-            try:
-                go.release()
-                while armed:
-                    source.choice(list(CALLS.values()))(client)
-            except Interrupt:
-                interrupted += 1
-            except redis.RedisError:
-                pass
-            armed = False
-            check()
-    finally:
-        over.set()
-        go.release()
-        thread.join()
-        signal.signal(signal.SIGUSR1, before)
-    assert interrupted > 50
 
 
 def test_closing_a_client_wakes_its_threads(emulator: RedisEmulator) -> None:
