@@ -1,4 +1,4 @@
-"""Every operation is in all the places that describe it: none can be forgotten in one of them."""
+"""Every operation is listed in all the places that describe operations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pytest_podlink.conformance.model import Model
 ROOT = Path(__file__).parent.parent
 NO_OPERATIONS = {"close"}
 WITHOUT_LIMITS = {"self", "timeout", "dry_run", "on_progress", "resume"}
-"""Parameters that no strategy draws wrong values for."""
+"""Parameters for which no strategy generates invalid values."""
 
 
 def operations(cls: type) -> dict[str, list[str]]:
-    """The public methods of an executor, with their parameters."""
+    """Return the public methods of an executor, with their parameters."""
     return {
         name: [each for each in inspect.signature(method).parameters if each not in WITHOUT_LIMITS]
         for name, method in vars(cls).items()
@@ -31,14 +31,14 @@ OPERATIONS = operations(StatefulExecutor)
 
 
 def in_tables(page: str) -> set[str]:
-    """The names at the beginning of the rows of a page's tables."""
+    """Return the names in the first column of a page's tables."""
     text = (ROOT / page).read_text("utf-8")
     cells = re.findall(r"^\| (`[^|]*(?:\\\|[^|]*)*)", text, re.MULTILINE)
     return {name for cell in cells for name in re.findall(r"`(\w+)[(`]", cell)}
 
 
 def in_machine() -> set[str]:
-    """The operations that the rules of the state machine do."""
+    """Return the operations that the rules of the state machine run."""
     source = inspect.getsource(machine.Histories)
     named = set(re.findall(r'operate\(\s*"(\w+)"', source))
     for group in re.findall(r"sampled_from\(strategies\.(\w+)\)", source):
@@ -57,13 +57,13 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_every_operation_is_in(place: str) -> None:
+def test_every_operation_is_listed_in(place: str) -> None:
     missing = sorted(OPERATIONS.keys() - PLACES[place])
     assert not missing, f"{', '.join(missing)}: not in {place}"
 
 
 @pytest.mark.parametrize("operation", strategies.OPERATIONS)
-def test_strategies_know_the_parameters_of(operation: str) -> None:
+def test_strategies_cover_the_parameters_of(operation: str) -> None:
     assert operation in OPERATIONS, f"strategies.OPERATIONS has {operation}, the executor has not"
     assert list(strategies.OPERATIONS[operation]) == OPERATIONS[operation], (
         f"strategies.OPERATIONS[{operation!r}] does not have the parameters of the executor"

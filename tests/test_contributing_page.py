@@ -1,4 +1,4 @@
-"""The examples in ``docs/contributing.md`` are excerpts of the code, and its files exist."""
+"""The examples in ``docs/contributing.md`` are excerpts of the code; the files it names exist."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ EXCERPTS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_it_names_existing_files(path: str) -> None:
+def test_contributing_page_names_existing_files(path: str) -> None:
     assert (ROOT / path).exists()
 
 
 @pytest.mark.parametrize("excerpt", EXCERPTS, ids=lambda text: text.strip().split("\n")[0])
-def test_its_examples_are_excerpts_of_these_files(excerpt: str) -> None:
+def test_contributing_page_examples_are_excerpts_of_the_code(excerpt: str) -> None:
     assert excerpt in FILES

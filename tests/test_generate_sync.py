@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parent.parent / ".ci/generate_sync.py"
 
 @pytest.fixture
 def generator() -> Any:
-    """The script, freshly loaded."""
+    """Load the script anew."""
     spec = importlib.util.spec_from_file_location("generate_sync", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -31,7 +31,7 @@ def test_generated_modules_are_up_to_date(generator: Any) -> None:
         assert generator.generate(module) == (generator.PACKAGE / module).read_text("utf-8")
 
 
-def test_check_names_a_module_that_was_edited_by_hand(
+def test_check_reports_a_generated_module_that_was_edited(
     generator: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -54,7 +54,7 @@ def test_check_names_a_module_that_was_edited_by_hand(
     assert router.read_bytes() == original
 
 
-def test_a_replaced_text_that_is_gone_is_an_error(
+def test_replacement_without_match_is_an_error(
     generator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(generator.TEXTS, "router.py", {"no such text": ""})
@@ -62,7 +62,7 @@ def test_a_replaced_text_that_is_gone_is_an_error(
         generator.generate("router.py")
 
 
-def test_code_of_one_side_is_selected(generator: Any) -> None:
+def test_code_marked_for_one_side_is_kept_only_there(generator: Any) -> None:
     source = """\
 def send(
     batching,  # async-only
@@ -98,7 +98,7 @@ def send(
         (AsyncLinkRouter, LinkRouter, set()),
     ],
 )
-def test_both_sides_have_the_same_methods_and_signatures(
+def test_sync_and_asyncio_classes_have_the_same_methods_and_signatures(
     asynchronous: type, synchronous: type, only_asynchronous: set[str]
 ) -> None:
     def public(cls: type) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Who may import whom, read off the source: the rules of the design page.
+"""Import rules of the three packages, checked in the source.
 
 - A package imports only the packages it may. An import inside a function does not count here: an
-  ``emulator://`` URL imports the emulator when it is asked for.
+``emulator://`` URL imports the emulator when it is used.
 - Inside `redis_emulator` imports run downwards: every folder is a layer.
-- No package has a circle of imports, not even one for type checkers only or inside functions.
-- No module assigns a function to an attribute of another module's object, or puts one into a list
-  there. What needs a function gets it as an argument.
+- No package has an import circle, not even one for type checkers only or inside functions.
+- No module assigns a function to an attribute of another module's object, or adds one to a list
+there. An object that needs a function gets it as an argument.
 - Podlink's core does no IO.
 """
 
@@ -40,8 +40,8 @@ EMULATOR_LAYERS = [
     {"keyspace", "table", "rdb"},
     {"values", "resp", "clock", "glob", "version", "forks"},
 ]
-"""From the top. A module may import its own layer and those below; one that is in none fails."""
-# What podlink's sans-IO core may not know.
+"""From the top. A module may import its own layer and those below. A module in no layer fails."""
+# Modules that podlink's sans-IO core may not import.
 PODLINK_CORE = {
     "keys",
     "models",
@@ -69,12 +69,12 @@ PODLINK_SHELL = {
 
 
 class Imports(ast.NodeVisitor):
-    """Collects the absolute names of what a module imports.
+    """Collects the absolute names that a module imports.
 
     Args:
-        module: The module's name.
-        package: Whether it is a package.
-        in_functions: Whether imports inside functions count.
+        module: the module's name.
+        package: whether it is a package.
+        in_functions: whether imports inside functions count.
     """
 
     def __init__(self, module: str, *, package: bool, in_functions: bool) -> None:
@@ -102,7 +102,7 @@ class Imports(ast.NodeVisitor):
 
 
 def modules_of(root: Path, package: str) -> Iterator[tuple[str, bool, ast.Module]]:
-    """Name of each module of the package under `root`, whether it is a package, and its source."""
+    """Yield each module of the package under `root`: name, whether it is a package, source."""
     for path in sorted((root / package).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         is_package = parts[-1] == "__init__"
@@ -113,7 +113,7 @@ def modules_of(root: Path, package: str) -> Iterator[tuple[str, bool, ast.Module
 def imports_of(
     root: Path, package: str, *, in_functions: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Each (module, imported name) of the package under `root`, both absolute."""
+    """Yield each (module, imported name) of the package under `root`, both absolute."""
     for module, is_package, tree in modules_of(root, package):
         imports = Imports(module, package=is_package, in_functions=in_functions)
         imports.visit(tree)
@@ -122,7 +122,7 @@ def imports_of(
 
 
 def circles(root: Path, package: str) -> list[list[str]]:
-    """The groups of modules that import one another in a circle."""
+    """Return the groups of modules that import one another in a circle."""
     known = {module for module, _, _ in modules_of(root, package)}
     needs: dict[str, set[str]] = {module: set() for module in known}
     for module, imported in imports_of(root, package, in_functions=True):
@@ -141,7 +141,7 @@ def circles(root: Path, package: str) -> list[list[str]]:
 
 
 def _reach(start: str, needs: dict[str, set[str]]) -> set[str]:
-    """All modules that `start` needs, directly or through others."""
+    """Return all modules that `start` imports, directly or through others."""
     found: set[str] = set()
     left = list(needs[start])
     while left:
@@ -153,7 +153,7 @@ def _reach(start: str, needs: dict[str, set[str]]) -> set[str]:
 
 
 class FunctionSlots(ast.NodeVisitor):
-    """Collects statements that give a function to an attribute of an object that is not `self`."""
+    """Collects statements that assign a function to an attribute of an object other than `self`."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.found: list[str] = []
@@ -205,7 +205,7 @@ class FunctionSlots(ast.NodeVisitor):
 
 
 def function_slots(root: Path, package: str) -> list[str]:
-    """Functions that a module assigns to attributes of objects that are not its own."""
+    """Return the assignments of functions to attributes of objects of another module."""
     found = []
     for module, _, tree in modules_of(root, package):
         slots = FunctionSlots(tree)
@@ -215,7 +215,7 @@ def function_slots(root: Path, package: str) -> list[str]:
 
 
 def package_faults(root: Path, package: str) -> list[str]:
-    """Imports of one of our packages that the package may not import."""
+    """Return the imports of one of our packages that the package may not import."""
     return [
         f"{module} imports {name}"
         for module, name in imports_of(root, package)
@@ -224,7 +224,7 @@ def package_faults(root: Path, package: str) -> list[str]:
 
 
 def layer(name: str) -> int:
-    """The layer of a name in `redis_emulator`, 0 being the top, where its `__init__` is.
+    """Return the layer of a name in `redis_emulator`; 0 is the top, the layer of its `__init__`.
 
     Raises:
         KeyError: it is in no layer.
@@ -239,7 +239,7 @@ def layer(name: str) -> int:
 
 
 def emulator_faults(root: Path) -> list[str]:
-    """Imports inside `redis_emulator` that run upwards."""
+    """Return the imports inside `redis_emulator` that run upwards."""
     return [
         f"{module} imports {name}"
         for module, name in imports_of(root, "redis_emulator", in_functions=True)
@@ -248,7 +248,9 @@ def emulator_faults(root: Path) -> list[str]:
 
 
 def core_faults(root: Path) -> list[str]:
-    """Modules of podlink's core that import IO: its own shells, sockets, event loops, clients."""
+    """Return the modules of podlink's core that import IO: its own shells, sockets, event loops,
+    clients.
+    """
     barred = {f"podlink.{name}" for name in PODLINK_SHELL} | {"socket", "asyncio"}
     return [
         f"{module} imports {name}"
@@ -269,8 +271,8 @@ def test_imports_inside_the_emulator_run_downwards() -> None:
 
 
 def sibling_faults(root: Path) -> list[str]:
-    """Modules of `podlink.aio` that import the synchronous module they are the twin of, or another
-    one that has a twin.
+    """Return the modules of `podlink.aio` that import a synchronous module which has an asyncio
+    twin.
     """
     twins = {
         f"podlink.{module.rpartition('.')[2]}"
@@ -289,7 +291,7 @@ def test_no_asyncio_module_imports_a_synchronous_sibling() -> None:
     assert sibling_faults(SOURCES["podlink"]) == []
 
 
-def test_an_import_of_a_sibling_is_found(tmp_path: Path) -> None:
+def test_check_reports_an_import_of_a_synchronous_sibling(tmp_path: Path) -> None:
     package = tmp_path / "podlink" / "aio"
     package.mkdir(parents=True)
     (package / "manager.py").write_text("from podlink.manager import RedisManager")
@@ -297,7 +299,7 @@ def test_an_import_of_a_sibling_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("package", SOURCES)
-def test_no_imports_form_a_circle(package: str) -> None:
+def test_no_package_has_an_import_circle(package: str) -> None:
     assert circles(SOURCES[package], package) == []
 
 
@@ -350,7 +352,7 @@ def test_the_core_of_podlink_does_no_io() -> None:
         ("pytest_podlink", "clock.py", "import podlink, redis_emulator", False),
     ],
 )
-def test_a_planted_import_is_found(
+def test_check_reports_a_forbidden_import(
     tmp_path: Path, package: str, path: str, source: str, found: bool
 ) -> None:
     module = tmp_path / package / path
@@ -361,7 +363,7 @@ def test_a_planted_import_is_found(
     assert bool(faults) is found
 
 
-def test_a_module_in_no_layer_is_found(tmp_path: Path) -> None:
+def test_check_reports_a_module_in_no_layer(tmp_path: Path) -> None:
     module = tmp_path / "redis_emulator" / "helpers.py"
     module.parent.mkdir()
     module.write_text("from redis_emulator import clock")
@@ -378,7 +380,9 @@ def test_a_module_in_no_layer_is_found(tmp_path: Path) -> None:
         ("from .b import B", "import json", False),
     ],
 )
-def test_a_planted_circle_is_found(tmp_path: Path, first: str, second: str, found: bool) -> None:
+def test_check_reports_an_import_circle(
+    tmp_path: Path, first: str, second: str, found: bool
+) -> None:
     package = tmp_path / "redis_emulator"
     package.mkdir()
     (package / "a.py").write_text(first)
@@ -401,7 +405,7 @@ def test_a_planted_circle_is_found(tmp_path: Path, first: str, second: str, foun
         ("server.names.append(name)", False),
     ],
 )
-def test_a_planted_function_slot_is_found(tmp_path: Path, statement: str, found: bool) -> None:
+def test_check_reports_a_function_slot(tmp_path: Path, statement: str, found: bool) -> None:
     package = tmp_path / "redis_emulator"
     package.mkdir()
     (package / "a.py").write_text(

@@ -1,7 +1,7 @@
-"""The wheel, as somebody gets it who has only `pip install podlink`: built, installed, used.
+"""Builds the wheel, installs it in a new environment, and uses it.
 
-Nothing of the repository is on the path of the environments here, which are made anew and installed
-into from the package index.
+The environments see nothing of the repository. They are created anew and filled from the package
+index.
 """
 
 from __future__ import annotations
@@ -42,14 +42,16 @@ def test_link(stateful_executor, stateful_clock):
 
 
 class Environment:
-    """A virtual environment away from the repository."""
+    """A virtual environment outside the repository."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         venv.create(folder, with_pip=True)
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of its programs in its own folder, with nothing of ours in the environment."""
+        """Run one of the environment's programs in the environment's folder, without our
+        environment variables.
+        """
         return subprocess.run(
             [self.folder / "bin" / program, *arguments],
             cwd=self.folder,
@@ -69,7 +71,7 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the sdist as a release is."""
+    """The path of a wheel that was built from the sdist, as for a release."""
     folder = tmp_path_factory.mktemp("dist")
     built = subprocess.run(
         [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)],
@@ -84,7 +86,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """What `pip install podlink` gives."""
+    """An environment with `pip install podlink`."""
     environment = Environment(tmp_path_factory.mktemp("plain"))
     environment.install(str(wheel))
     return environment
@@ -92,13 +94,13 @@ def plain(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @pytest.fixture(scope="module")
 def with_pytest(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """What `pip install podlink[pytest]` gives."""
+    """An environment with `pip install podlink[pytest]`."""
     environment = Environment(tmp_path_factory.mktemp("pytest"))
     environment.install(f"{wheel}[pytest]")
     return environment
 
 
-def test_the_wheel_holds_three_packages_and_the_scripts(wheel: Path) -> None:
+def test_wheel_contains_three_packages_and_the_scripts(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
         "podlink",
@@ -118,7 +120,7 @@ def test_the_wheel_holds_three_packages_and_the_scripts(wheel: Path) -> None:
     assert data <= {Path(name) for name in names}
 
 
-def test_a_plain_install_brings_redis_alone(plain: Environment) -> None:
+def test_plain_install_has_redis_as_only_dependency(plain: Environment) -> None:
     listed = json.loads(plain.run("pip", "list", "--format=json").stdout)
     brought = {entry["name"].lower() for entry in listed} - {"pip", "setuptools", "podlink"}
     needed_by_redis = {"async-timeout", "typing-extensions", "typing_extensions", "pyjwt"}
@@ -128,7 +130,7 @@ def test_a_plain_install_brings_redis_alone(plain: Environment) -> None:
     assert requires[1] == "redis"
 
 
-def test_a_plain_install_imports_and_has_its_scripts(plain: Environment) -> None:
+def test_plain_install_can_be_imported_and_contains_the_scripts(plain: Environment) -> None:
     done = plain.python(
         "import podlink, podlink.scripts; print(podlink.__file__, len(podlink.scripts.SCRIPTS))"
     )
@@ -145,7 +147,7 @@ def test_a_plain_install_imports_and_has_its_scripts(plain: Environment) -> None
         ("podlink", ("demo",), "cli"),
     ],
 )
-def test_what_needs_an_extra_says_which(
+def test_missing_extra_is_named_in_the_error(
     plain: Environment, program: str, arguments: tuple[str, ...], extra: str
 ) -> None:
     done = plain.run(program, *arguments)
@@ -153,12 +155,12 @@ def test_what_needs_an_extra_says_which(
     assert f"pip install 'podlink[{extra}]'" in done.stderr.strip().splitlines()[-1]
 
 
-def test_users_are_linked_on_the_emulator(with_pytest: Environment) -> None:
+def test_installed_podlink_links_users_on_the_emulator(with_pytest: Environment) -> None:
     done = with_pytest.python(LINK_USERS)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_plugin_is_loaded_by_its_entry_point(with_pytest: Environment) -> None:
+def test_plugin_is_loaded_by_its_entry_point(with_pytest: Environment) -> None:
     (with_pytest.folder / "test_links.py").write_text(USE_FIXTURES)
     done = with_pytest.run("pytest", "-q", "test_links.py")
     assert done.returncode == 0, done.stdout + done.stderr

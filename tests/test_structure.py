@@ -1,4 +1,4 @@
-"""The rules of the repository's files: their length, and which tests may import which."""
+"""Rules for the repository's files: their length, and which modules import test modules."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LONGEST = 600
 
 
 def is_test_module(name: str) -> bool:
-    """Whether pytest collects the module, or it is a conftest."""
+    """Return whether pytest collects the module, or it is a conftest."""
     last = name.rpartition(".")[2]
     return last == "conftest" or last.startswith(("test_", "bench_"))
 
 
 def imported_test_modules(source: str) -> list[str]:
-    """The test modules that a module imports, anywhere in it."""
+    """Return the test modules that a module imports, anywhere in it."""
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -62,5 +62,5 @@ def test_no_test_module_is_imported() -> None:
         ("from tests.support.pair import Pair\nfrom test_other import x", []),
     ],
 )
-def test_imports_of_test_modules_are_found(source: str, found: list[str]) -> None:
+def test_check_finds_imports_of_test_modules(source: str, found: list[str]) -> None:
     assert imported_test_modules(source) == found

@@ -1,4 +1,4 @@
-"""The emulator's in-process connection beside redis-py's ceiling, fakeredis and a real server."""
+"""The emulator's in-process client compared with redis-py alone, fakeredis and a real server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bench_operation(
     benchmark: Any,
     request: pytest.FixtureRequest,
 ) -> None:
-    """One call after the other from one client."""
+    """One client makes one call after another."""
     Silent.answer = operation.answer
     benchmark.group = operation.name
     benchmark.extra_info["contender"] = request.node.callspec.params["contender"]
@@ -42,7 +42,7 @@ def bench_operation(
 
 @pytest.mark.parametrize("name", [EMULATOR, FAKEREDIS])
 def bench_fresh_store(name: str, benchmark: Any) -> None:
-    """What a test pays for an empty store of its own."""
+    """The cost of an empty store for each test."""
     import fakeredis
 
     def fake() -> None:

@@ -1,4 +1,4 @@
-"""podlink beside what it is made of, on a real server: redis-py's own calls and MGET."""
+"""podlink compared with what it uses, on a real server: redis-py's own calls and MGET."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def bench_set_a_link(
 
 @pytest.mark.parametrize("name", [BARE, PODLINK, BATCHING])
 def bench_tasks(name: str, admin: redis.Redis, real_server: servers.Server, benchmark: Any) -> None:
-    """Many asyncio tasks, each with one call after the other."""
+    """Many asyncio tasks, each with one call after another."""
     mark(benchmark, "200 tasks set links", name)
     loop = asyncio.new_event_loop()
     client = redis.asyncio.Redis(port=real_server.port, max_connections=TASKS + 1)
@@ -100,7 +100,7 @@ def bench_tasks(name: str, admin: redis.Redis, real_server: servers.Server, benc
 def bench_batch_get(
     name: str, admin: redis.Redis, real_server: servers.Server, benchmark: Any
 ) -> None:
-    """Ten thousand links in one call, and in one MGET."""
+    """Ten thousand links in one call, compared with one MGET."""
     mark(benchmark, "look up 10,000 links", name)
     keys = [f"sf:{{bench:lk:{uid}}}chat" for uid in UIDS]
     admin.mset({key: number % 7 for number, key in enumerate(keys)})
@@ -114,7 +114,7 @@ def bench_batch_get(
 
 
 def bench_drain(admin: redis.Redis, real_server: servers.Server) -> None:
-    """``DRAIN_LINKS`` links to one pod: the rate, and how much memory is held."""
+    """Drain ``DRAIN_LINKS`` links of one pod: links per second and memory."""
     for first in range(0, LINKS, 10_000):
         pipeline = admin.pipeline(transaction=False)
         for number in range(first, min(first + 10_000, LINKS)):

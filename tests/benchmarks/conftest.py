@@ -1,8 +1,7 @@
-"""Contenders, and the table of ratios that ``make bench`` ends with.
+"""Contenders, and the table of ratios at the end of ``make bench``.
 
-Every benchmark belongs to a group (one operation) and has one contender; a ratio compares two
-contenders of one group within one run, by the time of their fastest round. Nothing here asserts a
-time.
+Every benchmark belongs to a group (one operation) and has one contender. A ratio compares two
+contenders of one group within one run, by the time of their fastest round. No test asserts a time.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def real_server() -> Iterator[servers.Server]:
 
 @pytest.fixture
 def contender(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
-    """A client of the contender that the test is parametrized with."""
+    """A client of the contender that the benchmark is parametrized with."""
     name = request.param
     if name == ALONE:
         client = redis.Redis(connection_pool=redis.ConnectionPool(connection_class=Silent))

@@ -1,4 +1,4 @@
-"""The contenders of the benchmarks, and how those that are close are measured in turns."""
+"""The contenders of the benchmarks, and alternating measurement of contenders that are close."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ CONTENDERS = (ALONE, EMULATOR, FAKEREDIS, SERVER)
 
 Ratio = tuple[str, str, str, float]
 RATIOS: list[Ratio] = []
-"""Group, contender, the one it is compared with, and how many times as fast it is to be."""
+"""Group, contender, the contender it is compared with, and how many times faster it should be."""
 
 FASTEST: dict[tuple[str, str], float] = {}
-"""Seconds of the fastest round of group and contender, of those measured `in_turns`."""
+"""Seconds of the fastest round by group and contender, for contenders measured `in_turns`."""
 
 
 def in_turns(group: str, contenders: dict[str, Callable[[], object]], rounds: int = 400) -> None:
-    """Measure contenders that are close to each other: a round of each, again and again, so that
-    what the machine does meanwhile concerns all of them.
+    """Measure close contenders in alternating rounds, so that other load of the machine affects all
+    of them.
     """
     for _ in range(rounds):
         for name, act in contenders.items():
@@ -40,7 +40,7 @@ def in_turns(group: str, contenders: dict[str, Callable[[], object]], rounds: in
 
 
 class Silent(Connection):  # type: ignore[misc]
-    """A connection that does nothing: what redis-py itself costs."""
+    """A connection that does nothing: it shows the cost of redis-py itself."""
 
     answer: Any = None
 
@@ -65,7 +65,7 @@ class Silent(Connection):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Operation:
-    """One call of a client, and what a server would answer."""
+    """A client's call, and the server's reply to it."""
 
     name: str
     run: Callable[[redis.Redis], object]

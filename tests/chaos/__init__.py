@@ -1,1 +1,1 @@
-"""Chaos: load on real topologies while faults are injected. Run it with `make chaos`."""
+"""Chaos tests: load on real topologies while faults are injected. Run them with `make chaos`."""

@@ -1,4 +1,6 @@
-"""`make chaos`: run chaos on each topology and print the findings; exit with 1 if there are any."""
+"""`make chaos`: run chaos tests on each topology and print what failed; exit with 1 if anything
+did.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from tests.chaos.schedule import TOPOLOGIES
 
 
 def main() -> int:
-    """Read the options, run, print."""
+    """Parse the options, run, and print the reports."""
     options = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     options.add_argument("--seconds", type=float, default=10.0, help="for each topology")
     options.add_argument("--seed", type=int, default=None, help="repeats a schedule of faults")

@@ -1,4 +1,4 @@
-"""The callers: threads, coroutines, and coroutines of a batching executor, each with a recorder."""
+"""The load: threads, coroutines, and coroutines of a batching executor, each with a recorder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_podlink.conformance.linearizability import Event, Recorder, Subject
 THREADS, COROUTINES, BATCHING = 2, 4, 4
 UIDS, SECONDS_PER_UID = 12, 2.0
 MARGIN = 10.0
-"""Seconds that a call may take beyond its deadline: the machine may be busy."""
+"""Seconds that a call may exceed its timeout by, because the machine may be busy."""
 TIMEOUTS = (0.05, 0.5, 1.0, 2.0, 2.0)
 NAMES = ["set_linked_pod", "try_set_linked_pod", "set_linked_pod_if_absent", "create_linked_pod",
          "get_linked_pod", "get_linked_pod", "get_linked_pod_if_persist", "remove_linked_pod",
@@ -29,8 +29,8 @@ EXPECTED = {
 }
 
 
-class Noting:
-    """An executor that notes errors that no fault explains, and calls that take too long."""
+class WatchedExecutor:
+    """An executor that reports unexpected errors and calls that exceed their timeout."""
 
     def __init__(self, executor: Any, load: Load) -> None:
         self._executor = executor
@@ -66,8 +66,8 @@ class Noting:
 class Load:
     """Callers that link, read and unlink until they are stopped.
 
-    Every write has a pod of its own, so that a wrong answer matches no other write. Uids are
-    replaced by new ones after some seconds, so that each has a history of moderate length.
+    Every write has a pod of its own, so that a wrong result matches no other write. Uids are
+    replaced by new ones every few seconds, so that the history of each stays short enough to check.
     """
 
     def __init__(self, url: str, seed: int) -> None:
@@ -86,12 +86,12 @@ class Load:
         ]
 
     def start(self) -> None:
-        """Begin."""
+        """Start all callers."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End every caller; one that does not end counts as hung."""
+        """Stop all callers; one that does not end counts as hung."""
         self._stop.set()
         deadline = time.monotonic() + max(TIMEOUTS) + 2 * MARGIN
         for thread in self._threads:
@@ -101,23 +101,23 @@ class Load:
 
     @property
     def events(self) -> list[Event]:
-        """What all callers saw."""
+        """The events of all callers."""
         return [event for recorder in self._recorders for event in list(recorder.events)]
 
     def note(self, error: Exception) -> None:
-        """Count an error, and keep one that no fault explains."""
+        """Count an error, and record it if no fault explains it."""
         code = error.code if isinstance(error, StatefulError) else type(error).__name__
         self.errors[str(code)] += 1
         if code not in EXPECTED:
             self.unexpected.append(repr(error) + f" caused by {error.__cause__!r}")
 
     def note_time(self, operation: str, took: float, timeout: float) -> None:
-        """Keep a call that took longer than its deadline and the margin."""
+        """Record a call that took longer than its timeout and the margin."""
         if took > timeout + MARGIN:
             self.hung.append(f"{operation} took {took:.1f} s, timeout {timeout} s")
 
     def _recorder(self, executor: Any) -> Recorder:
-        recorder = Recorder(Noting(executor, self))
+        recorder = Recorder(WatchedExecutor(executor, self))
         self._recorders.append(recorder)
         return recorder
 
@@ -137,7 +137,7 @@ class Load:
         }
         return operation, subject, arguments.get(operation, (pod, seconds)), chance.choice(TIMEOUTS)
 
-    def _learn(self, operation: str, subject: Subject, result: Any) -> None:
+    def _remember_pod(self, operation: str, subject: Subject, result: Any) -> None:
         if operation.startswith("get_") and result is not None:
             self._seen[subject] = result
 
@@ -161,8 +161,8 @@ class Load:
             try:
                 result = recorder.call(operation, subject, *arguments, timeout=timeout)
             except Exception:
-                continue  # noted
-            self._learn(operation, subject, result)
+                continue  # already counted
+            self._remember_pod(operation, subject, result)
 
     async def _asynchronous(self, seed: int) -> None:
         async with (
@@ -188,6 +188,6 @@ class Load:
                     await asyncio.sleep(0)
                 call.cancel()
             try:
-                self._learn(operation, subject, await call)
+                self._remember_pod(operation, subject, await call)
             except (Exception, asyncio.CancelledError):
                 self.errors["cancelled"] += call.cancelled()

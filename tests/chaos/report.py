@@ -1,4 +1,4 @@
-"""A run on one topology: load, faults, and what was wrong."""
+"""Runs load and faults on one topology, and reports what was wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.chaos.worlds import WORLDS
 
 @dataclass
 class Report:
-    """What a run found. It is good if all lists are empty."""
+    """The findings of a run. The run is good if all lists are empty."""
 
     topology: str
     seed: int
@@ -43,7 +43,7 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was wrong, and something was done at all."""
+        """Whether nothing was wrong and at least one operation was done."""
         found = self.wrong, self.lost, self.undecided, self.hung, self.unexpected
         return not any(found) and self.operations > 0
 
@@ -70,10 +70,10 @@ ATTEMPTS = 3
 
 
 def run(topology: str, seed: int, seconds: float) -> Report:
-    """Put load on a topology for so many seconds while the faults of the seed happen.
+    """Put load on a topology for ``seconds`` while the faults of the seed are injected.
 
-    A run with lost writes in which Redis failed over without being asked proves nothing: it is
-    repeated, and counts as wrong if that happens every time.
+    A run with lost writes proves nothing if Redis failed over without a fault of the schedule. It
+    is repeated, and counts as wrong if that happens every time.
     """
     for _ in range(ATTEMPTS):
         report = run_once(topology, seed, seconds)
@@ -83,7 +83,7 @@ def run(topology: str, seed: int, seconds: float) -> Report:
 
 
 def run_once(topology: str, seed: int, seconds: float) -> Report:
-    """One attempt of `run`."""
+    """Do one attempt of `run`."""
     world = WORLDS[topology]()
     try:
         load = Load(world.url, seed)
@@ -119,7 +119,7 @@ def _inject(
 def read_all(
     config: RedisConfig, subjects: Iterable[Subject]
 ) -> tuple[list[Event], dict[Subject, Any]]:
-    """Every link and its index entry, read when all faults are over."""
+    """Read every link and its index entry after all faults have ended."""
     with StatefulExecutor(config) as executor:
         recorder, index = Recorder(executor), {}
         for subject in subjects:
@@ -134,9 +134,9 @@ def judge(
     events: list[Event],
     read: Callable[[Iterable[Subject]], tuple[list[Event], dict[Subject, Any]]],
 ) -> None:
-    """Count what no order of the operations explains.
+    """Record the results that no order of the operations explains.
 
-    A history that is right without the reads at the end, and wrong with them, has lost a link.
+    If a history is linearizable without the reads at the end, but not with them, a link was lost.
     """
     by_subject: dict[Subject, list[Event]] = defaultdict(list)
     for event in events:

@@ -1,4 +1,4 @@
-"""Which fault is injected when: a pure function of the seed, the topology and the seconds."""
+"""The faults to inject and their times: a pure function of seed, topology and duration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Fault(NamedTuple):
 
 
 def schedule(seed: int, topology: str, seconds: float) -> list[Fault]:
-    """The faults of a run, in order. A fault that takes long delays those after it."""
+    """Return the faults of a run in order. A fault that takes long delays those after it."""
     chance = random.Random(f"{seed} {topology}")
     faults: list[Fault] = []
     at = 0.0

@@ -1,4 +1,4 @@
-"""The parts of chaos: the schedule, and that what is wrong is found."""
+"""The parts of the chaos tests: the schedule, and the detection of errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHO: Subject = ("chaos", "u", "s")
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_the_seed_makes_the_schedule(topology: str) -> None:
+def test_schedule_depends_on_the_seed_only(topology: str) -> None:
     first = schedule(7, topology, 60.0)
     assert first == schedule(7, topology, 60.0)
     assert first != schedule(8, topology, 60.0)
@@ -30,7 +30,7 @@ def test_the_seed_makes_the_schedule(topology: str) -> None:
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_every_fault_can_be_injected(topology: str) -> None:
+def test_every_topology_implements_its_faults(topology: str) -> None:
     for kind in KINDS[topology]:
         assert callable(getattr(WORLDS[topology], kind))
 
@@ -43,7 +43,7 @@ RIGHT = [event(0, "set_linked_pod", 1, -1), event(1, "get_linked_pod", gives=1)]
 
 
 def judged(events: list[Event], pod: int | None, index: dict[str, int]) -> Report:
-    """The report of a history after which a link to this pod is found."""
+    """Return the report of a history after which the server has a link to this pod."""
 
     def read(subjects: Iterable[Subject]) -> tuple[list[Event], dict[Subject, Any]]:
         last = [
@@ -57,7 +57,7 @@ def judged(events: list[Event], pod: int | None, index: dict[str, int]) -> Repor
     return report
 
 
-def test_a_right_history_is_good() -> None:
+def test_linearizable_history_is_good() -> None:
     report = judged(RIGHT, 1, {"s": 1})
     assert report.good
     assert report.operations == 2
@@ -67,29 +67,29 @@ def test_a_run_without_operations_is_not_good() -> None:
     assert not judged([], None, {}).good
 
 
-def test_a_wrong_answer_is_found() -> None:
+def test_wrong_result_is_reported() -> None:
     report = judged([*RIGHT, event(2, "set_linked_pod", 2, -1, gives=2)], 2, {"s": 2})
     assert len(report.wrong) == 1
     assert not report.good
 
 
-def test_a_lost_link_is_found() -> None:
+def test_lost_link_is_reported() -> None:
     report = judged(RIGHT, None, {})
     assert (len(report.lost), len(report.wrong)) == (1, 0)
     assert not report.good
 
 
-def test_a_link_may_be_gone_if_a_removal_is_unknown() -> None:
+def test_link_may_be_absent_if_the_outcome_of_a_removal_is_unknown() -> None:
     removal = Event(WHO, "remove_linked_pod", (-1,), 2, math.inf, unknown=True)
     assert judged([*RIGHT, removal], None, {}).good
     assert judged([*RIGHT, removal], 1, {"s": 1}).good
 
 
-def test_a_wrong_index_is_found() -> None:
+def test_wrong_index_is_reported() -> None:
     assert not judged(RIGHT, 1, {"s": 1, "t": 4}).good
 
 
-def test_a_hung_call_and_a_broken_contract_are_found() -> None:
+def test_hung_call_and_unexpected_error_are_reported() -> None:
     load = Load("redis://127.0.0.1:1", 0)
     load.note_time("get_linked_pod", 1.0 + MARGIN, 2.0)
     assert load.hung == []

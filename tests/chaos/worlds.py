@@ -1,18 +1,19 @@
-"""The topologies, and how each fault is done on them.
+"""The topologies, and how each fault is injected into them.
 
-No fault may lose a write that Redis has acknowledged, so that a lost link is always podlink's:
+No fault may lose a write that Redis has acknowledged, so a lost link is always an error of podlink:
 
 - A standalone server writes its append-only file before it replies, and loads it when restarted.
-- A master with replicas is killed only after its writes were paused and its replicas had all of
-  them: asynchronous replication loses nothing then. Writes that arrive during the pause are never
-  executed by it.
-- `CLUSTER FAILOVER` waits for the replica by itself.
+- A master with replicas is killed only after its writes were paused and its replicas had applied
+all of them, so that asynchronous replication loses nothing. It never executes writes that arrive
+during the pause.
+- `CLUSTER FAILOVER` itself waits for the replica.
 
-A failover that no fault asked for, because the machine was too busy, can lose acknowledged writes:
-Redis replicates asynchronously. `failovers` counts all of them, so that such a run is repeated.
+If the machine is too busy, a failover may happen that no fault asked for. It can lose acknowledged
+writes, because Redis replicates asynchronously. `failovers` counts all of them, so that such a run
+is repeated.
 
-A master with replicas is never stopped with SIGSTOP: after SIGCONT it would answer reads and accept
-writes until it learns that it was replaced, which no client can notice.
+A master with replicas is never stopped with SIGSTOP: after SIGCONT it would serve reads and accept
+writes until it learns that it was replaced, and no client can notice that.
 """
 
 from __future__ import annotations
@@ -40,22 +41,22 @@ class World:
     url: str
 
     def inject(self, fault: Fault) -> None:
-        """Do a fault, and undo it when its time is over."""
+        """Inject a fault and undo it when its time is over."""
         getattr(self, fault.kind)(fault)
 
     def nodes(self) -> Sequence[servers.Server]:
-        """Every server with data."""
+        """Return every server with data."""
         raise NotImplementedError
 
     def heal(self) -> None:
-        """Wait until the topology serves everything again."""
+        """Wait until the topology serves all keys again."""
 
     def failovers(self) -> int:
-        """How many failovers there have been, asked for or not."""
+        """Return the number of failovers, whether a fault asked for them or not."""
         return 0
 
     def close(self) -> None:
-        """End its processes."""
+        """Stop all processes."""
         raise NotImplementedError
 
     def client_kill(self, fault: Fault) -> None:
@@ -115,7 +116,7 @@ class Standalone(World):
         self._server.stop()
 
 
-class BehindSentinels(World):
+class SentinelWorld(World):
     """A master, two replicas and three Sentinels."""
 
     def __init__(self) -> None:
@@ -146,8 +147,8 @@ class BehindSentinels(World):
         self._sentinels.stop()
 
 
-class InCluster(World):
-    """Three masters with a replica each."""
+class ClusterWorld(World):
+    """Three masters with one replica each."""
 
     def __init__(self) -> None:
         self._cluster = Cluster(SERVER, 3, "--cluster-node-timeout", str(DOWN_AFTER_MS))
@@ -178,7 +179,7 @@ class InCluster(World):
         until("every master has its replica", self._is_complete)
 
     def failovers(self) -> int:
-        # Every failover takes an epoch, and so does an election that fails: those count as well.
+        # Every failover increments the epoch, and so does a failed election, which counts as well.
         return self._epoch() - self._first_epoch
 
     def _epoch(self) -> int:
@@ -209,26 +210,26 @@ class InCluster(World):
 
 WORLDS: dict[str, type[World]] = {
     "standalone": Standalone,
-    "sentinel": BehindSentinels,
-    "cluster": InCluster,
+    "sentinel": SentinelWorld,
+    "cluster": ClusterWorld,
 }
 
 
 def role(node: servers.Server) -> bytes:
-    """What a server says it is: b"master" or b"slave"."""
+    """Return the role of a server: b"master" or b"slave"."""
     told: Any = node.client().role()
     return bytes(told[0])
 
 
 def pause(node: servers.Server, fault: Fault) -> None:
-    """Stop a process for the time of the fault."""
+    """Pause a process for the duration of the fault."""
     node.pause()
     time.sleep(fault.seconds)
     node.resume()
 
 
 def pause_and_replicate(master: servers.Server, replicas: Sequence[servers.Server]) -> None:
-    """Pause the writes of a master, and wait until its replicas have applied all before them."""
+    """Pause the writes of a master, and wait until its replicas have applied all earlier ones."""
     with master.client() as admin:
         admin.execute_command("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
         info: Any = admin.info("replication")

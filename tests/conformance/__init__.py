@@ -1,1 +1,1 @@
-"""Tests of the conformance kit: the model follows the contract, and errors are found."""
+"""Tests of the conformance kit: its model, its state machine and its linearizability checker."""

@@ -1,7 +1,7 @@
-"""Wrong versions of podlink, each with one fault that somebody could make: most in a Lua script,
-by replacing a piece of its source, some in the building of keys and the checking of arguments.
+"""Faulty versions of podlink, each with one plausible mistake. Most replace a piece of a Lua
+script, some replace a function that builds keys or checks arguments.
 
-Only faults belong here. That they are found is shown in `test_planted_faults`.
+This module contains only faults. `test_planted_faults` shows that the state machine finds them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class WrongScript:
     wrong: str
 
     def plant(self, patch: pytest.MonkeyPatch) -> None:
-        """Make podlink use it."""
+        """Make podlink use the faulty script."""
         source = SCRIPTS[self.script].source
         changed = source.replace(self.right, self.wrong)
         if changed == source:
@@ -54,7 +54,7 @@ class WrongPython:
     wrong: Any
 
     def plant(self, patch: pytest.MonkeyPatch) -> None:
-        """Make podlink use it."""
+        """Make podlink use the other function or value."""
         users = [module for module in (operations, replies) if hasattr(module, self.name)]
         if not users:
             raise LookupError(f"neither operations nor replies use {self.name}")

@@ -50,7 +50,7 @@ def event(
 
 
 @given(st.lists(st.tuples(CALLS, st.floats(0, 5), st.floats(0, 5)), max_size=12))
-def test_what_happened_in_some_order_is_linearizable(
+def test_history_with_a_sequential_order_is_linearizable(
     calls: list[tuple[tuple[str, tuple[int, ...]], float, float]],
 ) -> None:
     link, events = None, []
@@ -62,7 +62,7 @@ def test_what_happened_in_some_order_is_linearizable(
 
 
 @given(st.lists(CALLS, min_size=1, max_size=15), st.data())
-def test_one_wrong_answer_is_found(
+def test_history_with_one_wrong_result_is_rejected(
     calls: list[tuple[str, tuple[int, ...]]], data: st.DataObject
 ) -> None:
     link, events = None, []
@@ -77,8 +77,8 @@ def test_one_wrong_answer_is_found(
     assert not is_linearizable(events)
 
 
-def test_the_model_is_what_the_executor_does() -> None:
-    """One caller after another: the small model here against the real thing."""
+def test_model_agrees_with_the_executor() -> None:
+    """Compare the checker's model with the results of a real executor, one call after another."""
     recorder = Recorder(StatefulExecutor(RedisEmulator().client()))
     chance = random.Random(5)
     for _ in range(600):
@@ -88,7 +88,7 @@ def test_the_model_is_what_the_executor_does() -> None:
 
 
 def arguments_of(operation: str, chance: random.Random) -> tuple[int, ...]:
-    """Arguments with few pods, so that operations meet."""
+    """Return random arguments with few different pods, so that operations conflict."""
     pods = [chance.randrange(3) for _ in range(2)]
     seconds = chance.choice([-1, 900])
     chosen: dict[str, tuple[int, ...]] = {
@@ -104,41 +104,41 @@ def arguments_of(operation: str, chance: random.Random) -> tuple[int, ...]:
 @pytest.mark.parametrize(
     "events",
     [
-        # A read that overlaps no write sees neither the old value nor one never written.
+        # A read that overlaps no write returns the last value written.
         [event(0, 1, "set_linked_pod", 1), event(2, 3, "get_linked_pod", gives=None)],
         [event(0, 1, "set_linked_pod", 1), event(2, 3, "get_linked_pod", gives=2)],
-        # Two creators cannot both have been the first.
+        # Two calls cannot both have created the link.
         [event(0, 9, "create_linked_pod", 1, gives=1),
          event(0, 9, "create_linked_pod", 2, gives=2)],
-        # Reads one after the other cannot go back in time.
+        # A later read cannot return an older value.
         [event(0, 9, "set_linked_pod", 1), event(1, 2, "get_linked_pod", gives=1),
          event(3, 4, "get_linked_pod", gives=None)],
-        # Both replaced the same pod.
+        # Two calls cannot both have replaced the same pod.
         [event(0, 1, "set_linked_pod", 0), event(2, 9, "replace_linked_pod", 0, 1, gives=(True, 1)),
          event(2, 9, "replace_linked_pod", 0, 2, gives=(True, 2))],
     ],
 )  # fmt: skip
-def test_violations_are_found(events: list[Event]) -> None:
+def test_histories_without_an_order_are_rejected(events: list[Event]) -> None:
     assert not is_linearizable(events)
     with pytest.raises(NotLinearizable, match="have no order"):
         check(events)
 
 
-def test_an_unknown_outcome_may_be_either() -> None:
-    write = lost("set_linked_pod", 1)
+def test_operation_with_unknown_outcome_may_have_happened_or_not() -> None:
+    write = with_unknown_outcome("set_linked_pod", 1)
     assert is_linearizable([write, *reads(None)])
     assert is_linearizable([write, *reads(1)])
     assert is_linearizable([write, *reads(None, 1)])
     assert not is_linearizable([write, *reads(None, 1, None)])
 
 
-def lost(operation: str, *arguments: int, called: float = 0) -> Event:
-    """An operation with unknown outcome."""
+def with_unknown_outcome(operation: str, *arguments: int, called: float = 0) -> Event:
+    """Return an operation with unknown outcome."""
     return Event(WHO, operation, arguments, called, math.inf, unknown=True)
 
 
 def reads(*pods: int | None, start: float = 1000) -> list[Event]:
-    """Reads one after the other."""
+    """Return reads, one after another."""
     return [
         event(start + 2 * i, start + 2 * i + 1, "get_linked_pod", gives=pod)
         for i, pod in enumerate(pods)
@@ -146,7 +146,7 @@ def reads(*pods: int | None, start: float = 1000) -> list[Event]:
 
 
 def brute_force(events: Sequence[Event], link: Link = None) -> bool:
-    """Try every order, and every choice of the operations with unknown outcome."""
+    """Try every order, with and without each operation of unknown outcome."""
     known = [each for each in events if not each.unknown]
     if not known:
         return True
@@ -162,8 +162,8 @@ def brute_force(events: Sequence[Event], link: Link = None) -> bool:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """Up to eight operations. Most return what they would in some order; some are lost, of which
-    some were applied, late perhaps; one may return what another one did.
+    """Draw up to eight operations with the results of some order. Some have an unknown outcome and
+    were applied at once, later or never. One may have the result of another.
     """
     link: Link = None
     events: list[Event] = []
@@ -172,7 +172,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
         called = moment - draw(st.integers(0, 3))
         returned = moment + draw(st.integers(0, 3))
         if draw(st.booleans()):
-            events.append(lost(operation, *arguments, called=called))
+            events.append(with_unknown_outcome(operation, *arguments, called=called))
             late.append((operation, arguments))
         else:
             link, result = apply(link, operation, arguments)
@@ -195,45 +195,50 @@ def histories(draw: st.DrawFn) -> list[Event]:
 
 @given(histories())
 @settings(max_examples=500)
-def test_the_search_agrees_with_trying_everything(events: list[Event]) -> None:
+def test_search_agrees_with_brute_force(events: list[Event]) -> None:
     assert is_linearizable(events) == brute_force(events)
 
 
-def test_an_unknown_outcome_is_used_once() -> None:
-    once = [lost("set_linked_pod", 1), lost("set_linked_pod", 2)]
+def test_operation_with_unknown_outcome_happens_at_most_once() -> None:
+    once = [with_unknown_outcome("set_linked_pod", 1), with_unknown_outcome("set_linked_pod", 2)]
     assert is_linearizable([*once, *reads(1, 2)])
     assert is_linearizable([*once, *reads(2, 1)])
     assert not is_linearizable([*once, *reads(1, 2, 1)])
-    assert is_linearizable([*once, lost("try_set_linked_pod", 1), lost("remove_linked_pod"),
-                            *reads(1, 2, None, 1)])  # fmt: skip
+    twice = [
+        with_unknown_outcome("try_set_linked_pod", 1),
+        with_unknown_outcome("remove_linked_pod"),
+    ]
+    assert is_linearizable([*once, *twice, *reads(1, 2, None, 1)])
 
 
 STEPS = 2_000_000
-"""Enough for all histories below; a search exponential in the unknown outcomes needs far more."""
+"""Enough for all histories below. A search that is exponential in the unknown outcomes needs far
+more.
+"""
 
 
 @pytest.mark.parametrize("distinct", [4, 200])
-def test_hundreds_of_unknown_writes_and_all_were_seen(distinct: int) -> None:
-    writes = [lost("set_linked_pod", i % distinct, called=i) for i in range(200)]
+def test_hundreds_of_unknown_writes_that_were_all_read_are_accepted(distinct: int) -> None:
+    writes = [with_unknown_outcome("set_linked_pod", i % distinct, called=i) for i in range(200)]
     seen = reads(*(i % distinct for i in range(200)))
     assert is_linearizable([*writes, *seen], max_steps=STEPS)
 
 
 @pytest.mark.parametrize("distinct", [4, 200])
-def test_hundreds_of_unknown_writes_and_one_was_seen_too_often(distinct: int) -> None:
-    writes = [lost("set_linked_pod", i % distinct, called=i) for i in range(200)]
+def test_a_read_more_than_hundreds_of_unknown_writes_explain_is_rejected(distinct: int) -> None:
+    writes = [with_unknown_outcome("set_linked_pod", i % distinct, called=i) for i in range(200)]
     seen = reads(*(i % distinct for i in range(201)))
     assert not is_linearizable([*writes, *seen], max_steps=STEPS)
 
 
 @pytest.mark.parametrize("operation", ["set_linked_pod", "try_set_linked_pod"])
-def test_hundreds_of_unknown_writes_and_a_pod_that_nobody_wrote(operation: str) -> None:
-    writes = [lost(operation, i, 900, called=i) for i in range(200)]
+def test_pod_that_none_of_hundreds_of_unknown_writes_wrote_is_rejected(operation: str) -> None:
+    writes = [with_unknown_outcome(operation, i, 900, called=i) for i in range(200)]
     assert not is_linearizable([*writes, *reads(1, 999)], max_steps=STEPS)
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_hundreds_of_unknown_writes_of_every_kind(seed: int) -> None:
+def test_hundreds_of_unknown_operations_of_every_kind_are_decided(seed: int) -> None:
     events = random_history(random.Random(seed), operations=700, unknown=0.5)
     assert sum(each.unknown for each in events) > 200
     assert is_linearizable(events, max_steps=STEPS)
@@ -244,7 +249,9 @@ def test_hundreds_of_unknown_writes_of_every_kind(seed: int) -> None:
 
 
 def random_history(chance: random.Random, operations: int, unknown: float) -> list[Event]:
-    """What eight callers see. Of the unknown outcomes a third happens at once, a third later."""
+    """Return the events of eight callers. A third of the unknown outcomes is applied at once, a
+    third later.
+    """
     link: Link = None
     events: list[Event] = []
     later: list[tuple[str, tuple[int, ...]]] = []
@@ -254,7 +261,7 @@ def random_history(chance: random.Random, operations: int, unknown: float) -> li
         called, returned = moment - 8 * chance.random(), moment + 8 * chance.random()
         is_read = operation.startswith("get_")
         if not is_read and chance.random() < unknown:
-            events.append(lost(operation, *arguments, called=called))
+            events.append(with_unknown_outcome(operation, *arguments, called=called))
             fate = chance.randrange(3)
             if fate == 0:
                 link, _ = apply(link, operation, arguments)
@@ -268,7 +275,7 @@ def random_history(chance: random.Random, operations: int, unknown: float) -> li
     return events
 
 
-def test_what_takes_too_many_steps_is_undecided() -> None:
+def test_search_beyond_max_steps_is_undecided() -> None:
     events = random_history(random.Random(1), operations=400, unknown=0.5)
     with pytest.raises(HistoryUndecided, match=r"undecided: 400 operations .* max_steps"):
         is_linearizable(events, max_steps=100)
@@ -277,7 +284,7 @@ def test_what_takes_too_many_steps_is_undecided() -> None:
     assert is_linearizable(events)
 
 
-def test_a_wrong_link_is_found_beside_an_undecided_one() -> None:
+def test_violation_is_reported_although_another_link_is_undecided() -> None:
     other = Event(("n", "v", "s"), "get_linked_pod", (), 0, 1, 7)
     events = random_history(random.Random(1), operations=400, unknown=0.5)
     with pytest.raises(NotLinearizable, match="'v'"):
@@ -285,11 +292,11 @@ def test_a_wrong_link_is_found_beside_an_undecided_one() -> None:
 
 
 class Cancelled(BaseException):
-    """What ends a call from outside."""
+    """An exception that cancels a call."""
 
 
-class Unlucky:
-    """An executor whose calls end in an exception."""
+class FailingExecutor:
+    """An executor whose calls raise an exception."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -301,15 +308,15 @@ class Unlucky:
         raise self.error
 
 
-def test_the_recorder_tells_unknown_outcomes_from_refusals() -> None:
+def test_recorder_records_unknown_outcomes_and_ignores_refused_calls() -> None:
     refused, unknown = StatefulError("refused"), StatefulError("broken")
     unknown.outcome_unknown = True
-    recorder = Recorder(Unlucky(refused))
+    recorder = Recorder(FailingExecutor(refused))
     assert recorder.call("set_linked_pod", WHO, 1) is None
     assert recorder.events == []
-    recorder.executor = Unlucky(unknown)
+    recorder.executor = FailingExecutor(unknown)
     assert recorder.call("set_linked_pod", WHO, 1) is None
-    recorder.executor = Unlucky(Cancelled())
+    recorder.executor = FailingExecutor(Cancelled())
     with pytest.raises(Cancelled):
         recorder.call("set_linked_pod", WHO, 2)
     with pytest.raises(Cancelled):
@@ -321,8 +328,8 @@ def test_the_recorder_tells_unknown_outcomes_from_refusals() -> None:
     ]
 
 
-class Careless(StatefulExecutor):
-    """Looks first and writes then, in two steps."""
+class RacyExecutor(StatefulExecutor):
+    """An executor with a race: it reads first and writes then, in two steps."""
 
     def set_linked_pod_if_absent(self, *link: Any, **options: Any) -> int:
         found = self.get_linked_pod(*link[:3])
@@ -336,9 +343,9 @@ class Careless(StatefulExecutor):
 meeting = threading.Barrier(2)
 
 
-def test_a_planted_race_is_found() -> None:
+def test_check_finds_a_race_between_read_and_write() -> None:
     client = RedisEmulator().client()
-    recorders = [Recorder(Careless(client)) for _ in range(2)]
+    recorders = [Recorder(RacyExecutor(client)) for _ in range(2)]
     threads = [
         threading.Thread(target=recorder.call, args=("set_linked_pod_if_absent", WHO, pod))
         for pod, recorder in enumerate(recorders)

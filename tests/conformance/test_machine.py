@@ -1,4 +1,4 @@
-"""Histories that cannot be compared to their end, because a server was too slow."""
+"""Histories that the state machine cannot compare to their end, because a server was too slow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from redis_emulator import RedisEmulator
 
 
 class SlowStore(Store):
-    """A store that is randomly undecided."""
+    """A store whose comparisons are randomly undecided."""
 
     chance = random.Random(1)
     share = 0.0
@@ -34,12 +34,12 @@ def store(redis_emulator: RedisEmulator) -> Iterator[SlowStore]:
     store.close()
 
 
-def test_some_histories_without_a_verdict_do_not_matter(store: SlowStore) -> None:
+def test_few_undecided_histories_are_accepted(store: SlowStore) -> None:
     store.share = 0.01
     run([store], 50, database=None, suppress_health_check=list(HealthCheck))
 
 
-def test_a_run_of_histories_without_a_verdict_is_refused(store: SlowStore) -> None:
+def test_run_with_many_undecided_histories_fails(store: SlowStore) -> None:
     store.share = 0.5
     with pytest.raises(Undecided, match=r"\d+ of \d+ histories were compared only in part"):
         run([store], 50, database=None, suppress_health_check=list(HealthCheck))

@@ -71,7 +71,7 @@ MADE = {SET_FOREVER: persistent(Q), SET_A_WHILE: transient(Q, 9)}
         ("set_linked_pod_if_absent", "persistent(p)", P, False),
     ],
 )
-def test_making_links(
+def test_operations_that_create_links(
     operation: str, before: str, result: Any, changes: bool, arguments: tuple[int, int]
 ) -> None:
     model = holding(BEFORE[before])
@@ -100,7 +100,7 @@ def test_making_links(
         ("remove_linked_pod_with_id", (Q, 9), "persistent(p)", False, UNCHANGED),
     ],
 )
-def test_removing_links(
+def test_operations_that_remove_links(
     operation: str,
     arguments: tuple[int, ...],
     before: str,
@@ -120,7 +120,7 @@ def test_removing_links(
         ("persistent(q)", Q, Q, None),
     ],
 )
-def test_reading_links(
+def test_operations_that_read_links(
     before: str, pod: int | None, persistent_pod: int | None, remaining: int | None
 ) -> None:
     model = holding(BEFORE[before])
@@ -140,14 +140,14 @@ def test_reading_links(
 
 
 @pytest.mark.parametrize("operation", ["remove_linked_pod", "remove_linked_pod_with_id"])
-def test_a_removal_heals_the_index_of_an_evicted_link(operation: str) -> None:
+def test_removal_deletes_the_index_entry_of_an_evicted_link(operation: str) -> None:
     model = holding({INDEX: Entry({b"svc": b"3", b"other": b"1"})})
     arguments = () if operation == "remove_linked_pod" else (Q,)
     assert getattr(model, operation)(*AT, *arguments) is False
     assert model.keys == {INDEX: Entry({b"other": b"1"})}
 
 
-def test_a_transient_link_runs_out() -> None:
+def test_transient_link_expires() -> None:
     model = holding({})
     model.set_linked_pod(*AT, Q, 9)
     model.advance(8_999)
@@ -157,7 +157,7 @@ def test_a_transient_link_runs_out() -> None:
     assert model.keys == {}
 
 
-def test_creation_times_live_as_long_as_their_link() -> None:
+def test_creation_time_has_the_ttl_of_its_link() -> None:
     model = holding({})
     model.track_link_times = True
     model.step = 1
@@ -174,7 +174,7 @@ def test_creation_times_live_as_long_as_their_link() -> None:
     assert model.keys == {}
 
 
-def test_states() -> None:
+def test_service_and_workload_states() -> None:
     model = holding({})
     assert model.get_service_state("ns", "svc") == {}
     assert refused(model, "require_service_state", "ns", "svc") == {ErrorCode.SERVICE_NOT_FOUND}
@@ -203,7 +203,7 @@ def test_states() -> None:
 @pytest.mark.parametrize(
     "value", [b"", b"x", b"-1", b"+1", b"01", b" 1", b"1\n", b"1.0", b"2147483648"]
 )
-def test_what_is_no_decimal_pod_id_is_an_error_that_names_the_key(value: bytes) -> None:
+def test_malformed_pod_id_is_an_error_that_names_the_key(value: bytes) -> None:
     for key, keys in [
         (LINK, {LINK: Entry(value)}),
         (INDEX, {**persistent(Q), INDEX: Entry({b"svc": value})}),
@@ -216,7 +216,7 @@ def test_what_is_no_decimal_pod_id_is_an_error_that_names_the_key(value: bytes) 
         assert model.keys == keys
 
 
-def test_every_fault_is_a_possible_answer() -> None:
+def test_errors_of_all_malformed_keys_are_allowed() -> None:
     model = holding({LINK: Entry(b"x"), INDEX: Entry(b"a string")})
     both = {ErrorCode.INTERNAL_ERROR, ErrorCode.REDIS_OPERATION_ERROR}
     assert refused(model, "remove_linked_pod", *AT) == both
@@ -235,7 +235,7 @@ def test_every_fault_is_a_possible_answer() -> None:
         ("state", ["x", " x ", "\x00"], ["", " ", "\n\t", "\u2003", "\ud800", b"x", None]),
     ],
 )
-def test_limits(limit: str, good: list[Any], bad: list[Any]) -> None:
+def test_limits_of_arguments(limit: str, good: list[Any], bad: list[Any]) -> None:
     for value in good:
         call_with(limit, value)
     for value in bad:
@@ -258,7 +258,7 @@ def call_with(limit: str, value: Any) -> None:
 
 
 def holding(keys: dict[bytes, Entry]) -> Model:
-    """A model that starts with copies of these."""
+    """Return a model that starts with copies of these keys."""
     return Model(
         {
             key: Entry(dict(e.value) if isinstance(e.value, dict) else e.value, e.expires_at)

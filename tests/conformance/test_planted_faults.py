@@ -1,7 +1,7 @@
-"""The machine finds each planted fault in some seconds, by its effect and by nothing else.
+"""The state machine finds each planted fault within seconds, by the difference that it makes.
 
-A fault that cannot be planted, that breaks podlink instead of making it wrong, or whose search was
-ended by a time limit, fails the test.
+A test fails if its fault cannot be planted, makes podlink raise an error of the program, or is
+found only after the time limit.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from redis_emulator import RedisEmulator
 from tests.conformance.faults import FAULTS, SCRIPT_FAULTS, Fault, WrongPython, WrongScript
 
 EXAMPLES = 3_000
-"""Far more than any of them needs."""
+"""Far more examples than any fault needs."""
 
 
 SECONDS = 240
-"""Many times what any of them needs. The limit of pytest-timeout is above it: the exception that it
-raises may end a script, and then look like a difference."""
+"""Many times what any fault needs. The limit of pytest-timeout is longer, because the exception
+that it raises may end a script, and then look like a difference.
+"""
 
 
 class Broken(Exception):
-    """The planted fault does not work: it raises an error of the program."""
+    """The planted fault is not valid code: it raises an error of the program."""
 
 
 class Watched(Store):
-    """A store that tells a program that does something wrong from one that cannot run."""
+    """A store that raises `Broken` for errors of a program that is not valid."""
 
     def operate(self, *args: Any) -> Outcome:
         outcome = super().operate(*args)
@@ -69,10 +70,10 @@ def any_store(stateful_backend: Backend) -> Iterator[Store]:
 
 
 def find(store: Store) -> None:
-    """Try histories until one shows a difference.
+    """Run histories until one shows a difference.
 
     Raises:
-        Difference: one did, in time.
+        Difference: one did, within the time limit.
     """
     started = time.monotonic()
     try:
@@ -92,14 +93,16 @@ def find(store: Store) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_found(fault: Fault, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_finds_fault_on_the_emulator(
+    fault: Fault, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fault.plant(monkeypatch)
     with pytest.raises(Difference):
         find(store)
 
 
 @pytest.mark.parametrize("fault", SCRIPT_FAULTS[::10], ids=str)
-def test_found_on_any_backend(
+def test_machine_finds_script_fault_on_every_backend(
     fault: Fault, any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault.plant(monkeypatch)
@@ -116,7 +119,7 @@ def test_found_on_any_backend(
     ],
     ids=str,
 )
-def test_a_fault_that_cannot_run_is_not_found(
+def test_fault_that_is_not_valid_code_fails_the_test(
     fault: Fault, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault.plant(monkeypatch)
@@ -134,17 +137,17 @@ def test_a_fault_that_cannot_run_is_not_found(
     ],
     ids=str,
 )
-def test_a_fault_that_names_nothing_cannot_be_planted(
+def test_fault_that_changes_nothing_cannot_be_planted(
     fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(LookupError):
         fault.plant(monkeypatch)
 
 
-def test_a_search_that_was_ended_by_a_time_limit_fails(
+def test_difference_found_after_the_time_limit_fails_the_test(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What pytest-timeout raises in the middle of a step may come out as a difference."""
+    """An exception of pytest-timeout in the middle of a step may look like a difference."""
 
     def too_late(*_: object) -> Outcome:
         now = time.monotonic() + SECONDS

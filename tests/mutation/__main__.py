@@ -1,4 +1,4 @@
-"""``make mutants`` and ``make mutants-emulator``: try mutants, report, fail if too many survive."""
+"""``make mutants`` and ``make mutants-emulator``: run mutants, report, fail if too many survive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EMULATOR = Scope(
 
 
 def find(files: list[str]) -> list[Mutant]:
-    """All mutants of these files."""
+    """Return all mutants of these files."""
     found: list[Mutant] = []
     for file in files:
         source = (ROOT / file).read_text()
@@ -35,7 +35,7 @@ def find(files: list[str]) -> list[Mutant]:
 
 
 def main() -> int:
-    """Run, print the report and say by the exit code whether it is within the limits."""
+    """Run, print the report, and exit with 1 if it exceeds the limits."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument(
         "modules", nargs="*", help="module, aio/module, lua or lua/script; default: all"

@@ -1,9 +1,9 @@
 """Mutations of a Lua 5.1 file.
 
-Each statement is dropped, each number is one more and one less, each string is another, each
-condition is negated, each operator swapped, each operand of ``and`` and ``or`` left out, and each
-returned value replaced by nil. A recursive descent parser finds where these are; it knows the
-grammar of Lua 5.1 except ``goto`` and does not judge whether a program makes sense.
+A mutation drops a statement, adds one to a number or subtracts one, changes a string, negates a
+condition, swaps an operator, drops an operand of ``and`` or ``or``, or returns nil. A recursive
+descent parser finds the places. It parses the grammar of Lua 5.1 except ``goto`` and does not check
+names or types.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Token(NamedTuple):
 
 
 def lua_mutants(file: str, source: str) -> list[Mutant]:
-    """All mutants of a Lua file. Some do not compile."""
+    """Return all mutants of a Lua file. Some do not compile."""
     parser = _Parser(source)
     parser.block("end")
     return mutants(file, source, parser.edits)
@@ -81,7 +81,7 @@ class _Parser:
         self._at = 0
         self._functions: list[tuple[str, int]] = []
 
-    # Tokens.
+    # Tokens
 
     @property
     def _token(self) -> Token:
@@ -112,10 +112,10 @@ class _Parser:
         scope = (self._line(begins), last) if self._functions else (first, last)
         self.edits.append(Edit(start, end, text, name, first, last, scope))
 
-    # Statements.
+    # Statements
 
     def block(self, *ends: str) -> None:
-        """Statements up to one of these tokens, which stays."""
+        """Parse statements up to one of these tokens, which is not consumed."""
         while True:
             token = self._token
             if token.kind == "end" or (token.kind == "keyword" and token.text in ends):
@@ -215,7 +215,7 @@ class _Parser:
         if self._take("="):
             self._expressions()
 
-    # Expressions.
+    # Expressions
 
     def _condition(self) -> None:
         start = self._token.start

@@ -1,4 +1,4 @@
-"""Which test runs which lines and which Lua scripts, and how long it takes."""
+"""Measures which test runs which lines and which Lua scripts, and how long it takes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _REAL_SERVER = re.compile(r"[\[-](redis|valkey)-\d")
 
 
 def is_wanted(item: pytest.Item) -> bool:
-    """Whether mutants are tried with it: it runs on the emulator and plants no faults itself."""
+    """Return whether mutants are tested with it: it runs on the emulator and plants no faults
+    itself.
+    """
     if "test_planted_faults" in item.nodeid:
         return False
     return "/podlink/" not in item.nodeid or not _REAL_SERVER.search(item.name)
 
 
 class Measure:
-    """Runs all tests once and writes what it finds to a file."""
+    """Runs all tests once and writes the measurements to a file."""
 
     def __init__(self, result: Path, sources: list[str]) -> None:
         self._result = result

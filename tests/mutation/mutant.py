@@ -1,4 +1,4 @@
-"""What a mutant is. No parsing and no running of tests here."""
+"""What a mutant is. This module neither parses nor runs tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Edit(NamedTuple):
-    """Source text from ``start`` to ``end`` (offsets) replaced by ``text``.
+    """A replacement of the source from ``start`` to ``end`` (offsets) by ``text``.
 
     Attributes:
         function: qualified name of the innermost function or class; empty at module level.
@@ -30,14 +30,14 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Mutant:
-    """One file with one edit.
+    """A file with one edit.
 
     Attributes:
         file: path from the root of the repository.
         function: qualified name of the innermost function or class; empty at module level.
-        before: the changed lines as they were, without indentation.
-        after: the same lines in the mutant.
-        occurrence: which one, from 0, of several with all of the above in common.
+        before: the original of the changed lines, without indentation.
+        after: the changed lines, without indentation.
+        occurrence: index among the mutants with the same values of all attributes above.
         edit: where the change is.
     """
 
@@ -50,11 +50,11 @@ class Mutant:
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
-        """What names the mutant as long as its function keeps these lines."""
+        """The key of the mutant, which stays the same as long as its function keeps these lines."""
         return self.file, self.function, self.before, self.after, self.occurrence
 
     def source(self, original: str) -> str:
-        """The whole mutated file."""
+        """Return the source of the whole mutated file."""
         return original[: self.edit.start] + self.edit.text + original[self.edit.end :]
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Mutant:
 
 
 def mutants(file: str, source: str, edits: Iterable[Edit]) -> list[Mutant]:
-    """The mutants that the edits make of a file, each once, named by the lines they change."""
+    """Return the mutants of a file, one for each different edit, named by the lines they change."""
     seen: set[str] = set()
     found: list[Mutant] = []
     counts: Counter[tuple[str, str, str]] = Counter()
@@ -85,7 +85,7 @@ def mutants(file: str, source: str, edits: Iterable[Edit]) -> list[Mutant]:
 
 
 def _changed(old: list[str], new: list[str]) -> tuple[str, str]:
-    """The lines that differ, without indentation."""
+    """Return the lines that differ, without indentation."""
     first = 0
     while first < min(len(old), len(new)) and old[first] == new[first]:
         first += 1

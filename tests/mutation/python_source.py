@@ -1,11 +1,10 @@
-"""Mutations of a Python file: mutmut's, and those that it does not have.
+"""Mutations of a Python file: those of mutmut, and some of our own.
 
-Ours: a statement is dropped, a condition negated, one operand of ``and`` and ``or`` left out, a
-returned value replaced by ``None``, one member of a tuple of names left out. Of mutmut's we leave
-out what only makes a call raise TypeError, and changes of prose: a string with a space in it is a
-message, and its wording is not behaviour. Nothing is mutated in annotations, ``assert``, ``cast``,
-``__all__``, ``__slots__``, the arguments ``slots`` and ``strict`` (an assertion), and under
-``TYPE_CHECKING``.
+Ours drop a statement, negate a condition, drop one operand of ``and`` or ``or``, return ``None``,
+or drop one member of a tuple of names. Of mutmut's mutations we omit those that only make a call
+raise TypeError, and changes of prose: a string with a space in it is a message, and its wording is
+not behaviour. Nothing is mutated in annotations, ``assert``, ``cast``, ``__all__``, ``__slots__``,
+the arguments ``slots`` and ``strict`` (an assertion), and under ``TYPE_CHECKING``.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _NOT_MUTATED_TARGETS = {"__all__", "__slots__", "__match_args__", "__version__"}
 
 
 def python_mutants(file: str, source: str) -> list[Mutant]:
-    """All mutants of a file. Some do not compile."""
+    """Return all mutants of a file. Some do not compile."""
     finder = _Finder(source)
     MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True).visit(finder)
     return mutants(file, source, finder.edits)
@@ -61,7 +60,7 @@ class _Finder(cst.CSTVisitor):
         self._returns_bool: list[bool] = []
         self._statements: list[tuple[int, int]] = []
 
-    # Where we are.
+    # Position in the file
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
         if any(m.matches(d.decorator, m.Name("overload")) for d in node.decorators):
@@ -114,7 +113,7 @@ class _Finder(cst.CSTVisitor):
                 self._statements.pop()
 
     def _header(self, node: cst.CSTNode) -> tuple[int, int] | None:
-        """The lines of a statement; of a compound one, those before its body."""
+        """Return the lines of a statement; of a compound one, those before its body."""
         if isinstance(node, cst.SimpleStatementLine):
             where = self.get_metadata(PositionProvider, node)
             return where.start.line, where.end.line
@@ -145,7 +144,7 @@ class _Finder(cst.CSTVisitor):
             return True
         return isinstance(node, cst.If) and m.matches(node.test, m.Name("TYPE_CHECKING"))
 
-    # What is changed.
+    # Mutations
 
     def _mutate(self, node: cst.CSTNode) -> None:
         for kind, operator in _BORROWED:
@@ -199,7 +198,7 @@ class _Finder(cst.CSTVisitor):
             self._assign_none(node.value)
 
     def _negate_result(self, value: cst.BaseExpression) -> None:
-        """``None`` for ``False`` is not another result to most callers."""
+        """Most callers treat ``None`` like ``False``, so the result is negated instead."""
         if not m.matches(value, m.Name("True") | m.Name("False") | m.Comparison()):
             self._splice(value, f"not ({self._text(value)})")
 
@@ -239,7 +238,7 @@ class _Finder(cst.CSTVisitor):
                 self._negate_expression(node)
 
     def _negate(self, test: cst.BaseExpression) -> None:
-        """Conditions whose negation is not one of the other mutations."""
+        """Negate a condition, unless its negation is one of the other mutations."""
         if isinstance(test, (cst.Comparison, cst.UnaryOperation)) or m.matches(
             test, m.Name("True")
         ):
@@ -261,7 +260,7 @@ class _Finder(cst.CSTVisitor):
                 self._splice(argument.value, "None")
 
     def _mutate_display(self, node: cst.Tuple | cst.Set | cst.List) -> None:
-        """One of several names left out: of exceptions that are caught, of types, of constants."""
+        """Drop one of several names: of caught exceptions, of types, of constants."""
         names = (cst.Name, cst.Attribute)
         if len(node.elements) < 2 or not all(isinstance(e.value, names) for e in node.elements):
             return
@@ -272,7 +271,7 @@ class _Finder(cst.CSTVisitor):
                 changed = changed.with_changes(elements=[only.with_changes(comma=cst.Comma())])
             self._replace(node, changed)
 
-    # How it is changed.
+    # Edits
 
     def _drop(self, line: cst.SimpleStatementLine) -> None:
         self._splice(line, "pass")

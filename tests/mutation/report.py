@@ -1,4 +1,4 @@
-"""Which mutants survived, and whether that is within the limits."""
+"""Reports which mutants survived, and whether that is within the limits."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LIMITED = (
     "operations", "replies", "calls", "connections", "manager",
     "routing", "cache", "drain", "batching",
 )  # fmt: skip
-"""Modules, of either flavour, of whose mutants at most 3 % may survive without a reason."""
+"""Modules, sync and asyncio, of whose mutants at most 3 % may survive without a listed reason."""
 LIMIT = 0.03
 
 
 class Listed(NamedTuple):
-    """A mutant that is known to be equivalent, and why."""
+    """A mutant that is known to be equivalent, and the reason."""
 
     file: str
     function: str
@@ -36,7 +36,7 @@ class Listed(NamedTuple):
     reason: str
 
     def is_about(self, mutant: Mutant) -> bool:
-        """Whether this is the mutant; ``file`` and ``function`` may be patterns."""
+        """Return whether this is the mutant; ``file`` and ``function`` may be patterns."""
         return (
             self.before == mutant.before
             and self.after == mutant.after
@@ -46,7 +46,7 @@ class Listed(NamedTuple):
 
 
 def listed(path: Path = LISTED) -> list[Listed]:
-    """The reviewed list.
+    """Read the reviewed list of equivalent mutants.
 
     Raises:
         ValueError: an entry is incomplete.
@@ -61,7 +61,9 @@ def listed(path: Path = LISTED) -> list[Listed]:
 
 
 def module(file: str) -> str:
-    """The group of a file in the report: a module of podlink with its twin, or its folder."""
+    """Return the group of a file in the report: a module of podlink with its asyncio twin, or its
+    folder.
+    """
     path = Path(file)
     if path.parts[:2] == ("src", "podlink"):
         return path.stem
@@ -69,7 +71,7 @@ def module(file: str) -> str:
 
 
 def limit(group: str) -> float | None:
-    """The share of mutants that may survive without a reason."""
+    """Return the share of mutants that may survive without a listed reason."""
     if group == "lua":
         return 0.0
     return LIMIT if group in LIMITED else None
@@ -78,10 +80,10 @@ def limit(group: str) -> float | None:
 def report(
     outcomes: Sequence[tuple[Mutant, Outcome]], entries: Iterable[Listed], *, is_whole: bool
 ) -> tuple[str, bool]:
-    """The report, and whether all is within the limits.
+    """Return the report, and whether all is within the limits.
 
-    ``is_whole``: whether all mutants are there, so that an entry of the list that is about none of
-    them is out of date.
+    ``is_whole``: whether all mutants were run, so that a listed mutant that does not exist is an
+    error.
     """
     entries = list(entries)
     used: set[Listed] = set()

@@ -1,9 +1,9 @@
-"""Has workers try mutants and keeps the results in ``.mutants/``, so that an interrupted run
-continues where it was.
+"""Sends mutants to workers and stores the results in ``.mutants/``, so that an interrupted run can
+be continued.
 
-A result is used again as long as the function that was mutated is the same and, if the mutant
-survived, as long as the files of the tests that covered it are. Coverage is measured again for
-the files of tests that changed, and for all if a source or a helper of tests changed.
+A result is reused as long as the mutated function is unchanged and, if the mutant survived, the
+files of the tests that cover it are unchanged. Coverage is measured again for test files that
+changed, and for all if a source or a helper of the tests changed.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".mutants"
 NOTICED = ("killed", "timeout")
 LEAST_SECONDS = 8.0
-"""A test may take this long and ten times what it takes without a mutant."""
+"""A test times out after this many seconds plus ten times its duration without a mutant."""
 SLOW = 5.0
-"""A test that takes longer (seconds) runs only where no other covers a mutant."""
+"""A test that takes longer (seconds) runs only if no other test covers a mutant."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What is mutated, and which tests may notice."""
+    """Which files are mutated, and which tests run."""
 
     name: str
     sources: tuple[str, ...]
     tests: tuple[str, ...]
 
     generated: tuple[str, ...] = ()
-    """Files that are generated from others of the sources, whose mutants stand for theirs."""
+    """Files that are generated from other sources. The mutants of those stand for theirs."""
 
     def files(self) -> list[str]:
-        """The files that can be mutated, as paths from the root."""
+        """Return the files that are mutated, as paths from the root."""
         found: list[Path] = []
         for source in self.sources:
             path = ROOT / source
@@ -57,7 +57,7 @@ class Scope:
         return [name for name in names if name not in self.generated]
 
     def test_files(self) -> list[str]:
-        """The files of tests."""
+        """Return the test files."""
         found: list[Path] = []
         for tests in self.tests:
             path = ROOT / tests
@@ -68,14 +68,14 @@ class Scope:
 
 @dataclass
 class Outcome:
-    """What became of a mutant: killed, timeout, survived, uncovered or invalid."""
+    """The result of a mutant: killed, timeout, survived, uncovered or invalid."""
 
     result: str
     by: str
 
 
 class Coverage:
-    """Which tests run a line, from what the workers measured."""
+    """Which tests run a line, as measured by the workers."""
 
     def __init__(self, scope: Scope, measured: Iterable[dict[str, Any]]) -> None:
         self.seconds: dict[str, float] = {}
@@ -95,20 +95,20 @@ class Coverage:
                         self._imported[file].add(int(line))
 
     def of_script(self, name: str) -> list[str]:
-        """The tests that run a Lua script, fastest first."""
+        """Return the tests that run a Lua script, fastest first."""
         return self._sorted(self._scripts[name])
 
     def runs_at_import(self, mutant: Mutant) -> bool:
-        """Whether importing the file runs the mutated lines."""
+        """Return whether importing the file runs the mutated lines."""
         if mutant.file.endswith(".lua"):
             return False
         imported = self._imported[mutant.file]
         return any(line in imported for line in range(mutant.edit.first, mutant.edit.last + 1))
 
     def of_lines(self, mutant: Mutant) -> list[str]:
-        """The tests that run the mutated lines, fastest first.
+        """Return the tests that run the mutated lines, fastest first.
 
-        Of lines that run at import, the tests that run a line that names what they define, and
+        For lines that run at import: the tests that run a line that names what they define, and
         then all other tests of the module.
         """
         lines = self._lines[mutant.file]
@@ -147,7 +147,7 @@ class Coverage:
 
 
 def measure(scope: Scope, jobs: int) -> Coverage:
-    """Measure what has changed since the last time."""
+    """Measure what has changed since the last run."""
     folder = KEPT / scope.name
     folder.mkdir(parents=True, exist_ok=True)
     (KEPT / ".gitignore").write_text("*\n")
@@ -203,7 +203,7 @@ def _measure(scope: Scope, number: int, files: list[str]) -> dict[str, Any]:
 
 
 def _of_file(measured: dict[str, Any], file: str) -> dict[str, Any]:
-    """The part of what was measured that is about the tests of one file."""
+    """Return the part of the measurements that concerns the tests of one file."""
     chosen = [
         i
         for i, test in enumerate(measured["tests"])
@@ -238,7 +238,7 @@ def _environment() -> dict[str, str]:
 
 
 class Results:
-    """What became of mutants, in a file to which each result is added at once."""
+    """Results of mutants, stored in a file to which each result is appended at once."""
 
     def __init__(self, scope: Scope, coverage: Coverage, *, fresh: bool) -> None:
         self._path = KEPT / scope.name / "results.jsonl"
@@ -254,7 +254,7 @@ class Results:
                 self._known.update(json.loads(line))
 
     def get(self, mutant: Mutant, source: str, tests: list[str]) -> Outcome | None:
-        """The result of an earlier run, if it still holds."""
+        """Return the result of an earlier run if it is still valid."""
         known = self._known.get(self._name(mutant, source))
         if known is None:
             return None
@@ -265,7 +265,7 @@ class Results:
         return Outcome(known["result"], known["by"])
 
     def put(self, mutant: Mutant, source: str, tests: list[str], outcome: Outcome) -> None:
-        """Keep a result."""
+        """Store a result."""
         entry = {"result": outcome.result, "by": outcome.by, "tests": self._stamp(tests)}
         with self._lock:
             if outcome.result == "killed":
@@ -295,7 +295,7 @@ class Results:
 
 
 class Worker:
-    """A process of `tests.mutation.worker`, restarted when it has died."""
+    """A process of `tests.mutation.worker`, restarted after it has died."""
 
     def __init__(self, scope: Scope, log: Path) -> None:
         self._scope = scope
@@ -340,13 +340,13 @@ class Worker:
 def try_all(
     scope: Scope, found: Sequence[Mutant], jobs: int, *, fresh: bool, budget: float = math.inf
 ) -> list[tuple[Mutant, Outcome]]:
-    """Have each mutant tried, or take what is known of it.
+    """Run each mutant, or reuse its stored result.
 
     Args:
-        jobs: how many processes run tests.
-        fresh: whether to forget what is known.
-        budget: how many seconds of tests a mutant may survive; the tests that noticed others of
-            its function come first, then those of its module, then the fastest.
+        jobs: the number of worker processes.
+        fresh: whether to ignore stored results.
+        budget: seconds of tests after which a mutant counts as survived. Tests that killed other
+            mutants of its function run first, then those of its module, then the fastest.
     """
     coverage = measure(scope, jobs)
     results = Results(scope, coverage, fresh=fresh)
@@ -394,7 +394,7 @@ def try_all(
             test = outcome.by
             if outcome.result not in NOTICED or test not in left or (test, kind) in sound:
                 return outcome
-            # The first time that a test notices something: does it pass alone, without a mutant?
+            # A test that kills its first mutant must pass alone without a mutant.
             alone = worker.ask({**job, "source": original, "tests": {test: left[test]}})
             if alone.result == "survived":
                 sound.add((test, kind))
@@ -431,7 +431,7 @@ def try_all(
 
 
 def sample(found: list[Mutant], size: int, seed: int) -> list[Mutant]:
-    """As many mutants, chosen at random by a seed."""
+    """Return a random sample of the mutants, chosen by a seed."""
     return sorted(
         random.Random(seed).sample(found, min(size, len(found))),
         key=lambda mutant: (mutant.file, mutant.edit.start, mutant.edit.text),

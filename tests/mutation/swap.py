@@ -1,4 +1,4 @@
-"""Mutants put in place in a process that has imported the original."""
+"""Replaces functions by mutants in a process that has imported the originals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _caches: list[Any] = []
 
 
 def prepare() -> None:
-    """Find the functions that exist, once, before the process forks for each mutant."""
+    """Find the existing functions, once, before the process forks for each mutant."""
     for found in gc.get_objects():
         if type(found) is FunctionType:
             _live[found.__code__.co_filename].append(found)
@@ -24,14 +24,14 @@ def prepare() -> None:
             if str(getattr(found, "__module__", "")).startswith(("podlink", "redis_emulator")):
                 _caches.append(found)
     gc.collect()
-    gc.freeze()  # so that the collector of a fork does not touch, and so copy, all of memory
+    gc.freeze()  # keeps the garbage collector of a fork from touching, and so copying, all memory
 
 
 def swap_python(path: Path, source: str, function: str) -> bool:
-    """Give the functions of a file that exist the code that they have in ``source``.
+    """Give the existing functions of a file the code that they have in ``source``.
 
-    ``function`` is the mutated one; only it and what is defined in it or around it is looked at.
-    False if there is none to be replaced, or the code does not fit.
+    ``function`` is the mutated function. Only it and functions defined in it or around it are
+    replaced. Returns false if there is none, or the code does not fit.
     """
     outermost = _outermost(compile(source, str(path), "exec", dont_inherit=True), function)
     swapped = 0
@@ -51,7 +51,9 @@ def swap_python(path: Path, source: str, function: str) -> bool:
 
 
 def _outermost(module: CodeType, function: str) -> dict[tuple[str, int], CodeType]:
-    """Code by qualified name and first line: of the function, and of those in it and around it."""
+    """Return code by qualified name and first line: of the function, and of those in it and around
+    it.
+    """
     return {
         (name, code.co_firstlineno): code
         for name, code in _functions(module, "")
@@ -68,7 +70,7 @@ def _functions(code: CodeType, path: str) -> Iterator[tuple[str, CodeType]]:
 
 
 def swap_script(name: str, source: str) -> None:
-    """Put another source in the place of a Lua script of podlink, wherever it is referred to."""
+    """Replace the source of a Lua script of podlink everywhere it is referred to."""
     from podlink import scripts
 
     old = scripts.SCRIPTS[name]

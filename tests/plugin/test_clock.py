@@ -12,13 +12,13 @@ from pytest_podlink.backend import Backend
 from pytest_podlink.clock import StatefulClock
 
 
-def knows(client: redis.Redis, command: str) -> bool:
+def supports(client: redis.Redis, command: str) -> bool:
     with pytest.raises(redis.ResponseError) as refused:
         client.execute_command(command)
     return "unknown command" not in str(refused.value)
 
 
-def test_keys_expire_when_their_time_has_passed(
+def test_keys_expire_after_advance(
     stateful_redis: redis.Redis, stateful_clock: StatefulClock
 ) -> None:
     stateful_redis.set("short", "v", px=5_000)
@@ -33,7 +33,9 @@ def test_keys_expire_when_their_time_has_passed(
     assert stateful_redis.pttl("forever") == -1
 
 
-def test_every_database_is_moved(stateful_backend: Backend, stateful_clock: StatefulClock) -> None:
+def test_advance_affects_every_database(
+    stateful_backend: Backend, stateful_clock: StatefulClock
+) -> None:
     for database in (0, 3):
         stateful_backend.client(db=database).set("k", "v", ex=10)
     stateful_clock.advance(10.001)
@@ -41,7 +43,7 @@ def test_every_database_is_moved(stateful_backend: Backend, stateful_clock: Stat
         assert stateful_backend.client(db=database).dbsize() == 0
 
 
-def test_every_key_of_many_is_moved_once(
+def test_advance_shortens_each_of_many_ttls_once(
     stateful_redis: redis.Redis, stateful_clock: StatefulClock
 ) -> None:
     pipeline = stateful_redis.pipeline(transaction=False)
@@ -57,11 +59,11 @@ def test_every_key_of_many_is_moved_once(
     assert all(890_000 < stateful_redis.pttl(key) <= 900_000 for key in left[:50])
 
 
-def test_hash_fields_expire_where_the_server_lets_them(
+def test_hash_fields_expire_if_the_server_supports_field_ttls(
     stateful_redis: redis.Redis, stateful_clock: StatefulClock
 ) -> None:
     stateful_redis.hset("h", mapping={"short": "1", "long": "2", "forever": "3"})
-    if not knows(stateful_redis, "HPEXPIRE"):
+    if not supports(stateful_redis, "HPEXPIRE"):
         stateful_clock.advance(60)
         assert stateful_redis.hlen("h") == 3
         return
@@ -76,13 +78,15 @@ def test_hash_fields_expire_where_the_server_lets_them(
 
 
 @pytest.mark.parametrize("seconds", [-0.001, math.inf, math.nan])
-def test_time_only_moves_forward(stateful_clock: StatefulClock, seconds: float) -> None:
+def test_advance_rejects_negative_and_infinite_times(
+    stateful_clock: StatefulClock, seconds: float
+) -> None:
     with pytest.raises(ValueError, match="finite and not negative"):
         stateful_clock.advance(seconds)
 
 
 @pytest.mark.parametrize("_", range(2))
-def test_a_test_begins_at_the_time_of_no_other(
+def test_advanced_clock_does_not_affect_the_next_test(
     _: int, stateful_redis: redis.Redis, stateful_clock: StatefulClock
 ) -> None:
     century = 100 * 365 * 86_400

@@ -17,7 +17,7 @@ LINK = ("shop", "alice", "cart")
 
 
 @pytest.mark.parametrize("time", [1, 2])
-def test_a_test_sees_nothing_of_the_one_before(
+def test_store_is_empty_at_the_start_of_each_test(
     stateful_redis: redis.Redis, stateful_backend: Backend, time: int
 ) -> None:
     elsewhere = stateful_backend.client(db=5)
@@ -30,7 +30,7 @@ def test_a_test_sees_nothing_of_the_one_before(
     assert stateful_redis.script_load("return 1") == sha
 
 
-def test_executor_client_and_clock_are_of_one_store(
+def test_executor_client_and_clock_share_one_store(
     stateful_executor: StatefulExecutor,
     stateful_redis: redis.Redis,
     stateful_clock: StatefulClock,
@@ -41,21 +41,21 @@ def test_executor_client_and_clock_are_of_one_store(
     assert stateful_executor.get_linked_pod(*LINK) is None
 
 
-async def test_sync_and_async_executors_are_of_one_store(
+async def test_sync_and_async_executors_share_one_store(
     stateful_executor: StatefulExecutor, async_stateful_executor: AsyncStatefulExecutor
 ) -> None:
     await async_stateful_executor.set_linked_pod(*LINK, 3)
     assert stateful_executor.get_linked_pod(*LINK) == 3
 
 
-def test_the_async_executor_works_in_one_loop_after_another(
+def test_async_executor_works_in_successive_event_loops(
     async_stateful_executor: AsyncStatefulExecutor,
 ) -> None:
     assert asyncio.run(async_stateful_executor.set_linked_pod(*LINK, 3)) is None
     assert asyncio.run(async_stateful_executor.set_linked_pod(*LINK, 4)) == 3
 
 
-def test_the_emulator_is_the_store_of_the_emulator_backend(
+def test_redis_emulator_fixture_is_the_store_of_the_emulator_backend(
     stateful_redis: redis.Redis, redis_emulator: RedisEmulator, stateful_backend: Backend
 ) -> None:
     stateful_redis.set("k", "v")
@@ -63,7 +63,7 @@ def test_the_emulator_is_the_store_of_the_emulator_backend(
     assert beneath == (b"v" if isinstance(stateful_backend, EmulatorBackend) else None)
 
 
-def test_clients_take_the_options_of_redis_py(stateful_backend: Backend) -> None:
+def test_backend_client_accepts_redis_py_options(stateful_backend: Backend) -> None:
     client = stateful_backend.client(protocol=3, decode_responses=True)
     client.hset("h", "f", "v")
     assert client.execute_command("HGETALL", "h") == {"f": "v"}

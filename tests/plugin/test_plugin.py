@@ -1,4 +1,6 @@
-"""pytest runs that use the plugin: options, test ids, messages, and that no process is left."""
+"""pytest runs that use the plugin: options, test ids, messages, and that no process is left
+running.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,13 @@ Run = Callable[..., pytest.RunResult]
 
 @pytest.fixture(autouse=True)
 def settings(pytester: pytest.Pytester) -> None:
-    """The setting without which pytest-asyncio prints a warning."""
+    """Set the option without which pytest-asyncio prints a warning."""
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
 
 
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Run:
-    """Run pytest in this process on a folder of its own."""
+    """Return a function that runs pytest in this process, in the pytester folder."""
 
     def run(*arguments: str) -> pytest.RunResult:
         return pytester.runpytest_inprocess(*arguments)
@@ -51,7 +53,7 @@ def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers.Wheel, "executable", lambda self: None)
 
 
-def test_the_emulator_is_the_default_and_leaves_ids_alone(
+def test_emulator_is_the_default_and_not_part_of_test_ids(
     pytester: pytest.Pytester, run: Run
 ) -> None:
     pytester.makepyfile(LINKS)
@@ -62,7 +64,9 @@ def test_the_emulator_is_the_default_and_leaves_ids_alone(
 
 
 @pytest.mark.needs_servers
-def test_one_backend_leaves_ids_alone_and_is_named(pytester: pytest.Pytester, run: Run) -> None:
+def test_single_backend_is_reported_and_not_part_of_test_ids(
+    pytester: pytest.Pytester, run: Run
+) -> None:
     pytester.makepyfile(LINKS)
     result = run("-v", "--stateful-backend", SERVER)
     result.assert_outcomes(passed=1)
@@ -76,7 +80,7 @@ def test_one_backend_leaves_ids_alone_and_is_named(pytester: pytest.Pytester, ru
 
 
 @pytest.mark.needs_servers
-def test_with_several_each_test_runs_on_each_and_its_id_says_which(
+def test_with_several_backends_each_test_runs_on_each_and_its_id_names_it(
     pytester: pytest.Pytester, run: Run
 ) -> None:
     pytester.makepyfile(LINKS + PLAIN)
@@ -89,7 +93,7 @@ def test_with_several_each_test_runs_on_each_and_its_id_says_which(
 
 
 @pytest.mark.needs_servers
-def test_the_ini_file_may_name_backends_and_the_option_wins(
+def test_ini_file_names_backends_and_the_option_overrides_it(
     pytester: pytest.Pytester, run: Run
 ) -> None:
     with (pytester.path / "tox.ini").open("a") as ini:
@@ -119,7 +123,7 @@ def test_the_ini_file_may_name_backends_and_the_option_wins(
         ),
     ],
 )
-def test_a_backend_that_cannot_be_had_fails_the_run_in_one_line(
+def test_unavailable_backend_fails_the_run_with_one_line(
     pytester: pytest.Pytester, run: Run, nothing_installed: None, name: str, line: str
 ) -> None:
     pytester.makepyfile(LINKS + PLAIN)
@@ -130,7 +134,7 @@ def test_a_backend_that_cannot_be_had_fails_the_run_in_one_line(
 
 
 @pytest.mark.needs_servers
-def test_a_server_that_does_not_start_ends_the_run(
+def test_server_that_does_not_start_ends_the_run(
     pytester: pytest.Pytester, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "redis-server"
@@ -147,7 +151,7 @@ def test_a_server_that_does_not_start_ends_the_run(
     assert "passed" not in result.stdout.str()
 
 
-def test_a_missing_extra_is_named_when_the_emulator_is_used_and_not_before(
+def test_missing_extra_is_an_error_only_when_the_emulator_is_used(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pytester.path / "sortedcontainers.py").write_text(
@@ -162,7 +166,7 @@ def test_a_missing_extra_is_named_when_the_emulator_is_used_and_not_before(
     )
 
 
-def test_loading_the_plugin_imports_nothing_it_may_not_need(pytester: pytest.Pytester) -> None:
+def test_plugin_imports_neither_podlink_nor_redis_when_loaded(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import sys
@@ -176,9 +180,7 @@ def test_loading_the_plugin_imports_nothing_it_may_not_need(pytester: pytest.Pyt
     pytester.runpytest_subprocess(*others).assert_outcomes(passed=1)
 
 
-def test_a_fixture_of_the_users_own_replaces_the_emulator(
-    pytester: pytest.Pytester, run: Run
-) -> None:
+def test_redis_emulator_fixture_can_be_overridden(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makeconftest(
         """
         import pytest
@@ -198,7 +200,9 @@ def test_a_fixture_of_the_users_own_replaces_the_emulator(
     run().assert_outcomes(passed=1)
 
 
-def test_a_clock_that_cannot_be_moved_is_named(pytester: pytest.Pytester, run: Run) -> None:
+def test_stateful_clock_on_an_emulator_with_a_system_clock_is_an_error(
+    pytester: pytest.Pytester, run: Run
+) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -215,7 +219,7 @@ def test_a_clock_that_cannot_be_moved_is_named(pytester: pytest.Pytester, run: R
 
 
 @pytest.mark.needs_servers
-def test_with_several_backends_fixtures_must_be_arguments(
+def test_with_several_backends_getfixturevalue_is_an_error(
     pytester: pytest.Pytester, run: Run
 ) -> None:
     pytester.makepyfile(
@@ -232,7 +236,9 @@ def test_with_several_backends_fixtures_must_be_arguments(
 
 @pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
 @pytest.mark.needs_servers
-def test_async_tests_of_either_plugin(pytester: pytest.Pytester, run: Run, plugin: str) -> None:
+def test_async_fixture_works_with_asyncio_and_anyio_plugins(
+    pytester: pytest.Pytester, run: Run, plugin: str
+) -> None:
     pytester.makeini(
         "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope=function"
     )
@@ -254,7 +260,7 @@ def test_async_tests_of_either_plugin(pytester: pytest.Pytester, run: Run, plugi
 
 
 @pytest.mark.needs_servers
-def test_workers_have_a_server_each_and_leave_none(pytester: pytest.Pytester) -> None:
+def test_each_xdist_worker_has_a_server_that_ends_with_the_run(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import os, pytest
@@ -278,7 +284,7 @@ def test_workers_have_a_server_each_and_leave_none(pytester: pytest.Pytester) ->
 
 
 @pytest.mark.needs_servers
-def test_workers_share_a_url_by_database(pytester: pytest.Pytester) -> None:
+def test_xdist_workers_use_different_databases_of_a_url(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -302,7 +308,7 @@ def test_workers_share_a_url_by_database(pytester: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.needs_servers
-def test_servers_are_gone_after_a_run_that_was_cut_short(
+def test_servers_end_with_an_interrupted_run(
     pytester: pytest.Pytester, how: signal.Signals
 ) -> None:
     pytester.makepyfile(
@@ -330,7 +336,7 @@ def test_servers_are_gone_after_a_run_that_was_cut_short(
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of that id is there."""
+    """Return whether a process with that id exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -26,7 +26,7 @@ def server() -> Iterator[servers.Server]:
 
 
 class Watch:
-    """A connection that tells when its server has ended."""
+    """A connection that detects that its server has ended."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -46,7 +46,7 @@ def executable(folder: Path, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def test_a_server_is_empty_private_and_keeps_nothing(server: servers.Server) -> None:
+def test_server_listens_locally_without_persistence_or_modules(server: servers.Server) -> None:
     by_socket = redis.Redis(unix_socket_path=server.unixsocket, decode_responses=True)
     by_port = redis.Redis.from_url(server.url, decode_responses=True)
     by_port.set("k", "v")
@@ -76,7 +76,7 @@ def test_stop_ends_the_process_and_removes_its_directory(server: servers.Server)
         server.restart()
 
 
-def test_restart_after_a_crash_gives_an_empty_server_at_the_same_place(
+def test_restart_after_a_crash_gives_an_empty_server_on_the_same_port(
     server: servers.Server,
 ) -> None:
     with server.client(retry=NO_RETRY) as client:
@@ -90,7 +90,7 @@ def test_restart_after_a_crash_gives_an_empty_server_at_the_same_place(
         assert (server.port, server.pid != pid) == (port, True)
 
 
-def test_a_paused_server_accepts_and_stays_silent(server: servers.Server) -> None:
+def test_paused_server_accepts_connections_but_does_not_reply(server: servers.Server) -> None:
     with server.client(socket_timeout=0.05, retry=NO_RETRY) as client:
         client.ping()
         server.pause()
@@ -103,28 +103,28 @@ def test_a_paused_server_accepts_and_stays_silent(server: servers.Server) -> Non
 
 
 @pytest.mark.needs_servers
-def test_extra_arguments_win() -> None:
+def test_extra_arguments_override_the_defaults() -> None:
     with servers.start("redis-8.2", extra_args=("--maxmemory", "2mb")) as small:
         with small.client() as client:
             assert client.info("memory")["maxmemory"] == 2 * 1024 * 1024
 
 
 @pytest.mark.needs_servers
-def test_a_server_with_a_password_counts_as_started() -> None:
+def test_server_with_a_password_is_detected_as_started() -> None:
     with servers.start("redis-8.2", extra_args=("--requirepass", "secret")) as server:
         with server.client(password="secret") as client:
             assert client.ping()
 
 
 @pytest.mark.needs_servers
-def test_a_server_can_be_a_cluster_node() -> None:
+def test_server_can_be_started_as_cluster_node() -> None:
     with servers.start("redis-8.2", extra_args=("--cluster-enabled", "yes")) as server:
         with server.client() as client:
             assert client.info("cluster")["cluster_enabled"] == 1
 
 
 @pytest.mark.needs_servers
-def test_a_server_that_does_not_start_says_why() -> None:
+def test_error_of_a_server_that_does_not_start_contains_its_log() -> None:
     with pytest.raises(
         servers.ServerStartError, match=r"^redis-8.2 \(.*\) did not start: .*No such file"
     ):
@@ -132,7 +132,7 @@ def test_a_server_that_does_not_start_says_why() -> None:
 
 
 @pytest.mark.needs_servers
-def test_a_port_taken_in_the_meantime_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_port_is_used_if_the_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     free = servers.unused_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -145,7 +145,7 @@ def test_a_port_taken_in_the_meantime_is_given_up(monkeypatch: pytest.MonkeyPatc
                 assert client.ping()
 
 
-def test_path_comes_before_wheels_and_a_version_picks(
+def test_find_prefers_path_to_wheels_and_the_newest_matching_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executable(tmp_path / "a", "redis-server", "exit 1")
@@ -164,7 +164,7 @@ def test_path_comes_before_wheels_and_a_version_picks(
         servers.find("redis-9")
 
 
-def test_a_missing_server_is_one_line_that_says_what_to_install(
+def test_missing_server_is_an_error_that_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -184,7 +184,7 @@ def test_a_missing_server_is_one_line_that_says_what_to_install(
 
 
 @pytest.mark.parametrize("name", ["", "redis-", "redis-x", "Redis", "redis8", "keydb"])
-def test_what_is_no_name_is_refused(name: str) -> None:
+def test_invalid_server_name_is_rejected(name: str) -> None:
     assert not servers.is_name(name)
     with pytest.raises(ValueError, match="is not the name of a server"):
         servers.find(name)
@@ -192,7 +192,7 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(3)", "sys.exit(0)"])
 @pytest.mark.needs_servers
-def test_a_server_ends_with_the_process_that_started_it(end: str) -> None:
+def test_server_ends_with_the_process_that_started_it(end: str) -> None:
     code = (
         "import os, sys; from pytest_podlink import servers; s = servers.start('redis-8.2')\n"
         f"print(s.port, flush=True); sys.stdin.readline(); {end}"
@@ -206,7 +206,7 @@ def test_a_server_ends_with_the_process_that_started_it(end: str) -> None:
     assert connection.ends()
 
 
-def test_a_forked_child_leaves_its_parents_server_alone(server: servers.Server) -> None:
+def test_forked_child_does_not_stop_the_server_of_its_parent(server: servers.Server) -> None:
     child = os.fork()
     if child == 0:
         server.stop()
@@ -216,5 +216,5 @@ def test_a_forked_child_leaves_its_parents_server_alone(server: servers.Server) 
         assert client.ping()
 
 
-def test_ctrl_c_in_the_terminal_does_not_reach_the_server(server: servers.Server) -> None:
+def test_server_runs_in_its_own_session_and_gets_no_ctrl_c(server: servers.Server) -> None:
     assert os.getsid(server.pid) == server.pid

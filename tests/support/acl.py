@@ -1,4 +1,4 @@
-"""Comparing ACL rules and refusals of an emulator and a server."""
+"""Helpers that compare ACL rules and ACL errors of the emulator and a server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def only_the_default_user(request: pytest.FixtureRequest) -> None:
 
 
 def words(reply: Any) -> Any:
-    """A reply with the words of descriptions sorted: old servers list commands in table order."""
+    """Return a reply with the words of its texts sorted: old servers do not sort them."""
     kind, content = reply
     if isinstance(kind, tuple):
         return (words(kind), words(content))
@@ -51,12 +51,12 @@ def words(reply: Any) -> Any:
 
 
 def rules_of(same: Pair) -> Any:
-    """The key for comparing the rules of a user, or None to compare them as they are."""
+    """Return the key function for comparing a user's rules, or `None` to compare them unchanged."""
     return None if same.emulator._version.compatible >= (7, 2) else words
 
 
 def both(connections: tuple[Any, Any], line: str, *args: Any) -> Wire:
-    """Run one command on another pair of connections, and compare."""
+    """Run one command on both connections of a pair and compare the replies."""
     emulated, real = (connection(*(args or (line,))) for connection in connections)
     assert emulated == real, f"{line}: emulator {emulated!r}, server {real!r}"
     return real

@@ -29,7 +29,7 @@ PATIENCE = 5.0
 
 
 class Clients:
-    """Named clients of an emulator and a real server that are compared reply by reply."""
+    """Named clients of an emulator and a real server; every reply is compared."""
 
     def __init__(self, same: Pair) -> None:
         self._same = same
@@ -42,7 +42,7 @@ class Clients:
             listener("PSUBSCRIBE", "end")
 
     def client(self, name: str) -> tuple[EmulatorConnection, ServerConnection]:
-        """The emulator's and the server's client of this name."""
+        """Return the emulator's and the server's client of this name."""
         if name not in self._clients:
             pair = self._clients[name] = self._same.connect()
             emulated, real = (int(connection("CLIENT", "ID")[1]) for connection in pair)
@@ -65,7 +65,7 @@ class Clients:
         return words
 
     def block(self, name: str, *args: Any) -> None:
-        """Send a command that has to wait, and see that it does."""
+        """Send a command and check that the client is blocked on both sides."""
         emulated, real = self.client(name)
         before = _blocked(self._same.real)
         emulated.send(arguments(args))
@@ -78,12 +78,14 @@ class Clients:
         assert not emulated.has_reply(), f"the emulator replied to {args} at once"
 
     def send(self, name: str, *args: Any) -> None:
-        """Send a command without reading a reply, for instance behind one that waits."""
+        """Send a command without reading a reply, for instance one pipelined behind a blocking
+        command.
+        """
         for connection in self.client(name):
             connection.send(arguments(args))
 
     def served(self, name: str) -> Wire:
-        """The next reply of a client that was waiting."""
+        """Return the reply that a blocked client has received."""
         emulated, real = self.client(name)
         assert real.has_reply(PATIENCE), f"{name} still waits for the server"
         left = real.read()
@@ -93,14 +95,14 @@ class Clients:
         return left
 
     def waits(self, name: str) -> None:
-        """See that neither side has answered this client."""
+        """Check that this client is still blocked on both sides."""
         emulated, real = self.client(name)
         self._same("PING")
         assert not real.has_reply(0.002), f"the server has answered {name}: {real.read()}"
         assert not emulated.has_reply(), f"the emulator has answered {name}: {emulated.read()}"
 
     def outcome(self, name: str) -> Wire | None:
-        """The reply of a client that was waiting, or None if the server lets it wait on."""
+        """Return the reply of a blocked client, or `None` if it is still blocked."""
         self._same("PING")
         if self.client(name)[1].has_reply(0.005):
             return self.served(name)
@@ -108,7 +110,7 @@ class Clients:
         return None
 
     def times_out(self, name: str) -> Wire:
-        """The reply of a client whose time passes."""
+        """Wait until a blocked client times out, and return its reply."""
         emulated, real = self.client(name)
         assert real.has_reply(PATIENCE), f"{name} still waits for the server"
         until = time.monotonic() + PATIENCE
@@ -118,7 +120,7 @@ class Clients:
         return self.served(name)
 
     def events(self) -> list[tuple[bytes, bytes]]:
-        """What happened to which key since the last call."""
+        """Return the (key, event) pairs published since the last call."""
         self._same("PUBLISH", "end", "-")
         emulated, real = (_drain(listener) for listener in self._listeners)
         assert emulated == real, f"events: emulator {emulated}, server {real}"
@@ -138,7 +140,8 @@ def _drain(listener: Any) -> list[tuple[bytes, bytes]]:
 
 
 Step = tuple[str, ...]
-"""A client and what it sends; a client with a capital letter waits, and alone is looked after."""
+"""A client's name, then the command that it sends. The name is upper case if the command may block.
+"""
 
 
 def play(same: Pair, steps: list[Step]) -> None:

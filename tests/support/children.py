@@ -1,4 +1,4 @@
-"""Functions that run in a child process which ``os.fork`` makes."""
+"""Runs functions in a forked child process."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ ALARM = 60
 
 NEEDS_FORK = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
-    # Python 3.12 warns of a fork beside threads, which is what is tried here.
+    # Python 3.12 warns about a fork while other threads run. The tests do that on purpose.
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
 
 
 def in_child(function: Callable[[], Any]) -> Any:
-    """Run a function in a child process; what it returns, or the `repr` of what it raises.
+    """Run a function in a child process and return its result, or the `repr` of the exception it
+    raised.
 
-    A child that hangs is ended by an alarm, and the test fails.
+    A child that hangs is killed by an alarm, and the test fails.
     """
     ours, theirs = os.pipe()
     child = os.fork()

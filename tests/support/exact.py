@@ -1,11 +1,11 @@
-"""Times and values for tests that compare what is stored to the byte and the millisecond."""
+"""Times and values for tests that compare stored values to the byte and to the millisecond."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
 NOW = 1_700_000_000_999
-"""Milliseconds; the clock stands 998 microseconds after."""
+"""`CLOCK` in milliseconds, rounded down."""
 CLOCK = datetime.fromtimestamp(1_700_000_000, timezone.utc) + timedelta(microseconds=999_998)
 YEAR = 31_536_000_000
 

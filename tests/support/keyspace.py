@@ -1,4 +1,4 @@
-"""Compares keyspaces and keyspace events of an emulator and a server."""
+"""Compares the keys and the keyspace events of an emulator and a server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.pair import Pair, Wire, unordered
 
 
 class EventWatcher:
-    """Listens to keyspace events on both sides."""
+    """Subscribes to keyspace events on both sides."""
 
     def __init__(self, same: Pair) -> None:
         same("CONFIG", "SET", "notify-keyspace-events", "KEA")
@@ -19,9 +19,10 @@ class EventWatcher:
             connection("PSUBSCRIBE", "end")
 
     def collect(self) -> tuple[list[Wire], list[Wire]]:
-        """All events since the last call: the server's, the emulator's.
+        """Return all events since the last call: the server's, then the emulator's.
 
-        The ``expired`` events are last, because a server deletes expired keys at any later time.
+        ``expired`` events are sorted to the end, because a server may delete an expired key at any
+        later time.
         """
         self._same("PUBLISH", "end", "-")
         real, emulated = self._drain(self._real), self._drain(self._emulated)

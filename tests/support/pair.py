@@ -14,11 +14,11 @@ from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING
 
 Wire = tuple[Any, ...]
-"""A reply as it was sent: its type byte, then its content."""
+"""A reply as it was received: its type byte, then its content."""
 
 
 class Connection:
-    """A client that returns replies as they were sent. Iterating returns push messages."""
+    """A client that returns replies with their type bytes."""
 
     def read(self) -> Wire:
         kind, rest = self._line()
@@ -45,7 +45,7 @@ class Connection:
         raise NotImplementedError
 
     def __call__(self, *args: Any) -> Wire:
-        """Run one command: ``client("SET", "k", 1)``; or one string, split at blanks."""
+        """Run one command: ``client("SET", "k", 1)``, or one string that is split at blanks."""
         self.send(arguments(args))
         return self.read()
 
@@ -74,7 +74,7 @@ class ServerConnection(Connection):
         return self._file.read(count)
 
     def has_reply(self, seconds: float = 0.0) -> bool:
-        """Whether there is something to read, or comes within that time."""
+        """Return whether there is something to read, or something arrives within ``seconds``."""
         self._socket.setblocking(False)
         try:
             if self._file.peek(1):
@@ -89,7 +89,7 @@ class ServerConnection(Connection):
 
 
 class EmulatorConnection(Connection):
-    """A session of an emulator, its replies encoded and decoded as on a socket."""
+    """A session of an emulator whose replies are encoded and decoded as on a socket."""
 
     def __init__(self, emulator: RedisEmulator) -> None:
         self._emulator = emulator
@@ -123,7 +123,7 @@ class EmulatorConnection(Connection):
         return taken
 
     def has_reply(self) -> bool:
-        """Whether there is something to read."""
+        """Return whether there is something to read."""
         return bool(self._buffer)
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class EmulatorConnection(Connection):
 
 
 def arguments(args: Sequence[Any]) -> list[bytes]:
-    """``("SET k v",)`` or ``("SET", "k", 1)`` as bytes."""
+    """Return ``("SET k v",)`` or ``("SET", "k", 1)`` as bytes."""
     if len(args) == 1 and isinstance(args[0], str):
         args = args[0].split()
     return [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
@@ -141,9 +141,9 @@ class Pair:
     """An emulator and a real server that must behave alike.
 
     Attributes:
-        emulated: Makes connections to the emulator.
-        real: Makes connections to the server.
-        protocol: What both speak.
+        emulated: the connection to the emulator.
+        real: the connection to the server.
+        protocol: the RESP version of both connections.
     """
 
     def __init__(self, server: servers.Server, protocol: int) -> None:
@@ -154,16 +154,16 @@ class Pair:
         self._open: list[Any] = []
         self.emulated, self.real = self.connect()
         self.real("FLUSHALL")
-        self.real("FUNCTION", "FLUSH")  # an error on servers that have none
+        self.real("FUNCTION", "FLUSH")  # servers before 7.0 reply with an error
 
     def connect_raw(self) -> tuple[EmulatorConnection, ServerConnection]:
-        """One more client on each side, which has sent nothing yet: it speaks RESP2."""
+        """Open one more connection on each side without sending anything: it speaks RESP2."""
         pair = (EmulatorConnection(self.emulator), ServerConnection(self.port))
         self._open += pair
         return pair
 
     def connect(self) -> tuple[EmulatorConnection, ServerConnection]:
-        """One more client on each side."""
+        """Open one more connection on each side, with the protocol of the pair."""
         pair = self.connect_raw()
         if self.protocol == 3:
             for connection in pair:
@@ -171,12 +171,11 @@ class Pair:
         return pair
 
     def __call__(self, *args: Any, key: Callable[[Wire], Any] | None = None) -> Wire:
-        """Run one command on both and compare; returns the reply.
+        """Run one command on both sides, compare the replies, and return the reply.
 
         Args:
             args: The command, as arguments or as one string.
-            key: Applied to both replies before comparing (``unordered``, or a rounding of your
-                own).
+            key: Applied to both replies before they are compared, for example `unordered`.
         """
         real, emulated = self.real(*args), self.emulated(*args)
         left, right = (real, emulated) if key is None else (key(real), key(emulated))
@@ -189,5 +188,5 @@ class Pair:
 
 
 def unordered(reply: Wire) -> Any:
-    """Compare an aggregate as a multiset."""
+    """Return a reply for comparison as a multiset."""
     return (reply[0], sorted(map(repr, reply[1]))) if isinstance(reply[1], list) else reply

@@ -25,9 +25,10 @@ def until(
     about: Callable[[], str] = str,
     seconds: float = 60.0,
 ) -> None:
-    """Wait for processes of others, which tell nobody when they are ready.
+    """Poll until ``true()`` is true; errors of the server count as false.
 
-    What ``about`` returns is a part of the failure.
+    Raises:
+        AssertionError: it was not true within ``seconds``; the message ends with ``about()``.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -89,19 +90,19 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """Names two of the nodes."""
+        """The cluster's URL, with two of its nodes."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
 
     def client(self) -> redis.RedisCluster:
-        """A client that finds its way."""
+        """Return a cluster client."""
         return redis.RedisCluster(host="127.0.0.1", port=self.nodes[0].port)
 
     def masters(self) -> list[servers.Server]:
-        """The nodes that are masters now and run."""
+        """Return the running nodes that are masters."""
         return [n for n in self.nodes if n.running and n.client().role()[0] == b"master"]
 
     def master_of(self, key: bytes) -> servers.Server:
-        """The node that serves a key."""
+        """Return the master that serves a key."""
         slot = next(iter(self.masters())).client().execute_command("CLUSTER", "KEYSLOT", key)
         for master in self.masters():
             for first, last, (_, port, *_), *_ in _slots(master.client()):
@@ -110,7 +111,7 @@ class Cluster:
         raise LookupError(f"nobody serves slot {slot}")
 
     def slots_of(self, master: servers.Server) -> list[int]:
-        """The slots that a master serves."""
+        """Return the slots that a master serves."""
         return [
             slot
             for first, last, (_, port, *_), *_ in _slots(master.client())
@@ -131,12 +132,12 @@ class Cluster:
             admin.execute_command("CLUSTER", "SETSLOT", slot, "NODE", taker_id)
 
     def fail_over(self, master: servers.Server) -> None:
-        """Have the replica of a master take its place, the master being asked or dead."""
+        """Promote the replica of a master, whether the master runs or not."""
         for node in self.nodes:
             role = node.client().role() if node.running else [b""]
             if role[0] == b"slave" and role[2] == master.port:
                 how = () if master.running else ("FORCE",)
-                for attempt in range(10):  # the servers give up after five seconds
+                for attempt in range(10):  # servers give up a failover after five seconds
                     node.client().execute_command("CLUSTER", "FAILOVER", *how)
                     try:
                         until("the replica is master", lambda n=node: _is_master(n), seconds=6)
@@ -148,7 +149,7 @@ class Cluster:
         raise LookupError("the master has no replica")
 
     def wait(self) -> None:
-        """Until all nodes that run agree that the cluster is well."""
+        """Wait until all running nodes report that the cluster is ok."""
         for node in self.nodes:
             if node.running:
                 until("the cluster is well", lambda n=node: self._is_well(n.client()))
@@ -212,14 +213,12 @@ class Sentinels:
 
     @property
     def url(self) -> str:
-        """Names all Sentinels and the service."""
+        """The URL of the service, with all Sentinels."""
         nodes = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{nodes}/{self.service}"
 
     def current(self, other_than: servers.Server | None = None) -> servers.Server:
-        """The process that all Sentinels say is the master, as soon as they do, and it is another
-        one than ``other_than``.
-        """
+        """Wait until all Sentinels name one master, other than ``other_than``, and return it."""
         found: servers.Server | None = None
 
         def agreed() -> bool:
@@ -239,11 +238,11 @@ class Sentinels:
         return next((node for node in nodes if ports == {node.port}), None)
 
     def rejoin(self, node: servers.Server) -> None:
-        """Start a node that has died while another is the master, and wait until one may die again.
+        """Restart a node that is no longer the master, and wait until another node may be stopped.
 
-        It starts as a replica that answers nothing until it has the data. An empty master, for
-        however short, would tell a client that had asked the Sentinels before the failover that
-        there is no link, and would lose what that client writes.
+        It starts as a replica that serves no stale data. If it started as an empty master, a client
+        that got its address before the failover would read that there is no link, and its writes
+        would be lost.
         """
         master = self.current(other_than=node)
         node.extra_args = (
@@ -260,7 +259,7 @@ class Sentinels:
             )
 
     def _about(self) -> str:
-        """What everybody believes, and has logged last."""
+        """Return what Sentinels and servers report, and the end of their logs."""
         told = []
         for sentinel in self.sentinels:
             told.append(f"{sentinel.port}: {_asked(sentinel, 'MASTER', self.service)}")
@@ -307,15 +306,15 @@ class Sentinels:
 
 
 def _asked(sentinel: servers.Server, subcommand: str, service: str) -> Any:
-    """What a Sentinel answers. redis-py 6.4's own methods for this fail."""
+    """Return the reply of a Sentinel. redis-py 6.4's own methods fail."""
     return sentinel.client().execute_command(f"SENTINEL {subcommand}", service)
 
 
 @contextlib.contextmanager
 def tls_proxy(server: servers.Server, folder: Path) -> Iterator[str]:
-    """TLS in front of a server (those of the wheels have none), and the URL that trusts it.
+    """Start a TLS proxy for a server (the servers of the wheels have no TLS) and yield its URL.
 
-    The certificate is made here by openssl.
+    openssl makes the certificate.
     """
     key, certificate = folder / "key.pem", folder / "cert.pem"
     subprocess.run(

@@ -1,6 +1,6 @@
-"""A TCP proxy between a client and a server that a test can delay, freeze and cut.
+"""A TCP proxy between a client and a server that can delay, hold back and break connections.
 
-It forwards bytes and forges none. Each connection is two threads that copy.
+It forwards bytes unchanged. Two threads per connection copy.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ CHUNK = 65_536
 
 
 class Proxy:
-    """Listens on a free port and forwards to ``target``.
+    """Listens on a free port and forwards to the port ``target``.
 
     Attributes:
-        delay: seconds that every piece of a reply is held back.
-        cut_after: how many bytes of replies pass, over all connections, before they are cut; None
-            for all.
+        delay: seconds that every chunk of a reply is delayed.
+        cut_after: the number of bytes of replies, over all connections, after which connections are
+            closed; `None` for no limit.
     """
 
     def __init__(self, target: int, *, tls: ssl.SSLContext | None = None) -> None:
@@ -38,19 +38,19 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The way to the server through here."""
+        """The URL of the server through the proxy."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def freeze(self) -> None:
-        """Hold everything back until `thaw`; connections stay open."""
+        """Forward nothing until `thaw`; connections stay open."""
         self._open.clear()
 
     def thaw(self) -> None:
-        """Let everything pass again."""
+        """Forward everything again."""
         self._open.set()
 
     def cut(self) -> None:
-        """Break every connection."""
+        """Close every connection."""
         with self._lock:
             pairs, self._pairs = self._pairs, set()
         for pair in pairs:
@@ -60,19 +60,19 @@ class Proxy:
                 each.close()
 
     def refuse(self) -> None:
-        """Break every connection, and accept no new one until `accept_again`."""
+        """Close every connection and accept none until `accept_again`."""
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept()
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
         self._listener.close()
         self.cut()
 
     def accept_again(self) -> None:
-        """Listen on the same port as before."""
+        """Listen on the same port again."""
         self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """End for good."""
+        """Close the proxy for good."""
         self._open.set()
         self.refuse()
 

@@ -1,4 +1,4 @@
-"""Which keys a command reads, as the server counts it: hits, misses and ``keymiss`` events."""
+"""Compares the keys that a command reads: keyspace hits, misses and ``keymiss`` events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from tests.support.pair import Connection, Pair
 
 
 def compare_reads(same: Pair, calls: tuple[str, ...]) -> None:
-    """Run ``calls`` on both sides and compare, after each, what it counted and published."""
+    """Run ``calls`` on both sides; after each, compare the hits and misses and the published
+    events.
+    """
     watcher = EventWatcher(same)
     same("CONFIG SET notify-keyspace-events KEAm")
     try:

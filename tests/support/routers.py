@@ -1,4 +1,4 @@
-"""Routers of both kinds, called synchronously."""
+"""Sync and asyncio routers, called synchronously."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pytest_podlink import servers
 
 PROCESSES = [name for name in ("redis-8.2", "valkey-9.1") if servers.is_expected(name)]
 SILENCE = 0.3
-"""The ``max_silence`` of the routers, so that a test need not wait for long."""
+"""The ``max_silence`` of the routers: short, so that tests need not wait long."""
 
 
 class Loop:
-    """An event loop in a thread, which runs coroutines for tests that are not asynchronous."""
+    """An event loop in a thread that runs coroutines for synchronous tests."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -53,7 +53,7 @@ class Caller:
         self.router: Any = None
 
     def open(self, config: RedisConfig | None = None, **options: Any) -> Caller:
-        """A router on an executor of its own."""
+        """Open a router on an executor of its own."""
         source = RedisConfig.from_url(self.url) if config is None else config
         self.executor = (AsyncStatefulExecutor if self.is_async else StatefulExecutor)(source)
         options.setdefault("max_silence", SILENCE)
@@ -68,14 +68,14 @@ class Caller:
         return int(self.finish(self.router.resolve("n", uid, service, **options)))
 
     def tracked(self) -> Caller:
-        """Wait until changes are heard of, and the link is remembered."""
+        """Wait until tracking works and the link is cached."""
         self.resolve()
         until(lambda: self.router.stats().tracked)
         until(self.hits)
         return self
 
     def hits(self, uid: str = "u") -> bool:
-        """Whether the cache answers a resolve."""
+        """Resolve, and return whether the cache answered."""
         before = self.router.stats().hits
         self.resolve(uid)
         return bool(self.router.stats().hits > before)
@@ -87,7 +87,7 @@ class Caller:
 
 
 def until(what: Callable[[], Any], seconds: float = 10) -> None:
-    """Wait for something to be so."""
+    """Poll until ``what()`` is true."""
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "that does not come"
@@ -95,6 +95,6 @@ def until(what: Callable[[], Any], seconds: float = 10) -> None:
 
 
 def report(executor: StatefulExecutor, loads: dict[int, float], ago: float = 0) -> None:
-    """Let pods say that they are there."""
+    """Write the states of pods with these loads, reported ``ago`` seconds ago."""
     for pod, load in loads.items():
         executor.set_service_state("n", "s", pod, str(PodState(load, time.time() - ago)))

@@ -1,4 +1,4 @@
-"""The decisions of routers under the test's own clocks, without a server."""
+"""Routing decisions with clocks that the test moves, without a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY = link_keys("n", "u", "s")[0]
 
 
 class Time:
-    """Both clocks, moved by the test."""
+    """The wall clock and the monotonic clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -33,7 +33,7 @@ class Time:
         return NOW + self.now
 
     def state(self, load: float = 0, ago: float = 0) -> str:
-        """The state of a pod that reports it now."""
+        """Return the state of a pod that reported it ``ago`` seconds ago."""
         return str(PodState(load, self.wall() - ago))
 
 
@@ -55,7 +55,7 @@ def routing(time: Time, **changes: Any) -> Routing:
 def follow(
     router: Routing, *exchange: tuple[Any, Any], uid: str = "u", source: Any = SERVER
 ) -> int:
-    """Resolve, expecting these questions and giving these answers; the pod."""
+    """Resolve a uid and return the pod; check each question of the plan and give it the answer."""
     plan = router.plan(source, "n", uid, "s")
     answer: Any = None
     for question, reply in exchange:
@@ -67,6 +67,6 @@ def follow(
 
 
 def run(plan: Any, step: Any, answer: Callable[[Any], Any]) -> None:
-    """Answer everything that a plan asks, to its end."""
+    """Run a plan to its end with the answers that ``answer`` returns."""
     while True:
         step = plan.send(answer(step))

@@ -1,4 +1,4 @@
-"""A server for asyncio tests with replies that the test defines; it records the requests."""
+"""A server for asyncio tests whose replies the test defines. It records the requests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ Command = list[bytes]
 
 
 class ScriptedServer:
-    """Answers every command with ``+OK``, but EVALSHA, EVAL, GET and MGET as `answer` says.
+    """Replies to every command with ``+OK``, except to EVALSHA, EVAL, GET and MGET with `answer`.
 
     Attributes:
-        answer: the bytes of a reply; ``None`` to close the connection instead.
-        executed: the scripts and reads that have come so far.
-        connections: how many connections were made.
+        answer: the bytes of the reply; `None` to close the connection instead.
+        executed: the scripts and reads received so far.
+        connections: the number of connections accepted.
     """
 
     def __init__(self) -> None:
@@ -31,26 +31,26 @@ class ScriptedServer:
 
     @property
     def address(self) -> str:
-        """Host and port."""
+        """The host and port."""
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def hold(self, *, after: int = 0) -> None:
-        """Take commands, but answer no more than ``after`` of them until `release`."""
+        """Read commands, but reply to only ``after`` of them until `release`."""
         self._open.clear()
         self._left = after
 
     def hold_handshakes(self) -> None:
-        """Answer nothing at all on new connections."""
+        """Reply to nothing on new connections."""
         self._handshake.clear()
 
     def release(self) -> None:
-        """Answer everything again."""
+        """Reply to everything again."""
         self._open.set()
         self._handshake.set()
         self._left = None
 
     async def until_executed(self, count: int) -> None:
-        """Wait until so many scripts and reads have come."""
+        """Wait until ``count`` scripts and reads have been received."""
         while len(self.executed) < count:
             self._arrived.clear()
             await self._arrived.wait()

@@ -1,6 +1,6 @@
-"""What the tests of topologies share.
+"""Helpers of the tests of topologies.
 
-``TOPOLOGY_EXAMPLES`` is the number of histories that the state machine tries on each.
+``TOPOLOGY_EXAMPLES`` is the number of histories that the state machine runs on each topology.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ QUICK: dict[str, Any] = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "
 
 
 class Caller:
-    """An executor of either kind, called synchronously."""
+    """A sync or asyncio executor, called synchronously."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

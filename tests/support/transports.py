@@ -1,4 +1,4 @@
-"""Clients of one emulator through each of its doors: in the process, over TCP, on a unix socket."""
+"""Clients of one emulator over each of its transports: in the process, TCP and unix socket."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DOORS = ("in-process", "tcp", "unix")
 
 
 class Door:
-    """One way into an emulator.
+    """One transport of an emulator.
 
     Attributes:
-        emulator: The emulator behind it.
-        server: The server that listens, except for the door in the process.
+        emulator: the emulator.
+        server: the server that listens; `None` for the in-process transport.
     """
 
     def __init__(self, name: str, emulator: RedisEmulator, directory: Path) -> None:
@@ -40,13 +40,13 @@ class Door:
             self.server = emulator.serve(port=None, unixsocket=str(directory / "redis.sock"))
 
     def client(self, **kwargs: Any) -> redis.Redis:
-        """A client, closed with the door."""
+        """Return a client, which `close` closes."""
         client = self._client(redis.Redis, self.emulator.client, kwargs)
         self._open.append(client)
         return client
 
     def async_client(self, **kwargs: Any) -> redis.asyncio.Redis:
-        """A client for coroutines; the test closes it."""
+        """Return an asyncio client, which the test has to close."""
         return self._client(redis.asyncio.Redis, self.emulator.async_client, kwargs)
 
     def _client(self, factory: Any, in_process: Any, kwargs: dict[str, Any]) -> Any:
@@ -69,13 +69,13 @@ class Door:
 
 
 def connection_of(client: redis.Redis) -> Any:
-    """A connection of the client's pool, for commands without their replies."""
+    """Return a pool connection, for sending commands without reading their replies."""
     pool = client.connection_pool
     return pool.get_connection("_") if REDIS_PY < (5, 3) else pool.get_connection()
 
 
 def program(name: str) -> str:
-    """The path of a program that comes with Redis: on PATH, or in a wheel with a server."""
+    """Return the path of a program that comes with Redis: on PATH, or in a wheel with a server."""
     if found := shutil.which(name):
         return found
     for server in servers.installed():
@@ -85,7 +85,7 @@ def program(name: str) -> str:
 
 
 class Wire:
-    """A raw socket to a server on a port of this machine."""
+    """A raw socket connected to a port of this machine."""
 
     def __init__(self, port: int, timeout: float = 10) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
@@ -94,14 +94,14 @@ class Wire:
         self.socket.sendall(data)
 
     def read(self, count: int) -> bytes:
-        """Exactly ``count`` bytes, or what came before the end."""
+        """Read exactly ``count`` bytes, or fewer if the connection ends."""
         found = bytearray()
         while len(found) < count and (data := self.socket.recv(count - len(found))):
             found += data
         return bytes(found)
 
     def read_all(self) -> bytes:
-        """Everything up to the end of the connection."""
+        """Read until the connection ends."""
         found = bytearray()
         with contextlib.suppress(ConnectionError):
             while data := self.socket.recv(65536):
@@ -109,7 +109,7 @@ class Wire:
         return bytes(found)
 
     def ask(self, data: bytes, end: bytes = b"\r\n") -> bytes:
-        """Send, and read until ``end``."""
+        """Send ``data`` and read until ``end``."""
         self.send(data)
         found = b""
         while not found.endswith(end):
@@ -125,7 +125,7 @@ class Wire:
 
 @contextlib.contextmanager
 def wire(port: int, timeout: float = 10) -> Iterator[Wire]:
-    """A raw socket for the length of a ``with``."""
+    """Open a raw socket and close it at the end of the ``with`` block."""
     connection = Wire(port, timeout)
     try:
         yield connection

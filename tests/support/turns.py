@@ -1,4 +1,4 @@
-"""Several clients on each side of a pair, who take turns."""
+"""Several clients on each side of a pair, which send commands in turn."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from tests.support.pair import EmulatorConnection, Pair, ServerConnection
 
 SMALL = 8
-"""No client's id is as small as other integers in replies."""
+"""Client ids are made larger than this, so that they differ from other integers in replies."""
 
 
 class Play:
-    """Several clients on each side who take turns, as a script says.
+    """Runs a script of several clients on each side and compares all that they receive.
 
-    A line is ``name: command ;; command``. Each turn shows all that the client has been sent, its
-    own replies and messages. A name that ends with ``2`` speaks RESP2, others RESP3. ``{name}`` in
-    a line is that client's id, and ids in replies are shown as names.
+    A line of the script is ``name: command ;; command``. After each line, the replies and messages
+    that the client has received are compared. A client whose name ends with ``2`` speaks RESP2, the
+    others RESP3. ``{name}`` in a line is that client's id, and ids in replies are shown as names.
     """
 
     def __init__(self, same: Pair) -> None:
@@ -32,7 +32,7 @@ class Play:
             assert shown[0] == shown[1], f"{line}: emulator {shown[0]}, server {shown[1]}"
 
     def turn(self, name: str, commands: list[str]) -> list[list[Any]]:
-        """What either side's client is sent when it sends ``commands``."""
+        """Send commands on each side, and return what each client has received."""
         self._meet(name)
         shown = []
         for side, connection in enumerate(self._clients[name]):
@@ -73,13 +73,13 @@ class Play:
 def everything(
     connection: Any, barrier: ServerConnection | None = None, least: int = 0
 ) -> list[Any]:
-    """All replies and messages a connection has been sent so far.
+    """Return all replies and messages that a connection has received.
 
     Args:
-        connection: Whose they are.
-        barrier: Another client of a real server: when it has been answered twice, so has everybody
-            who asked before.
-        least: How many a real server is waited for, which may flush in the background.
+        connection: the connection.
+        barrier: another client of the real server. Two replies to it prove that the server has
+            replied to every earlier command.
+        least: the number of replies to wait for, because a real server may flush in the background.
     """
     found = []
     if isinstance(connection, EmulatorConnection):

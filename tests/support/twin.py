@@ -1,4 +1,5 @@
-"""Compares an emulated cluster with a real one, node by node, as `tests.support.pair` does servers.
+"""Compares an emulated cluster with a real one, node by node, as `tests.support.pair` compares
+servers.
 
 The emulated nodes have the ids and ports of the real ones, so that redirections and other replies
 that name a node are equal.
@@ -23,12 +24,12 @@ __all__ = ["Twin", "unordered"]
 
 
 class Twin:
-    """Both clusters, with one client of each node.
+    """An emulated and a real cluster, with one client of each node.
 
     Args:
-        cluster: The real one.
-        name: The server it is made of, as ``redis-8.2``.
-        protocol: What the clients speak.
+        cluster: the real cluster.
+        name: the server of its nodes, for example ``redis-8.2``.
+        protocol: the RESP version of the clients.
     """
 
     def __init__(self, cluster: Cluster, name: str, protocol: int) -> None:
@@ -51,7 +52,7 @@ class Twin:
         self.in_step()
 
     def connect(self, place: int) -> tuple[EmulatorConnection, ServerConnection]:
-        """One more client of a node on each side."""
+        """Open one more connection to a node on each side."""
         pair = EmulatorConnection(self.emulator.nodes[place]), ServerConnection(self.ports[place])
         if self.protocol == 3:
             for connection in pair:
@@ -59,7 +60,7 @@ class Twin:
         return pair
 
     def __call__(self, place: int, *args: Any, key: Callable[[Wire], Any] | None = None) -> Wire:
-        """Run one command on a node of both and compare; returns the reply."""
+        """Run one command on a node of both clusters, compare the replies, and return the reply."""
         emulated, real = self.clients[place]
         left, right = real(*args), emulated(*args)
         seen = (left, right) if key is None else (key(left), key(right))
@@ -69,17 +70,17 @@ class Twin:
         return left
 
     def all(self, place: int, *commands: str) -> None:
-        """Run several commands on one node of both."""
+        """Run several commands on one node of both clusters."""
         for command in commands:
             self(place, command)
 
     def in_step(self) -> None:
-        """Wait until the real replicas have what their masters have."""
+        """Wait until the real replicas have all writes of their masters."""
         for master in range(3):
             assert self.clients[master][1]("WAIT 1 2000")[1] == b"1"
 
     def agree(self) -> None:
-        """Wait until all real nodes say the same about slots."""
+        """Wait until all real nodes report the same slots."""
 
         def same() -> bool:
             return (
@@ -113,7 +114,7 @@ def text_of(reply: Wire) -> str:
 
 
 def numberless(reply: Wire) -> Wire:
-    """A reply without integers and without numbers in strings that are nothing else."""
+    """Return a reply without its integers and without strings that are numbers."""
     kind, content = reply
     if kind == "%":
         return kind, [(numberless(k), numberless(v)) for k, v in content]

@@ -1,4 +1,4 @@
-"""Waiting for an event, with a limit that a busy machine never reaches."""
+"""Waiting for an event, with a time limit that also holds on a busy machine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from tests.support.pair import Connection
 
 PATIENCE = 60.0
-"""Seconds after which a test gives up."""
+"""Seconds after which a test fails."""
 
 
 def until(condition: Callable[[], object], what: str = "what the test waits for") -> None:
     """Poll until ``condition()`` is true.
 
     Raises:
-        AssertionError: it was not within `PATIENCE`.
+        AssertionError: it was not true within `PATIENCE`.
     """
     give_up = time.monotonic() + PATIENCE
     while not condition():
@@ -24,12 +24,12 @@ def until(condition: Callable[[], object], what: str = "what the test waits for"
 
 
 def let_pass(milliseconds: int) -> None:
-    """Wait until the clock of this machine, which servers and emulators use, is that much later."""
+    """Wait until the system clock, which servers and emulators use, has advanced."""
     end = time.time() + milliseconds / 1000
     until(lambda: time.time() > end, "the clock")
 
 
 def is_busy(connection: Connection) -> bool:
-    """Whether the server answers that a script is running."""
+    """Return whether the server replies that a script is running."""
     kind, text = connection("PING")
     return kind == "-" and text.startswith("BUSY" if isinstance(text, str) else b"BUSY")

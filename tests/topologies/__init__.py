@@ -1,1 +1,3 @@
-"""podlink on every way to run Redis, each with real processes: `make topologies`."""
+"""Tests of podlink on a cluster, with Sentinel, TLS and ACL users, with real processes: `make
+topologies`.
+"""

@@ -1,4 +1,4 @@
-"""Topologies, each started once for the tests of a run that need it."""
+"""Fixtures for topologies. Each topology is started once per run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asyncio on a cluster of processes: a burst on a fresh client, and a master that dies."""
+"""The asyncio executor on a real cluster: a burst on a new client, and a master that dies."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UIDS = [f"u{number}" for number in range(60)]
 
 @pytest.fixture(scope="module", params=PRODUCTS)
 def fragile(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A cluster whose other nodes go on when a master is dead, and no replica takes over."""
+    """A cluster that keeps serving its other slots when a master is dead, without failover."""
     settings = ("--cluster-replica-no-failover", "yes", "--cluster-require-full-coverage", "no")
     with Cluster(request.param, 3, *settings) as started:
         yield started
 
 
 @pytest.mark.parametrize("batching", [False, True])
-async def test_a_burst_on_a_fresh_client(fragile: Cluster, batching: bool) -> None:
+async def test_burst_of_calls_on_a_new_client_succeeds(fragile: Cluster, batching: bool) -> None:
     for _ in range(5):
         async with AsyncStatefulExecutor(fragile.url, batching=batching) as executor:
             await asyncio.gather(*(executor.set_linked_pod("n", uid, "s", 0) for uid in UIDS))
@@ -34,7 +34,7 @@ async def test_a_burst_on_a_fresh_client(fragile: Cluster, batching: bool) -> No
 
 
 @pytest.mark.parametrize("batching", [False, True])
-async def test_what_live_nodes_have_executed_is_not_repeated(
+async def test_calls_that_live_nodes_executed_are_not_repeated(
     fragile: Cluster, batching: bool
 ) -> None:
     dead = fragile.masters()[0]

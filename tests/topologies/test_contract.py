@@ -1,4 +1,4 @@
-"""The contract's state machine on a cluster, behind Sentinels, over TLS and as an ACL user."""
+"""The conformance state machine on a cluster, with Sentinel, over TLS and as an ACL user."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.support.topologies import EXAMPLES
 pytestmark = pytest.mark.xdist_group("topologies")
 
 
-class Anywhere(Backend):
-    """What a configuration leads to, with an administrator's client beside it."""
+class ConfiguredBackend(Backend):
+    """A backend for any configuration, with a client of an administrator for `reset`."""
 
     def __init__(self, config: RedisConfig, admin: redis.Redis) -> None:
         self.name = config.url
@@ -82,8 +82,8 @@ def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop |
     loop.close()
 
 
-def prove(backend: Backend, loop: asyncio.AbstractEventLoop | None) -> None:
-    """Try histories on it."""
+def run_histories(backend: Backend, loop: asyncio.AbstractEventLoop | None) -> None:
+    """Run histories of the state machine on a backend."""
     backend.reset()
     store = Store(backend, loop=loop, protocol=3)
     try:
@@ -92,15 +92,15 @@ def prove(backend: Backend, loop: asyncio.AbstractEventLoop | None) -> None:
         store.close()
 
 
-def test_cluster(cluster: Cluster, loop: asyncio.AbstractEventLoop | None) -> None:
+def test_cluster_conforms(cluster: Cluster, loop: asyncio.AbstractEventLoop | None) -> None:
     backend = ClusterBackend(cluster.url, cluster.url, flush=True)
-    prove(backend, loop)
+    run_histories(backend, loop)
     backend.close()
 
 
-def test_sentinel(sentinels: Sentinels, loop: asyncio.AbstractEventLoop | None) -> None:
+def test_sentinel_conforms(sentinels: Sentinels, loop: asyncio.AbstractEventLoop | None) -> None:
     with sentinels.current().client() as admin:
-        prove(Anywhere(RedisConfig.from_url(sentinels.url), admin), loop)
+        run_histories(ConfiguredBackend(RedisConfig.from_url(sentinels.url), admin), loop)
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +109,13 @@ def server() -> Iterator[servers.Server]:
         yield started
 
 
-def test_tls(
+def test_tls_server_conforms(
     server: servers.Server,
     loop: asyncio.AbstractEventLoop | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with server.client() as admin, tls_proxy(server, tmp_path_factory.mktemp("tls")) as url:
-        prove(Anywhere(RedisConfig.from_url(url), admin), loop)
+        run_histories(ConfiguredBackend(RedisConfig.from_url(url), admin), loop)
 
 
 COMMANDS = (
@@ -124,11 +124,13 @@ COMMANDS = (
 )
 
 
-def test_acl_user(server: servers.Server, loop: asyncio.AbstractEventLoop | None) -> None:
-    """A user who may do what podlink's documentation lists, and touch its keys alone."""
+def test_restricted_acl_user_conforms(
+    server: servers.Server, loop: asyncio.AbstractEventLoop | None
+) -> None:
+    """A user with only the commands that podlink's documentation lists, and only podlink's keys."""
     rules = [f"+{name}" for name in COMMANDS.split()]
     with server.client() as admin:
         admin.execute_command("ACL", "SETUSER", "links", "reset", "on", ">pw", "~sf:*", *rules)
         url = f"redis://links:pw@127.0.0.1:{server.port}"
-        prove(Anywhere(RedisConfig.from_url(url), admin), loop)
+        run_histories(ConfiguredBackend(RedisConfig.from_url(url), admin), loop)
         admin.execute_command("ACL", "DELUSER", "links")

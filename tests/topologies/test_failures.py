@@ -1,7 +1,7 @@
-"""Bad days, with real processes: what is raised, how soon it works again, what is lost.
+"""Failures of real processes and networks: which errors are raised, how soon calls succeed again,
+and whether writes are lost.
 
-Recovery is promised within `SOON` seconds of the topology's own (node and Sentinel timeouts are a
-second here).
+Calls must succeed again within `SOON` seconds. The node and Sentinel timeouts here are one second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support.topologies import QUICK, Caller
 pytestmark = pytest.mark.xdist_group("topologies")
 
 SOON = 60.0
-ON_A_BAD_DAY = {
+FAILURE_CODES = {
     ErrorCode.TIMEOUT,
     ErrorCode.REDIS_CONNECTION_ERROR,
     ErrorCode.REDIS_OPERATION_ERROR,
@@ -46,7 +46,7 @@ def proxy(server: servers.Server) -> Iterator[Proxy]:
 
 
 class Linker(threading.Thread):
-    """Links one uid after the other until it is told to stop, and notes what was acknowledged."""
+    """Links one uid after another until it is stopped, and records the acknowledged links."""
 
     def __init__(self, executor: Any, name: str = "") -> None:
         super().__init__(daemon=True)
@@ -73,16 +73,16 @@ class Linker(threading.Thread):
         assert not self.is_alive()
 
     def lost(self) -> list[str]:
-        """Acknowledged links that are not there."""
+        """Return the acknowledged links that do not exist."""
         found = self.executor.batch_get_linked_pod("n", list(self.acknowledged), "s")
         there = {uid: pod for pod, uids in found.items() for uid in uids}
         return [uid for uid, pod in self.acknowledged.items() if there.get(uid) != pod]
 
 
-# A cluster
+# Cluster
 
 
-def test_slots_move_while_links_are_set(cluster: Cluster) -> None:
+def test_links_set_while_slots_move_are_not_lost(cluster: Cluster) -> None:
     for master in cluster.masters():
         master.client().flushall()
     with StatefulExecutor(podlink.RedisConfig.from_url(cluster.url, **QUICK)) as executor:
@@ -99,8 +99,8 @@ def test_slots_move_while_links_are_set(cluster: Cluster) -> None:
         assert [uid for linker in linkers for uid in linker.lost()] == []
 
 
-def test_a_master_hands_over(cluster: Cluster, caller: Caller) -> None:
-    """An ordered failover loses nothing that was acknowledged."""
+def test_manual_failover_loses_no_link(cluster: Cluster, caller: Caller) -> None:
+    """A manual failover loses no acknowledged write."""
     cluster.wait()
     caller.connect(cluster.url)
     for number in range(300):
@@ -112,7 +112,7 @@ def test_a_master_hands_over(cluster: Cluster, caller: Caller) -> None:
     assert found == {number: [f"u{number}"] for number in range(600)}
 
 
-def test_a_master_dies(cluster: Cluster, caller: Caller) -> None:
+def test_calls_succeed_again_after_a_master_dies(cluster: Cluster, caller: Caller) -> None:
     cluster.wait()
     key = b"sf:{n:lk:u}s"
     caller.connect(cluster.url, retries=1)
@@ -128,14 +128,14 @@ def test_a_master_dies(cluster: Cluster, caller: Caller) -> None:
         except StatefulError as error:
             codes.add(error.code)
         assert time.monotonic() - started < SOON, codes
-    assert codes <= ON_A_BAD_DAY
+    assert codes <= FAILURE_CODES
     assert caller.get_linked_pod("n", "u", "s") == 2
     victim.restart()
     cluster.wait()
     assert caller.get_linked_pod("n", "u", "s") == 2
 
 
-def test_a_batch_says_which_uids_are_undone(cluster: Cluster, caller: Caller) -> None:
+def test_failed_batch_names_the_uids_that_were_not_linked(cluster: Cluster, caller: Caller) -> None:
     cluster.wait()
     for master in cluster.masters():
         master.client().flushall()
@@ -150,7 +150,7 @@ def test_a_batch_says_which_uids_are_undone(cluster: Cluster, caller: Caller) ->
             caller.batch_set_linked_pod_if_absent("n", uids, "s", 7, timeout=3)
     finally:
         victim.resume()
-    assert caught.value.code in ON_A_BAD_DAY
+    assert caught.value.code in FAILURE_CODES
     cluster.wait()
     until("the cluster serves all", lambda: cluster.client().get("x") is None)
     done = set(caller.batch_get_linked_pod("n", uids, "s").get(7, []))
@@ -162,7 +162,9 @@ def test_a_batch_says_which_uids_are_undone(cluster: Cluster, caller: Caller) ->
 # Sentinel
 
 
-def test_the_master_behind_sentinels_dies(sentinels: Sentinels, caller: Caller) -> None:
+def test_calls_succeed_again_after_a_sentinel_failover(
+    sentinels: Sentinels, caller: Caller
+) -> None:
     caller.connect(sentinels.url)
     caller.set_linked_pod("n", "u", "s", 1)
     victim = sentinels.current()
@@ -177,15 +179,15 @@ def test_the_master_behind_sentinels_dies(sentinels: Sentinels, caller: Caller) 
         except StatefulError as error:
             codes.add(error.code)
         assert time.monotonic() - started < SOON, codes
-    assert codes <= ON_A_BAD_DAY
+    assert codes <= FAILURE_CODES
     assert caller.get_linked_pod("n", "u", "s") == 1
     sentinels.rejoin(victim)
 
 
-# A network that is slow, silent or gone
+# Networks that are slow, silent or down
 
 
-def test_a_slow_network_keeps_the_deadline(proxy: Proxy, caller: Caller) -> None:
+def test_timeout_holds_on_a_slow_network(proxy: Proxy, caller: Caller) -> None:
     caller.connect(proxy.url, socket_timeout=10.0)
     caller.set_linked_pod("n", "u", "s", 1)
     proxy.delay = 5.0
@@ -201,7 +203,7 @@ def test_a_slow_network_keeps_the_deadline(proxy: Proxy, caller: Caller) -> None
     until("the write arrives", lambda: caller.get_linked_pod("n", "u", "s") == 2)
 
 
-def test_the_managers_own_deadline(proxy: Proxy, caller: Caller) -> None:
+def test_timeout_of_the_configuration_holds(proxy: Proxy, caller: Caller) -> None:
     caller.connect(proxy.url, socket_timeout=10.0, timeout=0.1)
     caller.set_linked_pod("n", "u", "s", 1, timeout=30)
     proxy.freeze()
@@ -211,7 +213,7 @@ def test_the_managers_own_deadline(proxy: Proxy, caller: Caller) -> None:
     assert caller.get_linked_pod("n", "u", "s", timeout=30) == 1
 
 
-def test_a_full_pool_keeps_the_deadline(proxy: Proxy) -> None:
+def test_timeout_holds_while_waiting_for_a_connection(proxy: Proxy) -> None:
     config = podlink.RedisConfig.from_url(proxy.url, max_connections=1, pool_timeout=10)
     with StatefulExecutor(config) as executor, executor.manager.connection():
         started = time.monotonic()
@@ -222,13 +224,13 @@ def test_a_full_pool_keeps_the_deadline(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, True, "1", float("nan"), float("inf")])
-def test_a_bad_timeout_is_refused(proxy: Proxy, caller: Caller, timeout: Any) -> None:
+def test_invalid_timeout_is_rejected(proxy: Proxy, caller: Caller, timeout: Any) -> None:
     caller.connect(proxy.url)
     with pytest.raises(podlink.InvalidParameterError, match="timeout"):
         caller.get_linked_pod("n", "u", "s", timeout=timeout)
 
 
-def test_cut_off_and_back(proxy: Proxy, caller: Caller) -> None:
+def test_client_reconnects_after_the_server_was_unreachable(proxy: Proxy, caller: Caller) -> None:
     caller.connect(proxy.url, retries=0)
     caller.set_linked_pod("n", "u", "s", 1)
     proxy.refuse()
@@ -238,8 +240,8 @@ def test_cut_off_and_back(proxy: Proxy, caller: Caller) -> None:
     assert caller.get_linked_pod("n", "u", "s") == 1
 
 
-def test_no_acknowledged_link_is_lost(proxy: Proxy) -> None:
-    """Connections are cut all the time, in the middle of replies too."""
+def test_no_acknowledged_link_is_lost_while_connections_break(proxy: Proxy) -> None:
+    """Connections are closed all the time, also in the middle of replies."""
     config = podlink.RedisConfig.from_url(proxy.url, **{**QUICK, "retries": 20})
     with StatefulExecutor(config) as executor:
         linkers = [Linker(executor, f"{i}-") for i in range(4)]
@@ -255,16 +257,22 @@ def test_no_acknowledged_link_is_lost(proxy: Proxy) -> None:
         proxy.cut_after = None
         for linker in linkers:
             linker.end()
-        assert all(linker.codes <= ON_A_BAD_DAY for linker in linkers)
+        assert all(linker.codes <= FAILURE_CODES for linker in linkers)
         assert sum(len(linker.acknowledged) for linker in linkers) > 50
         assert [uid for linker in linkers for uid in linker.lost()] == []
 
 
-# Nobody reads somebody else's answer
+# Replies reach the call that they belong to
 
 
-async def answers_are_ones_own(url: str, cancellations: int) -> tuple[int, int]:
-    """Cancel at one await point after the other; how many there are, how many were answered."""
+async def check_replies_after_cancellations(url: str, cancellations: int) -> tuple[int, int]:
+    """Cancel calls at one await point after another, and check that other calls get their own
+    replies.
+
+    Returns:
+        The largest number of event loop turns before a cancellation, and the number of calls
+        answered.
+    """
     cancelled = answered = turns = most = 0
     config = podlink.RedisConfig.from_url(url, max_connections=2)
     async with AsyncStatefulExecutor(config) as executor:
@@ -277,7 +285,7 @@ async def answers_are_ones_own(url: str, cancellations: int) -> tuple[int, int]:
             ]
             for _ in range(turns):
                 await asyncio.sleep(0)
-            # One turn later the next time, until that is too late.
+            # Cancel one turn later the next time, until the call is done before.
             turns = turns + 1 if tasks[attempt % 3].cancel() else 0
             most = max(most, turns)
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -293,21 +301,21 @@ async def answers_are_ones_own(url: str, cancellations: int) -> tuple[int, int]:
     return most, answered
 
 
-def test_cancellation_leaves_no_reply_behind(server: servers.Server) -> None:
-    points, answered = asyncio.run(answers_are_ones_own(server.url, 3_000))
+def test_cancelled_calls_leave_no_reply_on_the_connection(server: servers.Server) -> None:
+    points, answered = asyncio.run(check_replies_after_cancellations(server.url, 3_000))
     assert points >= 3
     assert answered >= 6_000
 
 
-def test_cancellation_leaves_no_reply_behind_on_a_slow_network(proxy: Proxy) -> None:
+def test_cancelled_calls_leave_no_reply_on_a_slow_connection(proxy: Proxy) -> None:
     proxy.delay = 0.001
-    points, answered = asyncio.run(answers_are_ones_own(proxy.url, 100))
+    points, answered = asyncio.run(check_replies_after_cancellations(proxy.url, 100))
     assert points >= 3
     assert answered >= 200
 
 
-def test_deadlines_leave_no_reply_behind(proxy: Proxy) -> None:
-    """Synchronous callers whose time is up, again and again, on few connections."""
+def test_timed_out_calls_leave_no_reply_on_the_connection(proxy: Proxy) -> None:
+    """Synchronous calls time out again and again on few connections."""
     config = podlink.RedisConfig.from_url(proxy.url, max_connections=2)
     with StatefulExecutor(config) as executor:
         for pod in range(20):
@@ -327,10 +335,12 @@ def test_deadlines_leave_no_reply_behind(proxy: Proxy) -> None:
     assert late > 20
 
 
-# The server itself
+# Changes of the server
 
 
-def test_the_password_is_changed(server: servers.Server, caller: Caller) -> None:
+def test_changed_password_is_an_error_until_the_configuration_is_updated(
+    server: servers.Server, caller: Caller
+) -> None:
     caller.connect(server.url)
     assert caller.get_linked_pod("n", "rotated", "s") is None
     with server.client() as admin:
@@ -347,7 +357,9 @@ def test_the_password_is_changed(server: servers.Server, caller: Caller) -> None
             admin.config_set("requirepass", "")
 
 
-def test_memory_is_full(server: servers.Server, caller: Caller) -> None:
+def test_write_to_a_full_server_is_an_error_with_known_outcome(
+    server: servers.Server, caller: Caller
+) -> None:
     caller.connect(server.url)
     with server.client() as admin:
         admin.config_set("maxmemory", "1")
@@ -360,7 +372,9 @@ def test_memory_is_full(server: servers.Server, caller: Caller) -> None:
     assert caller.set_linked_pod("n", f"full-{caller.kind}", "s", 1) is None
 
 
-def test_a_stopped_server_goes_on(server: servers.Server, caller: Caller) -> None:
+def test_calls_succeed_again_after_the_server_was_paused(
+    server: servers.Server, caller: Caller
+) -> None:
     caller.connect(server.url, socket_timeout=0.2)
     caller.set_linked_pod("n", "stopped", "s", 1)
     server.pause()

@@ -31,7 +31,7 @@ NAMES = ["set_linked_pod", "try_set_linked_pod", "set_linked_pod_if_absent", "ge
 
 
 def choose(chance: random.Random) -> tuple[str, Subject, tuple[int, ...]]:
-    """An operation on one of few links, so that callers meet."""
+    """Return a random operation on one of few links, so that callers conflict."""
     operation = chance.choice(NAMES)
     pods = chance.randrange(4), chance.randrange(4)
     seconds = chance.choice([-1, 3600])
@@ -83,8 +83,8 @@ async def open_and_work(url: str, operations: int) -> list[Event]:
         return await by_coroutines(executor, operations)
 
 
-def another_process(url: str, seed: int, operations: int) -> list[Event]:
-    """All that one process did; clocks are the machine's."""
+def by_process(url: str, seed: int, operations: int) -> list[Event]:
+    """Return the events of one process. All processes of the machine share the monotonic clock."""
     with StatefulExecutor(url) as executor:
         recorder, chance = Recorder(executor), random.Random(2000 + seed)
         for _ in range(operations):
@@ -93,13 +93,13 @@ def another_process(url: str, seed: int, operations: int) -> list[Event]:
     return recorder.events
 
 
-def everybody(url: str) -> list[Event]:
-    """Threads, coroutines and processes at the same time."""
+def by_all(url: str) -> list[Event]:
+    """Run threads, coroutines and processes at the same time, and return their events."""
     share = OPERATIONS // 4
     events: list[Event] = []
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
-        others = [pool.submit(another_process, url, seed, share) for seed in range(PROCESSES)]
+        others = [pool.submit(by_process, url, seed, share) for seed in range(PROCESSES)]
         with StatefulExecutor(url) as executor:
             threads = threading.Thread(target=lambda: events.extend(by_threads(executor, share)))
             threads.start()
@@ -116,19 +116,19 @@ def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
         yield started
 
 
-def test_on_a_server(server: servers.Server) -> None:
+def test_history_on_a_server_is_linearizable(server: servers.Server) -> None:
     with server.client() as admin:
         admin.flushall()
-    assert check(everybody(server.url)) >= OPERATIONS * 0.95
+    assert check(by_all(server.url)) >= OPERATIONS * 0.95
 
 
-def test_on_a_cluster(cluster: Cluster) -> None:
+def test_history_on_a_cluster_is_linearizable(cluster: Cluster) -> None:
     for master in cluster.masters():
         master.client().flushall()
-    assert check(everybody(cluster.url)) >= OPERATIONS * 0.95
+    assert check(by_all(cluster.url)) >= OPERATIONS * 0.95
 
 
-def test_on_the_emulator() -> None:
+def test_history_on_the_emulator_is_linearizable() -> None:
     emulator = RedisEmulator()
     events: list[Event] = []
     with StatefulExecutor(emulator.client()) as executor:
@@ -143,8 +143,8 @@ def test_on_the_emulator() -> None:
     assert check(events + with_loop) >= OPERATIONS * 0.95
 
 
-def test_what_is_lost_on_the_way_is_found(server: servers.Server) -> None:
-    """A real history with one answer changed afterwards."""
+def test_history_with_one_changed_result_is_rejected(server: servers.Server) -> None:
+    """Change one result of a real history."""
     with server.client() as admin:
         admin.flushall()
     with StatefulExecutor(server.url) as executor:

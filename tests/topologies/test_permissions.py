@@ -1,4 +1,4 @@
-"""The rules in ``docs/production.md`` are enough on a real cluster."""
+"""The ACL rules in ``docs/production.md`` suffice on a real cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.xdist_group("topologies")
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
 @pytest.mark.parametrize("what", ON_A_CLUSTER)
-def test_the_rules_of_a_use_are_enough_on_a_cluster(
+def test_acl_rules_of_a_use_suffice_on_a_real_cluster(
     cluster: Cluster, what: str, asynchronous: bool
 ) -> None:
     nodes = [node.client() for node in cluster.nodes]

@@ -1,4 +1,4 @@
-"""Routers on a cluster, and behind Sentinel while the master changes."""
+"""Routers on a cluster, and with Sentinel while the master changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def report(executor: StatefulExecutor, pods: int) -> None:
 
 
 def hits(router: LinkRouter) -> bool:
-    """Whether the cache answers a resolve; a server that is not there does not."""
+    """Resolve, and return whether the cache answered; false if no server answers."""
     before = router.stats().hits
     try:
         router.resolve("routed", "u", "s", timeout=1)
@@ -25,7 +25,7 @@ def hits(router: LinkRouter) -> bool:
     return router.stats().hits > before
 
 
-def test_the_new_master_is_heard_of(sentinels: Sentinels) -> None:
+def test_router_tracks_the_new_master_after_a_failover(sentinels: Sentinels) -> None:
     config = RedisConfig.from_url(sentinels.url, **QUICK)
     with StatefulExecutor(config) as executor, LinkRouter(executor, max_silence=0.3) as router:
         report(executor, 2)
@@ -47,7 +47,7 @@ def test_the_new_master_is_heard_of(sentinels: Sentinels) -> None:
             sentinels.rejoin(victim)
 
 
-def test_links_of_all_nodes_are_made_and_found(cluster: Cluster) -> None:
+def test_routers_agree_on_links_on_all_nodes_of_a_cluster(cluster: Cluster) -> None:
     config = RedisConfig.from_url(cluster.url, **QUICK)
     uids = [f"u{number}" for number in range(60)]
     with StatefulExecutor(config) as executor, LinkRouter(executor, max_staleness=60) as router:

@@ -1,4 +1,4 @@
-"""One function that is tested well, one that is not, one that is not run."""
+"""A well tested function, a half tested class, and functions that are not run or may not end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Account:
 
     @property
     def is_open(self) -> bool:
-        """Tested, though decorated."""
+        """Tested, although it is decorated."""
         return True
 
     def close(self, log: list[str]) -> int:
-        """What it appends is tested, what it returns is not."""
+        """Its side effect is tested, its result is not."""
         log.append("closed")
         return 7
 
@@ -30,7 +30,7 @@ def never_run(value: int) -> int:
 
 
 def count_down(value: int) -> int:
-    """Some mutants never end."""
+    """Some of its mutants never end."""
     while value > 0:
         value -= 1
     return value
