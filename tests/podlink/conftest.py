@@ -1,4 +1,4 @@
-"""A store on the emulator and on real servers, for the tests of routers."""
+"""Stores for the tests of routers: the emulator and real servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture
 def url(server: Any) -> Iterator[str]:
-    """An empty store."""
+    """The URL of an empty store."""
     if server is None:
         yield f"emulator://router-{next(_numbers)}"
         return

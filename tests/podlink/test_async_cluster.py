@@ -42,7 +42,7 @@ def cluster() -> Iterator[ClusterEmulator]:
     params=["in process", "batching", "sockets", "sockets, batching", "client", "client, batching"]
 )
 async def make(request: pytest.FixtureRequest, cluster: ClusterEmulator) -> AsyncIterator[Make]:
-    """Makes executors of the cluster in one of the ways there are."""
+    """Return a function that creates executors of the cluster, in each of several ways."""
     way, _, _ = request.param.partition(",")
     made: list[Any] = []
 
@@ -71,12 +71,14 @@ async def make(request: pytest.FixtureRequest, cluster: ClusterEmulator) -> Asyn
 
 
 def split(cluster: ClusterEmulator, node: NodeEmulator) -> tuple[list[str], list[str]]:
-    """The uids whose keys a node serves, and the others."""
+    """Return the uids whose keys a node serves, and the others."""
     theirs = [uid for uid in UIDS if cluster.node_of(f"sf:{{n:lk:{uid}}}") is node]
     return theirs, [uid for uid in UIDS if uid not in theirs]
 
 
-async def test_a_burst_on_a_fresh_client(make: Make, cluster: ClusterEmulator) -> None:
+async def test_burst_of_calls_on_a_new_client_succeeds(
+    make: Make, cluster: ClusterEmulator
+) -> None:
     for number in range(5):
         executor = await make()
         found = await asyncio.gather(
@@ -86,7 +88,7 @@ async def test_a_burst_on_a_fresh_client(make: Make, cluster: ClusterEmulator) -
         assert executor.metrics.total == 0
 
 
-async def test_a_burst_asks_for_the_slots_once(cluster: ClusterEmulator) -> None:
+async def test_burst_of_calls_reads_the_slots_once(cluster: ClusterEmulator) -> None:
     asked = 0
     async with AsyncStatefulExecutor(URL) as executor:
         before = calls_of_cluster_slots(cluster)
@@ -106,7 +108,7 @@ def calls_of_cluster_slots(cluster: ClusterEmulator) -> int:
     return found
 
 
-async def test_cancelling_who_asks_for_the_slots_concerns_no_other(make: Make) -> None:
+async def test_cancelled_reader_of_the_slots_does_not_affect_other_calls(make: Make) -> None:
     executor = await make()
     first = asyncio.ensure_future(executor.set_linked_pod("n", "user-1", "s", 1))
     others = [asyncio.ensure_future(executor.set_linked_pod("n", uid, "s", 1)) for uid in UIDS]
@@ -117,10 +119,10 @@ async def test_cancelling_who_asks_for_the_slots_concerns_no_other(make: Make) -
     assert executor.metrics.total == 0
 
 
-async def test_calls_for_live_nodes_beside_those_for_a_dead_one(
+async def test_calls_to_live_nodes_succeed_beside_calls_to_a_dead_node(
     make: Make, cluster: ClusterEmulator
 ) -> None:
-    """What the others have executed is not executed again."""
+    """Calls that the live nodes have executed are not repeated."""
     executor = await make()
     await asyncio.gather(*(executor.set_linked_pod("n", uid, "s", 0) for uid in UIDS))
     dead = cluster.masters[1]
@@ -140,7 +142,7 @@ async def test_calls_for_live_nodes_beside_those_for_a_dead_one(
     assert removed[:-1] == [True] * len(live)
 
 
-async def test_a_batch_names_what_a_dead_node_has_not_done(
+async def test_batch_names_the_uids_of_a_dead_node_as_undone(
     make: Make, cluster: ClusterEmulator
 ) -> None:
     executor = await make()
@@ -159,10 +161,10 @@ async def test_a_batch_names_what_a_dead_node_has_not_done(
     assert [uid for uid in live if await executor.get_linked_pod("n", uid, "s")] == []
 
 
-async def test_a_deadline_between_an_unknown_script_and_its_source(
+async def test_timeout_between_noscript_and_the_source(
     make: Make, cluster: ClusterEmulator
 ) -> None:
-    """One node does not know the script, the other does not answer until the time is up."""
+    """One node does not know the script; the other does not reply within the timeout."""
     slow = cluster.masters[1]
     theirs, others = split(cluster, slow)
     executor = await make()
@@ -189,7 +191,7 @@ async def test_a_deadline_between_an_unknown_script_and_its_source(
     assert set(theirs) & set(UIDS[9:]) <= set(errors[9].undone)
 
 
-async def test_a_replica_takes_over(make: Make, cluster: ClusterEmulator) -> None:
+async def test_calls_succeed_after_a_failover(make: Make, cluster: ClusterEmulator) -> None:
     executor = await make()
     await executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 1)
     cluster.kill(cluster.masters[0])
@@ -198,7 +200,9 @@ async def test_a_replica_takes_over(make: Make, cluster: ClusterEmulator) -> Non
     assert results == [1] * len(UIDS)
 
 
-async def test_a_master_is_demoted(make: Make, cluster: ClusterEmulator) -> None:
+async def test_calls_succeed_after_a_master_is_demoted(
+    make: Make, cluster: ClusterEmulator
+) -> None:
     executor = await make()
     await executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 1)
     cluster.fail_over(cluster.masters[0])
@@ -206,8 +210,8 @@ async def test_a_master_is_demoted(make: Make, cluster: ClusterEmulator) -> None
     assert results == [1] * len(UIDS)
 
 
-async def test_slots_move(make: Make, cluster: ClusterEmulator) -> None:
-    """More redirections than redis-py takes without closing connections that are in use."""
+async def test_calls_succeed_while_slots_move(make: Make, cluster: ClusterEmulator) -> None:
+    """More redirections than redis-py follows without closing connections in use."""
     executor = await make()
     await executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 0)
     first, second = cluster.masters[:2]
@@ -221,8 +225,8 @@ async def test_slots_move(make: Make, cluster: ClusterEmulator) -> None:
     assert executor.metrics.total == 0
 
 
-async def test_a_slot_is_being_moved(make: Make, cluster: ClusterEmulator) -> None:
-    """ASK: the key is on the target already, and the slot is not."""
+async def test_calls_succeed_during_a_slot_migration(make: Make, cluster: ClusterEmulator) -> None:
+    """ASK redirection: the key is on the target already, but the slot is not."""
     executor = await make()
     await executor.set_linked_pod("n", "user-1", "s", 1)
     key = "sf:{n:lk:user-1}s"
@@ -241,7 +245,9 @@ async def test_a_slot_is_being_moved(make: Make, cluster: ClusterEmulator) -> No
     assert await executor.set_linked_pod("n", "user-1", "s", 2) == 1
 
 
-async def test_scripts_and_health(make: Make, cluster: ClusterEmulator) -> None:
+async def test_scripts_and_health_check_use_every_node(
+    make: Make, cluster: ClusterEmulator
+) -> None:
     manager = (await make()).manager
     shas = await manager.preload_scripts()
     for master in cluster.masters:
@@ -255,7 +261,7 @@ async def test_scripts_and_health(make: Make, cluster: ClusterEmulator) -> None:
     assert not (await manager.health_check()).ok
 
 
-async def test_drain(make: Make, cluster: ClusterEmulator) -> None:
+async def test_drain_on_a_cluster(make: Make, cluster: ClusterEmulator) -> None:
     executor = await make()
     await executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
     drained = await executor.drain_pod("n", "s", 7, 8)

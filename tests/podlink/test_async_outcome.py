@@ -1,4 +1,4 @@
-"""Whether the outcome of an asyncio write is known: exactly when it cannot have been executed."""
+"""The outcome of a failed asyncio write is known only if the write cannot have been executed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_unsent(error: podlink.StatefulError) -> None:
 
 @pytest.mark.parametrize("timeout", [SOON, None])
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
-async def test_a_mute_server_has_executed_nothing(
+async def test_outcome_is_known_if_the_server_never_replied(
     mute: str, batching: bool, scheme: str, timeout: float | None
 ) -> None:
     url = f"{scheme}://{mute}" + ("/service" if scheme == "redis+sentinel" else "")
@@ -65,7 +65,9 @@ async def test_a_mute_server_has_executed_nothing(
         check_unsent(await failure(executor, timeout=timeout))
 
 
-async def test_a_look_up_that_hangs(batching: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_name_lookup_ends_at_the_timeout(
+    batching: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def hang(*_: Any, **__: Any) -> Any:
         await asyncio.Event().wait()
 
@@ -76,7 +78,9 @@ async def test_a_look_up_that_hangs(batching: bool, monkeypatch: pytest.MonkeyPa
             check_unsent(await failure(executor, timeout=timeout))
 
 
-async def test_no_connection_is_free(server: ScriptedServer, batching: bool) -> None:
+async def test_exhausted_pool_is_an_error_with_known_outcome(
+    server: ScriptedServer, batching: bool
+) -> None:
     url = f"redis://{server.address}"
     async with executor_of(url, batching, max_connections=1, pool_timeout=SOON) as executor:
         async with executor.manager.connection():
@@ -86,7 +90,9 @@ async def test_no_connection_is_free(server: ScriptedServer, batching: bool) -> 
     assert len(server.executed) == 1
 
 
-async def test_no_reply_to_a_write(server: ScriptedServer, batching: bool) -> None:
+async def test_write_without_reply_has_unknown_outcome(
+    server: ScriptedServer, batching: bool
+) -> None:
     async with executor_of(f"redis://{server.address}", batching) as executor:
         server.hold()
         for timeout in (SOON, None):
@@ -96,7 +102,9 @@ async def test_no_reply_to_a_write(server: ScriptedServer, batching: bool) -> No
     assert len(server.executed) == 2, "none is repeated"
 
 
-async def test_the_connection_breaks_after_a_write(server: ScriptedServer, batching: bool) -> None:
+async def test_write_on_a_broken_connection_is_not_repeated(
+    server: ScriptedServer, batching: bool
+) -> None:
     async with executor_of(f"redis://{server.address}", batching) as executor:
         server.answer = None
         error = await failure(executor)
@@ -108,7 +116,7 @@ async def test_the_connection_breaks_after_a_write(server: ScriptedServer, batch
     assert len(server.executed) == 1 + 2, "the write is not repeated, the read is"
 
 
-async def test_a_call_given_up_before_its_batch_is_sent_never_is(server: ScriptedServer) -> None:
+async def test_call_cancelled_before_its_batch_is_sent_is_not_sent(server: ScriptedServer) -> None:
     async with executor_of(f"redis://{server.address}", True, socket_timeout=None) as executor:
         server.hold()
         first = asyncio.ensure_future(executor.set_linked_pod("n", "first", "s", 1))
@@ -126,7 +134,7 @@ async def test_a_call_given_up_before_its_batch_is_sent_never_is(server: Scripte
     ]  # fmt: skip
 
 
-async def test_a_call_given_up_while_its_batch_connects_is_never_sent(
+async def test_call_timed_out_while_its_batch_connects_is_not_sent(
     server: ScriptedServer,
 ) -> None:
     server.hold_handshakes()
@@ -140,7 +148,7 @@ async def test_a_call_given_up_while_its_batch_connects_is_never_sent(
 
 
 @pytest.mark.parametrize("timeout", [SOON, None])
-async def test_a_batch_that_is_answered_in_part(
+async def test_partly_answered_batch_names_the_uids_that_are_undone(
     server: ScriptedServer, timeout: float | None
 ) -> None:
     server.answer = b":1\r\n"
@@ -153,7 +161,7 @@ async def test_a_batch_that_is_answered_in_part(
         assert caught.value.outcome_unknown
 
 
-async def test_a_batch_that_is_not_sent(mute: str) -> None:
+async def test_unsent_batch_names_all_uids_as_undone(mute: str) -> None:
     async with executor_of(f"redis://{mute}", password="secret") as executor:
         with pytest.raises(podlink.OperationTimeoutError) as caught:
             await executor.batch_remove_linked_pod("n", ["a", "b"], "s", timeout=SOON)
@@ -161,7 +169,7 @@ async def test_a_batch_that_is_not_sent(mute: str) -> None:
         check_unsent(caught.value)
 
 
-async def test_an_unforeseen_exception(
+async def test_unexpected_exception_is_an_internal_error(
     server: ScriptedServer, batching: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with executor_of(f"redis://{server.address}", batching) as executor:
@@ -179,7 +187,7 @@ async def test_an_unforeseen_exception(
         assert not caught.value.outcome_unknown
 
 
-async def test_a_connection_that_is_closed_while_it_is_in_use(server: ScriptedServer) -> None:
+async def test_closing_a_connection_in_use_is_a_connection_error(server: ScriptedServer) -> None:
     """redis-py then fails with an AttributeError of its own."""
     async with executor_of(f"redis://{server.address}", socket_timeout=None) as executor:
         server.hold()
@@ -191,7 +199,7 @@ async def test_a_connection_that_is_closed_while_it_is_in_use(server: ScriptedSe
         assert caught.value.outcome_unknown
 
 
-async def test_an_argument_that_cannot_be_sent(server: ScriptedServer) -> None:
+async def test_argument_that_cannot_be_encoded_is_rejected(server: ScriptedServer) -> None:
     async with executor_of(f"redis://{server.address}") as executor:
         with pytest.raises(podlink.InvalidParameterError) as caught:
             await executor.manager.execute_script("set_linked_pod", ["k"], [object()])
@@ -200,7 +208,7 @@ async def test_an_argument_that_cannot_be_sent(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize("work", ["call", "pipeline", "batching"])
-async def test_a_client_that_was_handed_in_closes_a_connection_in_use(
+async def test_users_client_closing_a_connection_in_use_is_a_connection_error(
     server: ScriptedServer, work: str
 ) -> None:
     """redis-py then fails with an AttributeError of its own."""
@@ -222,7 +230,7 @@ async def test_a_client_that_was_handed_in_closes_a_connection_in_use(
     await client.aclose()
 
 
-async def test_a_reply_that_cannot_be_decoded_is_no_broken_connection(
+async def test_undecodable_reply_is_an_internal_error(
     server: ScriptedServer,
 ) -> None:
     server.answer = b"$1\r\n\xff\r\n"

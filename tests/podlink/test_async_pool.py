@@ -1,4 +1,4 @@
-"""The asyncio pools: whatever interrupts a call, and wherever, no connection is lost."""
+"""The asyncio pools lose no connection, wherever a call is interrupted."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from redis_emulator import RedisEmulator
 from tests.support.scripted_server import ScriptedServer
 
 POINTS = 12
-"""More than a call has points at which it waits, connecting included."""
+"""More than the number of await points of a call, connecting included."""
 
 
 class Interrupted:
-    """Runs a coroutine until it waits for the ``point``-th time, and raises an exception there."""
+    """Runs a coroutine up to its await number ``point``, and raises an exception there."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], point: int, error: BaseException) -> None:
         self._work = work
@@ -57,7 +57,7 @@ def executor_of(server: ScriptedServer, scheme: str, **changes: Any) -> AsyncSta
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError, SystemExit])
-async def test_an_interruption_loses_no_connection(
+async def test_exception_at_any_await_returns_the_connection(
     server: ScriptedServer, error: type[BaseException]
 ) -> None:
     interrupted = 0
@@ -76,7 +76,7 @@ async def test_an_interruption_loses_no_connection(
     assert interrupted > 1
 
 
-async def test_a_cancelled_task_loses_no_connection(server: ScriptedServer) -> None:
+async def test_cancelled_task_returns_its_connection(server: ScriptedServer) -> None:
     async with executor_of(server, "redis", password="x") as executor:
         for steps in range(60):
             tasks = [
@@ -91,8 +91,8 @@ async def test_a_cancelled_task_loses_no_connection(server: ScriptedServer) -> N
         assert await executor.set_linked_pod("n", "u", "s", 1) is None
 
 
-async def test_a_connection_that_nobody_gives_back(server: ScriptedServer) -> None:
-    """A KeyboardInterrupt can come before there is a ``finally``."""
+async def test_connection_that_is_never_released_is_replaced(server: ScriptedServer) -> None:
+    """A KeyboardInterrupt may be raised before the ``finally`` block is entered."""
     async with executor_of(server, "redis") as executor:
         pool = executor.manager.client.connection_pool
         connection = await pool.get_connection()
@@ -104,7 +104,7 @@ async def test_a_connection_that_nobody_gives_back(server: ScriptedServer) -> No
         assert await executor.set_linked_pod("n", "u", "s", 1) is None
 
 
-async def test_waiting_calls_are_served_in_turn(server: ScriptedServer) -> None:
+async def test_waiting_calls_are_served_in_order(server: ScriptedServer) -> None:
     async with executor_of(server, "redis", pool_timeout=600.0) as executor:
         server.hold()
         tasks = []
@@ -122,7 +122,7 @@ async def test_waiting_calls_are_served_in_turn(server: ScriptedServer) -> None:
     assert server.connections == 1
 
 
-async def test_closing_idle_connections_closes_none_that_is_in_use(server: ScriptedServer) -> None:
+async def test_closing_idle_connections_keeps_those_in_use(server: ScriptedServer) -> None:
     async with executor_of(server, "redis", max_connections=2) as executor:
         pool = executor.manager.client.connection_pool
         first, second = await pool.get_connection(), await pool.get_connection()
@@ -179,8 +179,8 @@ print(interrupted)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals between threads")
-def test_interruptions_by_a_signal() -> None:
-    """The executor works in the next ``asyncio.run``, and no call gets another's reply."""
+def test_executor_works_after_asyncio_run_was_interrupted() -> None:
+    """The executor works in the next ``asyncio.run``, and no call gets the reply of another."""
     with RedisEmulator() as emulator, emulator.serve() as served:
         done = subprocess.run(
             [sys.executable, "-c", INTERRUPTED_BY_SIGNAL, f"redis://127.0.0.1:{served.port}"],

@@ -1,4 +1,4 @@
-"""Batching: calls of one turn travel together, and each has its own outcome."""
+"""Batching: calls of one event loop iteration share a pipeline, and each has its own outcome."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def numbered(count: int) -> list[tuple[str, int]]:
     return [(f"u{number}", number) for number in range(count)]
 
 
-async def test_everybody_gets_their_own_answer(executor: AsyncStatefulExecutor) -> None:
+async def test_each_call_gets_its_own_result(executor: AsyncStatefulExecutor) -> None:
     await asyncio.gather(
         *(executor.set_linked_pod("n", uid, "s", pod) for uid, pod in numbered(3_000))
     )
@@ -51,7 +51,7 @@ async def test_everybody_gets_their_own_answer(executor: AsyncStatefulExecutor) 
     assert found == [pod for _, pod in numbered(3_000)]
 
 
-async def test_they_travel_on_one_connection(
+async def test_calls_share_one_connection(
     executor: AsyncStatefulExecutor, admin: redis.Redis
 ) -> None:
     await asyncio.gather(*(executor.get_linked_pod("n", uid, "s") for uid, _ in numbered(500)))
@@ -60,7 +60,7 @@ async def test_they_travel_on_one_connection(
     assert stats["total_reads_processed"] < 100
 
 
-async def test_calls_keep_their_order(executor: AsyncStatefulExecutor) -> None:
+async def test_calls_are_executed_in_order(executor: AsyncStatefulExecutor) -> None:
     results = await asyncio.gather(
         *(executor.set_linked_pod("n", "u", "s", pod) for pod in range(200))
     )
@@ -73,7 +73,7 @@ async def test_calls_keep_their_order(executor: AsyncStatefulExecutor) -> None:
     assert await asyncio.gather(*tasks) == [None, *range(19)]
 
 
-async def test_an_error_concerns_one_call(
+async def test_error_fails_only_its_call(
     executor: AsyncStatefulExecutor, admin: redis.Redis
 ) -> None:
     admin.set("sf:{n:lk:u7}s", "x")
@@ -88,7 +88,7 @@ async def test_an_error_concerns_one_call(
     assert executor.metrics.total == 3
 
 
-async def test_scripts_are_loaded_by_themselves(
+async def test_missing_scripts_are_loaded_automatically(
     executor: AsyncStatefulExecutor, admin: redis.Redis
 ) -> None:
     for _ in range(2):
@@ -98,7 +98,7 @@ async def test_scripts_are_loaded_by_themselves(
         )
 
 
-async def test_a_deadline_concerns_one_call(server: servers.Server, admin: redis.Redis) -> None:
+async def test_timeout_fails_only_its_call(server: servers.Server, admin: redis.Redis) -> None:
     with Proxy(server.port) as proxy:
         async with AsyncStatefulExecutor(proxy.url, batching=True) as executor:
             await executor.set_linked_pod("n", "u", "s", 1)
@@ -111,7 +111,7 @@ async def test_a_deadline_concerns_one_call(server: servers.Server, admin: redis
             assert await patient == 2
 
 
-async def test_cancelled_callers_leave_the_others_alone(executor: AsyncStatefulExecutor) -> None:
+async def test_cancelled_call_does_not_affect_the_others(executor: AsyncStatefulExecutor) -> None:
     await asyncio.gather(
         *(executor.set_linked_pod("n", uid, "s", pod) for uid, pod in numbered(50))
     )
@@ -126,8 +126,10 @@ async def test_cancelled_callers_leave_the_others_alone(executor: AsyncStatefulE
             assert result == pod or isinstance(result, asyncio.CancelledError)
 
 
-async def test_a_broken_connection(server: servers.Server, admin: redis.Redis) -> None:
-    """Reads are asked again; writes under way say that nobody knows."""
+async def test_broken_connection_repeats_reads_but_not_writes(
+    server: servers.Server, admin: redis.Redis
+) -> None:
+    """Reads are repeated. Writes in flight fail with unknown outcome."""
     with Proxy(server.port) as proxy:
         async with AsyncStatefulExecutor(proxy.url, batching=True) as executor:
             for uid, pod in numbered(20):
@@ -146,7 +148,7 @@ async def test_a_broken_connection(server: servers.Server, admin: redis.Redis) -
             assert found == list(range(10))
 
 
-async def test_closing_waits_for_what_is_under_way(server: servers.Server) -> None:
+async def test_close_waits_for_calls_in_flight(server: servers.Server) -> None:
     executor = AsyncStatefulExecutor(server.url, batching=True)
     task = asyncio.ensure_future(executor.set_linked_pod("n", "last", "s", 4))
     await asyncio.sleep(0)
@@ -154,7 +156,7 @@ async def test_closing_waits_for_what_is_under_way(server: servers.Server) -> No
     assert await task in (None, 4)
 
 
-async def test_on_the_emulator() -> None:
+async def test_batching_on_the_emulator() -> None:
     async with AsyncStatefulExecutor("emulator://batching", batching=True) as executor:
         await asyncio.gather(
             *(executor.set_linked_pod("n", uid, "s", pod) for uid, pod in numbered(50))

@@ -1,4 +1,4 @@
-"""`podlink.cache`: what is remembered of a link, for how long, and what makes it forgotten."""
+"""`podlink.cache`: which links are cached, for how long, and what invalidates them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def remember(cache: LinkCache, key: bytes, pod: int | None) -> None:
     cache.end(cache.begin(SERVER, "n", key), pod)
 
 
-def test_nothing_is_served_or_kept_before_tracking(clock: Clock) -> None:
+def test_nothing_is_cached_before_tracking(clock: Clock) -> None:
     cache = LinkCache(3, 0.0, 1.0, clock)
     assert cache.begin(SERVER, "n", U) is None
     assert cache.get(SERVER, "n", U) is None
     assert cache.stats() == RouterStats(0, 1, 0, False)
 
 
-def test_a_link_is_served_as_long_as_changes_are_heard_of(clock: Clock) -> None:
+def test_link_is_served_while_the_tracking_connection_is_alive(clock: Clock) -> None:
     cache = tracked(clock)
     remember(cache, U, 4)
     clock.now += 1.0
@@ -59,14 +59,14 @@ def test_a_link_is_served_as_long_as_changes_are_heard_of(clock: Clock) -> None:
     assert cache.get(SERVER, "n", U) is None, "another server's word does not count"
 
 
-def test_namespaces_that_are_not_tracked_are_not_served(clock: Clock) -> None:
+def test_untracked_namespace_is_not_served(clock: Clock) -> None:
     cache = tracked(clock)
     assert cache.begin(SERVER, "m", U) is None
     remember(cache, U, 4)
     assert cache.get(SERVER, "m", U) is None
 
 
-def test_a_stale_link_is_served_for_a_while(clock: Clock) -> None:
+def test_untracked_link_is_served_for_max_staleness(clock: Clock) -> None:
     cache = LinkCache(3, 2.0, 1.0, clock)
     remember(cache, U, 4)
     clock.now += 1.5
@@ -75,7 +75,7 @@ def test_a_stale_link_is_served_for_a_while(clock: Clock) -> None:
     assert cache.get(SERVER, "n", U) is None
 
 
-def test_the_least_recently_used_link_is_dropped(clock: Clock) -> None:
+def test_least_recently_used_link_is_evicted(clock: Clock) -> None:
     cache = tracked(clock, size=2)
     remember(cache, U, 1)
     remember(cache, V, 2)
@@ -87,13 +87,13 @@ def test_the_least_recently_used_link_is_dropped(clock: Clock) -> None:
     assert [cache.get(SERVER, "n", key) for key in (U, V, W)] == [5, 6, None]
 
 
-def test_a_cache_of_size_zero_keeps_nothing(clock: Clock) -> None:
+def test_cache_of_size_zero_stores_nothing(clock: Clock) -> None:
     assert tracked(clock, size=0).begin(SERVER, "n", U) is None
 
 
 @pytest.mark.parametrize("what", ["key", "all", "lost", "source", "tracks"])
-def test_a_change_while_a_link_is_read(clock: Clock, what: str) -> None:
-    """Neither what was known nor what is being read by two callers is served afterwards."""
+def test_link_invalidated_during_a_read_is_not_cached(clock: Clock, what: str) -> None:
+    """Neither the cached value nor a read in flight is served after the change."""
     cache = tracked(clock)
     remember(cache, U, 1)
     readings = [cache.begin(SERVER, "n", U), cache.begin(SERVER, "n", U)]
@@ -123,7 +123,7 @@ def test_a_change_while_a_link_is_read(clock: Clock, what: str) -> None:
     assert cache.get(source, "n", U) == 3
 
 
-def test_another_key_that_changes_does_not_matter(clock: Clock) -> None:
+def test_change_of_another_key_does_not_invalidate(clock: Clock) -> None:
     cache = tracked(clock)
     reading = cache.begin(SERVER, "n", U)
     cache.changed([V])
@@ -131,7 +131,7 @@ def test_another_key_that_changes_does_not_matter(clock: Clock) -> None:
     assert cache.get(SERVER, "n", U) == 2
 
 
-def test_several_callers_of_one_reading(clock: Clock) -> None:
+def test_concurrent_callers_share_a_read(clock: Clock) -> None:
     cache = tracked(clock)
     first, second = cache.begin(SERVER, "n", U), cache.begin(SERVER, "n", U)
     cache.end(first, None)
@@ -146,7 +146,7 @@ def test_several_callers_of_one_reading(clock: Clock) -> None:
     assert cache.get(SERVER, "n", U) == 7
 
 
-def test_a_link_is_as_old_as_the_beginning_of_its_reading(clock: Clock) -> None:
+def test_staleness_counts_from_the_start_of_the_read(clock: Clock) -> None:
     cache = LinkCache(3, 2.0, 1.0, clock)
     reading = cache.begin(SERVER, "n", U)
     clock.now += 1.5
@@ -156,7 +156,7 @@ def test_a_link_is_as_old_as_the_beginning_of_its_reading(clock: Clock) -> None:
     assert cache.get(SERVER, "n", U) is None
 
 
-def test_what_was_read_untracked_is_not_served_as_tracked(clock: Clock) -> None:
+def test_link_read_before_tracking_is_not_served_as_tracked(clock: Clock) -> None:
     cache = LinkCache(3, 2.0, 1.0, clock)
     reading = cache.begin(None, "n", U)
     cache.tracks(None, ["n"])
@@ -167,14 +167,14 @@ def test_what_was_read_untracked_is_not_served_as_tracked(clock: Clock) -> None:
     assert cache.get(None, "n", U) is None
 
 
-def test_losing_what_was_not_tracked_changes_nothing(clock: Clock) -> None:
+def test_lost_connection_does_not_affect_untracked_links(clock: Clock) -> None:
     cache = LinkCache(3, 2.0, 1.0, clock)
     remember(cache, U, 4)
     cache.lost()
     assert cache.get(SERVER, "n", U) == 4
 
 
-def test_after_a_loss_nothing_is_tracked(clock: Clock) -> None:
+def test_lost_connection_empties_the_cache(clock: Clock) -> None:
     cache = tracked(clock)
     remember(cache, U, 4)
     cache.lost()
@@ -184,17 +184,17 @@ def test_after_a_loss_nothing_is_tracked(clock: Clock) -> None:
     assert cache.begin(SERVER, "n", U) is None, "no namespace is tracked"
 
 
-def test_a_forked_child_knows_nothing(clock: Clock) -> None:
+def test_forked_child_has_an_empty_cache(clock: Clock) -> None:
     cache = tracked(clock)
     remember(cache, U, 4)
-    with cache._lock:  # as another thread of the parent may hold it
+    with cache._lock:  # another thread of the parent may hold it
         cache._after_fork()
     assert cache.get(SERVER, "n", U) is None
     assert cache.stats() == RouterStats(0, 1, 0, False)
     assert cache.begin(SERVER, "n", U) is None
 
 
-def test_the_tracking_command_and_its_messages() -> None:
+def test_tracking_command_and_invalidation_messages() -> None:
     assert track(["n", "m"]) == (
         "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", b"sf:{n:lk:", "PREFIX", b"sf:{m:lk:",
     )  # fmt: skip

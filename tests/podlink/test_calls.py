@@ -1,4 +1,4 @@
-"""What is sent again after which error."""
+"""Which calls are sent again after which error."""
 
 from __future__ import annotations
 
@@ -59,36 +59,38 @@ NOSCRIPT = redis_errors.NoScriptError("No matching script. Please use EVAL.")
     ],
     ids=str,
 )  # fmt: skip
-def test_what_may_go_again(error: Exception, write: bool, read: bool) -> None:
+def test_writes_are_repeated_only_if_not_executed(
+    error: Exception, write: bool, read: bool
+) -> None:
     assert (again(WRITE, WRITE.wire, error, 0, POLICY) is not None) == write
     assert (again(READ, READ.wire, error, 0, POLICY) is not None) == read
 
 
-def test_retries_run_out() -> None:
+def test_number_of_retries_is_limited() -> None:
     assert again(WRITE, WRITE.wire, REFUSED, 1, POLICY) is not None
     assert again(WRITE, WRITE.wire, REFUSED, 2, POLICY) is None
     assert again(WRITE, WRITE.wire, REFUSED, 0, RetryPolicy(0, 0, 0)) is None
 
 
-def test_the_pauses_grow_up_to_the_cap() -> None:
+def test_retry_delay_grows_up_to_the_maximum() -> None:
     for attempt, longest in enumerate([0.1, 0.2, 0.3, 0.3]):
         assert longest / 2 <= POLICY.delay(attempt) <= longest
 
 
-def test_an_unknown_script_goes_with_its_source_at_once() -> None:
+def test_noscript_sends_the_source_without_delay() -> None:
     step = again(WRITE, WRITE.wire, NOSCRIPT, 0, RetryPolicy(0, 0, 0))
     assert step is not None
     assert step.wire == ("EVAL", SET_LINKED_POD.source, *WRITE.wire[2:])
     assert step.delay == 0
 
 
-def test_a_script_goes_with_its_source_however_often_the_call_was_sent() -> None:
+def test_noscript_sends_the_source_at_any_attempt() -> None:
     for attempt in range(9):
         step = again(WRITE, WRITE.wire, NOSCRIPT, attempt, RetryPolicy(0, 0, 0))
         assert step == (WRITE.wire_with_source, 0.0)
 
 
-def test_a_script_that_went_with_its_source_keeps_it() -> None:
+def test_call_sent_with_source_is_repeated_with_source() -> None:
     moved = redis_errors.MovedError("54 127.0.0.1:7001")
     for error in (moved, REFUSED, LOADING):
         step = again(WRITE, WRITE.wire_with_source, error, 1, POLICY)
@@ -96,12 +98,12 @@ def test_a_script_that_went_with_its_source_keeps_it() -> None:
         assert step.wire == WRITE.wire_with_source
 
 
-def test_a_server_that_does_not_know_the_script_it_was_sent_is_given_up() -> None:
+def test_noscript_in_reply_to_the_source_is_not_repeated() -> None:
     assert again(WRITE, WRITE.wire_with_source, NOSCRIPT, 0, POLICY) is None
     assert again(READ, READ.wire, NOSCRIPT, 0, POLICY) is None
 
 
-def test_a_repeated_call_is_the_same_call_after_the_pause() -> None:
+def test_repeated_call_has_the_same_arguments() -> None:
     step = again(READ, READ.wire, BROKE, 1, POLICY)
     assert step is not None
     assert step.wire == READ.wire
@@ -110,7 +112,7 @@ def test_a_repeated_call_is_the_same_call_after_the_pause() -> None:
     assert again(WRITE, WRITE.wire, moved, 0, POLICY) == (WRITE.wire, 0.0)
 
 
-def test_redirections_are_followed_twice_and_then_as_retries() -> None:
+def test_redirections_beyond_two_count_as_retries() -> None:
     moved = redis_errors.AskError("54 127.0.0.1:7001")
     never = RetryPolicy(0, 0.0, 0.0)
     assert [again(WRITE, WRITE.wire, moved, n, never) is not None for n in range(4)] == [
@@ -130,7 +132,7 @@ def test_redirections_are_followed_twice_and_then_as_retries() -> None:
     ],
     ids=type,
 )
-def test_wrong_credentials_are_not_sent_again(error: Exception) -> None:
+def test_authentication_errors_are_not_repeated(error: Exception) -> None:
     for each in (error, NotSent(error)):
         assert again(READ, READ.wire, each, 0, POLICY) is None
 
@@ -138,7 +140,7 @@ def test_wrong_credentials_are_not_sent_again(error: Exception) -> None:
 BATCH = operations.batch_set_linked_pod_if_absent("n", ["a", "b", "c"], "s", 4, -1, False)
 
 
-def test_what_a_call_and_a_batch_are_about() -> None:
+def test_attributes_of_calls_and_batches() -> None:
     assert repr(READ) == f"<Call get_linked_pod {READ.keys!r}>"
     for call in (WRITE, BATCH):
         assert (call.namespace, call.service_name, call.write) == ("n", "s", True)
@@ -151,7 +153,9 @@ def test_what_a_call_and_a_batch_are_about() -> None:
 
 
 def batch(size: int, names: str) -> BatchCall[list[str]]:
-    """Each call is about ``size`` names, and its reply is a text with a character for each."""
+    """Return a batch whose calls have ``size`` names each; a reply is a string with a character per
+    name.
+    """
     calls = [
         Call[list[str]]("o", ("GET",), (b"k",), lambda call, reply: list(reply))
         for _ in range(0, len(names), size)
@@ -159,7 +163,7 @@ def batch(size: int, names: str) -> BatchCall[list[str]]:
     return BatchCall("o", calls, tuple(names), size, lambda values: values, "n")
 
 
-def test_the_result_of_a_batch_is_that_of_its_calls_in_order() -> None:
+def test_batch_result_has_the_results_in_order() -> None:
     assert batch(2, "abcde").result(["AB", "CD", "E"]) == [*"ABCDE"]
     assert batch(1, "ab").result(["A", "B"]) == [*"AB"]
     assert batch(2, "").result([]) == []
@@ -172,7 +176,7 @@ def test_the_result_of_a_batch_is_that_of_its_calls_in_order() -> None:
         (["AB", "CD", BROKE], [BROKE], "e"), ([BROKE, "CD", TIMEOUT], [BROKE, TIMEOUT], "abe"),
     ],
 )  # fmt: skip
-def test_the_failures_of_a_batch_name_what_is_undone(
+def test_batch_failure_names_the_uids_that_are_undone(
     replies: list[Any], failed: list[Exception], undone: str
 ) -> None:
     with pytest.raises(BatchFailure) as caught:
@@ -182,14 +186,14 @@ def test_the_failures_of_a_batch_name_what_is_undone(
     assert caught.value.args == (failed, tuple(undone), 5)
 
 
-def test_a_reply_that_cannot_be_read_fails_its_call_alone() -> None:
+def test_malformed_reply_fails_only_its_call() -> None:
     with pytest.raises(BatchFailure) as caught:
         batch(2, "abcd").result([5, "CD"])
     assert [type(error) for error in caught.value.errors] == [TypeError]
     assert caught.value.undone == ("a", "b")
 
 
-def test_commands_as_they_are_sent() -> None:
+def test_encoding_of_commands() -> None:
     assert packed(("GET", b"k\xff", "ü", 0, 12, -1)) == (
         b"*6\r\n$3\r\nGET\r\n$2\r\nk\xff\r\n$2\r\n\xc3\xbc\r\n$1\r\n0\r\n$2\r\n12\r\n$2\r\n-1\r\n"
     )
@@ -204,7 +208,7 @@ def test_commands_as_they_are_sent() -> None:
     redis_errors.RedisClusterException("x"), redis_errors.ConnectionError("x"), OSError("x"),
     redis_errors.TimeoutError("x"),
 ], ids=type)  # fmt: skip
-def test_what_was_not_sent_for_want_of_a_connection_goes_again(error: Exception) -> None:
+def test_call_without_connection_is_repeated(error: Exception) -> None:
     assert again(WRITE, WRITE.wire, NotSent(error), 0, POLICY) is not None
 
 
@@ -213,5 +217,5 @@ def test_what_was_not_sent_for_want_of_a_connection_goes_again(error: Exception)
     redis_errors.ClusterDownError("x"), redis_errors.MasterDownError("x"),
     redis_errors.TryAgainError("x"), redis_errors.SlotNotCoveredError("x"),
 ], ids=type)  # fmt: skip
-def test_a_server_that_is_not_ready_is_asked_again(error: Exception) -> None:
+def test_call_to_a_server_that_is_not_ready_is_repeated(error: Exception) -> None:
     assert again(WRITE, WRITE.wire, error, 0, POLICY) is not None

@@ -26,13 +26,13 @@ def run(*arguments: str) -> Result:
 
 
 def numbers(output: str, label: str) -> list[int]:
-    """The numbers in the row of a table that begins with ``label``."""
+    """Return the numbers in the table row that begins with ``label``."""
     row = re.search(rf"{re.escape(label)}(.*)", output)
     assert row is not None, output
     return [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", row[1])]
 
 
-def test_demo_shows_users_pods_and_rates() -> None:
+def test_demo_prints_users_pods_and_rates() -> None:
     result = run("demo", "--users", str(USERS), "--seed", "3")
     assert result.exit_code == 0, result.output
     assert numbers(result.output, "linked to chat") == [USERS]
@@ -47,7 +47,7 @@ def test_demo_shows_users_pods_and_rates() -> None:
         assert step in result.output
 
 
-def test_demo_is_repeatable() -> None:
+def test_demo_depends_on_the_seed_only() -> None:
     def without_times(output: str) -> str:
         return output[output.index("Pods and their users") : output.index("Rates")]
 
@@ -57,7 +57,7 @@ def test_demo_is_repeatable() -> None:
     assert first == second != other
 
 
-def test_demo_on_a_server_leaves_nothing_behind(server: servers.Server) -> None:
+def test_demo_on_a_server_deletes_its_keys(server: servers.Server) -> None:
     with server.client() as client:
         client.flushall()
         client.set("mine", "stays")
@@ -67,7 +67,7 @@ def test_demo_on_a_server_leaves_nothing_behind(server: servers.Server) -> None:
         assert client.keys() == [b"mine"]
 
 
-def test_ping_says_what_answers(server: servers.Server) -> None:
+def test_ping_prints_product_and_version(server: servers.Server) -> None:
     result = run("ping", server.url)
     assert result.exit_code == 0
     assert re.fullmatch(
@@ -92,7 +92,7 @@ def test_ping_the_emulator() -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["ping", "demo"])
-def test_what_is_wrong_is_one_line_and_status_1(command: str, url: str, says: str) -> None:
+def test_error_is_one_line_and_exit_status_1(command: str, url: str, says: str) -> None:
     result = run("ping", url) if command == "ping" else run("demo", "--url", url)
     assert result.exit_code == 1
     assert result.output.count("\n") == 1
@@ -100,7 +100,7 @@ def test_what_is_wrong_is_one_line_and_status_1(command: str, url: str, says: st
     assert "Traceback" not in result.output
 
 
-def test_a_wrong_password_is_said_and_not_shown(server: servers.Server) -> None:
+def test_wrong_password_is_reported_but_not_printed(server: servers.Server) -> None:
     with server.client() as client:
         client.config_set("requirepass", "right")
     try:
@@ -115,7 +115,7 @@ def test_a_wrong_password_is_said_and_not_shown(server: servers.Server) -> None:
 
 @pytest.fixture
 def links(server: servers.Server) -> Iterator[podlink.StatefulExecutor]:
-    """Thirty links to pod 3, three of them unlike the others."""
+    """An executor with thirty links to pod 3."""
     with server.client() as client, podlink.StatefulExecutor(server.url) as executor:
         client.flushall()
         uids = [f"u{number}" for number in range(30)]
@@ -138,7 +138,9 @@ def test_drain_moves_links(server: servers.Server, links: podlink.StatefulExecut
     assert links.get_linked_pod("n", "u1", "s") == 4
 
 
-def test_drain_says_what_failed(server: servers.Server, links: podlink.StatefulExecutor) -> None:
+def test_drain_prints_links_that_failed(
+    server: servers.Server, links: podlink.StatefulExecutor
+) -> None:
     with server.client() as client:
         client.set("sf:{n:lk:u7}", "no hash")
     result = run("drain", "n", "s", "3", "--url", server.url)
@@ -147,7 +149,7 @@ def test_drain_says_what_failed(server: servers.Server, links: podlink.StatefulE
     assert "failed: u7:" in result.output
 
 
-def test_drain_refuses_bad_arguments(server: servers.Server) -> None:
+def test_drain_rejects_invalid_arguments(server: servers.Server) -> None:
     for arguments in (("n n", "s", "3"), ("n", "s", "3", "--to", "3")):
         result = run("drain", *arguments, "--url", server.url)
         assert result.exit_code == 1
@@ -172,7 +174,7 @@ def test_commands_read_the_url_from_the_environment() -> None:
 
 @pytest.mark.parametrize("command", [["ping"], ["drain", "n", "s", "1"], ["inspect", "n", "s"],
                                      ["repair", "n", "s"]])  # fmt: skip
-def test_commands_without_a_server_say_what_to_do(
+def test_missing_url_is_an_error_that_says_what_to_do(
     command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PODLINK_REDIS_URL", raising=False)

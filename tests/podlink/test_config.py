@@ -1,4 +1,6 @@
-"""Configuration: three ways in, one set of checks, and no way out for the password."""
+"""Configuration by arguments, URL and environment: the same checks, and the password is never
+shown.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,7 @@ def test_from_url(url: str, expected: dict[str, Any]) -> None:
 
 
 @given(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()))
-def test_any_password_in_a_url(password: str) -> None:
+def test_url_password_may_contain_any_character(password: str) -> None:
     from urllib.parse import quote
 
     url = f"redis://u:{quote(password, safe='')}@h:1/2"
@@ -68,7 +70,7 @@ def test_any_password_in_a_url(password: str) -> None:
     ],
     ids=lambda config: config.url,
 )
-def test_url_leads_back(config: RedisConfig) -> None:
+def test_url_of_a_configuration_gives_the_same_configuration(config: RedisConfig) -> None:
     assert RedisConfig.from_url(config.url) == config
 
 
@@ -81,7 +83,7 @@ def test_url_leads_back(config: RedisConfig) -> None:
         "emulator://a/b", "redis://h?protocol=4", "redis://h?socket_timeout=0",
     ],
 )  # fmt: skip
-def test_bad_url(url: str) -> None:
+def test_invalid_url_is_rejected(url: str) -> None:
     with pytest.raises(InvalidParameterError):
         RedisConfig.from_url(url)
 
@@ -100,7 +102,7 @@ def test_bad_url(url: str) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_bad_value_is_refused_by_name(change: dict[str, Any]) -> None:
+def test_error_of_an_invalid_value_names_the_field(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameterError, match=next(iter(change))):
         RedisConfig(**change)
     with pytest.raises(InvalidParameterError, match=next(iter(change))):
@@ -115,12 +117,12 @@ def test_bad_value_is_refused_by_name(change: dict[str, Any]) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_values_that_exclude_one_another(change: dict[str, Any]) -> None:
+def test_conflicting_fields_are_rejected(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameterError, match="exclude one another"):
         RedisConfig(**change)
 
 
-def test_unknown_field() -> None:
+def test_unknown_field_is_rejected() -> None:
     with pytest.raises(InvalidParameterError, match="has no field hots"):
         RedisConfig().with_changes(hots="h")
 
@@ -141,7 +143,7 @@ def test_from_env() -> None:
     assert RedisConfig.from_env({}) == RedisConfig()
 
 
-def test_from_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_env_reads_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODLINK_REDIS_HOST", "elsewhere")
     assert RedisConfig.from_env().host == "elsewhere"
 
@@ -149,7 +151,7 @@ def test_from_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("name", "value"), [("PODLINK_REDIS_HOTS", "h"), ("PODLINK_REDIS_PORT", "x")]
 )
-def test_bad_variable_is_refused_by_name(name: str, value: str) -> None:
+def test_error_of_an_invalid_variable_names_it(name: str, value: str) -> None:
     with pytest.raises(InvalidParameterError, match=name):
         RedisConfig.from_env({name: value})
 

@@ -1,8 +1,9 @@
-"""Every wait of a synchronous call ends with its deadline, and says whether the call was sent.
+"""Every wait of a synchronous call ends at its timeout, and the error says whether the call was
+sent.
 
-A mute server is a socket that listens and never answers: the kernel accepts connections for it. A
-look-up that hangs waits for an event. The limits of the config are minutes, so that a call that
-ends has kept its own.
+A mute server is a socket that listens and never replies: the kernel accepts connections for it. A
+hanging lookup waits for an event. The other limits of the configuration are minutes, so a call that
+ends has kept its own timeout.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ PATIENT: dict[str, Any] = {
 
 
 class Hanging:
-    """In place of ``socket.getaddrinfo``: waits until it is let go."""
+    """Replaces ``socket.getaddrinfo`` and blocks until `let_go` is set."""
 
     def __init__(self) -> None:
         self.let_go = threading.Event()
@@ -70,7 +71,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
 
 @pytest.fixture
 def mute() -> Iterator[str]:
-    """The address of a server that never answers."""
+    """The address of a server that never replies."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
@@ -99,7 +100,7 @@ WRITES: dict[str, Callable[[StatefulExecutor], Any]] = {
 
 
 def check_not_sent(call: Callable[[], Any]) -> None:
-    """A call ends with its deadline, known not to have been executed."""
+    """Check that a call times out and its outcome is known."""
     with pytest.raises(OperationTimeoutError) as caught:
         call()
     assert not caught.value.outcome_unknown
@@ -108,7 +109,7 @@ def check_not_sent(call: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("kind", MUTE)
-def test_a_server_that_is_mute_from_the_start(mute: str, kind: str, write: str) -> None:
+def test_connecting_to_a_mute_server_ends_at_the_timeout(mute: str, kind: str, write: str) -> None:
     config = RedisConfig.from_url(MUTE[kind].format(mute), **PATIENT)
     with StatefulExecutor(config) as executor:
         check_not_sent(lambda: WRITES[write](executor))
@@ -116,7 +117,7 @@ def test_a_server_that_is_mute_from_the_start(mute: str, kind: str, write: str) 
 
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("kind", MUTE)
-def test_a_look_up_that_hangs(hanging: Hanging, kind: str, write: str) -> None:
+def test_hanging_name_lookup_ends_at_the_timeout(hanging: Hanging, kind: str, write: str) -> None:
     config = RedisConfig.from_url(MUTE[kind].format("redis.invalid:6379"), **PATIENT)
     with StatefulExecutor(config) as executor:
         for _ in range(3):
@@ -127,17 +128,17 @@ def test_a_look_up_that_hangs(hanging: Hanging, kind: str, write: str) -> None:
 QUICK: dict[str, Any] = {**PATIENT, "socket_connect_timeout": SHORT, "retries": 0}
 
 
-def test_a_look_up_has_the_limit_of_connecting(hanging: Hanging) -> None:
+def test_connect_timeout_applies_to_name_lookup(hanging: Hanging) -> None:
     with StatefulExecutor(RedisConfig(host="redis.invalid", **QUICK)) as executor:
         check_not_sent(lambda: executor.set_linked_pod("n", "u", "s", 1))
 
 
-def test_a_handshake_has_the_limit_of_connecting(mute: str) -> None:
+def test_connect_timeout_applies_to_the_tls_handshake(mute: str) -> None:
     with StatefulExecutor(RedisConfig.from_url(MUTE["tls"].format(mute), **QUICK)) as executor:
         check_not_sent(lambda: executor.set_linked_pod("n", "u", "s", 1))
 
 
-def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_host_name_is_a_connection_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*args: Any, **kwargs: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -148,8 +149,8 @@ def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not caught.value.outcome_unknown
 
 
-def test_a_name_with_several_addresses(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first that answers is taken."""
+def test_all_addresses_of_a_name_are_tried(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first address that accepts the connection is used."""
     port = int(url.rpartition(":")[2])
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -160,8 +161,8 @@ def test_a_name_with_several_addresses(url: str, monkeypatch: pytest.MonkeyPatch
             assert executor.get_linked_pod("n", "u", "s") is None
 
 
-def test_threads_that_wait_for_a_cluster_keep_their_own_deadlines(hanging: Hanging) -> None:
-    """One thread connects; the others wait for it, each as long as it may."""
+def test_threads_waiting_for_a_cluster_keep_their_own_timeouts(hanging: Hanging) -> None:
+    """One thread connects, another waits for it, each with its own timeout."""
     config = RedisConfig.from_url("redis+cluster://redis.invalid:1", **PATIENT)
     with StatefulExecutor(config) as executor:
 
@@ -187,7 +188,7 @@ EXECUTORS: dict[Any, Any] = {
 @pytest.mark.parametrize("kind", ["plain", "cluster", "tls"])
 @pytest.mark.parametrize("by_default", [False, True], ids=["argument", "configuration"])
 @pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
-def test_what_a_manager_sends_takes_a_timeout(
+def test_manager_methods_accept_a_timeout(
     mute: str, kind: str, by_default: bool, flavour: Any
 ) -> None:
     config = RedisConfig.from_url(MUTE[kind].format(mute), **PATIENT)
@@ -213,7 +214,7 @@ def test_what_a_manager_sends_takes_a_timeout(
         ]
         if kind == "cluster":
             calls.append(lambda: made.nodes(**arguments))
-        if kind != "cluster":  # there it is the client itself, for which asyncio connects later
+        if kind != "cluster":  # on a cluster it is the client itself, which asyncio connects later
             calls.append(lambda: made.get_connection(**arguments))
         for call in calls:
             with pytest.raises(OperationTimeoutError):
@@ -225,14 +226,14 @@ def test_what_a_manager_sends_takes_a_timeout(
 
 @pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
 @pytest.mark.parametrize("bad", [0, -1, "1", True, float("nan")])
-def test_a_bad_timeout_is_refused(flavour: Any, bad: Any) -> None:
+def test_invalid_timeout_is_rejected(flavour: Any, bad: Any) -> None:
     made = flavour("redis://127.0.0.1:1")
     for name in ("health_check", "preload_scripts"):
         with pytest.raises(podlink.InvalidParameterError, match="timeout"):
             asyncio.run(getattr(made, name)(timeout=bad))
 
 
-def test_a_reply_that_does_not_come_leaves_the_outcome_unknown() -> None:
+def test_missing_reply_leaves_the_outcome_unknown() -> None:
     emulator = RedisEmulator()
     with emulator.serve(port=0) as server:
         config = RedisConfig.from_url(f"redis://127.0.0.1:{server.port}", **PATIENT)
@@ -246,17 +247,15 @@ def test_a_reply_that_does_not_come_leaves_the_outcome_unknown() -> None:
 
 @contextmanager
 def server_paused(port: int) -> Iterator[None]:
-    """A server that executes no write for the moment."""
+    """Pause the writes of a server."""
     with redis.Redis(port=port) as client:
         client.client_pause(int(LONG * 1000), all=False)
         yield
         client.client_unpause()
 
 
-def test_a_pause_before_a_retry_ends_with_the_deadline(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The pauses of the retries are minutes, and the deadline is not waited beyond."""
+def test_retry_delay_ends_at_the_timeout(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configured delays are minutes, but no pause exceeds the timeout."""
     slept: list[float] = []
     monkeypatch.setattr(manager, "sleep", slept.append)
     with socket.socket() as closed:
@@ -269,10 +268,10 @@ def test_a_pause_before_a_retry_ends_with_the_deadline(
     assert all(0 < seconds <= 20.0 for seconds in slept)
 
 
-def test_after_the_pause_nothing_is_sent_when_the_time_is_up(
+def test_nothing_is_sent_after_the_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also with a client that knows nothing of deadlines."""
+    """This also holds for a client without timeouts."""
     attempts: list[tuple[Any, ...]] = []
 
     class Refusing(redis.Redis):
@@ -286,8 +285,8 @@ def test_after_the_pause_nothing_is_sent_when_the_time_is_up(
     assert len(attempts) == 1
 
 
-async def test_a_pause_of_asyncio_ends_with_the_deadline() -> None:
-    """Nothing is sent after the pause, because the deadline has ended it."""
+async def test_asyncio_retry_delay_ends_at_the_timeout() -> None:
+    """Nothing is sent after the pause, because the timeout has ended it."""
     attempts: list[tuple[Any, ...]] = []
 
     class Refusing(redis.asyncio.Redis):

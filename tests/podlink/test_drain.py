@@ -1,4 +1,4 @@
-"""Draining a pod: the plan without a server, and drains on whatever backend the run is for."""
+"""Draining a pod: the plan without a server, and drains on every backend of the run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def drain(
 
 @pytest.fixture
 def links(stateful_executor: StatefulExecutor) -> StatefulExecutor:
-    """Links to the pod, and links that only look like it."""
+    """An executor with links to the pod, and keys that only look like such links."""
     for number in range(20):
         stateful_executor.set_linked_pod("n", f"u{number}", "s", GONE)
     for number in range(20, 30):
@@ -58,7 +58,7 @@ def counts(progress: DrainProgress) -> tuple[int, int, int, int]:
     return progress.found, progress.done, progress.changed, progress.failed
 
 
-def test_links_are_removed(drain: Drain, links: StatefulExecutor) -> None:
+def test_drain_removes_the_links_of_the_pod_only(drain: Drain, links: StatefulExecutor) -> None:
     assert counts(drain("n", "s", GONE)) == (31, 31, 0, 0)
     uids = [f"u{number}" for number in range(40)]
     assert list(links.batch_get_linked_pod("n", uids, "s")) == [OTHER]
@@ -67,7 +67,7 @@ def test_links_are_removed(drain: Drain, links: StatefulExecutor) -> None:
     assert counts(drain("n", "s", GONE)) == (0, 0, 0, 0)
 
 
-def test_links_are_moved_for_as_long_as_they_last(drain: Drain, links: StatefulExecutor) -> None:
+def test_drain_moves_links_with_their_ttls(drain: Drain, links: StatefulExecutor) -> None:
     assert counts(drain("n", "s", GONE, NEW)) == (31, 31, 0, 0)
     assert links.get_linked_pod_if_persist("n", "u1", "s") == NEW
     assert links.get_link_service("n", "u1") == {"s": NEW, "t": GONE, "ss": GONE}
@@ -79,7 +79,7 @@ def test_links_are_moved_for_as_long_as_they_last(drain: Drain, links: StatefulE
     assert links.get_linked_pod("n", "u35", "s") == OTHER
 
 
-def test_names_are_not_patterns(drain: Drain, stateful_executor: StatefulExecutor) -> None:
+def test_drain_escapes_patterns_in_names(drain: Drain, stateful_executor: StatefulExecutor) -> None:
     stateful_executor.set_linked_pod("n*", "u", "s?", GONE)
     stateful_executor.set_linked_pod("nx", "u", "sx", GONE)
     stateful_executor.set_linked_pod("n[a]", "u\\", "s\\", GONE)
@@ -88,7 +88,7 @@ def test_names_are_not_patterns(drain: Drain, stateful_executor: StatefulExecuto
     assert stateful_executor.get_linked_pod("nx", "u", "sx") == GONE
 
 
-def test_what_fails_does_not_hold_up_the_rest(
+def test_drain_continues_after_a_failed_link(
     drain: Drain, links: StatefulExecutor, stateful_redis: redis.Redis
 ) -> None:
     stateful_redis.set("sf:{n:lk:u5}", "not a hash")
@@ -100,7 +100,9 @@ def test_what_fails_does_not_hold_up_the_rest(
     assert "WRONGTYPE" in str(error)
 
 
-def test_an_interrupted_drain_goes_on(drain: Drain, stateful_executor: StatefulExecutor) -> None:
+def test_interrupted_drain_can_be_resumed(
+    drain: Drain, stateful_executor: StatefulExecutor
+) -> None:
     uids = [f"u{number}" for number in range(3 * PAGE)]
     stateful_executor.batch_set_linked_pod_if_absent("n", uids, "s", GONE)
     seen: list[DrainProgress] = []
@@ -132,19 +134,19 @@ def test_an_interrupted_drain_goes_on(drain: Drain, stateful_executor: StatefulE
         ("n", "s", 1, 2**31),
     ],
 )
-def test_bad_arguments_are_refused(drain: Drain, bad: tuple[Any, ...]) -> None:
+def test_invalid_arguments_are_rejected(drain: Drain, bad: tuple[Any, ...]) -> None:
     with pytest.raises(podlink.InvalidParameterError):
         drain(*bad)
 
 
 @pytest.mark.parametrize("resume", ["", "5", "node x", 5, "a b 3"])
-def test_a_bad_place_to_resume_is_refused(drain: Drain, resume: Any) -> None:
+def test_invalid_resume_is_rejected(drain: Drain, resume: Any) -> None:
     with pytest.raises(podlink.InvalidParameterError, match="resume"):
         drain("n", "s", 1, resume=resume)
 
 
 class Cluster:
-    """Answers the plan as nodes would, whose cursors count through a list of keys."""
+    """Answers a plan like cluster nodes whose cursors count through a list of keys."""
 
     def __init__(self, nodes: dict[str, list[str]]) -> None:
         self.nodes = nodes
@@ -183,7 +185,7 @@ class Cluster:
 
 
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=4), st.integers(1, 12))
-def test_a_plan_over_nodes_may_be_interrupted_anywhere(sizes: list[int], pages: int) -> None:
+def test_drain_of_a_cluster_can_be_resumed_at_any_page(sizes: list[int], pages: int) -> None:
     nodes = {f"10.0.0.{i}:70": [f"{i}-{n}" for n in range(size)] for i, size in enumerate(sizes)}
     cluster = Cluster(nodes)
     total = sum(sizes)
@@ -197,7 +199,7 @@ def test_a_plan_over_nodes_may_be_interrupted_anywhere(sizes: list[int], pages: 
 
 
 def conclude(plan: Any, answer: Callable[[Any], Any]) -> DrainProgress:
-    """Answer all that a plan asks; its result."""
+    """Run a plan to its end and return its result."""
     step = plan.send(None)
     while True:
         try:
@@ -207,7 +209,7 @@ def conclude(plan: Any, answer: Callable[[Any], Any]) -> DrainProgress:
             return result
 
 
-def test_an_empty_page_is_not_the_end() -> None:
+def test_empty_page_does_not_end_the_drain() -> None:
     cluster = Cluster({"a": ["1", "2", "3", "4", "5"], "b": ["6"]})
     answer = cluster.answer
 
@@ -237,20 +239,20 @@ def test_progress_is_reported_for_every_page() -> None:
     assert result == seen[-1]
 
 
-def test_an_interrupted_drain_starts_a_later_node_at_its_first_page() -> None:
+def test_resumed_drain_starts_later_nodes_at_their_first_page() -> None:
     cluster = Cluster({"a": ["1"], "b": ["2", "3", "4", "5"], "c": ["6", "7", "8"]})
     assert cluster.follow(resume="b 2").done == 5
     assert cluster.asked == [("b", 2), ("c", 0), ("c", 2)]
 
 
-def test_changed_and_failed_links_are_counted_and_a_hundred_failures_named() -> None:
+def test_progress_counts_all_failures_and_names_at_most_a_hundred() -> None:
     uids = [f"u{number:03}" for number in range(110)]
     plan = steps("n", "s", GONE, NEW, ["a"], False, None, None)
     plan.send(None)
     page = [f"sf:{{n:lk:{uid}}}s".encode() for uid in (*uids, "gone", "moved", "taken")]
     plan.send((0, page))
     error = redis.ResponseError("WRONGTYPE of this one")
-    # Links are read first, then changed; one that cannot be read is tried all the same.
+    # Links are read first, then changed. A link whose read failed is changed anyway.
     calls = plan.send([error] * 110 + [None, b"3", b"3"])
     assert [call.uid for call in calls] == [*uids, "moved", "taken"]
     with pytest.raises(StopIteration) as stop:
@@ -260,7 +262,7 @@ def test_changed_and_failed_links_are_counted_and_a_hundred_failures_named() -> 
     assert progress.failures == tuple((uid, error) for uid in uids[:100])
 
 
-def test_keys_that_are_no_links_are_left_alone() -> None:
+def test_keys_that_are_not_links_are_ignored() -> None:
     plan = steps("n", "s", GONE, None, [None], False, None, None)
     scan = plan.send(None)
     assert isinstance(scan, Scan)
@@ -276,13 +278,13 @@ def test_keys_that_are_no_links_are_left_alone() -> None:
 
 @pytest.mark.parametrize("cursor", [7, b"7", {"10.0.0.1:70": 7}])
 @pytest.mark.parametrize("key", [b"sf:{n:lk:u}s", "sf:{n:lk:u}s"])
-def test_pages_of_every_kind_of_client_are_read(cursor: Any, key: Any) -> None:
+def test_scan_replies_of_all_clients_are_parsed(cursor: Any, key: Any) -> None:
     plan = steps("n", "s", GONE, None, [None], False, None, None)
     call = plan.send(None).call  # type: ignore[union-attr]
     assert call.parse(call, [cursor, [key]]) == (7, [b"sf:{n:lk:u}s"])
 
 
-def test_progress_is_a_value_that_shows_no_errors() -> None:
+def test_progress_is_immutable_and_its_repr_shows_no_errors() -> None:
     progress = DrainProgress(failures=(("u", ValueError("secret")),))
     assert "secret" not in repr(progress)
     assert DrainProgress() == DrainProgress(0, 0, 0, 0, 0, (), None)
@@ -290,7 +292,7 @@ def test_progress_is_a_value_that_shows_no_errors() -> None:
         progress.done = 1  # type: ignore[misc]
 
 
-def test_a_drain_asks_nodes_in_order_and_says_what_it_is_about() -> None:
+def test_drain_scans_nodes_in_order() -> None:
     plan = steps("n", "s", GONE, None, ["b", None, "a"], False, None, None)
     asked = []
     step: Any = plan.send(None)
@@ -308,7 +310,7 @@ def test_a_drain_asks_nodes_in_order_and_says_what_it_is_about() -> None:
 
 
 @pytest.mark.parametrize("track", [False, True])
-def test_moved_links_get_a_creation_time_if_that_is_tracked(track: bool) -> None:
+def test_moved_links_get_a_creation_time_if_times_are_tracked(track: bool) -> None:
     plan = steps("n", "s", GONE, NEW, ["a"], track, None, None)
     plan.send(None)
     plan.send((0, [b"sf:{n:lk:u}s"]))
@@ -320,17 +322,17 @@ def test_moved_links_get_a_creation_time_if_that_is_tracked(track: bool) -> None
     (("n n", "s", 1, None), "namespace"), (("n", "s s", 1, None), "service_name"),
     (("n", "s", "1", None), "pod_id"), (("n", "s", 1, 1), "drained to itself"),
 ])  # fmt: skip
-def test_what_is_refused_is_named(args: Any, name: str) -> None:
+def test_error_of_an_invalid_argument_names_it(args: Any, name: str) -> None:
     with pytest.raises(podlink.InvalidParameterError, match=name):
         next(steps(*args, [None], False, None, None))
 
 
-def test_a_bad_place_is_shown() -> None:
+def test_error_of_an_invalid_resume_shows_it() -> None:
     with pytest.raises(podlink.InvalidParameterError, match="got 'here'"):
         next(steps("n", "s", 1, None, [None], False, None, "here"))
 
 
-def test_uids_with_one_brace_are_no_uids() -> None:
+def test_keys_with_braces_in_the_uid_are_ignored() -> None:
     plan = steps("n", "s", GONE, None, [None], False, None, None)
     plan.send(None)
     page = [b"sf:{n:lk:a{b}s", b"sf:{n:lk:a}b}s", b"sf:{n:lk:u}s"]

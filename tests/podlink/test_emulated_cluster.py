@@ -1,4 +1,4 @@
-"""podlink on an emulated cluster, `emulator+cluster://`: operations, batches, drains, bad days."""
+"""podlink on an emulated cluster, `emulator+cluster://`: operations, batches, drains, failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def executor(cluster: ClusterEmulator) -> Iterator[StatefulExecutor]:
         yield executor
 
 
-def test_it_is_a_cluster(cluster: ClusterEmulator) -> None:
+def test_manager_detects_the_cluster(cluster: ClusterEmulator) -> None:
     with RedisManager(URL) as manager:
         assert manager.is_cluster
         assert manager.health_check().ok
@@ -43,7 +43,7 @@ def test_it_is_a_cluster(cluster: ClusterEmulator) -> None:
         assert repr(manager) == f"<RedisManager {URL}>"
 
 
-def test_a_script_is_loaded_on_every_master_at_once(cluster: ClusterEmulator) -> None:
+def test_script_is_loaded_on_every_master(cluster: ClusterEmulator) -> None:
     async def load() -> str:
         async with AsyncRedisManager(URL) as manager:
             return await manager.load_script("set_linked_pod")
@@ -52,7 +52,7 @@ def test_a_script_is_loaded_on_every_master_at_once(cluster: ClusterEmulator) ->
     assert [master.execute("SCRIPT", "EXISTS", sha) for master in cluster.masters] == [[1]] * 3
 
 
-def test_operations(executor: StatefulExecutor) -> None:
+def test_operations_on_an_emulated_cluster(executor: StatefulExecutor) -> None:
     for pod, uid in enumerate(UIDS):
         assert executor.set_linked_pod("n", uid, "s", pod) is None
         assert executor.get_linked_pod("n", uid, "s") == pod
@@ -61,7 +61,9 @@ def test_operations(executor: StatefulExecutor) -> None:
         executor.require_linked_pod("n", "nobody", "s")
 
 
-def test_batches_and_drain(executor: StatefulExecutor, cluster: ClusterEmulator) -> None:
+def test_batches_and_drain_on_all_nodes(
+    executor: StatefulExecutor, cluster: ClusterEmulator
+) -> None:
     assert executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7) == {7: UIDS}
     assert executor.batch_get_linked_pod("n", [*UIDS, "nobody"], "s") == {7: UIDS}
     assert all(len(master[0]) for master in cluster.masters)
@@ -71,7 +73,7 @@ def test_batches_and_drain(executor: StatefulExecutor, cluster: ClusterEmulator)
     assert not any(len(master[0]) for master in cluster.masters)
 
 
-def test_batches_give_their_connections_back(executor: StatefulExecutor) -> None:
+def test_batches_release_their_connections(executor: StatefulExecutor) -> None:
     for _ in range(2):
         executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
         stats = executor.manager.get_pool_stats()
@@ -79,7 +81,7 @@ def test_batches_give_their_connections_back(executor: StatefulExecutor) -> None
 
 
 @pytest.mark.parametrize(("url", "nodes"), [(URL, 3), (f"emulator://{NAME}", 1)])
-async def test_asyncio_batches_give_their_connections_back(
+async def test_asyncio_batches_release_their_connections(
     cluster: ClusterEmulator, url: str, nodes: int
 ) -> None:
     async with AsyncStatefulExecutor(url) as executor:
@@ -89,7 +91,7 @@ async def test_asyncio_batches_give_their_connections_back(
             assert (stats.in_use, stats.idle) == (0, nodes)
 
 
-def test_while_slots_move_and_nodes_die(
+def test_batches_succeed_after_slots_moved_and_nodes_died(
     executor: StatefulExecutor, cluster: ClusterEmulator
 ) -> None:
     executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
@@ -106,7 +108,7 @@ def test_while_slots_move_and_nodes_die(
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_without_blocking(cluster: ClusterEmulator, protocol: int) -> None:
+def test_asyncio_operations_on_an_emulated_cluster(cluster: ClusterEmulator, protocol: int) -> None:
     async def run() -> None:
         config = RedisConfig.from_url(URL, protocol=protocol)
         async with AsyncStatefulExecutor(config) as executor:
@@ -123,7 +125,7 @@ def test_without_blocking(cluster: ClusterEmulator, protocol: int) -> None:
     asyncio.run(run())
 
 
-def test_one_name_is_one_cluster(executor: StatefulExecutor) -> None:
+def test_executors_with_the_same_name_share_a_cluster(executor: StatefulExecutor) -> None:
     executor.set_linked_pod("n", "u", "s", 1)
     with StatefulExecutor(URL) as same, StatefulExecutor("emulator+cluster://other") as other:
         assert same.get_linked_pod("n", "u", "s") == 1

@@ -1,7 +1,7 @@
-"""Errors: texts, built-in bases, and how the errors of redis-py become ours.
+"""Errors: texts, built-in base classes, and the translation of redis-py's errors.
 
-The texts of servers below were given by Redis 6.2.5, 7.0.15, 8.2.3 and Valkey 9.1.2 (as redis-py
-hands them over, without ``ERR``); ``test_failures.py`` meets the servers themselves.
+The server texts below are those of Redis 6.2.5, 7.0.15, 8.2.3 and Valkey 9.1.2 (as redis-py passes
+them on, without ``ERR``). ``test_failures.py`` uses the servers themselves.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def test_every_code_has_its_class() -> None:
         assert code == code.value == str(code)
 
 
-def test_text_and_cause() -> None:
+def test_error_text_contains_code_and_cause() -> None:
     cause = OSError("wire cut")
     error = podlink.RedisConnectionError("no connection", cause)
     assert str(error) == "REDIS_CONNECTION_ERROR: no connection (caused by: OSError: wire cut)"
@@ -80,7 +80,7 @@ ACL7 = "ACL failure in script: User bob has no permissions to run the 'del' comm
         "DB index is out of range", "unknown command 'EVALSHA', with args beginning with: ",
     ],
 )  # fmt: skip
-def test_the_server_refused(text: str) -> None:
+def test_server_error_is_an_operation_error(text: str) -> None:
     error = errors.translate(redis_errors.ResponseError(text), "x", script=True, write=True)
     assert type(error) is podlink.RedisOperationError
 
@@ -98,10 +98,10 @@ def test_the_server_refused(text: str) -> None:
         "MYERROR said the script",
     ],
 )  # fmt: skip
-def test_the_script_failed(text: str) -> None:
+def test_script_error_is_a_lua_script_error(text: str) -> None:
     error = errors.translate(redis_errors.ResponseError(text), "x", script=True, write=True)
     assert type(error) is podlink.LuaScriptError
-    # The same from a plain command is a refusal.
+    # The same text from a command outside a script is an error of the operation.
     error = errors.translate(redis_errors.ResponseError(text), "x", script=False, write=True)
     assert type(error) is podlink.RedisOperationError
 
@@ -138,14 +138,16 @@ def test_the_script_failed(text: str) -> None:
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
 )  # fmt: skip
-def test_class_of_what_was_raised(raised: Exception, expected: type[StatefulError]) -> None:
+def test_exceptions_are_translated_to_error_classes(
+    raised: Exception, expected: type[StatefulError]
+) -> None:
     error = errors.translate(raised, "set_linked_pod at k", script=True, write=True)
     assert type(error) is expected
     assert error.cause is raised
     assert "set_linked_pod at k" in error.message
 
 
-def test_a_timeout_says_that_the_outcome_is_unknown_for_a_write_only() -> None:
+def test_timeout_has_unknown_outcome_for_a_write_only() -> None:
     timeout = redis_errors.TimeoutError("Timeout reading from socket")
     assert "outcome is unknown" in str(errors.translate(timeout, "x", script=True, write=True))
     assert "outcome" not in str(errors.translate(timeout, "x", script=False, write=False))
@@ -169,7 +171,7 @@ def test_a_timeout_says_that_the_outcome_is_unknown_for_a_write_only() -> None:
     ],
     ids=repr,
 )
-def test_the_outcome_is_known_when_nothing_was_executed(raised: Exception) -> None:
+def test_outcome_is_known_if_nothing_was_executed(raised: Exception) -> None:
     error = errors.translate(raised, "x", script=True, write=True)
     assert not error.outcome_unknown
     assert "outcome" not in str(error)
@@ -188,20 +190,22 @@ def test_the_outcome_is_known_when_nothing_was_executed(raised: Exception) -> No
     ],
     ids=repr,
 )
-def test_the_outcome_of_a_write_is_unknown_otherwise(raised: Exception, expected: str) -> None:
+def test_outcome_is_unknown_if_a_write_may_have_been_executed(
+    raised: Exception, expected: str
+) -> None:
     for write in (True, False):
         error = errors.translate(raised, "x", script=True, write=write)
         assert (error.code.value, error.outcome_unknown) == (expected, write)
 
 
-def test_the_cause_of_what_was_not_sent_is_the_original() -> None:
+def test_cause_of_an_unsent_call_is_the_original_error() -> None:
     cause = redis_errors.ConnectionError("refused")
     error = errors.translate(errors.NotSent(cause), "x", script=True, write=True)
     assert type(error) is podlink.RedisConnectionError
     assert error.cause is cause
 
 
-def test_ours_is_left_as_it_is() -> None:
+def test_stateful_error_is_not_translated() -> None:
     ours = podlink.InternalError("odd")
     assert errors.translate(ours, "x", script=False, write=False) is ours
 
@@ -225,7 +229,7 @@ def test_metrics_count_per_code() -> None:
     assert metrics.snapshot() == {}
 
 
-def test_metrics_keep_no_frames_alive() -> None:
+def test_metrics_hold_no_traceback() -> None:
     metrics = ErrorMetrics()
     try:
         raise podlink.InternalError("odd")
@@ -252,8 +256,8 @@ def test_metrics_from_several_threads() -> None:
 
 
 @pytest.mark.parametrize("broken", [0, 1])
-def test_one_unknown_outcome_of_several_is_enough(broken: int) -> None:
-    """Whichever of the errors of a batch comes first."""
+def test_batch_has_unknown_outcome_if_one_call_has(broken: int) -> None:
+    """This holds whichever of the errors of a batch comes first."""
     raised: list[Exception] = [redis_errors.OutOfMemoryError("command not allowed")] * 2
     raised[broken] = redis_errors.ConnectionError("Connection closed by server.")
     batch = operations.batch_remove_linked_pod("n", ["a", "b", "c"], "s", -1)

@@ -1,4 +1,4 @@
-"""Asynchronous executors and event loops: one after the other, several at once, none."""
+"""Asynchronous executors in successive event loops, in several at once, and without asyncio."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 async def link_many(executor: AsyncStatefulExecutor) -> int:
-    """Link and read some uids at once; how many are linked."""
+    """Link and read some uids concurrently, and return the number of links."""
     uids = [f"u{number}" for number in range(20)]
     await asyncio.gather(*(executor.set_linked_pod("n", uid, "s", 1) for uid in uids))
     return len((await executor.batch_get_linked_pod("n", uids, "s"))[1])
 
 
-def test_one_loop_after_the_other(url: str) -> None:
+def test_executor_works_in_successive_event_loops(url: str) -> None:
     executor = AsyncStatefulExecutor(url)
     for _ in range(3):
         assert asyncio.run(link_many(executor)) == 20
@@ -54,7 +54,7 @@ def test_one_loop_after_the_other(url: str) -> None:
 
 
 @pytest.mark.parametrize("is_cluster", [False, True])
-def test_one_loop_after_the_other_with_a_client(
+def test_executor_of_a_users_client_works_in_successive_event_loops(
     served: str, served_cluster: str, is_cluster: bool
 ) -> None:
     client: Any = (
@@ -67,14 +67,16 @@ def test_one_loop_after_the_other_with_a_client(
 
     async def run_and_close() -> int:
         found = await link_many(executor)
-        with contextlib.suppress(RuntimeError):  # redis-py's own connection of the first loop
+        with contextlib.suppress(
+            RuntimeError
+        ):  # a connection of the first loop, which redis-py cannot close
             await client.aclose()
         return found
 
     assert asyncio.run(run_and_close()) == 20
 
 
-def test_several_loops_at_once(url: str) -> None:
+def test_executor_works_in_concurrent_event_loops(url: str) -> None:
     executor = AsyncStatefulExecutor(url)
     barrier = threading.Barrier(3)
     found: list[int] = []
@@ -92,7 +94,7 @@ def test_several_loops_at_once(url: str) -> None:
     asyncio.run(executor.close())
 
 
-def test_closing_in_another_loop_closes_what_is_open(served: str) -> None:
+def test_close_in_another_loop_closes_all_connections(served: str) -> None:
     executor = AsyncStatefulExecutor(served)
 
     async def run() -> None:
@@ -104,7 +106,7 @@ def test_closing_in_another_loop_closes_what_is_open(served: str) -> None:
     asyncio.run(run())
 
 
-def test_a_batching_executor_belongs_to_one_loop(url: str) -> None:
+def test_batching_executor_rejects_a_second_event_loop(url: str) -> None:
     executor = AsyncStatefulExecutor(url, batching=True)
     assert asyncio.run(link_many(executor)) == 20
 
@@ -135,8 +137,8 @@ def test_a_batching_executor_belongs_to_one_loop(url: str) -> None:
 
 
 @pytest.mark.parametrize("batching", [False, True])
-def test_without_asyncio(url: str, batching: bool) -> None:
-    """As under Trio: refused everywhere, at once."""
+def test_calls_without_an_asyncio_loop_are_rejected(url: str, batching: bool) -> None:
+    """Like under Trio: every call is rejected at once."""
     executor = AsyncStatefulExecutor(url, batching=batching)
     for coroutine in (
         executor.set_linked_pod("n", "u", "s", 1),
@@ -149,7 +151,7 @@ def test_without_asyncio(url: str, batching: bool) -> None:
             coroutine.send(None)
 
 
-def test_a_router_in_one_loop_after_the_other(served: str) -> None:
+def test_router_works_in_successive_event_loops(served: str) -> None:
     executor = AsyncStatefulExecutor(served)
     router = AsyncLinkRouter(executor)
 
@@ -167,8 +169,8 @@ def test_a_router_in_one_loop_after_the_other(served: str) -> None:
 
 
 @pytest.mark.parametrize("close_in", ["its own loop", "another loop", "a closed loop"])
-def test_a_router_in_two_loops_at_once(served: str, close_in: str) -> None:
-    """One connection tells both of changes; each reads and writes on its own."""
+def test_router_works_in_concurrent_event_loops(served: str, close_in: str) -> None:
+    """One connection receives the invalidations for both loops; each loop reads on its own."""
     executor = AsyncStatefulExecutor(served)
     router = AsyncLinkRouter(executor)
     loops = [asyncio.new_event_loop() for _ in range(2)]
@@ -192,7 +194,7 @@ def test_a_router_in_two_loops_at_once(served: str, close_in: str) -> None:
         run(0, executor.set_linked_pod("n", "both", "s", pod))
         for number in (0, 1):
             while run(number, router.resolve("n", "both", "s")) != pod:
-                pass  # the change is heard of soon
+                pass  # the invalidation arrives soon
             assert resolve_from_cache(number) == pod
     tasks = [
         task
@@ -222,7 +224,7 @@ def test_a_router_in_two_loops_at_once(served: str, close_in: str) -> None:
             loop.close()
 
 
-def test_a_router_whose_task_is_in_a_closed_loop(served: str, monkeypatch: Any) -> None:
+def test_router_replaces_a_tracking_task_of_a_closed_loop(served: str, monkeypatch: Any) -> None:
     """A loop that is closed before its tasks are done does not end them."""
     router = AsyncLinkRouter(executor := AsyncStatefulExecutor(served))
     first = asyncio.new_event_loop()

@@ -15,7 +15,7 @@ from redis_emulator import RedisEmulator
 
 
 class Pool:
-    """A pool with one connection, whose parts a test replaces."""
+    """A pool with one connection whose methods a test replaces."""
 
     def __init__(self, **parts: Callable[..., Any]) -> None:
         self.released = 0
@@ -56,7 +56,7 @@ CLOSED = [
 
 
 @pytest.mark.parametrize("error", CLOSED, ids=repr)
-def test_closed_while_it_connects(error: Exception) -> None:
+def test_connection_closed_while_connecting_is_a_connection_error(error: Exception) -> None:
     with pytest.raises(NotSent) as caught:
         take(Pool(get_connection=raises(error)))
     translated = translate(caught.value, "a write", script=True, write=True)
@@ -66,7 +66,7 @@ def test_closed_while_it_connects(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", CLOSED, ids=repr)
 @pytest.mark.parametrize("when", ["send_packed_command", "parse_response"])
-def test_closed_while_it_is_used(when: str, error: Exception) -> None:
+def test_connection_closed_while_in_use_has_unknown_outcome(when: str, error: Exception) -> None:
     pool = Pool(**{when: raises(error)})
     replies: list[Any] = [None]
     exchange([(pool, [0])], [("SET", "k", "v")], {}, replies)
@@ -77,7 +77,7 @@ def test_closed_while_it_is_used(when: str, error: Exception) -> None:
     assert (pool.released, pool.closed) == (1, 1)
 
 
-def test_closed_between_sending_and_reading() -> None:
+def test_connection_closed_before_the_reply_is_a_connection_error() -> None:
     pool = Pool(parse_response=raises(CLOSED[1]))
     pool.send_packed_command = lambda *_, **__: pool.disconnect()  # type: ignore[method-assign]
     replies: list[Any] = [None]
@@ -86,7 +86,7 @@ def test_closed_between_sending_and_reading() -> None:
 
 
 @pytest.mark.parametrize("batch", [False, True])
-def test_a_client_that_was_handed_in_closes_a_connection_in_use(batch: bool) -> None:
+def test_users_client_closing_a_connection_in_use_is_a_connection_error(batch: bool) -> None:
     with RedisEmulator() as emulator, emulator.serve() as server:
         with redis.Redis(port=server.port, protocol=2) as client:
             executor = StatefulExecutor(client)

@@ -1,6 +1,6 @@
-"""The transition table, row by row, on whatever backend the run is for; sync and asyncio alike.
+"""The transition table, row by row, on every backend of the run, sync and asyncio.
 
-The state machine of ``tests/conformance`` goes further; here a broken row is found by name.
+The state machine of ``tests/conformance`` tests more; here a failing row is named.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ BEFORE: dict[str, tuple[int, int] | None] = {
     "persistent(q)": (Q, -1),
     "persistent(p)": (P, -1),
 }
-"""State of the link before: pod and TTL."""
+"""State of the link before the operation: pod and TTL."""
 
 LINKED = {-1: (Q, -1), 60: (Q, 60)}
 TABLE: list[tuple[str, str, int, Any, Any]] = [
@@ -98,7 +98,7 @@ TABLE: list[tuple[str, str, int, Any, Any]] = [
 
 
 def put(server: redis.Redis, state: tuple[int, int] | None) -> None:
-    """Make a link state as another program would."""
+    """Create a link as another program would."""
     if state is not None:
         pod, ttl = state
         server.set(LINK, pod, ex=None if ttl == -1 else ttl)
@@ -107,7 +107,7 @@ def put(server: redis.Redis, state: tuple[int, int] | None) -> None:
 
 
 def found(server: redis.Redis) -> tuple[int, int] | None:
-    """The state of the link, after checking that its keys agree."""
+    """Return the state of the link, after checking that its keys agree."""
     value, ttl, index = server.get(LINK), server.ttl(LINK), server.hgetall(INDEX)
     if value is None:
         assert index == {}
@@ -122,7 +122,7 @@ def found(server: redis.Redis) -> tuple[int, int] | None:
     TABLE,
     ids=[f"{row[0]}-{row[1]}-{row[2]}" for row in TABLE],
 )
-def test_row(
+def test_transition(
     do: Do,
     stateful_redis: redis.Redis,
     operation: str,
@@ -148,7 +148,7 @@ def test_row(
     [("remove_linked_pod", ()), ("remove_linked_pod_with_id", (P,)),
      ("remove_linked_pod_with_id", (Q,))],
 )  # fmt: skip
-def test_a_removal_heals_the_index_of_an_evicted_link(
+def test_removal_deletes_the_index_entry_of_an_evicted_link(
     do: Do, stateful_redis: redis.Redis, operation: str, args: tuple[int, ...]
 ) -> None:
     stateful_redis.hset(INDEX, mapping={"s": P, "other": P})
@@ -156,7 +156,7 @@ def test_a_removal_heals_the_index_of_an_evicted_link(
     assert stateful_redis.hgetall(INDEX) == {b"other": b"1"}
 
 
-def test_reads(do: Do) -> None:
+def test_reads_of_persistent_transient_and_absent_links(do: Do) -> None:
     assert do("get_linked_pod", "n", "u", "s") is None
     assert do("get_linked_pod_if_persist", "n", "u", "s") is None
     assert do("get_link_service", "n", "u") == {}
@@ -173,7 +173,7 @@ def test_reads(do: Do) -> None:
     assert do("batch_get_linked_pod", "n", [], "s") == {}
 
 
-def test_replacing_keeps_or_stamps_the_creation_time(
+def test_replace_keeps_the_creation_time_only_for_the_same_pod(
     stateful_redis: redis.Redis, stateful_clock: Any
 ) -> None:
     executor = StatefulExecutor(stateful_redis, track_link_times=True)
@@ -191,7 +191,7 @@ def test_replacing_keeps_or_stamps_the_creation_time(
     assert YEAR - 1 <= stateful_redis.ttl(CREATED) <= YEAR
 
 
-def test_batches_of_writes(do: Do, stateful_redis: redis.Redis) -> None:
+def test_batch_writes_return_results_by_uid(do: Do, stateful_redis: redis.Redis) -> None:
     do("set_linked_pod", "n", "b", "s", P)
     uids = ["c", "b", "a", "c"]
     assert do("batch_set_linked_pod_if_absent", "n", uids, "s", Q) == {Q: ["c", "a"], P: ["b"]}
@@ -207,10 +207,10 @@ def test_batches_of_writes(do: Do, stateful_redis: redis.Redis) -> None:
 
 @pytest.mark.parametrize("before", ["transient(q)", "persistent(q)"])
 @pytest.mark.parametrize("seconds", [-1, 0])
-def test_a_link_is_refreshed_for_a_time_above_zero(
+def test_refresh_rejects_seconds_that_are_not_positive(
     do: Do, stateful_redis: redis.Redis, before: str, seconds: int
 ) -> None:
-    """``EXPIRE`` with such a time would delete the link."""
+    """``EXPIRE`` with a TTL that is not positive would delete the link."""
     put(stateful_redis, BEFORE[before])
     kept = found(stateful_redis)
     with pytest.raises(podlink.InvalidParameterError, match="persist_seconds"):
@@ -219,7 +219,7 @@ def test_a_link_is_refreshed_for_a_time_above_zero(
     assert found(stateful_redis) == kept
 
 
-def test_a_batch_goes_on_beside_what_fails(do: Do, stateful_redis: redis.Redis) -> None:
+def test_batch_continues_after_a_failed_uid(do: Do, stateful_redis: redis.Redis) -> None:
     stateful_redis.set("sf:{n:lk:bad}s", "x")
     with pytest.raises(podlink.InternalError, match=r"sf:\{n:lk:bad\}s") as caught:
         do("batch_set_linked_pod_if_absent", "n", ["a", "bad", "b"], "s", Q)
@@ -233,14 +233,14 @@ def test_a_batch_goes_on_beside_what_fails(do: Do, stateful_redis: redis.Redis) 
     assert do("batch_get_linked_pod", "n", ["a", "b"], "s") == {}
 
 
-def test_a_large_batch(do: Do) -> None:
+def test_batch_of_thousands_of_uids(do: Do) -> None:
     uids = [f"u{i}" for i in range(2_500)]
     assert do("batch_set_linked_pod_if_absent", "n", uids, "s", Q) == {Q: uids}
     assert do("batch_get_linked_pod", "n", uids, "s") == {Q: uids}
     assert do("batch_remove_linked_pod", "n", uids, "s") == uids
 
 
-def test_states(do: Do) -> None:
+def test_service_and_workload_states(do: Do) -> None:
     assert do("get_service_state", "n", "s") == {}
     assert do("read_service_state", "n", "s") is None
     assert do("set_service_state", "n", "s", 1, "STARTING") is None
@@ -254,7 +254,7 @@ def test_states(do: Do) -> None:
     assert do("read_workload_state", "n", "a") is None
 
 
-def test_variants_that_raise(do: Do) -> None:
+def test_require_and_create_raise(do: Do) -> None:
     with pytest.raises(podlink.PodNotFoundError):
         do("require_linked_pod", "n", "u", "s")
     assert do("create_linked_pod", "n", "u", "s", 4) == 4
@@ -275,7 +275,7 @@ def server_time(server: redis.Redis) -> datetime:
     return start.replace(microsecond=microseconds // 1000 * 1000)
 
 
-def test_times_of_states_are_the_servers(
+def test_update_times_come_from_the_server_clock(
     stateful_executor: StatefulExecutor, stateful_redis: redis.Redis, stateful_clock: Any
 ) -> None:
     before = server_time(stateful_redis)
@@ -296,7 +296,7 @@ def test_times_of_states_are_the_servers(
     )
 
 
-def test_times_of_states_that_others_overwrote_are_unknown(
+def test_update_time_of_a_state_overwritten_by_others_is_unknown(
     stateful_executor: StatefulExecutor, stateful_redis: redis.Redis
 ) -> None:
     stateful_executor.set_service_state("n", "s", 1, "UP")
@@ -309,7 +309,7 @@ def test_times_of_states_that_others_overwrote_are_unknown(
     assert workload == podlink.WorkloadState("n", "s", "DOWN", None)
 
 
-def test_times_do_not_outlive_states_that_others_deleted(
+def test_update_times_of_states_deleted_by_others_expire(
     stateful_executor: StatefulExecutor, stateful_redis: redis.Redis, stateful_clock: Any
 ) -> None:
     states = "sf:{n:state:s}"
@@ -329,7 +329,7 @@ def test_times_do_not_outlive_states_that_others_deleted(
     assert stateful_redis.keys("*") == []
 
 
-def test_times_of_states_that_others_wrote_are_unknown(
+def test_update_time_of_a_state_written_by_others_is_unknown(
     stateful_executor: StatefulExecutor, stateful_redis: redis.Redis
 ) -> None:
     stateful_redis.hset("sf:{n:state:s}", "2", "UP")
@@ -342,7 +342,7 @@ def test_times_of_states_that_others_wrote_are_unknown(
     assert workload.updated_at is None
 
 
-def test_expiry_is_told_and_happens(
+def test_read_pod_link_returns_the_expiry_time(
     stateful_executor: StatefulExecutor, stateful_redis: redis.Redis, stateful_clock: Any
 ) -> None:
     stateful_executor.set_linked_pod("n", "u", "s", 4, persist_seconds=60)
@@ -367,7 +367,7 @@ MAKERS = ["set_linked_pod", "try_set_linked_pod", "set_linked_pod_if_absent", "c
 
 @pytest.mark.parametrize("maker", MAKERS)
 @pytest.mark.parametrize("seconds", [-1, 60])
-def test_creation_is_tracked(
+def test_creation_time_is_stored_if_times_are_tracked(
     tracking: StatefulExecutor, stateful_redis: redis.Redis, maker: str, seconds: int
 ) -> None:
     before = server_time(stateful_redis)
@@ -380,7 +380,7 @@ def test_creation_is_tracked(
     assert expected - 1 <= stateful_redis.ttl(CREATED) <= expected
 
 
-def test_the_creation_time_stays_with_the_link(
+def test_creation_time_is_kept_while_the_link_exists(
     tracking: StatefulExecutor, stateful_redis: redis.Redis, stateful_clock: Any
 ) -> None:
     def created_at() -> datetime | None:
@@ -426,14 +426,14 @@ RENEWALS: dict[str, Callable[[StatefulExecutor], object]] = {
 @pytest.mark.parametrize("seconds", [-1, 60])
 @pytest.mark.parametrize("stamp", ["made", "1700000000000", "1700000000000 6", "x", {"a": "b"}])
 @pytest.mark.parametrize("renew", RENEWALS.values(), ids=RENEWALS)
-def test_a_time_of_another_link_is_unknown_and_deleted(
+def test_creation_time_of_another_link_is_unknown_and_deleted(
     tracking: StatefulExecutor,
     stateful_redis: redis.Redis,
     renew: Callable[[StatefulExecutor], object],
     stamp: Any,
     seconds: int,
 ) -> None:
-    """Another program linked the uid to another pod; podlink keeps its link then."""
+    """Another program linked the uid to another pod; podlink keeps that link."""
     tracking.set_linked_pod("n", "u", "s", 4, persist_seconds=seconds)
     stateful_redis.set(LINK, "5", ex=None if seconds == -1 else seconds)
     if isinstance(stamp, dict):
@@ -450,7 +450,7 @@ def test_a_time_of_another_link_is_unknown_and_deleted(
     assert stateful_redis.exists(CREATED) == 0
 
 
-def test_a_time_does_not_outlive_a_link_that_others_removed(
+def test_creation_time_of_a_link_removed_by_others_expires(
     tracking: StatefulExecutor, stateful_redis: redis.Redis, stateful_clock: Any
 ) -> None:
     tracking.set_linked_pod("n", "u", "s", 4)
@@ -461,7 +461,7 @@ def test_a_time_does_not_outlive_a_link_that_others_removed(
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_a_link_after_one_that_others_removed_has_a_time_of_its_own(
+def test_new_link_after_removal_by_others_has_a_new_creation_time(
     tracking: StatefulExecutor, stateful_redis: redis.Redis, maker: str
 ) -> None:
     tracking.set_linked_pod("n", "u", "s", 4)
@@ -475,7 +475,7 @@ def test_a_link_after_one_that_others_removed_has_a_time_of_its_own(
 
 
 @pytest.mark.parametrize("maker", MAKERS[:2])
-def test_a_link_made_without_tracking_has_no_old_time(
+def test_link_created_without_tracking_has_no_creation_time(
     tracking: StatefulExecutor, stateful_executor: StatefulExecutor, maker: str
 ) -> None:
     tracking.set_linked_pod("n", "u", "s", 4, persist_seconds=60)
@@ -485,7 +485,7 @@ def test_a_link_made_without_tracking_has_no_old_time(
     assert link.created_at is None
 
 
-def test_a_removed_link_leaves_nothing(
+def test_removed_link_leaves_no_keys(
     tracking: StatefulExecutor, stateful_executor: StatefulExecutor, stateful_redis: redis.Redis
 ) -> None:
     tracking.set_linked_pod("n", "u", "s", 4)
@@ -495,7 +495,7 @@ def test_a_removed_link_leaves_nothing(
     assert stateful_redis.keys("*") == []
 
 
-def test_a_bad_argument_is_counted_and_nothing_is_sent(
+def test_invalid_argument_is_counted_and_nothing_is_sent(
     stateful_executor: StatefulExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sent(*args: Any, **options: Any) -> None:
@@ -509,7 +509,7 @@ def test_a_bad_argument_is_counted_and_nothing_is_sent(
     assert entry.count == 1
 
 
-def test_records_of_the_log(
+def test_log_records_of_operations(
     stateful_executor: StatefulExecutor, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="podlink"):
@@ -531,13 +531,15 @@ def test_records_of_the_log(
         assert record.levelno == logging.DEBUG
 
 
-def test_the_logger_is_silent_by_default() -> None:
+def test_logger_has_a_null_handler() -> None:
     assert any(isinstance(h, logging.NullHandler) for h in logging.getLogger("podlink").handlers)
 
 
-def test_sync_and_async_have_the_same_methods() -> None:
+def test_sync_and_asyncio_classes_have_the_same_signatures() -> None:
     def members(cls: type) -> dict[str, list[str] | None]:
-        """The arguments of the public methods with kinds and defaults; of a property, ``None``."""
+        """Return the arguments of the public methods with kinds and defaults; `None` for a
+        property.
+        """
         return {
             name: [
                 f"{argument.kind.name} {argument.name} {argument.default}"
@@ -557,13 +559,13 @@ def test_sync_and_async_have_the_same_methods() -> None:
 
 
 @pytest.mark.parametrize("source", [None, 5, object(), b"redis://h"])
-def test_a_source_of_another_kind_is_refused(source: Any) -> None:
+def test_source_of_another_type_is_rejected(source: Any) -> None:
     for cls in (StatefulExecutor, AsyncStatefulExecutor):
         with pytest.raises(podlink.InvalidParameterError, match="a source must be"):
             cls(source)
 
 
-def test_a_client_of_the_other_kind_is_refused(stateful_redis: redis.Redis) -> None:
+def test_client_of_the_other_kind_is_rejected(stateful_redis: redis.Redis) -> None:
     with pytest.raises(podlink.InvalidParameterError, match="asynchronous class"):
         StatefulExecutor(redis.asyncio.Redis())
     with pytest.raises(podlink.InvalidParameterError, match="synchronous class"):

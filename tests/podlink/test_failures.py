@@ -1,7 +1,8 @@
-"""Pulling the plug on a real server: the right error code, and work again when the server is back.
+"""Failures of a real server: the error code of each, and that calls work again when the server is
+back.
 
-Every case runs on every server of this machine, sync and asyncio. Nothing waits: a paused process
-is one that got SIGSTOP, and timeouts are less than half a second.
+Every case runs on every installed server, sync and asyncio. No test sleeps: a paused process is one
+that got SIGSTOP, and timeouts are below one second.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
 
 @pytest.fixture
 def admin(server: servers.Server) -> Iterator[redis.Redis]:
-    """A client that sets things up, on a server that is empty."""
+    """An administrator's client of an empty server."""
     with server.client() as client:
         client.flushall()
         yield client
 
 
 class Caller:
-    """An executor of either kind, called synchronously."""
+    """A sync or asyncio executor, called synchronously."""
 
     def __init__(self, kind: str) -> None:
         self.cls = {"sync": StatefulExecutor, "async": AsyncStatefulExecutor}[kind]
@@ -72,7 +73,7 @@ class Caller:
         return self.finish(getattr(self.executor.manager, name)(*args, **kwargs))
 
     def settle(self) -> None:
-        """Let the event loop take note of what came in, as a running application's does."""
+        """Run the event loop, so that it sees closed connections as in a running application."""
         for _ in range(3):
             self.loop.run_until_complete(asyncio.sleep(0))
 
@@ -89,22 +90,24 @@ def caller(request: pytest.FixtureRequest) -> Iterator[Caller]:
     made.loop.close()
 
 
-def works(caller: Caller) -> bool:
-    """Whether a write, a read and a batch succeed."""
+def succeeds(caller: Caller) -> bool:
+    """Return whether a write, a read and a batch succeed."""
     caller.set_linked_pod("n", "w", "s", 3)
     found = caller.batch_get_linked_pod("n", ["w", "nobody"], "s")
     return bool(caller.get_linked_pod("n", "w", "s") == 3 and found == {3: ["w"]})
 
 
 def failed(caller: Caller, code: ErrorCode) -> int:
-    """How many failures of that code the executor has counted."""
+    """Return how many failures with that code the executor has counted."""
     entry = caller.executor.metrics.get(code)
     return 0 if entry is None else int(entry.count)
 
 
-def test_killed(server: servers.Server, admin: redis.Redis, caller: Caller) -> None:
+def test_killed_server_is_a_connection_error(
+    server: servers.Server, admin: redis.Redis, caller: Caller
+) -> None:
     caller.connect(server.url)
-    assert works(caller)
+    assert succeeds(caller)
     server.kill()
     try:
         for _ in range(2):
@@ -116,14 +119,16 @@ def test_killed(server: servers.Server, admin: redis.Redis, caller: Caller) -> N
         assert not caller.manager("health_check")
     finally:
         server.restart()
-    assert works(caller)
+    assert succeeds(caller)
     assert caller.manager("health_check")
     assert failed(caller, ErrorCode.REDIS_CONNECTION_ERROR) == 4
 
 
-def test_paused(server: servers.Server, admin: redis.Redis, caller: Caller) -> None:
+def test_paused_server_is_a_timeout(
+    server: servers.Server, admin: redis.Redis, caller: Caller
+) -> None:
     caller.connect(server.url)
-    assert works(caller)
+    assert succeeds(caller)
     server.pause()
     try:
         with pytest.raises(OperationTimeoutError, match="the outcome is unknown"):
@@ -133,12 +138,14 @@ def test_paused(server: servers.Server, admin: redis.Redis, caller: Caller) -> N
         assert "outcome" not in str(caught.value)
     finally:
         server.resume()
-    # The removal may come about or not; its late reply is never taken for that of another call.
+    # The removal may be executed or not; its late reply is never taken for that of another call.
     assert caller.get_linked_pod("n", "w", "s") in (3, None)
-    assert works(caller)
+    assert succeeds(caller)
 
 
-def test_port_closed_from_the_start(server: servers.Server, caller: Caller) -> None:
+def test_closed_port_is_a_connection_error_with_known_outcome(
+    server: servers.Server, caller: Caller
+) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -148,22 +155,24 @@ def test_port_closed_from_the_start(server: servers.Server, caller: Caller) -> N
     assert f"127.0.0.1:{port}" in str(caught.value)
     assert "outcome" not in str(caught.value), "nothing was sent, and so nothing is unknown"
     caller.manager("update_config", port=server.port)
-    assert works(caller)
+    assert succeeds(caller)
 
 
-def test_connections_killed_in_the_pool(
+def test_idle_connections_closed_by_the_server_are_replaced(
     server: servers.Server, admin: redis.Redis, caller: Caller
 ) -> None:
     caller.connect(server.url)
     for _ in range(3):
-        assert works(caller)
+        assert succeeds(caller)
         admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         caller.settle()
-    assert works(caller)
+    assert succeeds(caller)
     assert caller.executor.metrics.total == 0
 
 
-def test_wrong_password(server: servers.Server, admin: redis.Redis, caller: Caller) -> None:
+def test_wrong_password_is_reported_but_not_shown(
+    server: servers.Server, admin: redis.Redis, caller: Caller
+) -> None:
     admin.config_set("requirepass", "right")
     try:
         for secret in ("wrong-secret", None):
@@ -172,13 +181,13 @@ def test_wrong_password(server: servers.Server, admin: redis.Redis, caller: Call
                 caller.set_linked_pod("n", "u", "s", 1)
             assert "wrong-secret" not in f"{caught.value}{caught.value!r}{caller.executor!r}"
         caller.manager("update_config", password="right")
-        assert works(caller)
+        assert succeeds(caller)
     finally:
         admin.config_set("requirepass", "")
 
 
 def contents(client: redis.Redis) -> dict[bytes, Any]:
-    """Everything the server holds."""
+    """Return everything that the server stores."""
     keys: Any = client.keys("*")
     return {key: (client.dump(key), client.pttl(key)) for key in keys}
 
@@ -201,7 +210,7 @@ def check_refused(
     error: type[podlink.StatefulError],
     *named: str,
 ) -> None:
-    """Each operation fails in the same way and changes nothing."""
+    """Check that each operation raises the same error and changes nothing."""
     before = contents(admin)
     for operation, args in operations:
         with pytest.raises(error) as caught:
@@ -211,7 +220,9 @@ def check_refused(
         assert contents(admin) == before, operation
 
 
-def test_wrong_type_at_a_key(server: servers.Server, admin: redis.Redis, caller: Caller) -> None:
+def test_key_of_another_type_is_an_operation_error(
+    server: servers.Server, admin: redis.Redis, caller: Caller
+) -> None:
     caller.connect(server.url)
     admin.lpush(LINK, "x")
     check_refused(caller, admin, LINK_OPERATIONS, RedisOperationError, "WRONGTYPE", LINK)
@@ -234,11 +245,11 @@ def test_wrong_type_at_a_key(server: servers.Server, admin: redis.Redis, caller:
     check_refused(
         caller, admin, [("get_workload_state", ("n", ["s"]))], RedisOperationError, "workload:s"
     )
-    assert works(caller)
+    assert succeeds(caller)
 
 
 @pytest.mark.parametrize("value", [b"x", b"", b"-1", b"01", b"1.0", b" 1", b"2147483648", b"\xff"])
-def test_malformed_value(
+def test_malformed_value_is_an_internal_error_that_names_the_key(
     server: servers.Server, admin: redis.Redis, caller: Caller, value: bytes
 ) -> None:
     caller.connect(server.url)
@@ -257,10 +268,12 @@ def test_malformed_value(
             admin.set(LINK, link)
         admin.hset(INDEX, "s", value)
         check_refused(caller, admin, INDEX_OPERATIONS, InternalError, INDEX)
-    assert works(caller)
+    assert succeeds(caller)
 
 
-def test_script_flushed(server: servers.Server, admin: redis.Redis, caller: Caller) -> None:
+def test_flushed_scripts_are_loaded_again(
+    server: servers.Server, admin: redis.Redis, caller: Caller
+) -> None:
     caller.connect(server.url)
     for _ in range(2):
         admin.script_flush()
@@ -274,7 +287,7 @@ def test_script_flushed(server: servers.Server, admin: redis.Redis, caller: Call
 
 
 class CuttingProxy:
-    """A TCP proxy to a server that can cut a reply short: it passes ``keep`` bytes and hangs up."""
+    """A TCP proxy that can cut a reply short: it forwards some bytes and closes the connection."""
 
     def __init__(self, port: int) -> None:
         self._server_port = port
@@ -297,7 +310,7 @@ class CuttingProxy:
             while request := client.recv(65536):
                 server.sendall(request)
                 reply = server.recv(65536)
-                # What redis-py says when it connects is let through.
+                # Commands that redis-py sends when it connects are forwarded.
                 if self.cuts and (b"EVALSHA" in request or b"\r\nGET\r\n" in request):
                     client.sendall(reply[: self.cuts.pop()])
                     return
@@ -315,34 +328,36 @@ def proxy(server: servers.Server) -> Iterator[CuttingProxy]:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 2])
-def test_a_reply_to_a_write_cut_short(
+def test_write_with_an_incomplete_reply_is_not_repeated(
     server: servers.Server, admin: redis.Redis, caller: Caller, proxy: CuttingProxy, keep: int
 ) -> None:
     caller.connect(f"redis://127.0.0.1:{proxy.port}")
-    assert works(caller)
+    assert succeeds(caller)
     caller.remove_linked_pod("n", "nobody", "s")
     proxy.cuts = [keep]
     with pytest.raises(RedisConnectionError, match="the outcome is unknown"):
         caller.remove_linked_pod("n", "w", "s")
     assert admin.get("sf:{n:lk:w}s") is None, "it was done, and not a second time"
-    assert works(caller)
+    assert succeeds(caller)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 4])
-def test_a_reply_to_a_read_cut_short_is_asked_for_again(
+def test_read_with_an_incomplete_reply_is_repeated(
     server: servers.Server, admin: redis.Redis, caller: Caller, proxy: CuttingProxy, keep: int
 ) -> None:
     caller.connect(f"redis://127.0.0.1:{proxy.port}")
-    assert works(caller)
+    assert succeeds(caller)
     proxy.cuts = [keep, keep]
     assert caller.get_linked_pod("n", "w", "s") == 3
     proxy.cuts = [keep, keep, keep]
     with pytest.raises(RedisConnectionError):
         caller.get_linked_pod("n", "w", "s")
-    assert works(caller)
+    assert succeeds(caller)
 
 
-def test_read_only(server: servers.Server, admin: redis.Redis, caller: Caller) -> None:
+def test_write_to_a_replica_is_an_operation_error(
+    server: servers.Server, admin: redis.Redis, caller: Caller
+) -> None:
     caller.connect(server.url)
     admin.set(LINK, 1)
     admin.replicaof("127.0.0.1", "1")
@@ -356,10 +371,12 @@ def test_read_only(server: servers.Server, admin: redis.Redis, caller: Caller) -
     finally:
         admin.config_set("replica-serve-stale-data", "yes")
         admin.replicaof("NO", "ONE")
-    assert works(caller)
+    assert succeeds(caller)
 
 
-def test_out_of_memory(server: servers.Server, admin: redis.Redis, caller: Caller) -> None:
+def test_write_to_a_full_server_is_an_operation_error(
+    server: servers.Server, admin: redis.Redis, caller: Caller
+) -> None:
     caller.connect(server.url)
     caller.set_linked_pod("n", "u", "s", 1)
     admin.config_set("maxmemory", "1")
@@ -370,10 +387,12 @@ def test_out_of_memory(server: servers.Server, admin: redis.Redis, caller: Calle
         assert caller.remove_linked_pod("n", "u", "s") is True, "removing needs no memory"
     finally:
         admin.config_set("maxmemory", "0")
-    assert works(caller)
+    assert succeeds(caller)
 
 
-def test_no_permission(server: servers.Server, admin: redis.Redis, caller: Caller) -> None:
+def test_missing_permission_is_an_operation_error(
+    server: servers.Server, admin: redis.Redis, caller: Caller
+) -> None:
     admin.acl_setuser(
         "guest", enabled=True, reset=True, passwords=["+pw"], keys=["sf:{open:*"],
         categories=["+@all", "-@dangerous"], commands=["-hget"],
@@ -386,19 +405,19 @@ def test_no_permission(server: servers.Server, admin: redis.Redis, caller: Calle
             assert any(word in str(caught.value) for word in ("permission", "can't run"))
         assert caller.get_linked_pod("open", "u", "s") is None
         admin.execute_command("ACL", "SETUSER", "guest", "+hget", "~*")
-        assert works(caller)
+        assert succeeds(caller)
     finally:
         admin.acl_deluser("guest")
 
 
 def run_until_killed(client: redis.Redis) -> None:
-    """A script without end."""
+    """Run an endless script."""
     with pytest.raises(redis.ResponseError, match="killed"):
         client.eval("while true do end", 0)
 
 
 def until_it_fails(caller: Caller) -> ErrorCode:
-    """Read until the server is busy; the code of the failure."""
+    """Read until a call fails, and return the code of the error."""
     while True:
         try:
             caller.get_linked_pod("n", "w", "s")
@@ -406,15 +425,17 @@ def until_it_fails(caller: Caller) -> ErrorCode:
             return error.code
 
 
-def test_busy_with_a_script(server: servers.Server, admin: redis.Redis, caller: Caller) -> None:
+def test_server_busy_with_a_script_is_an_operation_error(
+    server: servers.Server, admin: redis.Redis, caller: Caller
+) -> None:
     caller.connect(server.url)
-    assert works(caller)
+    assert succeeds(caller)
     admin.config_set("lua-time-limit", "1")
     with server.client() as other:
         endless = threading.Thread(target=run_until_killed, args=(other,))
         endless.start()
         try:
-            # Before the limit has passed, the server does not answer at all.
+            # Before lua-time-limit has passed, the server does not reply at all.
             error = ErrorCode.TIMEOUT
             while error is ErrorCode.TIMEOUT:
                 error = until_it_fails(caller)
@@ -428,10 +449,10 @@ def test_busy_with_a_script(server: servers.Server, admin: redis.Redis, caller: 
                     pass
             endless.join()
             admin.config_set("lua-time-limit", "5000")
-    assert works(caller)
+    assert succeeds(caller)
 
 
-def test_a_script_of_the_user_fails(
+def test_errors_of_the_users_scripts(
     server: servers.Server, admin: redis.Redis, caller: Caller
 ) -> None:
     caller.connect(server.url)
@@ -447,16 +468,16 @@ def test_a_script_of_the_user_fails(
         caller.manager("execute_script", "get", ["list"])
     admin.script_flush()
     assert caller.manager("execute_script", "get", ["none"]) is None
-    assert works(caller)
+    assert succeeds(caller)
 
 
-def test_restarted_between_two_calls(
+def test_restarted_server_is_reconnected(
     server: servers.Server, admin: redis.Redis, caller: Caller
 ) -> None:
     caller.connect(server.url)
     for _ in range(2):
-        assert works(caller)
+        assert succeeds(caller)
         server.restart()
         caller.settle()
-    assert works(caller)
+    assert succeeds(caller)
     assert caller.executor.metrics.total == 0

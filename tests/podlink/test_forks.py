@@ -1,7 +1,7 @@
-"""What a child process does with managers, executors and routers that were made before ``fork``.
+"""Managers, executors and routers that were created before a ``fork`` work in the child process.
 
-Each child runs one function and sends back what it returns. A child that hangs is ended by an
-alarm, and the test fails.
+Each child runs one function and sends back its result. A child that hangs is killed by an alarm,
+and the test fails.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def server() -> Iterator[servers.Server]:
 
 @pytest.fixture(autouse=True)
 def link(server: servers.Server) -> Iterator[redis.Redis]:
-    """The key of a link, to be changed as another process would."""
+    """A client that changes the key of a link like another process."""
     with server.client() as client:
         client.flushall()
         client.hset("sf:{n:state:s}", mapping={str(pod): f"{pod}-{2**43}" for pod in range(9)})
@@ -54,7 +54,7 @@ def ask_until_cached(router: LinkRouter) -> None:
         assert router.resolve("n", "u", "s") == 1
 
 
-def test_a_router_made_before_a_fork_tells_no_stale_link(
+def test_router_in_a_forked_child_serves_no_stale_link(
     server: servers.Server, link: redis.Redis
 ) -> None:
     with (
@@ -70,7 +70,7 @@ def test_a_router_made_before_a_fork_tells_no_stale_link(
                 for pod in (2, 3, 4):
                     other.set("sf:{n:lk:u}s", pod)
                     hits = router.stats().hits
-                    # What the child's own connection has not yet heard of is not the parent's.
+                    # The child's connection may receive the invalidation later, but shares nothing.
                     while router.resolve("n", "u", "s") != pod:
                         pass
                     while router.stats().hits == hits:
@@ -86,8 +86,10 @@ def test_a_router_made_before_a_fork_tells_no_stale_link(
         assert router.stats().links == before.links
 
 
-def test_a_router_on_a_client_that_was_handed_in(server: servers.Server, link: redis.Redis) -> None:
-    """The client is the same object in the child, so that the cache cannot tell by it."""
+def test_router_on_a_users_client_in_a_forked_child_serves_no_stale_link(
+    server: servers.Server, link: redis.Redis
+) -> None:
+    """In the child the client is the same object, so the cache cannot detect the fork by it."""
     with (
         server.client() as client,
         LinkRouter(StatefulExecutor(client), policy=AllAlive()) as router,
@@ -102,8 +104,8 @@ def test_a_router_on_a_client_that_was_handed_in(server: servers.Server, link: r
         assert in_child(child) == 5
 
 
-def test_children_choose_differently(server: servers.Server, link: redis.Redis) -> None:
-    """Workers that were forked from one process do not all choose the same pods."""
+def test_forked_children_choose_different_pods(server: servers.Server, link: redis.Redis) -> None:
+    """Forked workers do not all choose the same pods."""
     with StatefulExecutor(server.url) as executor:
         router = LinkRouter(executor, policy=AllAlive(), cache_size=0)
 
@@ -117,8 +119,8 @@ def test_children_choose_differently(server: servers.Server, link: redis.Redis) 
         assert in_child(child) != in_child(child)
 
 
-def test_connections_are_not_shared(server: servers.Server) -> None:
-    """Parent and child use one executor at the same time, each on its own connection."""
+def test_forked_child_has_its_own_connections(server: servers.Server) -> None:
+    """Parent and child use one executor at the same time, each on its own connections."""
     with StatefulExecutor(server.url) as executor:
         with executor.manager.connection() as connection:
             parents = connection.client_id()
@@ -147,7 +149,7 @@ LOCKS = {
 
 @pytest.mark.parametrize("handed_in", [False, True], ids=["own", "handed in"])
 @pytest.mark.parametrize("held", LOCKS)
-def test_a_lock_that_another_thread_holds_at_the_fork(
+def test_forked_child_does_not_wait_for_locks_held_at_the_fork(
     server: servers.Server, held: str, handed_in: bool
 ) -> None:
     with server.client() as client:
@@ -188,7 +190,7 @@ def test_a_lock_that_another_thread_holds_at_the_fork(
         executor.close()
 
 
-def test_a_closed_manager_stays_closed(server: servers.Server) -> None:
+def test_closed_manager_is_closed_in_a_forked_child(server: servers.Server) -> None:
     executor = StatefulExecutor(server.url)
     executor.close()
     assert "is closed" in in_child(lambda: executor.get_linked_pod("n", "u", "s"))
@@ -201,10 +203,12 @@ async def client_id(executor: AsyncStatefulExecutor) -> int:
 
 
 @pytest.mark.parametrize("how", ["own", "batching", "handed in"])
-async def test_asyncio_connections_are_not_shared(
+async def test_forked_child_has_its_own_asyncio_connections(
     server: servers.Server, link: redis.Redis, how: str
 ) -> None:
-    """In a child an executor works in an event loop of the child, and the parent's goes on."""
+    """In a child an executor works in the child's event loop, and the parent's connections stay
+    open.
+    """
     client = redis.asyncio.Redis(port=server.port)
     source: Any = client if how == "handed in" else server.url
     executor = AsyncStatefulExecutor(source, batching=how == "batching")
@@ -224,7 +228,7 @@ async def test_asyncio_connections_are_not_shared(
     await client.aclose()
 
 
-async def test_an_asyncio_router_made_before_a_fork(
+async def test_asyncio_router_in_a_forked_child_serves_no_stale_link(
     server: servers.Server, link: redis.Redis
 ) -> None:
     async with AsyncStatefulExecutor(server.url) as executor:
