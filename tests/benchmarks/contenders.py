@@ -43,6 +43,7 @@ class Silent(Connection):  # type: ignore[misc]
     """A connection that does nothing: it shows the cost of redis-py itself."""
 
     answer: Any = None
+    _sock: Any = None
 
     def connect(self) -> None:
         self._sock = self

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import redis
@@ -234,11 +235,9 @@ def pause_and_replicate(master: servers.Server, replicas: Sequence[servers.Serve
         admin.execute_command("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
         info: Any = admin.info("replication")
     for replica in replicas:
-        until(
-            "replicas have all writes", lambda r=replica: _offset(r) >= info["master_repl_offset"]
-        )
+        until("replicas have all writes", partial(_has_offset, replica, info["master_repl_offset"]))
 
 
-def _offset(replica: servers.Server) -> int:
+def _has_offset(replica: servers.Server, offset: int) -> bool:
     info: Any = replica.client().info("replication")
-    return int(info.get("slave_repl_offset", 0))
+    return int(info.get("slave_repl_offset", 0)) >= offset

@@ -177,10 +177,13 @@ def histories(draw: st.DrawFn) -> list[Event]:
         else:
             link, result = apply(link, operation, arguments)
             events.append(event(called, returned, operation, *arguments, gives=result))
-        while late and draw(st.booleans()):
+        while late:
+            if not draw(st.booleans()):
+                break
             link, _ = apply(link, *late.pop(draw(st.integers(0, len(late) - 1))))
     known = [place for place, each in enumerate(events) if not each.unknown]
-    if known and draw(st.booleans()):
+    is_wrong: bool = draw(st.booleans()) if known else False
+    if is_wrong:
         place, other = draw(st.sampled_from(known)), draw(st.sampled_from(known))
         wrong = events[place]
         events[place] = event(

@@ -19,7 +19,7 @@ from tests.support.acl import (
     only_the_default_user,
     rules_of,
 )
-from tests.support.pair import Pair, ServerConnection, Wire, unordered
+from tests.support.pair import EmulatorConnection, Pair, ServerConnection, Wire, unordered
 
 __all__ = ["only_the_default_user"]  # a fixture that pytest finds here
 
@@ -413,9 +413,9 @@ def test_files(same: Pair, tmp_path: Any) -> None:
             assert written[0] == written[1]
         path.write_text("user kept on nopass +@all\nuser gone on nopass +@all\n")
         assert real("ACL LOAD") == same.emulated("ACL LOAD")
-        others = {}
+        others: dict[str, tuple[ServerConnection, EmulatorConnection]] = {}
         for user in ("kept", "gone", "default"):
-            others[user] = [ServerConnection(port), same.connect_raw()[0]]
+            others[user] = ServerConnection(port), same.connect_raw()[0]
             for connection in others[user]:
                 assert connection("AUTH", user, "x") == ("+", b"OK")
         path.write_text("user kept on nopass +@all -get\nuser default on nopass +@all ~*")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 
-from tests.support.pair import Connection, Pair, Wire
+from tests.support.pair import Connection, Pair, ServerConnection, Wire
 from tests.support.processes import until
 from tests.support.twin import Twin, eval_, nodes, numberless, of_version, text_of, unordered
 
@@ -258,14 +259,15 @@ def test_a_slot_on_its_way_to_itself(twin: Twin) -> None:
     twin.all(0, "GET b", "SET b 1", "MGET b {b}1", "CLUSTER SETSLOT 3300 STABLE")
 
 
+def _lists_replicas(node: ServerConnection) -> bool:
+    return all(len(slots) > 3 for _, slots in node("CLUSTER SLOTS")[1])
+
+
 @pytest.mark.servers(*ALL)
 def test_what_a_node_tells(twin: Twin) -> None:
     # A node lists a replica once it has heard of its replication offset.
     for _, node in twin.clients:
-        until(
-            "replicas are listed",
-            lambda node=node: all(len(slots) > 3 for _, slots in node("CLUSTER SLOTS")[1]),
-        )
+        until("replicas are listed", partial(_lists_replicas, node))
     for place in (0, 1, 3):
         twin(place, "CLUSTER INFO", key=without_messages)
         twin(place, "CLUSTER NODES", key=nodes)

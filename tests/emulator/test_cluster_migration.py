@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 import pytest
 
-from tests.support.pair import Wire
+from tests.support.pair import ServerConnection, Wire
 from tests.support.processes import until
 from tests.support.twin import Twin, nodes
 
@@ -29,7 +30,11 @@ def jobs(reply: Wire) -> str:
         for name in (b"create_time", b"last_update_time", b"last_ack_time", b"cow_size"):
             told[name] = told[name][0]
         fixed.append(list(told.items()))
-    return reply[0] + repr(fixed)
+    return f"{reply[0]}{fixed}"
+
+
+def _has_no_jobs(node: ServerConnection) -> bool:
+    return not node("CLUSTER GETSLOTMIGRATIONS")[1]
 
 
 def forget_jobs(twin: Twin) -> None:
@@ -37,7 +42,7 @@ def forget_jobs(twin: Twin) -> None:
     for place, (emulated, real) in enumerate(twin.clients):
         for client in (emulated, real):
             client("CONFIG SET cluster-slot-migration-log-max-len 0")
-        until("jobs are forgotten", lambda r=real: not r("CLUSTER GETSLOTMIGRATIONS")[1])
+        until("jobs are forgotten", partial(_has_no_jobs, real))
         twin(place, "CLUSTER GETSLOTMIGRATIONS")
         twin(place, "CONFIG SET cluster-slot-migration-log-max-len 1000")
 

@@ -194,7 +194,7 @@ def test_sleeping_answers_at_every_door(seconds: str) -> None:
     with RedisEmulator() as emulator:
         clients = [emulator.client()]
         with emulator.serve() as server:
-            clients.append(redis.Redis(port=server.port, single_connection_client=True))
+            clients.append(redis.Redis.from_url(server.url, single_connection_client=True))
             for client in clients:
                 assert client.execute_command("DEBUG", "SLEEP", seconds) == b"OK"
                 client.close()
@@ -245,8 +245,8 @@ def test_what_is_due_stays_until_it_is_met(same: Pair) -> None:
 def test_what_is_no_time_is_not_slept(same: Pair) -> None:
     for text in ("nan", "NAN(1)", "inf", "-inf", "infinity", "-1", "1e300", "9.3e12", "text", ""):
         same("DEBUG", "SLEEP", text)
-    for text in (b" 1e-5", b"1e-5x", b"1e-5\0z", b"0x.0001p0x", b"-1e-5", b"0.0000_1", b"+.00001e"):
-        same("DEBUG", "SLEEP", text)
+    for raw in (b" 1e-5", b"1e-5x", b"1e-5\0z", b"0x.0001p0x", b"-1e-5", b"0.0000_1", b"+.00001e"):
+        same("DEBUG", "SLEEP", raw)
 
 
 @pytest.mark.parametrize(

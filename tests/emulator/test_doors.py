@@ -77,7 +77,7 @@ def test_replies_of_every_kind(client: redis.Redis) -> None:
     with pytest.raises(redis.ResponseError, match="wrong kind of value"):
         client.lpush("k", "x")
     with pytest.raises(redis.DataError):
-        client.set("k", object())
+        client.set("k", object())  # type: ignore[arg-type]
 
 
 def test_bytes_and_encodings(door: Door) -> None:
@@ -92,14 +92,14 @@ def test_bytes_and_encodings(door: Door) -> None:
 
 def test_pipelines_and_transactions(client: redis.Redis) -> None:
     for transaction in (True, False):
-        pipeline = client.pipeline(transaction=transaction)
+        pipeline: Any = client.pipeline(transaction=transaction)
         pipeline.set("k", 1).lpush("k", "x").incr("k")
         replies = pipeline.execute(raise_on_error=False)
         assert replies[0] is True
         assert isinstance(replies[1], redis.ResponseError)
         assert replies[2] == 2
     with pytest.raises(redis.ResponseError, match="Command # 2"):
-        client.pipeline().set("k", 1).lpush("k", "x").execute()
+        pipeline.set("k", 1).lpush("k", "x").execute()
 
     def double(pipeline: Any) -> None:
         value = int(pipeline.get("k"))
@@ -166,7 +166,7 @@ def test_pubsub_in_a_thread(client: redis.Redis) -> None:
 def test_monitor(client: redis.Redis) -> None:
     with client.monitor() as monitor:
         client.set("k", "v")
-        commands = []
+        commands: list[str] = []
         while not commands or not commands[-1].startswith("SET"):
             commands.append(monitor.next_command()["command"])
         assert commands[-1] == "SET k v"
@@ -176,13 +176,13 @@ def test_killed_clients_come_back(door: Door, client: redis.Redis) -> None:
     victim = door.client(client_name="victim", **again())
     assert victim.ping()
     number = victim.client_id()
-    assert client.client_kill_filter(_id=number) == 1
+    assert client.client_kill_filter(_id=str(number)) == 1
     assert victim.ping()
     assert victim.client_id() != number
     assert victim.client_getname() in (b"victim", "victim")
     stubborn = door.client(retry=never_again(), single_connection_client=True)
     number = stubborn.client_id()
-    client.client_kill_filter(_id=number)
+    client.client_kill_filter(_id=str(number))
     with pytest.raises(redis.ConnectionError):
         stubborn.ping()
     assert stubborn.ping()
@@ -202,7 +202,7 @@ def test_who_is_killed_while_waiting(door: Door, client: redis.Redis) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     until(lambda: door.emulator.engine.clients.blocked.waiting)
-    client.client_kill_filter(_id=number)
+    client.client_kill_filter(_id=str(number))
     assert failed.wait(5)
     thread.join()
 
@@ -306,7 +306,8 @@ def test_many_threads(door: Door) -> None:
     def work() -> None:
         for _ in range(50):
             client.incr("n")
-            client.pipeline().incr("m").incr("m").execute()
+            pipeline: Any = client.pipeline()
+            pipeline.incr("m").incr("m").execute()
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -317,7 +318,7 @@ def test_many_threads(door: Door) -> None:
 
 
 async def test_coroutines(coroutines: redis.asyncio.Redis) -> None:
-    client = coroutines
+    client: Any = coroutines
     assert await client.set("k", "v")
     assert await client.get("k") == "v"
     assert await client.blpop(["nothing"], timeout=0.02) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import redis
@@ -55,7 +56,8 @@ def test_a_database_is_a_mapping(emulator: RedisEmulator) -> None:
     assert len(db) == 3
     assert "a" in db
     assert b"a" in db
-    assert 1 not in db
+    number: Any = 1
+    assert number not in db
     assert "a" not in other
     assert dict(db) == {b"a": b"1", b"b": b"2", b"c": [b"x"]}
     assert db.pop("a") == b"1"

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -188,9 +189,10 @@ def test_a_delay_by_a_clock_that_stands_still() -> None:
 
 def test_a_fault_in_a_transaction(door: Door, client: redis.Redis) -> None:
     door.emulator.faults.fail("SET", error="OOM planted", times=1)
+    pipeline: Any = client.pipeline()
     with pytest.raises(redis.ResponseError, match="planted"):
-        client.pipeline().set("k", "v").get("k").execute()
-    assert client.pipeline().set("k", "v").get("k").execute() == [True, b"v"]
+        pipeline.set("k", "v").get("k").execute()
+    assert pipeline.set("k", "v").get("k").execute() == [True, b"v"]
 
 
 def test_reset_and_clear_take_everything_back(door: Door, client: redis.Redis) -> None:

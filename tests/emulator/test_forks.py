@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,11 @@ def run(coroutine: Any) -> Any:
     return asyncio.run(coroutine)
 
 
-USES: dict[str, Callable[[RedisEmulator, redis.Redis], object]] = {
+async def use_pipeline(client: Any) -> Any:
+    return await client.pipeline().set("k", 1).execute()
+
+
+USES: dict[str, Callable[[RedisEmulator, Any], object]] = {
     "client": lambda emulator, client: client.get("k"),
     "new-client": lambda emulator, client: emulator.client().set("k", 1),
     "resp3": lambda emulator, client: emulator.client(protocol=3).set("k", 1),
@@ -84,9 +89,7 @@ USES: dict[str, Callable[[RedisEmulator, redis.Redis], object]] = {
     "monitor": lambda emulator, client: client.monitor().__enter__(),
     "asyncio": lambda emulator, client: run(emulator.async_client().get("k")),
     "asyncio-resp3": lambda emulator, client: run(emulator.async_client(protocol=3).get("k")),
-    "asyncio-pipeline": lambda emulator, client: run(
-        emulator.async_client().pipeline().set("k", 1).execute()
-    ),
+    "asyncio-pipeline": lambda emulator, client: run(use_pipeline(emulator.async_client())),
     "execute": lambda emulator, client: emulator.execute("PING"),
     "mapping-read": lambda emulator, client: emulator[0]["k"],
     "mapping-write": lambda emulator, client: emulator[0].update(k=1),
@@ -193,7 +196,7 @@ def test_podlink_passes_the_error_on(url: str) -> None:
             lambda: run(use_async(asynchronous)),
             lambda: run(use_async(AsyncStatefulExecutor(url))),
         ):
-            told = in_child(lambda call=call: use(call))
+            told = in_child(partial(use, call))
             assert type(told) is tuple, told
             code, unknown, text = told
             # podlink asks nodes for their slots itself, and tells which of them gave no answer.
@@ -393,7 +396,7 @@ def test_a_child_keeps_no_socket_of_the_server_open(emulator: RedisEmulator) -> 
     ours, theirs = os.pipe()
     ready, is_ready = os.pipe()
     with emulator.serve() as server:
-        with redis.Redis(port=server.port, socket_timeout=30) as client:
+        with redis.Redis.from_url(server.url, socket_timeout=30) as client:
             connection = client.connection_pool.make_connection()
             connection.connect()
             child = os.fork()
@@ -408,7 +411,7 @@ def test_a_child_keeps_no_socket_of_the_server_open(emulator: RedisEmulator) -> 
                 with pytest.raises(redis.ConnectionError):
                     connection.read_response()
                 with emulator.serve(port=server.port) as again:
-                    assert redis.Redis(port=again.port).ping()
+                    assert redis.Redis.from_url(again.url).ping()
             finally:
                 for pipe in (ours, theirs, ready, is_ready):
                     os.close(pipe)

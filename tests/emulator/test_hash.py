@@ -171,7 +171,7 @@ def test_scanning_a_small_hash(same: Pair) -> None:
 
 
 def test_scanning_a_large_hash_under_change() -> None:
-    client = RedisEmulator(seed=1).client()
+    client: Any = RedisEmulator(seed=1).client()
     client.hset("h", mapping={f"kept:{i}": i for i in range(2_000)})
     client.hset("h", mapping={f"gone:{i}": i for i in range(2_000)})
     seen: list[bytes] = []
@@ -235,7 +235,7 @@ def _shape(reply: Wire) -> Any:
 
 
 def test_random_fields_are_random() -> None:
-    client = RedisEmulator(seed=1).client()
+    client: Any = RedisEmulator(seed=1).client()
     client.hset("h", mapping={f"f{i}": i for i in range(20)})
     assert {client.hrandfield("h") for _ in range(300)} == set(client.hkeys("h"))
     assert len(set(client.hrandfield("h", 5))) == 5

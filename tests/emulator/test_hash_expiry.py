@@ -383,7 +383,7 @@ def test_field_expiry_moves_with_the_key() -> None:
     client.rename("renamed", "r")
     client.copy("copied", "c")
     client.move("moved", 1)
-    client.restore("restored", 0, client.dump("dumped"))
+    client.restore("restored", 0, client.dump("dumped") or b"")
     client.swapdb(0, 1)
     assert client.dbsize() == 1
     assert other.dbsize() == 5

@@ -27,6 +27,7 @@ import redis
 import redis.asyncio
 
 from redis_emulator import ClusterEmulator, RedisEmulator, transports
+from redis_emulator.emulator import Emulator
 from redis_emulator.transports import aio, sync
 from tests.support.transports import REDIS_PY
 
@@ -126,7 +127,7 @@ def emulator() -> Iterator[RedisEmulator]:
         yield emulator
 
 
-def nobody_waits(*emulators: RedisEmulator) -> None:
+def nobody_waits(*emulators: Emulator) -> None:
     for emulator in emulators:
         clients = emulator.engine.clients
         assert not any(client.blocked for client in clients.by_id.values())
@@ -135,7 +136,7 @@ def nobody_waits(*emulators: RedisEmulator) -> None:
 class InStep:
     """Checks that a client gets the replies to its own commands."""
 
-    def __init__(self, client: Any, *emulators: RedisEmulator) -> None:
+    def __init__(self, client: Any, *emulators: Emulator) -> None:
         self._client = client
         self._emulators = emulators
         self._number = 0
@@ -219,7 +220,7 @@ def test_a_sync_cluster_client(alarm: Alarm, name: str) -> None:
 class AsyncInStep:
     """The coroutine twin of `InStep`."""
 
-    def __init__(self, client: Any, *emulators: RedisEmulator) -> None:
+    def __init__(self, client: Any, *emulators: Emulator) -> None:
         self._client = client
         self._emulators = emulators
         self._number = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,8 +20,9 @@ from redis_emulator.resp.decode import ProtocolError, RequestParser
 
 Take = Callable[[bytes], Taken]
 WAYS: dict[str, Callable[[], Take]] = {"split": lambda: take_split}
-if batch.hiredis is not None:
-    WAYS["hiredis"] = lambda: HiredisTaker(batch.hiredis)
+hiredis: Any = vars(batch)["hiredis"]  # None if it is not installed
+if hiredis is not None:
+    WAYS["hiredis"] = lambda: HiredisTaker(hiredis)
 
 
 def frame(*argv: bytes) -> bytes:
@@ -101,7 +103,7 @@ def pieces_of(draw: st.DrawFn) -> list[bytes]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("strict", [False, True], ids=["redis", "valkey"])
-@settings(max_examples=15 * settings.default.max_examples)
+@settings(max_examples=15 * settings().max_examples)
 @given(pieces=pieces_of())
 def test_every_way_finds_the_same(way: str, strict: bool, pieces: list[bytes]) -> None:
     assert read(WAYS[way](), pieces, strict=strict) == read(nothing, pieces, strict=strict)

@@ -201,7 +201,7 @@ def words(emulator: RedisEmulator) -> list[str]:
     return sorted(re.split(r"[][ ,{}()\n]+", text))
 
 
-@pytest.mark.parametrize("name", list(filter(servers.is_expected, ALL)))
+@pytest.mark.parametrize("name", [name for name in ALL if servers.is_expected(name)])
 @pytest.mark.needs_servers
 def test_real_servers_start_with_the_file(name: str, tmp_path: Path) -> None:
     flavour, _, version = name.partition("-")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 
 from redis_emulator import RedisEmulator
-from tests.support.pair import Connection, Pair, arguments
+from tests.support.pair import Connection, Pair, Wire, arguments, matches
 from tests.support.waiting import until
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
@@ -164,7 +165,7 @@ def test_commandlog(same: Pair) -> None:
             same("COMMANDLOG", "RESET", kind)
 
 
-def _without_addresses(reply: tuple[str, list[tuple[str, list[object]]]]) -> object:
+def _without_addresses(reply: Wire) -> object:
     """Sizes and commands; the size of what COMMANDLOG GET replied goes by how many digits the ids
     have that a server has come to.
     """
@@ -320,7 +321,7 @@ def test_refused_commands_are_counted(same: Pair) -> None:
     ):
         if section == "commandstats" and not newer:
             continue
-        same("INFO", section, key=lambda reply, shown=shown: sorted(re.findall(shown, reply[1])))
+        same("INFO", section, key=partial(matches, shown))
 
 
 def test_words_of_a_later_shutdown() -> None:

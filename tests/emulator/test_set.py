@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from redis_emulator import RedisEmulator
 from tests.support.keyspace import EventWatcher
-from tests.support.pair import Pair, Wire, unordered
+from tests.support.pair import Connection, Pair, Wire, unordered
 from tests.support.reads import compare_reads
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
@@ -312,7 +313,7 @@ def test_popping_some(same: Pair, size: int) -> None:
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
 def test_some_of_a_listpack_come_in_its_order(same: Pair) -> None:
     def in_order(reply: Wire) -> bool:
-        return reply[1] == sorted(reply[1])
+        return bool(reply[1] == sorted(reply[1]))
 
     for count in (1, 3, 9, 17):
         same("SADD", "s", *(f"m{number:02}" for number in range(20)))
@@ -351,8 +352,8 @@ def test_what_counts_as_reading(same: Pair) -> None:
 
 @pytest.mark.servers(*ALL)
 def test_scanning(same: Pair) -> None:
-    def sides(*args: object) -> set[frozenset[bytes]]:
-        return {frozenset(_scan(side, *args)) for side in (same.emulated, same.real)}
+    def sides(key: str, *options: object) -> set[frozenset[bytes]]:
+        return {frozenset(_scan(side, key, *options)) for side in (same.emulated, same.real)}
 
     same("SADD i 3 1 2")
     same("SSCAN i 0")
@@ -366,10 +367,10 @@ def test_scanning(same: Pair) -> None:
     assert len(sides("h", "MATCH", "*7")) == 1
 
 
-def _scan(connection: object, key: str, *options: object) -> list[bytes]:
+def _scan(connection: Connection, key: str, *options: object) -> list[bytes]:
     cursor, found = b"0", []
     while True:
-        reply = connection("SSCAN", key, cursor, *options)  # type: ignore[operator]
+        reply = connection("SSCAN", key, cursor, *options)
         cursor = reply[1][0][1]
         found += [item[1] for item in reply[1][1][1]]
         if cursor == b"0":
@@ -378,7 +379,7 @@ def _scan(connection: object, key: str, *options: object) -> list[bytes]:
 
 @pytest.mark.parametrize("size", [4, 20, 150])
 def test_random_members_are_equally_likely(size: int) -> None:
-    client = RedisEmulator(seed=7).client()
+    client: Any = RedisEmulator(seed=7).client()
     members = [f"m{number}".encode() for number in range(size)]
     client.sadd("s", *members)
     drawn: Counter[bytes] = Counter()
@@ -396,7 +397,7 @@ def test_random_members_are_equally_likely(size: int) -> None:
 
 
 def test_popping_a_large_set_one_by_one() -> None:
-    client = RedisEmulator(seed=1).client()
+    client: Any = RedisEmulator(seed=1).client()
     members = {b"%d" % number for number in range(2000)}
     client.sadd("s", *members)
     gone = {client.spop("s") for _ in range(500)}

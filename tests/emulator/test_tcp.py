@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,12 +199,12 @@ def test_others_are_served_while_a_script_runs_for_too_long(name: str) -> None:
             busy, other, third = (ServerConnection(port) for _ in range(3))
             said = [other("CONFIG SET lua-time-limit 5"), third("MULTI"), third("SET k v")]
             busy.send([b"EVAL", b"while true do end", b"0"])
-            until(functools.partial(is_busy, other))
+            until(partial(is_busy, other))
             for command in ("PING", "HELLO 2", "MULTI", "GET k", "EXEC", "DBSIZE", "WATCH k"):
                 said.append(other(command)[:1] if command == "HELLO 2" else other(command))
             said += [third("EXEC"), other("SCRIPT KILL"), busy.read(), other("PING"), third("PING")]
             busy.send([b"EVAL", b"redis.call('set', 'k', 1) while true do end", b"0"])
-            until(functools.partial(is_busy, other))
+            until(partial(is_busy, other))
             said.append(other("SCRIPT KILL"))
             with pytest.raises(ConnectionError):
                 other("SHUTDOWN NOSAVE")
@@ -310,6 +309,14 @@ def _query_buffer(observer: ServerConnection, name: str) -> int:
     return 0
 
 
+def _keeps_more_than(size: int, observer: ServerConnection, name: str) -> bool:
+    return _query_buffer(observer, name) > size
+
+
+def _is_evicted(observer: ServerConnection, name: str) -> bool:
+    return _query_buffer(observer, name) == 0
+
+
 @pytest.mark.parametrize("name", [name for name in HERE if name != "redis-6.2"])
 @pytest.mark.needs_servers
 def test_clients_that_take_too_much_memory_are_evicted(name: str) -> None:
@@ -326,9 +333,9 @@ def test_clients_that_take_too_much_memory_are_evicted(name: str) -> None:
                 client._socket.sendall(b"*2\r\n$3\r\nget\r\n$%d\r\n" % size + b"x" * (size - 9))
                 clients.append(client)
             for about, size in (("much", 3_000_000), ("kept", 5_000_000)):
-                until(lambda n=about, s=size, o=observer: _query_buffer(o, n) > s)
+                until(partial(_keeps_more_than, size, observer, about))
             observer("CONFIG SET maxmemory-clients 8mb")
-            until(lambda o=observer: _query_buffer(o, "much") == 0)
+            until(partial(_is_evicted, observer, "much"))
             names = []
             for line in observer("CLIENT LIST")[1].decode().splitlines():
                 names += [word for word in line.split() if word.startswith("name=")]
@@ -344,7 +351,7 @@ def test_clients_that_take_too_much_memory_are_evicted(name: str) -> None:
 def test_a_request_in_pieces(server: TcpServer) -> None:
     request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$7\r\na\r\n\0b\xff!\r\n"
     request += b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n"
-    with wire(server.port or 0) as connection:
+    with wire(server.port) as connection:
         for place in range(len(request)):
             connection.send(request[place : place + 1])
         wanted = b"+OK\r\n$7\r\na\r\n\0b\xff!\r\n+PONG\r\n"
@@ -352,7 +359,7 @@ def test_a_request_in_pieces(server: TcpServer) -> None:
 
 
 def test_big_values_and_long_pipelines(server: TcpServer) -> None:
-    client = redis.Redis(port=server.port)
+    client = redis.Redis.from_url(server.url)
     big = os.urandom(1 << 20) * 24
     client.set("big", big)
     assert client.get("big") == big
@@ -367,7 +374,7 @@ def test_big_values_and_long_pipelines(server: TcpServer) -> None:
 
 
 def test_what_is_pipelined_behind_a_blocking_command_waits_its_turn(server: TcpServer) -> None:
-    with wire(server.port or 0) as connection, wire(server.port or 0) as other:
+    with wire(server.port) as connection, wire(server.port) as other:
         connection.send(b"BLPOP list 0\r\nSET k 1\r\nGET k\r\n")
         until(lambda: b"blocked_clients:1\r\n" in other.ask(b"INFO clients\r\n", b"\r\n\r\n"))
         assert other.ask(b"EXISTS k\r\n") == b":0\r\n"
@@ -378,14 +385,14 @@ def test_what_is_pipelined_behind_a_blocking_command_waits_its_turn(server: TcpS
 
 
 def test_timeouts_of_blocking_commands(server: TcpServer) -> None:
-    with wire(server.port or 0) as connection:
+    with wire(server.port) as connection:
         started = time.monotonic()
         assert connection.ask(b"BLPOP list 0.1\r\n") == b"*-1\r\n"
         assert time.monotonic() - started > 0.09
 
 
 def test_messages_from_other_threads_arrive(server: TcpServer) -> None:
-    emulator_client = redis.Redis(port=server.port)
+    emulator_client = redis.Redis.from_url(server.url)
     pubsub = emulator_client.pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("news")
     pubsub.get_message(timeout=1)
@@ -407,14 +414,14 @@ def test_messages_from_other_threads_arrive(server: TcpServer) -> None:
 
 
 def test_maxclients(server: TcpServer) -> None:
-    with wire(server.port or 0) as first:
+    with wire(server.port) as first:
         assert first.ask(b"CONFIG SET maxclients 2\r\n") == b"+OK\r\n"
-        with wire(server.port or 0) as second:
+        with wire(server.port) as second:
             assert second.ask(b"PING\r\n") == b"+PONG\r\n"
-            with wire(server.port or 0) as third:
+            with wire(server.port) as third:
                 assert third.read_all() == b"-ERR max number of clients reached\r\n"
         for _ in range(100):
-            with wire(server.port or 0) as fourth:
+            with wire(server.port) as fourth:
                 if fourth.ask(b"PING\r\n") == b"+PONG\r\n":
                     return
         raise AssertionError("a place that became free is not given away")
@@ -423,7 +430,7 @@ def test_maxclients(server: TcpServer) -> None:
 def test_idle_clients_are_hung_up_on() -> None:
     clock = ManualClock()
     with RedisEmulator(clock=clock) as emulator, emulator.serve() as server:
-        idle, busy, listener = (Wire(server.port or 0) for _ in range(3))
+        idle, busy, listener = (Wire(server.port) for _ in range(3))
         assert idle.ask(b"CONFIG SET timeout 10\r\n") == b"+OK\r\n"
         listener.ask(b"SUBSCRIBE a\r\n", b":1\r\n")
         assert busy.ask(b"PING\r\n") == b"+PONG\r\n"
@@ -438,11 +445,11 @@ def test_idle_clients_are_hung_up_on() -> None:
 
 
 def test_limits_can_be_set(server: TcpServer) -> None:
-    with wire(server.port or 0) as connection:
+    with wire(server.port) as connection:
         assert connection.ask(b"CONFIG SET proto-max-bulk-len 1mb\r\n") == b"+OK\r\n"
         connection.send(b"*2\r\n$4\r\nECHO\r\n$1048577\r\n")
         assert connection.read_all() == b"-ERR Protocol error: invalid bulk length\r\n"
-    with wire(server.port or 0) as connection:
+    with wire(server.port) as connection:
         assert connection.ask(b"CONFIG SET proto-max-bulk-len 512mb\r\n") == b"+OK\r\n"
         assert connection.ask(b"CONFIG SET client-query-buffer-limit 1mb\r\n") == b"+OK\r\n"
         with contextlib.suppress(ConnectionError):
@@ -451,7 +458,7 @@ def test_limits_can_be_set(server: TcpServer) -> None:
 
 
 def test_killed_clients_get_their_replies_first(server: TcpServer) -> None:
-    with wire(server.port or 0) as connection:
+    with wire(server.port) as connection:
         number = connection.ask(b"CLIENT ID\r\n")[1:-2]
         connection.send(b"PING\r\nCLIENT KILL ID %b SKIPME no\r\nPING\r\n" % number)
         assert connection.read_all() == b"+PONG\r\n:1\r\n"
@@ -460,14 +467,14 @@ def test_killed_clients_get_their_replies_first(server: TcpServer) -> None:
 def test_shutdown_stops_the_server() -> None:
     emulator = RedisEmulator()
     server = emulator.serve()
-    with wire(server.port or 0) as connection, wire(server.port or 0) as other:
+    with wire(server.port) as connection, wire(server.port) as other:
         connection.send(b"PING\r\nSHUTDOWN NOSAVE\r\n")
         assert b"-" not in connection.read_all()
         assert other.read_all() == b""
     server.wait()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", server.port or 0), timeout=1)
-    with emulator.serve(port=server.port) as again, wire(again.port or 0) as connection:
+        Wire(server.port, timeout=1)
+    with emulator.serve(port=server.port) as again, wire(again.port) as connection:
         assert connection.ask(b"PING\r\n") == b"+PONG\r\n"
     emulator.close()
 
@@ -493,10 +500,10 @@ def test_stop_and_close(tmp_path: Path) -> None:
 def test_addresses(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with RedisEmulator() as emulator, emulator.serve(unixsocket=str(path)) as server:
-        with wire(server.port or 0) as connection:
+        with wire(server.port) as connection:
             own = connection.socket.getsockname()
             text = connection.ask(b"CLIENT INFO\r\n")
-            assert b" addr=127.0.0.1:%d laddr=127.0.0.1:%d " % (own[1], server.port or 0) in text
+            assert f" addr=127.0.0.1:{own[1]} laddr=127.0.0.1:{server.port} ".encode() in text
         with redis.Redis(unix_socket_path=str(path)) as client:
             assert client.client_info()["addr"] == f"{path}:0"
 

@@ -492,7 +492,7 @@ def in_process(emulator: RedisEmulator) -> Any:
 @contextlib.contextmanager
 def over_tcp(emulator: RedisEmulator) -> Any:
     with emulator.serve() as server:
-        yield redis.Redis(port=server.port, protocol=3, cache_config=CacheConfig())
+        yield redis.Redis.from_url(server.url, protocol=3, cache_config=CacheConfig())
 
 
 @pytest.mark.parametrize("door", doors())

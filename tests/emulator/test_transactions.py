@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from redis_emulator import ManualClock, RedisEmulator
@@ -167,6 +169,7 @@ def test_events_come_in_order(same: Pair) -> None:
 
 def test_pipelines_of_redis_py() -> None:
     client = RedisEmulator().client()
+    pipe: Any
     with client.pipeline() as pipe:
         pipe.watch("n")
         before = int(pipe.get("n") or 0)

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +51,17 @@ class Measure:
             if call.script is not None:
                 self._scripts[call.script.name].add(self._test)
 
-        calls.Call.__init__ = init  # type: ignore[method-assign]
+        calls.Call.__init__ = init  # type: ignore[method-assign,assignment]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self._test = item.nodeid
         self._coverage.switch_context(item.nodeid)
         started = time.monotonic()
         result = yield
         self._seconds[item.nodeid] = time.monotonic() - started
         self._coverage.switch_context("")
-        return result  # type: ignore[return-value]
+        return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

@@ -24,6 +24,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any
@@ -34,6 +35,7 @@ from tests.mutation.measure import Measure, is_wanted
 from tests.mutation.swap import prepare, swap_python, swap_script
 
 Job = dict[str, Any]
+Tell = Callable[[str], object]
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = [
@@ -54,7 +56,7 @@ class FirstFailure:
     was.
     """
 
-    def __init__(self, job: Job, tell: Callable[[str], None]) -> None:
+    def __init__(self, job: Job, tell: Tell) -> None:
         self._limits: dict[str, float] = job["tests"]
         self._tell = tell
 
@@ -92,15 +94,13 @@ class Live:
         prepare()
         for line in self._jobs:
             job = json.loads(line)
-            answer = in_fork(job, lambda tell, job=job: _run_live(session, items, job, tell))
+            answer = in_fork(job, partial(_run_live, session, items, job))
             self._answers.write(json.dumps(answer) + "\n")
             self._answers.flush()
         return True
 
 
-def _run_live(
-    session: pytest.Session, items: dict[str, pytest.Item], job: Job, tell: Callable[[str], None]
-) -> int:
+def _run_live(session: pytest.Session, items: dict[str, pytest.Item], job: Job, tell: Tell) -> int:
     if job["file"].endswith(".lua"):
         swap_script(Path(job["file"]).stem, job["source"])
     elif not swap_python(ROOT / job["file"], job["source"], job["function"]):
@@ -112,7 +112,7 @@ def _run_live(
     return SURVIVED
 
 
-def _run_fresh(job: Job, tell: Callable[[str], None]) -> int:
+def _run_fresh(job: Job, tell: Tell) -> int:
     path = str(ROOT / job["file"])
     code = compile(job["source"], path, "exec", dont_inherit=True)
     original = importlib.machinery.SourceFileLoader.get_code
@@ -120,7 +120,7 @@ def _run_fresh(job: Job, tell: Callable[[str], None]) -> int:
     def get_code(self: importlib.machinery.SourceFileLoader, fullname: str) -> Any:
         return code if self.path == path else original(self, fullname)
 
-    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign,assignment]
     found = pytest.main([*OPTIONS, *job["tests"]], plugins=[FirstFailure(job, tell)])
     if found in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return SURVIVED
@@ -128,7 +128,7 @@ def _run_fresh(job: Job, tell: Callable[[str], None]) -> int:
     return FAILED
 
 
-def in_fork(job: Job, run: Callable[[Callable[[str], None]], int]) -> Job:
+def in_fork(job: Job, run: Callable[[Tell], int]) -> Job:
     """Run a job in a forked process, with a time limit."""
     readable, writable = os.pipe()
     sys.stdout.flush()
@@ -139,7 +139,7 @@ def in_fork(job: Job, run: Callable[[Callable[[str], None]], int]) -> Job:
         try:
             os.setpgid(0, 0)
             os.close(readable)
-            code = run(lambda text: os.write(writable, text.encode()) and None)
+            code = run(lambda text: os.write(writable, text.encode()))
         except SyntaxError:
             code = BROKEN
         except BaseException as error:
@@ -191,7 +191,7 @@ def serve(paths: list[str], jobs: IO[str], answers: IO[str]) -> None:
     for line in jobs:
         job = json.loads(line)
         if job["kind"] == "fresh":
-            answer = json.dumps(in_fork(job, lambda tell, job=job: _run_fresh(job, tell)))
+            answer = json.dumps(in_fork(job, partial(_run_fresh, job)))
         else:
             if live is None:
                 live = _start_live(paths)

@@ -206,7 +206,7 @@ def test_manager_methods_accept_a_timeout(
         assert not health
         assert health.error is not None
         assert health.error.code is ErrorCode.TIMEOUT
-        calls = [
+        calls: list[Callable[[], Any]] = [
             lambda: made.load_script("mine", "return 1", **arguments),
             lambda: made.preload_scripts(**arguments),
             lambda: made.execute_script("set_linked_pod", ["k"], [1], **arguments),
@@ -239,16 +239,16 @@ def test_missing_reply_leaves_the_outcome_unknown() -> None:
         config = RedisConfig.from_url(f"redis://127.0.0.1:{server.port}", **PATIENT)
         with StatefulExecutor(config) as executor:
             executor.set_linked_pod("n", "u", "s", 1)
-            with server_paused(server.port):
+            with server_paused(server.url):
                 with pytest.raises(OperationTimeoutError) as caught:
                     executor.set_linked_pod("n", "u", "s", 2, timeout=SHORT)
                 assert caught.value.outcome_unknown
 
 
 @contextmanager
-def server_paused(port: int) -> Iterator[None]:
+def server_paused(url: str) -> Iterator[None]:
     """Pause the writes of a server."""
-    with redis.Redis(port=port) as client:
+    with redis.Redis.from_url(url) as client:
         client.client_pause(int(LONG * 1000), all=False)
         yield
         client.client_unpause()

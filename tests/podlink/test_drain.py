@@ -253,7 +253,7 @@ def test_progress_counts_all_failures_and_names_at_most_a_hundred() -> None:
     plan.send((0, page))
     error = redis.ResponseError("WRONGTYPE of this one")
     # Links are read first, then changed. A link whose read failed is changed anyway.
-    calls = plan.send([error] * 110 + [None, b"3", b"3"])
+    calls: Any = plan.send([error] * 110 + [None, b"3", b"3"])
     assert [call.uid for call in calls] == [*uids, "moved", "taken"]
     with pytest.raises(StopIteration) as stop:
         plan.send([error] * 110 + [[1, NEW], [0, OTHER]])
@@ -272,7 +272,7 @@ def test_keys_that_are_not_links_are_ignored() -> None:
     )  # fmt: skip
     page = [b"sf:{n:lk:u}s", b"sf:{n:lk:u}s", b"sf:{n:lk:}s", b"sf:{n:lk:\xff}s", b"sf:{n:lk:a}x}s",
             b"sf:{n:lk:{a}s", b"sf:{n:lk:" + b"x" * 513 + b"}s"]  # fmt: skip
-    calls = plan.send((0, page))
+    calls: Any = plan.send((0, page))
     assert [call.uid for call in calls] == ["u"]
 
 
@@ -314,8 +314,8 @@ def test_moved_links_get_a_creation_time_if_times_are_tracked(track: bool) -> No
     plan = steps("n", "s", GONE, NEW, ["a"], track, None, None)
     plan.send(None)
     plan.send((0, [b"sf:{n:lk:u}s"]))
-    (call,) = plan.send([b"3"])
-    assert call.wire == move_linked_pod("n", "u", "s", GONE, NEW, track).wire
+    calls: Any = plan.send([b"3"])
+    assert [call.wire for call in calls] == [move_linked_pod("n", "u", "s", GONE, NEW, track).wire]
 
 
 @pytest.mark.parametrize(("args", "name"), [
@@ -323,8 +323,9 @@ def test_moved_links_get_a_creation_time_if_times_are_tracked(track: bool) -> No
     (("n", "s", "1", None), "pod_id"), (("n", "s", 1, 1), "drained to itself"),
 ])  # fmt: skip
 def test_error_of_an_invalid_argument_names_it(args: Any, name: str) -> None:
+    namespace, service, pod, to = args
     with pytest.raises(podlink.InvalidParameterError, match=name):
-        next(steps(*args, [None], False, None, None))
+        next(steps(namespace, service, pod, to, [None], False, None, None))
 
 
 def test_error_of_an_invalid_resume_shows_it() -> None:
@@ -336,4 +337,5 @@ def test_keys_with_braces_in_the_uid_are_ignored() -> None:
     plan = steps("n", "s", GONE, None, [None], False, None, None)
     plan.send(None)
     page = [b"sf:{n:lk:a{b}s", b"sf:{n:lk:a}b}s", b"sf:{n:lk:u}s"]
-    assert [call.uid for call in plan.send((0, page))] == ["u"]
+    calls: Any = plan.send((0, page))
+    assert [call.uid for call in calls] == ["u"]

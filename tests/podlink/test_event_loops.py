@@ -229,7 +229,7 @@ def test_router_replaces_a_tracking_task_of_a_closed_loop(served: str, monkeypat
     router = AsyncLinkRouter(executor := AsyncStatefulExecutor(served))
     first = asyncio.new_event_loop()
     task = first.create_task(asyncio.sleep(0))
-    router._tracker._task = task  # type: ignore[assignment]
+    router._tracker._task = task
 
     async def watch() -> bool:
         router._tracker.watch("n")
@@ -240,7 +240,7 @@ def test_router_replaces_a_tracking_task_of_a_closed_loop(served: str, monkeypat
 
     assert not asyncio.run(watch())
     router = AsyncLinkRouter(executor := AsyncStatefulExecutor(served))
-    router._tracker._task = task  # type: ignore[assignment]
+    router._tracker._task = task
     monkeypatch.setattr(first, "is_closed", lambda: True)
     assert asyncio.run(watch())
     monkeypatch.undo()

@@ -88,7 +88,7 @@ def test_connection_closed_before_the_reply_is_a_connection_error() -> None:
 @pytest.mark.parametrize("batch", [False, True])
 def test_users_client_closing_a_connection_in_use_is_a_connection_error(batch: bool) -> None:
     with RedisEmulator() as emulator, emulator.serve() as server:
-        with redis.Redis(port=server.port, protocol=2) as client:
+        with redis.Redis.from_url(server.url, protocol=2) as client:
             executor = StatefulExecutor(client)
             executor.set_linked_pod("n", "u", "s", 1)
             (connection,) = client.connection_pool._available_connections

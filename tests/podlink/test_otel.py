@@ -39,7 +39,7 @@ class Telemetry:
         """Attributes and data points of an instrument."""
         data = self._reader.get_metrics_data()
         return [
-            (dict(point.attributes), point)
+            (dict(point.attributes or {}), point)
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
             for metric in scope.metrics

@@ -200,7 +200,12 @@ def test_an_empty_pool_is_waited_for_once(url: str, monkeypatch: pytest.MonkeyPa
         pool = pool_of(executor)
         waits: list[None] = []
         take = pool._take
-        monkeypatch.setattr(pool, "_take", lambda: (waits.append(None), take())[1])
+
+        def counted() -> Any:
+            waits.append(None)
+            return take()
+
+        monkeypatch.setattr(pool, "_take", counted)
         with executor.manager.connection():
             waits.clear()
             for call in (

@@ -9,6 +9,7 @@ import gc
 import runpy
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,10 @@ def test_bad_arguments_are_refused(caller: Caller) -> None:
 # What is remembered
 
 
+def resolves_to(caller: Caller, pod: int) -> bool:
+    return caller.resolve() == pod
+
+
 def test_a_link_is_remembered_until_somebody_changes_it(
     caller: Caller, executor: StatefulExecutor, admin: redis.Redis
 ) -> None:
@@ -144,7 +149,7 @@ def test_a_link_is_remembered_until_somebody_changes_it(
     for change, pod in changes:
         until(caller.hits)
         change()
-        until(lambda pod=pod: caller.resolve() == pod)
+        until(partial(resolves_to, caller, pod))
         until(caller.hits)
         assert caller.resolve() == pod
     admin.flushall()
@@ -163,7 +168,7 @@ def test_no_more_links_are_kept_than_asked_for(caller: Caller, executor: Statefu
     report(executor, {0: 0})
     caller.open(cache_size=2).tracked()
     for uid in "abcdef":
-        until(lambda uid=uid: caller.hits(uid))
+        until(partial(caller.hits, uid))
         assert caller.router.stats().links <= 2
 
 

@@ -203,8 +203,9 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
             await asyncio.sleep(0)
 
     async def tasks() -> None:
-        async with AsyncRecorded(url) as made:
-            made.history = history
+        made = AsyncRecorded(url)
+        made.history = history
+        async with made:
             async with AsyncLinkRouter(made, **options) as router:
                 while cache_size and not router.stats().hits:  # it is not tracking yet
                     await router.resolve("n", "first", "s")
@@ -224,8 +225,9 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
         pods_that_die(executor, end, random.Random(7))
 
     def mover() -> None:
-        with Recorded(url) as made:
-            made.history = history
+        made = Recorded(url)
+        made.history = history
+        with made:
             move(made, end, random.Random(8))
 
     executors = [Recorded(url), Recorded(url)]

@@ -283,7 +283,7 @@ def test_another_policy_decides(time: Time) -> None:
             return {pod: 0.0 for pod, state in states.items() if state == "ready"}
 
         def choose(self, loads: Any, assigned: Any, random: Random) -> int:
-            return min(loads)
+            return int(min(loads))
 
     states = {0: "draining", 4: "ready", 3: "ready"}
     policy: podlink.Policy = First()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -10,13 +10,14 @@ import pytest
 
 from podlink import AsyncStatefulExecutor, StatefulError, StatefulExecutor
 from redis_emulator import ClusterEmulator, RedisEmulator
+from redis_emulator.emulator import Emulator
 
 _names = count()
 WAYS = ("emulator", "tcp", "emulator+cluster", "redis+cluster")
 
 
 @pytest.fixture(params=WAYS)
-def store(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[RedisEmulator]]]:
+def store(request: pytest.FixtureRequest) -> Iterator[tuple[str, Sequence[Emulator]]]:
     """A URL, and the emulators behind it."""
     name = f"same-failure-{next(_names)}"
     if "cluster" in request.param:
@@ -45,7 +46,7 @@ def outcome(error: StatefulError) -> tuple[str, bool]:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_connection_dropped_around_a_write(
-    store: tuple[str, list[RedisEmulator]], when: Any
+    store: tuple[str, Sequence[Emulator]], when: Any
 ) -> None:
     url, emulators = store
     with StatefulExecutor(url) as links:
@@ -62,7 +63,7 @@ def test_a_connection_dropped_around_a_write(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_connection_dropped_around_a_write_of_a_coroutine(
-    store: tuple[str, list[RedisEmulator]], when: Any
+    store: tuple[str, Sequence[Emulator]], when: Any
 ) -> None:
     url, emulators = store
     async with AsyncStatefulExecutor(url) as links:

@@ -21,7 +21,7 @@ class FakeSentinel:
     """Answers ``SENTINEL MASTERS``, and everything else with an error."""
 
     def __init__(self) -> None:
-        self.master = 0
+        self.master: int | None = None
         self.asked = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]

@@ -113,10 +113,10 @@ def found(server: redis.Redis) -> Model:
     assert set(server.scan_iter()) == keys
     return Model(
         None if link is None else int(link),
-        max(-1, int(server.pttl(LINK))),  # type: ignore[arg-type]
+        max(-1, int(server.pttl(LINK))),
         None if entry is None else int(entry),
         created,
-        max(-1, int(server.pttl(CREATED))),  # type: ignore[arg-type]
+        max(-1, int(server.pttl(CREATED))),
     )
 
 
@@ -175,7 +175,7 @@ def test_every_link_before(server: redis.Redis, name: str, track: bool) -> None:
         put(server, before)
         options = {} if seconds == -1 else {"persist_seconds": seconds}
         if method == "refresh_linked_pod":
-            reply = executor.refresh_linked_pod("n", "u", "s", *pods, seconds)
+            reply: object = executor.refresh_linked_pod("n", "u", "s", pods[0], seconds)
         else:
             reply = getattr(executor, method)("n", "u", "s", *pods, **options)
         expected = expect(before, seconds if seconds == -1 else seconds * 1000, track)

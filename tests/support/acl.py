@@ -57,6 +57,8 @@ def rules_of(same: Pair) -> Any:
 
 def both(connections: tuple[Any, Any], line: str, *args: Any) -> Wire:
     """Run one command on both connections of a pair and compare the replies."""
+    emulated: Wire
+    real: Wire
     emulated, real = (connection(*(args or (line,))) for connection in connections)
     assert emulated == real, f"{line}: emulator {emulated!r}, server {real!r}"
     return real

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
 from redis_emulator.clients.session import Session
+from redis_emulator.emulator import Emulator
 from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING
 
@@ -91,7 +93,7 @@ class ServerConnection(Connection):
 class EmulatorConnection(Connection):
     """A session of an emulator whose replies are encoded and decoded as on a socket."""
 
-    def __init__(self, emulator: RedisEmulator) -> None:
+    def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._buffer = bytearray()
         self.session = Session(emulator.engine, self._deliver)
@@ -190,3 +192,8 @@ class Pair:
 def unordered(reply: Wire) -> Any:
     """Return a reply for comparison as a multiset."""
     return (reply[0], sorted(map(repr, reply[1]))) if isinstance(reply[1], list) else reply
+
+
+def matches(pattern: bytes, reply: Wire) -> list[Any]:
+    """Return the matches of a pattern in a reply, sorted, for comparison."""
+    return sorted(re.findall(pattern, reply[1]))

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +71,18 @@ class Cluster:
                 admin.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
         everybody = len(self.nodes)
         for admin in admins:
-            until("the nodes know each other", lambda a=admin: self._known(a) == everybody)
+            until("the nodes know each other", partial(self._knows, admin, everybody))
         ids = [admin.execute_command("CLUSTER", "MYID").decode() for admin in admins]
         for place, admin in enumerate(admins[masters:]):
             admin.execute_command("CLUSTER", "REPLICATE", ids[place])
         for admin in admins:
-            until("the cluster is well", lambda a=admin: self._is_well(a))
+            until("the cluster is well", partial(self._is_well, admin))
         for admin in admins[masters:]:
-            until("replicas are in step", lambda a=admin: _link_is_up(a))
+            until("replicas are in step", partial(_link_is_up, admin))
 
     @staticmethod
-    def _known(admin: redis.Redis) -> int:
-        return int(_info(admin)["cluster_known_nodes"])
+    def _knows(admin: redis.Redis, nodes: int) -> bool:
+        return int(_info(admin)["cluster_known_nodes"]) == nodes
 
     @staticmethod
     def _is_well(admin: redis.Redis) -> bool:
@@ -140,7 +141,7 @@ class Cluster:
                 for attempt in range(10):  # servers give up a failover after five seconds
                     node.client().execute_command("CLUSTER", "FAILOVER", *how)
                     try:
-                        until("the replica is master", lambda n=node: _is_master(n), seconds=6)
+                        until("the replica is master", partial(_is_master, node), seconds=6)
                         return
                     except AssertionError:
                         if attempt == 9:
@@ -152,7 +153,7 @@ class Cluster:
         """Wait until all running nodes report that the cluster is ok."""
         for node in self.nodes:
             if node.running:
-                until("the cluster is well", lambda n=node: self._is_well(n.client()))
+                until("the cluster is well", partial(self._is_well, node.client()))
 
     def stop(self) -> None:
         self._stack.close()
@@ -180,9 +181,9 @@ class Sentinels:
             ]
             self.sentinels = [self._start(name, config=self._config()) for _ in range(3)]
             for replica in self.replicas:
-                until("replicas are in step", lambda r=replica: _link_is_up(r.client()))
+                until("replicas are in step", partial(_link_is_up, replica.client()))
             for sentinel in self.sentinels:
-                until("Sentinels know each other", lambda s=sentinel: self._knows_all(s))
+                until("Sentinels know each other", partial(self._knows_all, sentinel))
         except BaseException:
             self._stack.close()
             raise
@@ -254,7 +255,7 @@ class Sentinels:
         for sentinel in self.sentinels:
             until(
                 "Sentinels see that they do",
-                lambda s=sentinel: self._sees_all_follow(s),
+                partial(self._sees_all_follow, sentinel),
                 self._about,
             )
 

@@ -41,13 +41,16 @@ class Door:
 
     def client(self, **kwargs: Any) -> redis.Redis:
         """Return a client, which `close` closes."""
-        client = self._client(redis.Redis, self.emulator.client, kwargs)
+        client: redis.Redis = self._client(redis.Redis, self.emulator.client, kwargs)
         self._open.append(client)
         return client
 
     def async_client(self, **kwargs: Any) -> redis.asyncio.Redis:
         """Return an asyncio client, which the test has to close."""
-        return self._client(redis.asyncio.Redis, self.emulator.async_client, kwargs)
+        client: redis.asyncio.Redis = self._client(
+            redis.asyncio.Redis, self.emulator.async_client, kwargs
+        )
+        return client
 
     def _client(self, factory: Any, in_process: Any, kwargs: dict[str, Any]) -> Any:
         if self.server is None:
@@ -87,7 +90,8 @@ def program(name: str) -> str:
 class Wire:
     """A raw socket connected to a port of this machine."""
 
-    def __init__(self, port: int, timeout: float = 10) -> None:
+    def __init__(self, port: int | None, timeout: float = 10) -> None:
+        assert port is not None, "the server has no port"
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
 
     def send(self, data: bytes) -> None:
@@ -124,7 +128,7 @@ class Wire:
 
 
 @contextlib.contextmanager
-def wire(port: int, timeout: float = 10) -> Iterator[Wire]:
+def wire(port: int | None, timeout: float = 10) -> Iterator[Wire]:
     """Open a raw socket and close it at the end of the ``with`` block."""
     connection = Wire(port, timeout)
     try:

@@ -34,7 +34,7 @@ class Play:
     def turn(self, name: str, commands: list[str]) -> list[list[Any]]:
         """Send commands on each side, and return what each client has received."""
         self._meet(name)
-        shown = []
+        shown: list[list[Any]] = []
         for side, connection in enumerate(self._clients[name]):
             for command in commands:
                 for other, ids in self._ids.items():

@@ -110,7 +110,8 @@ def eval_(twin: Twin, place: int, source: str, *keys: str) -> Wire:
 
 
 def text_of(reply: Wire) -> str:
-    return reply[1].decode().removeprefix("txt:")
+    text: str = reply[1].decode()
+    return text.removeprefix("txt:")
 
 
 def numberless(reply: Wire) -> Wire:

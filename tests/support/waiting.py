@@ -32,4 +32,4 @@ def let_pass(milliseconds: int) -> None:
 def is_busy(connection: Connection) -> bool:
     """Return whether the server replies that a script is running."""
     kind, text = connection("PING")
-    return kind == "-" and text.startswith("BUSY" if isinstance(text, str) else b"BUSY")
+    return bool(kind == "-" and text.startswith("BUSY" if isinstance(text, str) else b"BUSY"))

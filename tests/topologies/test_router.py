@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import podlink
 from podlink import LinkRouter, PodState, RedisConfig, StatefulExecutor
@@ -13,6 +14,10 @@ from tests.support.topologies import QUICK
 def report(executor: StatefulExecutor, pods: int) -> None:
     for pod in range(pods):
         executor.set_service_state("routed", "s", pod, str(PodState(0, time.time())))
+
+
+def resolves_to(router: LinkRouter, pod: int) -> bool:
+    return router.resolve("routed", "u", "s") == pod
 
 
 def hits(router: LinkRouter) -> bool:
@@ -39,9 +44,7 @@ def test_router_tracks_the_new_master_after_a_failover(sentinels: Sentinels) -> 
             sentinels.current(other_than=victim)
             for pod in (1, 0, 1):
                 executor.set_linked_pod("routed", "u", "s", pod)
-                until(
-                    "the change is heard of", lambda p=pod: router.resolve("routed", "u", "s") == p
-                )
+                until("the change is heard of", partial(resolves_to, router, pod))
                 until("it is remembered", lambda: hits(router))
         finally:
             sentinels.rejoin(victim)

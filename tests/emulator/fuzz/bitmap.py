@@ -6,6 +6,7 @@ number.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -99,7 +100,7 @@ _good = st.one_of(
 )
 
 
-def _flat(parts: list[tuple[bytes, ...]]) -> list[bytes]:
+def _flat(parts: Iterable[Iterable[bytes]]) -> list[bytes]:
     return [word for part in parts for word in part]
 
 

@@ -79,7 +79,7 @@ _option = st.one_of(
         ]
     ),
 )
-_options = st.one_of(
+_options: st.SearchStrategy[list[bytes]] = st.one_of(
     st.just([]),
     _time,
     _option,
@@ -93,7 +93,7 @@ _scan = st.lists(
 ).map(lambda parts: b" ".join(parts).split())
 
 
-_good_options = st.one_of(
+_good_options: st.SearchStrategy[list[bytes]] = st.one_of(
     st.just([]),
     st.tuples(st.just(b"PXAT"), _far).map(list),
     st.sampled_from(

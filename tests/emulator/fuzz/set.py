@@ -46,7 +46,7 @@ _keys = st.lists(_key, min_size=1, max_size=4)
 _count = st.sampled_from(
     [b"0", b"100", b"x", b"", b"-1x", b"9223372036854775807", b"9223372036854775808"]
 )
-_limit = st.one_of(
+_limit: st.SearchStrategy[list[bytes]] = st.one_of(
     st.just([]),
     st.tuples(
         st.sampled_from([b"LIMIT", b"limit", b"FOO"]),

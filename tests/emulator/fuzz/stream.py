@@ -32,7 +32,9 @@ _trim = st.one_of(
         st.sampled_from([[], [b"LIMIT", b"1"], [b"LIMIT", b"0"], [b"LIMIT", b"-1"]]),
     ).map(lambda t: [t[0], *t[1], t[2], *t[3]]),
 )
-_count = st.one_of(st.just([]), _number.map(lambda n: [b"COUNT", n]))
+_count: st.SearchStrategy[list[bytes]] = st.one_of(
+    st.just([]), _number.map(lambda n: [b"COUNT", n])
+)
 _ids = st.lists(_id, min_size=1, max_size=3)
 
 

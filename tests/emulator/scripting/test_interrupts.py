@@ -73,7 +73,8 @@ class Client:
         server = self.engine.server
         assert not self.engine.lock._is_owned()  # type: ignore[attr-defined]
         assert not server.conditions.current
-        assert self.engine.scripts.running is None
+        scripts: Any = self.engine.scripts
+        assert scripts.running is None
         assert server.keyspace.next_deadline == self.deadline
         assert self("SET", "k1", "after") is OK
         assert self("EVAL", "return {redis.call('get', KEYS[1]), 7}", "1", "k1") == [b"after", 7]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from functools import partial
 
 import pytest
 
 from tests.emulator.scripting import cases, library_cases
-from tests.support.pair import Pair, arguments
+from tests.support.pair import Pair, arguments, matches
 
 EVERY = pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
@@ -98,7 +98,7 @@ def test_commands(same: Pair) -> None:
         same(*command)
     sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
     same("SCRIPT", "LOAD", "return 1")
-    for command in (
+    commands: tuple[tuple[str, ...], ...] = (
         ("EVALSHA", sha, "0"),
         ("EVALSHA", sha.upper(), "0"),
         ("EVALSHA", "x", "0"),
@@ -133,8 +133,9 @@ def test_commands(same: Pair) -> None:
         ("SCRIPT", "EXISTS", sha),
         ("EVAL", "return redis.call('select', 5)", "0"),
         ("DBSIZE",),
-    ):
-        same(*command)
+    )
+    for words in commands:
+        same(*words)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_commands_of_scripts_are_counted(same: Pair) -> None:
         ("commandstats", rb"cmdstat_(set|get|incr|hget|eval):calls=(\d+).*failed_calls=(\d+)"),
         ("errorstats", rb"errorstat_(\w+):count=(\d+)"),
     ):
-        same("INFO", section, key=lambda reply, shown=shown: sorted(re.findall(shown, reply[1])))
+        same("INFO", section, key=partial(matches, shown))
 
 
 @EVERY
