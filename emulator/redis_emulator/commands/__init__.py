@@ -1,6 +1,7 @@
-"""The commands, one module per family, each a small function of a session and the argument list.
+"""The Redis commands: one module per family, one function per command.
 
-A command returns a plain reply or raises `RedisError`. It does not know through which door its
-client came, which protocol it speaks, or whether it runs inside MULTI or a script; arity, access
-and server state have been checked before it is called.
+A command takes a `Session` and its arguments as byte strings. It returns a plain reply value or
+raises `RedisError`. It does not depend on the client's transport or protocol, nor on whether it
+runs in MULTI or in a script. The engine checks arity, ACL and server state before it calls a
+command.
 """

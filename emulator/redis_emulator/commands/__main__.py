@@ -1,4 +1,7 @@
-"""Print the page of all commands: ``python -m redis_emulator.commands > docs/commands.md``."""
+"""Print the docs page that lists all commands.
+
+Run ``python -m redis_emulator.commands > docs/commands.md``.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""ACL: users, what they may do, and what was refused to them. The rules themselves are in
-`redis_emulator.clients.acl`, the checks in `redis_emulator.clients.access`."""
+"""The ACL commands: users, their rules, the ACL log and the ACL file.
+
+`redis_emulator.clients.acl` parses the rules. `redis_emulator.clients.access` checks commands
+against them.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,16 @@ from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, SetReply, quote
 from redis_emulator.server.server import Server
 
-_NO_FILE = (
+_NO_ACL_FILE = (
     "ERR This {}instance is not configured to use an ACL file. You may want to specify users via "
     "the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a {}configuration "
     "file set) in order to store users in the {}configuration."
 )
-_BAD_LENGTH = (
+_BAD_GENPASS_BITS = (
     "ERR ACL GENPASS argument must be the number of bits for the output password, a positive "
     "number up to 4096"
 )
-_SHOWN_ENTRIES = 10
+_DEFAULT_LOG_COUNT = 10
 
 
 @command("acl|setuser")
@@ -56,7 +59,7 @@ def acl_setuser(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError(
                 f"ERR Error in ACL SETUSER modifier '{quote(rule)}': {error}"
             ) from None
-    _end_all(ctx, access.put(user))
+    _disconnect_all(ctx, access.put(user))
     return OK
 
 
@@ -69,11 +72,11 @@ def acl_deluser(ctx: Session, argv: list[bytes]) -> Reply:
         clients = ctx.clients.access.remove(quote(name))
         if clients is not None:
             deleted += 1
-            _end_all(ctx, clients)
+            _disconnect_all(ctx, clients)
     return deleted
 
 
-def _end_all(ctx: Session, clients: list[Client]) -> None:
+def _disconnect_all(ctx: Session, clients: list[Client]) -> None:
     for client in clients:
         ctx.engine.end(client)
 
@@ -85,10 +88,10 @@ def _sorted_users(ctx: Session) -> list[tuple[bytes, User]]:
 
 @command("acl|list")
 def acl_list(ctx: Session, argv: list[bytes]) -> Reply:
-    return [_line(name, user) for name, user in _sorted_users(ctx)]
+    return [_user_line(name, user) for name, user in _sorted_users(ctx)]
 
 
-def _line(name: bytes, user: User) -> bytes:
+def _user_line(name: bytes, user: User) -> bytes:
     return b"user %b %b" % (name, user.describe())
 
 
@@ -110,7 +113,7 @@ def acl_getuser(ctx: Session, argv: list[bytes]) -> Reply:
     root = user.selectors[0]
     if ctx.server.version.before(7):
         return {
-            b"flags": SetReply(_old_flags(user, root)),
+            b"flags": SetReply(_flags_before_7(user, root)),
             b"passwords": list(user.passwords),
             b"commands": root.describe_commands(),
             b"keys": [b"*"] if root.all_keys else list(root.keys),
@@ -119,30 +122,30 @@ def acl_getuser(ctx: Session, argv: list[bytes]) -> Reply:
     return {
         b"flags": SetReply(user.flags()),
         b"passwords": list(user.passwords),
-        **_selector(ctx.server, root),
-        b"selectors": [_selector(ctx.server, each) for each in user.selectors[1:]],
+        **_describe_selector(ctx.server, root),
+        b"selectors": [_describe_selector(ctx.server, each) for each in user.selectors[1:]],
     }
 
 
-def _old_flags(user: User, root: Selector) -> list[bytes]:
+def _flags_before_7(user: User, root: Selector) -> list[bytes]:
     switch, *others = user.flags()
-    every = (
+    markers = (
         (b"allkeys", root.all_keys),
         (b"allchannels", root.all_channels),
         (b"allcommands", root.all_commands),
     )
-    return [switch, *(word for word, said in every if said), *others]
+    return [switch, *(word for word, present in markers if present), *others]
 
 
-def _selector(server: Server, selector: Selector) -> dict[Reply, Reply]:
-    shown: dict[Reply, Reply] = {
+def _describe_selector(server: Server, selector: Selector) -> dict[Reply, Reply]:
+    reply: dict[Reply, Reply] = {
         b"commands": selector.describe_commands(),
         b"keys": b" ".join(selector.describe_keys()),
         b"channels": b" ".join(selector.describe_channels()),
     }
     if server.version.is_valkey(9, 1):
-        shown[b"databases"] = selector.describe_databases()
-    return shown
+        reply[b"databases"] = selector.describe_databases()
+    return reply
 
 
 @command("acl|cat")
@@ -163,7 +166,7 @@ def acl_genpass(ctx: Session, argv: list[bytes]) -> Reply:
         raise unknown_subcommand(ctx.server.version, argv)
     bits = 256 if len(argv) == 2 else parse_integer(argv[2])
     if not 1 <= bits <= 4096:
-        raise RedisError(_BAD_LENGTH)
+        raise RedisError(_BAD_GENPASS_BITS)
     digits = (bits + 3) // 4
     return b"%0*x" % (digits, ctx.server.random.getrandbits(digits * 4))
 
@@ -173,17 +176,17 @@ def acl_log(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
         raise unknown_subcommand(ctx.server.version, argv)
     log = ctx.clients.access.log
-    count = _SHOWN_ENTRIES
+    count = _DEFAULT_LOG_COUNT
     if len(argv) == 3:
         if argv[2].lower() == b"reset":
             log.clear()
             return OK
         count = max(0, parse_integer(argv[2]))
-    return [_entry(ctx.server, entry) for entry in list(log)[:count]]
+    return [_describe_log_entry(ctx.server, entry) for entry in list(log)[:count]]
 
 
-def _entry(server: Server, entry: Refusal) -> dict[Reply, Reply]:
-    shown: dict[Reply, Reply] = {
+def _describe_log_entry(server: Server, entry: Refusal) -> dict[Reply, Reply]:
+    reply: dict[Reply, Reply] = {
         b"count": entry.count,
         b"reason": REASONS[entry.reason],
         b"context": entry.context,
@@ -193,10 +196,10 @@ def _entry(server: Server, entry: Refusal) -> dict[Reply, Reply]:
         b"client-info": entry.client.encode("utf-8", "surrogateescape"),
     }
     if not server.version.before(7, 2):
-        shown[b"entry-id"] = entry.number
-        shown[b"timestamp-created"] = entry.created
-        shown[b"timestamp-last-updated"] = entry.updated
-    return shown
+        reply[b"entry-id"] = entry.number
+        reply[b"timestamp-created"] = entry.created
+        reply[b"timestamp-last-updated"] = entry.updated
+    return reply
 
 
 @command("acl|dryrun")
@@ -205,34 +208,34 @@ def acl_dryrun(ctx: Session, argv: list[bytes]) -> Reply:
     user = access.users.get(quote(argv[2]))
     if user is None:
         raise RedisError(f"ERR User '{quote(argv[2])}' not found")
-    tried = argv[3:]
-    entry = ctx.server.commands.get(tried[0].lower())
-    if entry is not None and entry.subcommands is not None and len(tried) > 1:
-        entry = entry.subcommands.get(tried[1].lower())
+    command_argv = argv[3:]
+    entry = ctx.server.commands.get(command_argv[0].lower())
+    if entry is not None and entry.subcommands is not None and len(command_argv) > 1:
+        entry = entry.subcommands.get(command_argv[1].lower())
     if entry is None:
-        raise RedisError(f"ERR Command '{quote(tried[0])}' not found")
-    if not entry.min_argc <= len(tried) <= entry.max_argc:
+        raise RedisError(f"ERR Command '{quote(command_argv[0])}' not found")
+    if not entry.min_argc <= len(command_argv) <= entry.max_argc:
         raise RedisError(f"ERR wrong number of arguments for '{entry.name}' command")
-    denial = access.denial(user, ctx, entry, tried)
+    denial = access.denial(user, ctx, entry, command_argv)
     if denial is None:
         return OK
-    return access.explain(denial, user, entry, tried, in_full=True).encode(
+    return access.explain(denial, user, entry, command_argv, in_full=True).encode(
         "utf-8", "surrogateescape"
     )
 
 
-def _file(server: Server) -> Path:
+def _acl_file(server: Server) -> Path:
     path = server.config["aclfile"]
     if not path:
-        own = "" if server.version.is_valkey() else "Redis "
-        raise RedisError(_NO_FILE.format(own, own, own))
+        product = "" if server.version.is_valkey() else "Redis "
+        raise RedisError(_NO_ACL_FILE.format(product, product, product))
     return Path(server.config["dir"], path)
 
 
 @command("acl|save")
 def acl_save(ctx: Session, argv: list[bytes]) -> Reply:
-    path = _file(ctx.server)
-    lines = [_line(name, user) for name, user in _sorted_users(ctx)]
+    path = _acl_file(ctx.server)
+    lines = [_user_line(name, user) for name, user in _sorted_users(ctx)]
     try:
         path.write_bytes(b"".join(line + b"\n" for line in lines))
     except OSError:
@@ -246,57 +249,58 @@ def acl_save(ctx: Session, argv: list[bytes]) -> Reply:
 @command("acl|load")
 def acl_load(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
-    path = _file(server)
-    named = server.config["aclfile"]
+    path = _acl_file(server)
+    file_name = server.config["aclfile"]
     try:
         text = path.read_bytes()
     except OSError as error:
-        reason = f"opening file '{named}': {error.strerror}"
+        reason = f"opening file '{file_name}': {error.strerror}"
         raise RedisError(f"ERR Error loading ACLs, {reason}") from None
     users: dict[str, User] = {}
     errors = "".join(
         f"{error}. "
         for number, line in enumerate(text.split(b"\n"), 1)
-        for error in _read_line(ctx, f"{named}:{number}", line.strip(b" \t\r\n"), users)
+        for error in _parse_line(ctx, f"{file_name}:{number}", line.strip(b" \t\r\n"), users)
     )
     if errors:
         raise RedisError(
             f"ERR {errors}WARNING: ACL errors detected, no change to the previously active ACL "
             "rules was performed"
         )
-    _end_all(ctx, ctx.clients.access.load(users))
+    _disconnect_all(ctx, ctx.clients.access.load(users))
     return OK
 
 
-def _read_line(ctx: Session, place: str, line: bytes, users: dict[str, User]) -> Iterator[str]:
-    """Put the user of one line of an ACL file into ``users``; what is wrong with the line."""
+def _parse_line(ctx: Session, location: str, line: bytes, users: dict[str, User]) -> Iterator[str]:
+    """Add the user on one line of an ACL file to ``users``; yield an error message if it fails."""
     if not line:
         return
     version, access = ctx.server.version, ctx.clients.access
     older = version.before(7)
     words = line.split(b" ")
     if words[0] != b"user" or len(words) < 2:
-        yield f"{place} should start with user keyword followed by the username"
+        yield f"{location} should start with user keyword followed by the username"
         return
     name = quote(words[1])
     if name in users and not older:
-        number = place.rpartition(":")[2]
+        number = location.rpartition(":")[2]
         yield f"WARNING: Duplicate user '{name}' found on line {number}"
         return
     try:
         rules = join_selectors([word for word in words[2:] if word], version)
     except ValueError as error:
-        yield f"{place}: Unmatched parenthesis in acl selector starting at '{quote(error.args[0])}'"
+        start = quote(error.args[0])
+        yield f"{location}: Unmatched parenthesis in acl selector starting at '{start}'"
         return
-    again = older and (name in users or name == "default")
+    redefined = older and (name in users or name == "default")
     user = users.setdefault(name, access.new_user(name))
-    told = False
-    for rule in [b"reset", *rules] if again else rules:
+    reported = False
+    for rule in [b"reset", *rules] if redefined else rules:
         try:
             user.apply(rule.strip(b"\t\r"), access.all_channels)
         except RuleError as error:
             if not older and str(error) == UNKNOWN:
-                yield f"{place}: Error in applying operation '{quote(rule)}': {error}"
-            elif older or not told:
-                told = True
-                yield f"{place}: {error}"
+                yield f"{location}: Error in applying operation '{quote(rule)}': {error}"
+            elif older or not reported:
+                reported = True
+                yield f"{location}: {error}"

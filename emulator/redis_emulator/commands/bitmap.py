@@ -1,7 +1,7 @@
-"""Bits of strings: SETBIT, GETBIT, BITCOUNT, BITPOS and BITOP.
+"""The bitmap commands: SETBIT, GETBIT, BITCOUNT, BITPOS and BITOP.
 
-Bit 0 is the highest bit of the first byte. A long string is worked on as one big integer or with
-the methods of `bytes`, never byte by byte.
+Bit 0 is the most significant bit of the first byte. For speed, long strings are processed as large
+integers or with methods of `bytes`, not byte by byte.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _STRINGS: Final = (bytes, bytearray, Printed)
 
 
 def parse_offset(ctx: Session, raw: bytes, width: int = 0) -> int:
-    """The number of a bit; with ``width``, ``#3`` means the third field of so many bits.
+    """Parse a bit offset. If ``width`` is given, ``#3`` means offset ``3 * width``.
 
     Raises:
-        RedisError: It is not a number, or no string may be so long.
+        RedisError: It is not an integer, or is beyond the maximum length of a string.
     """
     counted = width > 0 and raw[:1] == b"#"
     offset = parse_integer(raw[1:] if counted else raw, _BAD_OFFSET)
@@ -43,13 +43,15 @@ def parse_offset(ctx: Session, raw: bytes, width: int = 0) -> int:
 
 
 def raw_string(ctx: Session, key: bytes, size: int) -> tuple[bytearray, bool]:
-    """The string at ``key`` for changing in place, made at least ``size`` bytes long.
+    """Return the string at ``key`` as a mutable buffer of at least ``size`` bytes.
+
+    The key is created if it does not exist, and the string is padded with zero bytes.
 
     Returns:
-        The string, and whether it has grown or is new.
+        The buffer, and whether it was created or padded.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     db = ctx.db
     value = db.writable(key)
@@ -74,12 +76,12 @@ def setbit(ctx: Session, argv: list[bytes]) -> Reply:
     if argv[3] not in (b"0", b"1"):
         raise RedisError(_BAD_BIT)
     key = argv[1]
-    place, mask = offset >> 3, 0x80 >> (offset & 7)
-    value, grown = raw_string(ctx, key, place + 1)
-    byte = value[place]
+    index, mask = offset >> 3, 0x80 >> (offset & 7)
+    value, grown = raw_string(ctx, key, index + 1)
+    byte = value[index]
     before = 1 if byte & mask else 0
     after = argv[3] == b"1"
-    value[place] = byte | mask if after else byte & ~mask
+    value[index] = byte | mask if after else byte & ~mask
     if grown or before != after or ctx.server.version.before(7):
         ctx.db.changed(key, b"setbit", STRING)
     return before
@@ -89,38 +91,38 @@ def setbit(ctx: Session, argv: list[bytes]) -> Reply:
 def getbit(ctx: Session, argv: list[bytes]) -> Reply:
     offset = parse_offset(ctx, argv[2])
     value = lookup_string(ctx, argv[1])
-    place = offset >> 3
-    if value is None or place >= len(value):
+    index = offset >> 3
+    if value is None or index >= len(value):
         return 0
-    return value[place] >> (7 - (offset & 7)) & 1
+    return value[index] >> (7 - (offset & 7)) & 1
 
 
-class _Range:
-    """The part of a string that START, END and the unit after them mean.
+class _BitRange:
+    """The range of bits given by START, END and BYTE or BIT.
 
     Attributes:
-        first: Number of the first bit.
-        last: Number of the last bit; below ``first`` when the range is empty.
-        ended: Whether END was given.
-        backwards: Whether both ends count from the end of the string and stand in wrong order.
+        first: Offset of the first bit.
+        last: Offset of the last bit; less than ``first`` if the range is empty.
+        has_end: Whether END was given.
+        is_inverted: Whether START and END are both negative and END is before START.
     """
 
-    def __init__(self, ctx: Session, argv: list[bytes], place: int, *, unit_first: bool) -> None:
-        given = len(argv) - place
+    def __init__(self, ctx: Session, argv: list[bytes], index: int, *, unit_first: bool) -> None:
+        given = len(argv) - index
         if given > (3 if not ctx.server.version.before(7) else 2):
             raise syntax_error()
-        self._start = parse_integer(argv[place]) if given else 0
-        self._bits = given == 3 and unit_first and _is_bit(argv[-1])
-        self.ended = given > 1
-        self._end = parse_integer(argv[place + 1]) if self.ended else -1
-        self.backwards = self._end < self._start < 0
-        unread = self.backwards and ctx.server.version.before(7, 2)
-        if given == 3 and not unit_first and not unread:
-            self._bits = _is_bit(argv[-1])
+        self._start = parse_integer(argv[index]) if given else 0
+        self._bits = given == 3 and unit_first and _is_bit_unit(argv[-1])
+        self.has_end = given > 1
+        self._end = parse_integer(argv[index + 1]) if self.has_end else -1
+        self.is_inverted = self._end < self._start < 0
+        unit_ignored = self.is_inverted and ctx.server.version.before(7, 2)
+        if given == 3 and not unit_first and not unit_ignored:
+            self._bits = _is_bit_unit(argv[-1])
         self.first, self.last = 0, -1
 
     def apply(self, length: int) -> None:
-        """Work out ``first`` and ``last`` for a string of ``length`` bytes."""
+        """Set ``first`` and ``last`` for a string of ``length`` bytes."""
         total = length * 8 if self._bits else length
         start, end = self._start, self._end
         start = max(0, start + total) if start < 0 else start
@@ -132,17 +134,19 @@ class _Range:
             self.first, self.last = start * 8, end * 8 + 7
 
 
-def _is_bit(unit: bytes) -> bool:
+def _is_bit_unit(unit: bytes) -> bool:
     if unit.upper() not in (b"BIT", b"BYTE"):
         raise syntax_error()
     return unit.upper() == b"BIT"
 
 
-def _missing_first(ctx: Session, key: bytes) -> bool:
-    """Whether this is a release that looks for the key before it looks at the range, in vain.
+def _missing_before_7_2(ctx: Session, key: bytes) -> bool:
+    """Whether the key is missing and the server is older than Redis 7.2.
+
+    These releases look up the key before they parse the range, so a missing key hides its errors.
 
     Raises:
-        RedisError: It is one, and the key holds something else.
+        RedisError: The server is older than Redis 7.2 and the key holds another type.
     """
     if not ctx.server.version.before(7, 2) or type(ctx.db.data.get(key)) in _STRINGS:
         return False
@@ -151,29 +155,29 @@ def _missing_first(ctx: Session, key: bytes) -> bool:
 
 @command("bitcount")
 def bitcount(ctx: Session, argv: list[bytes]) -> Reply:
-    if _missing_first(ctx, argv[1]):
+    if _missing_before_7_2(ctx, argv[1]):
         return 0
     valkey = ctx.server.version.is_valkey()
     if len(argv) == 3 and not valkey:
         raise syntax_error()
-    wanted = _Range(ctx, argv, 2, unit_first=valkey)
+    wanted = _BitRange(ctx, argv, 2, unit_first=valkey)
     value = lookup_string(ctx, argv[1])
-    if value is None or (wanted.backwards and len(argv) > 2):
+    if value is None or (wanted.is_inverted and len(argv) > 2):
         return 0
     wanted.apply(len(value))
     first, last = wanted.first, wanted.last
     if first > last:
         return 0
     start, end = first >> 3, (last >> 3) + 1
-    total = _count(value, start, end)
+    total = _count_bits(value, start, end)
     total -= (value[start] >> (8 - (first & 7))).bit_count()
     return total - (value[end - 1] & ((1 << (7 - (last & 7))) - 1)).bit_count()
 
 
-def _count(value: bytes | bytearray, start: int, end: int) -> int:
+def _count_bits(value: bytes | bytearray, start: int, end: int) -> int:
     return sum(
-        int.from_bytes(value[place : min(place + _CHUNK, end)], "little").bit_count()
-        for place in range(start, end, _CHUNK)
+        int.from_bytes(value[index : min(index + _CHUNK, end)], "little").bit_count()
+        for index in range(start, end, _CHUNK)
     )
 
 
@@ -182,9 +186,9 @@ def bitpos(ctx: Session, argv: list[bytes]) -> Reply:
     bit = parse_integer(argv[2])
     if bit not in (0, 1):
         raise RedisError("ERR The bit argument must be 1 or 0.")
-    if _missing_first(ctx, argv[1]):
+    if _missing_before_7_2(ctx, argv[1]):
         return -1 if bit else 0
-    wanted = _Range(ctx, argv, 3, unit_first=True)
+    wanted = _BitRange(ctx, argv, 3, unit_first=True)
     value = lookup_string(ctx, argv[1])
     if value is None:
         return -1 if bit else 0
@@ -192,41 +196,43 @@ def bitpos(ctx: Session, argv: list[bytes]) -> Reply:
     first, last = wanted.first, wanted.last
     if first > last:
         return -1
-    found = _find(value, bit, first, last)
+    found = _find_bit(value, bit, first, last)
     if found <= last:
         return found
-    return -1 if bit or wanted.ended else len(value) * 8
+    return -1 if bit or wanted.has_end else len(value) * 8
 
 
-def _find(value: bytes | bytearray, bit: int, first: int, last: int) -> int:
-    """The place of the first such bit from ``first`` on; beyond ``last`` if there is none."""
-    place, end = first >> 3, (last >> 3) + 1
+def _find_bit(value: bytes | bytearray, bit: int, first: int, last: int) -> int:
+    """Offset of the first bit equal to ``bit`` at or after ``first``; above ``last`` if none."""
+    index, end = first >> 3, (last >> 3) + 1
     flip = 0 if bit else 0xFF
-    byte = (value[place] ^ flip) & (0xFF >> (first & 7))
+    byte = (value[index] ^ flip) & (0xFF >> (first & 7))
     while not byte:
-        place += 1
-        if place >= end:
+        index += 1
+        if index >= end:
             return last + 1
-        part = value[place : min(place + _CHUNK, end)]
+        part = value[index : min(index + _CHUNK, end)]
         rest = part.lstrip(b"\0" if bit else b"\xff")
-        place += len(part) - len(rest)
+        index += len(part) - len(rest)
         if not rest:
-            place -= 1
+            index -= 1
             continue
         byte = rest[0] ^ flip
-    return place * 8 + 8 - byte.bit_length()
+    return index * 8 + 8 - byte.bit_length()
 
 
-_CLASSIC: Final = frozenset((b"AND", b"OR", b"XOR", b"NOT"))
-_NEW: Final = frozenset((b"DIFF", b"DIFF1", b"ANDOR", b"ONE"))
+_BITOP_OPERATORS: Final = frozenset((b"AND", b"OR", b"XOR", b"NOT"))
+_BITOP_OPERATORS_8_2: Final = frozenset((b"DIFF", b"DIFF1", b"ANDOR", b"ONE"))
 
 
 @command("bitop")
 def bitop(ctx: Session, argv: list[bytes]) -> Reply:
     operator, target = argv[1].upper(), argv[2]
     version = ctx.server.version
-    known = version.is_redis(8, 2)
-    if operator not in _CLASSIC and not (known and operator in _NEW):
+    has_8_2_operators = version.is_redis(8, 2)
+    if operator not in _BITOP_OPERATORS and not (
+        has_8_2_operators and operator in _BITOP_OPERATORS_8_2
+    ):
         raise syntax_error()
     if operator == b"NOT" and len(argv) != 4:
         raise RedisError("ERR BITOP NOT must be called with a single source key.")

@@ -1,4 +1,7 @@
-"""CLIENT: who is connected, and what a client sets about itself or does to others."""
+"""The CLIENT subcommands: connected clients and the settings of a connection.
+
+CLIENT TRACKING and CLIENT CACHING are in `client_tracking`.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,11 @@ from redis_emulator.resp.types import (
 _NO_SUCH_CLIENT = "ERR No such client"
 
 
-def valid_name(name: bytes, what: str = "Client names") -> bytes:
-    """``name``, if it may be one: printable, without blanks.
+def validate_name(name: bytes, what: str = "Client names") -> bytes:
+    """Return ``name`` if it consists of printable ASCII characters other than spaces.
 
     Raises:
-        RedisError: It may not.
+        RedisError: It contains other characters.
     """
     if any(not 33 <= letter <= 126 for letter in name):
         raise RedisError(f"ERR {what} cannot contain spaces, newlines or special characters.")
@@ -49,29 +52,29 @@ def client_info(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("client|list")
 def client_list(ctx: Session, argv: list[bytes]) -> Reply:
-    wanted: Test = _anybody
+    matches: Test = _match_all
     if len(argv) > 2:
         option = argv[2].lower()
         version = ctx.server.version
         if version.is_valkey(8, 1):
-            wanted = filters(ctx, argv, skip_me=False)
+            matches = filters(ctx, argv, skip_me=False)
         elif option == b"type" and len(argv) == 4:
-            wanted = of_class(ctx, argv[3])
+            matches = of_class(ctx, argv[3])
         elif option == b"id" and len(argv) > 3:
             ids = {parse_integer(raw, "ERR Invalid client ID") for raw in argv[3:]}
-            wanted = lambda session: session.id in ids  # noqa: E731
+            matches = lambda session: session.id in ids  # noqa: E731
         else:
             raise syntax_error()
     lines = (
         describe(client, ctx.server, argv if client is ctx else None)
         for client in ctx.clients.by_id.values()
-        if wanted(client)
+        if matches(client)
     )
     text = "".join(line + "\n" for line in lines)
     return Verbatim(text.encode("utf-8", "surrogateescape"))
 
 
-def _anybody(client: Client) -> bool:
+def _match_all(client: Client) -> bool:
     return True
 
 
@@ -84,8 +87,8 @@ def client_kill(ctx: Session, argv: list[bytes]) -> Reply:
                 ctx.engine.end(session)
                 return OK
         raise RedisError(_NO_SUCH_CLIENT)
-    wanted = filters(ctx, argv, skip_me=True)
-    victims = [session for session in sessions if wanted(session)]
+    matches = filters(ctx, argv, skip_me=True)
+    victims = [session for session in sessions if matches(session)]
     for session in victims:
         ctx.engine.end(session)
     return len(victims)
@@ -98,7 +101,7 @@ def client_getname(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("client|setname")
 def client_setname(ctx: Session, argv: list[bytes]) -> Reply:
-    ctx.name = valid_name(argv[2])
+    ctx.name = validate_name(argv[2])
     return OK
 
 
@@ -106,9 +109,9 @@ def client_setname(ctx: Session, argv: list[bytes]) -> Reply:
 def client_setinfo(ctx: Session, argv: list[bytes]) -> Reply:
     option = argv[2].lower()
     if option == b"lib-name":
-        ctx.lib_name = valid_name(argv[3], quote(argv[2]))
+        ctx.lib_name = validate_name(argv[3], quote(argv[2]))
     elif option == b"lib-ver":
-        ctx.lib_ver = valid_name(argv[3], quote(argv[2]))
+        ctx.lib_ver = validate_name(argv[3], quote(argv[2]))
     else:
         raise RedisError(f"ERR Unrecognized option '{quote(argv[2])}'")
     return OK

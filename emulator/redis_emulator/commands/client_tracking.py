@@ -1,5 +1,7 @@
-"""CLIENT TRACKING and CLIENT CACHING: turning client-side caching on and off. What follows from it
-is in `redis_emulator.clients.tracking`."""
+"""CLIENT TRACKING and CLIENT CACHING, which control server-assisted client-side caching.
+
+`redis_emulator.clients.tracking` records which keys clients have read and sends the invalidations.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from redis_emulator.commands.helpers.arguments import parse_integer, syntax_erro
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import OK, RedisError, Reply, quote
 
-_OFTEN_SWITCHED = (
+_MODE_SWITCHED = (
     "ERR You can't switch {} mode{} before disabling tracking for this client, and then "
     "re-enabling it with a different mode."
 )
@@ -22,7 +24,7 @@ _NOT_TRACKING = (
 
 @command("client|tracking")
 def client_tracking(ctx: Session, argv: list[bytes]) -> Reply:
-    asked, prefixes = _options(ctx, argv)
+    requested, prefixes = _parse_options(ctx, argv)
     switch = argv[2].lower()
     if switch == b"off":
         if ctx.clients.tracker is not None:
@@ -32,10 +34,10 @@ def client_tracking(ctx: Session, argv: list[bytes]) -> Reply:
     if switch != b"on":
         raise syntax_error()
     mode = ctx.tracking
-    _check(asked, mode, prefixes)
-    mode = mode or asked
-    mode.redirect, mode.broken, mode.noloop = asked.redirect, False, asked.noloop
-    mode.broadcast, mode.optin, mode.optout = asked.broadcast, asked.optin, asked.optout
+    _check_options(requested, mode, prefixes)
+    mode = mode or requested
+    mode.redirect, mode.broken, mode.noloop = requested.redirect, False, requested.noloop
+    mode.broadcast, mode.optin, mode.optout = requested.broadcast, requested.optin, requested.optout
     if ctx.clients.tracker is None:
         ctx.clients.tracker = Tracker(ctx.server, ctx.clients)
     ctx.clients.tracker.enter(ctx, mode, prefixes or [b""])
@@ -43,47 +45,51 @@ def client_tracking(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
-def _options(ctx: Session, argv: list[bytes]) -> tuple[TrackingMode, list[bytes]]:
-    asked = TrackingMode()
+def _parse_options(ctx: Session, argv: list[bytes]) -> tuple[TrackingMode, list[bytes]]:
+    requested = TrackingMode()
     prefixes: list[bytes] = []
-    place = 3
-    while place < len(argv):
-        option, more = argv[place].lower(), place + 1 < len(argv)
-        if option == b"redirect" and more:
-            place += 1
-            if asked.redirect:
+    index = 3
+    while index < len(argv):
+        option, has_argument = argv[index].lower(), index + 1 < len(argv)
+        if option == b"redirect" and has_argument:
+            index += 1
+            if requested.redirect:
                 raise RedisError("ERR A client can only redirect to a single other client")
-            asked.redirect = parse_integer(argv[place])
-            if asked.redirect not in ctx.clients.by_id:
+            requested.redirect = parse_integer(argv[index])
+            if requested.redirect not in ctx.clients.by_id:
                 raise RedisError("ERR The client ID you want redirect to does not exist")
-        elif option == b"prefix" and more:
-            place += 1
-            prefixes.append(argv[place])
+        elif option == b"prefix" and has_argument:
+            index += 1
+            prefixes.append(argv[index])
         elif option == b"bcast":
-            asked.broadcast = True
+            requested.broadcast = True
         elif option in (b"optin", b"optout", b"noloop"):
-            setattr(asked, option.decode(), True)
+            setattr(requested, option.decode(), True)
         else:
             raise syntax_error()
-        place += 1
-    return asked, prefixes
+        index += 1
+    return requested, prefixes
 
 
-def _check(asked: TrackingMode, now: TrackingMode | None, prefixes: list[bytes]) -> None:
-    if prefixes and not asked.broadcast:
+def _check_options(
+    requested: TrackingMode, current: TrackingMode | None, prefixes: list[bytes]
+) -> None:
+    if prefixes and not requested.broadcast:
         raise RedisError("ERR PREFIX option requires BCAST mode to be enabled")
-    if now is not None and now.broadcast is not asked.broadcast:
-        raise RedisError(_OFTEN_SWITCHED.format("BCAST", " on/off"))
-    if asked.broadcast and (asked.optin or asked.optout):
+    if current is not None and current.broadcast is not requested.broadcast:
+        raise RedisError(_MODE_SWITCHED.format("BCAST", " on/off"))
+    if requested.broadcast and (requested.optin or requested.optout):
         raise RedisError("ERR OPTIN and OPTOUT are not compatible with BCAST")
-    if asked.optin and asked.optout:
+    if requested.optin and requested.optout:
         raise RedisError("ERR You can't specify both OPTIN mode and OPTOUT mode")
-    if now is not None and ((asked.optin and now.optout) or (asked.optout and now.optin)):
-        raise RedisError(_OFTEN_SWITCHED.format("OPTIN/OPTOUT", ""))
-    for place, prefix in enumerate(prefixes):
-        for other in sorted(now.prefixes) if now is not None else ():
+    if current is not None and (
+        (requested.optin and current.optout) or (requested.optout and current.optin)
+    ):
+        raise RedisError(_MODE_SWITCHED.format("OPTIN/OPTOUT", ""))
+    for index, prefix in enumerate(prefixes):
+        for other in sorted(current.prefixes) if current is not None else ():
             _check_overlap(prefix, other, "an existing")
-        for other in prefixes[place + 1 :]:
+        for other in prefixes[index + 1 :]:
             _check_overlap(prefix, other, "another provided")
 
 

@@ -1,7 +1,7 @@
-"""CLUSTER: what a node tells of the cluster, and the modes of a connection to one.
+"""The CLUSTER subcommands that read the state of the cluster; ASKING, READONLY and READWRITE.
 
-Changing slots and roles is in `cluster_changes`. A server that is no node of a cluster refuses all
-of it.
+The subcommands that change slots and roles are in `cluster_changes`. A server with cluster support
+disabled replies to most of these commands with an error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from redis_emulator.table.documents import read, server_like
 
 DISABLED: Final = "ERR This instance has cluster support disabled"
 _BAD_SLOT: Final = "ERR Invalid or out of range slot"
-_MEASURED: Final = ("cpu-usec", "network-bytes-in", "network-bytes-out")
+_SLOT_METRICS: Final = ("cpu-usec", "network-bytes-in", "network-bytes-out")
 
 
 def own_node(ctx: Session) -> Node:
-    """The node that the client is connected to.
+    """The cluster node that the client is connected to.
 
     Raises:
-        RedisError: The server is no node of a cluster.
+        RedisError: Cluster support is disabled.
     """
     node = node_of(ctx)
     if node is None:
@@ -38,11 +38,11 @@ def own_node(ctx: Session) -> Node:
     return node
 
 
-def named(node: Node, name: bytes, unknown: str = "Unknown node") -> Node:
-    """The node of that name, if ``node`` knows it.
+def find_node(node: Node, name: bytes, unknown: str = "Unknown node") -> Node:
+    """Return the node with id ``name`` from the nodes that ``node`` knows.
 
     Raises:
-        RedisError: It does not.
+        RedisError: ``node`` does not know it. The message starts with ``unknown``.
     """
     for each in node.known:
         if each.id == name:
@@ -51,10 +51,10 @@ def named(node: Node, name: bytes, unknown: str = "Unknown node") -> Node:
 
 
 def parse_slot(raw: bytes) -> int:
-    """A slot's number.
+    """Parse a slot number.
 
     Raises:
-        RedisError: There is no such slot.
+        RedisError: It is not an integer from 0 to 16383.
     """
     slot = parse_integer(raw, _BAD_SLOT)
     if not 0 <= slot < SLOTS:
@@ -167,11 +167,11 @@ def cluster_info(ctx: Session, argv: list[bytes]) -> Reply:
 @command("cluster|nodes")
 def cluster_nodes(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
-    return Verbatim(b"".join(_line(node, each) + b"\n" for each in node.known))
+    return Verbatim(b"".join(_nodes_line(node, each) + b"\n" for each in node.known))
 
 
-def _line(node: Node, each: Node) -> bytes:
-    """What NODES tells of one node that ``node`` knows."""
+def _nodes_line(node: Node, each: Node) -> bytes:
+    """The line of CLUSTER NODES for ``each``, as ``node`` replies it."""
     flags = ["myself"] if each is node else []
     flags.append("master" if each.master is None else "slave")
     if each.down:
@@ -199,10 +199,10 @@ def _line(node: Node, each: Node) -> bytes:
 @command("cluster|replicas", "cluster|slaves")
 def cluster_replicas(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
-    master = named(node, argv[2])
+    master = find_node(node, argv[2])
     if master.master is not None:
         raise RedisError("ERR The specified node is not a master")
-    return [_line(node, replica) for replica in master.replicas() if replica in node.known]
+    return [_nodes_line(node, replica) for replica in master.replicas() if replica in node.known]
 
 
 @command("cluster|slots")
@@ -217,7 +217,11 @@ def cluster_slots(ctx: Session, argv: list[bytes]) -> Reply:
             first,
             last,
             *(
-                [*_place(node, each), each.id, *([_other_names(node, each)] if modern else [])]
+                [
+                    *_endpoint(node, each),
+                    each.id,
+                    *([_endpoint_metadata(node, each)] if modern else []),
+                ]
                 for each in (master, *(r for r in master.replicas() if not r.down))
                 if each in node.known
             ),
@@ -226,13 +230,13 @@ def cluster_slots(ctx: Session, argv: list[bytes]) -> Reply:
     ]
 
 
-def _place(node: Node, each: Node) -> tuple[bytes | None, int]:
+def _endpoint(node: Node, each: Node) -> tuple[bytes | None, int]:
     host = node.endpoint(each)
     return None if host is None else host.encode(), each.announced_port
 
 
-def _other_names(node: Node, each: Node) -> Reply:
-    """How else a node can be reached than by what SLOTS names first."""
+def _endpoint_metadata(node: Node, each: Node) -> Reply:
+    """The IP address and hostname of ``each``, except for its preferred endpoint."""
     names: dict[bytes, Reply] = {}
     preferred = node.server.config["cluster-preferred-endpoint-type"]
     if preferred != "ip":
@@ -252,7 +256,7 @@ def cluster_shards(ctx: Session, argv: list[bytes]) -> Reply:
     for name, members in shards.items():
         reply: dict[bytes, Reply] = {
             b"slots": [end for each in members for run in each.ranges() for end in run],
-            b"nodes": [_member(node, each) for each in members],
+            b"nodes": [_shard_member(node, each) for each in members],
         }
         if ctx.server.version.is_valkey():
             reply[b"id"] = name
@@ -260,8 +264,8 @@ def cluster_shards(ctx: Session, argv: list[bytes]) -> Reply:
     return replies
 
 
-def _member(node: Node, each: Node) -> Reply:
-    """What SHARDS tells of one node that ``node`` knows."""
+def _shard_member(node: Node, each: Node) -> Reply:
+    """The entry of CLUSTER SHARDS for ``each``, as ``node`` replies it."""
     return {
         b"id": each.id,
         b"port": each.announced_port,
@@ -295,7 +299,7 @@ def cluster_links(ctx: Session, argv: list[bytes]) -> Reply:
 @command("cluster|count-failure-reports")
 def cluster_count_failure_reports(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
-    if not named(node, argv[2]).down:
+    if not find_node(node, argv[2]).down:
         return 0
     return sum(bool(e.ranges()) and not e.down and e is not node for e in node.known)
 
@@ -310,28 +314,28 @@ def cluster_slot_stats(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError(
                 f"ERR Start slot number {first} is greater than end slot number {last}"
             )
-        return _statistics(node, range(first, last + 1), "", SLOTS)
+        return _slot_statistics(node, range(first, last + 1), "", SLOTS)
     if word == b"orderby":
-        metric, limit, descending = _order(ctx, argv)
-        return _statistics(node, range(SLOTS), metric, limit, descending)
+        metric, limit, descending = _parse_orderby(ctx, argv)
+        return _slot_statistics(node, range(SLOTS), metric, limit, descending)
     raise unknown_subcommand(ctx.server.version, argv)
 
 
-def _order(ctx: Session, argv: list[bytes]) -> tuple[str, int, bool]:
+def _parse_orderby(ctx: Session, argv: list[bytes]) -> tuple[str, int, bool]:
     metric = quote(argv[3]).lower()
     measures = ctx.server.config["cluster-slot-stats-enabled"] == "yes"
-    if metric != "key-count" and not (measures and metric in _MEASURED):
+    if metric != "key-count" and not (measures and metric in _SLOT_METRICS):
         raise RedisError("ERR Unrecognized sort metric for ORDERBY.")
     limit, descending = SLOTS, True
     seen: set[str] = set()
-    place = 4
-    while place < len(argv):
-        word = argv[place].lower()
-        if word == b"limit" and place + 1 < len(argv):
+    index = 4
+    while index < len(argv):
+        word = argv[index].lower()
+        if word == b"limit" and index + 1 < len(argv):
             kind, wrong = "limit", "Limit has to lie in between 1 and 16384"
             wrong = f"ERR {wrong} (maximum number of slots)."
-            place += 1
-            limit = parse_integer(argv[place], wrong)
+            index += 1
+            limit = parse_integer(argv[index], wrong)
             if not 1 <= limit <= SLOTS:
                 raise RedisError(wrong)
         elif word in (b"asc", b"desc"):
@@ -341,11 +345,11 @@ def _order(ctx: Session, argv: list[bytes]) -> tuple[str, int, bool]:
         if kind in seen:
             raise RedisError("ERR Multiple filters of the same type are disallowed.")
         seen.add(kind)
-        place += 1
+        index += 1
     return metric, limit, descending
 
 
-def _statistics(
+def _slot_statistics(
     node: Node, slots: range, metric: str, limit: int, descending: bool = False
 ) -> Reply:
     counts = Counter(slot_of(key) for db in node.store.databases for key in db.data)
@@ -356,5 +360,5 @@ def _statistics(
         served.sort(key=lambda slot: (sign * measure[slot], slot))
     measured: dict[bytes, Reply] = {}
     if node.server.config["cluster-slot-stats-enabled"] == "yes":
-        measured = {name.encode(): 0 for name in _MEASURED}
+        measured = {name.encode(): 0 for name in _SLOT_METRICS}
     return [[slot, {b"key-count": counts[slot], **measured}] for slot in served[:limit]]

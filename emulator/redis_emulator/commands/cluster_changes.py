@@ -1,6 +1,4 @@
-"""CLUSTER, what changes it: slots given and taken, moving slots, who replicates whom, who knows
-whom.
-"""
+"""The CLUSTER subcommands that change the cluster: slots, migration, replication, known nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import Final
 from redis_emulator.clients.session import Session
 from redis_emulator.cluster.node import BUS, Node
 from redis_emulator.cluster.topology import cluster_of
-from redis_emulator.commands.cluster import named, own_node, parse_slot
+from redis_emulator.commands.cluster import find_node, own_node, parse_slot
 from redis_emulator.commands.helpers.arguments import (
     parse_integer,
     syntax_error,
@@ -25,31 +23,31 @@ _BAD_SETSLOT: Final = "ERR Invalid CLUSTER SETSLOT action or number of arguments
 
 @command("cluster|addslots")
 def cluster_addslots(ctx: Session, argv: list[bytes]) -> Reply:
-    return _add(own_node(ctx), list(map(parse_slot, argv[2:])))
+    return _add_slots(own_node(ctx), list(map(parse_slot, argv[2:])))
 
 
 @command("cluster|addslotsrange")
 def cluster_addslotsrange(ctx: Session, argv: list[bytes]) -> Reply:
-    return _add(own_node(ctx), _ranges(argv))
+    return _add_slots(own_node(ctx), _parse_ranges(argv))
 
 
 @command("cluster|delslots")
 def cluster_delslots(ctx: Session, argv: list[bytes]) -> Reply:
-    return _delete(own_node(ctx), list(map(parse_slot, argv[2:])))
+    return _delete_slots(own_node(ctx), list(map(parse_slot, argv[2:])))
 
 
 @command("cluster|delslotsrange")
 def cluster_delslotsrange(ctx: Session, argv: list[bytes]) -> Reply:
-    return _delete(own_node(ctx), _ranges(argv))
+    return _delete_slots(own_node(ctx), _parse_ranges(argv))
 
 
-def _ranges(argv: list[bytes]) -> list[int]:
+def _parse_ranges(argv: list[bytes]) -> list[int]:
     if len(argv) % 2:
         name = argv[1].decode().lower()
         raise RedisError(f"ERR wrong number of arguments for 'cluster|{name}' command")
     slots: list[int] = []
-    for place in range(2, len(argv), 2):
-        first, last = parse_slot(argv[place]), parse_slot(argv[place + 1])
+    for index in range(2, len(argv), 2):
+        first, last = parse_slot(argv[index]), parse_slot(argv[index + 1])
         if first > last:
             raise RedisError(
                 f"ERR start slot number {first} is greater than end slot number {last}"
@@ -58,31 +56,31 @@ def _ranges(argv: list[bytes]) -> list[int]:
     return slots
 
 
-def _add(node: Node, slots: list[int]) -> Reply:
+def _add_slots(node: Node, slots: list[int]) -> Reply:
     seen: set[int] = set()
     for slot in slots:
         if node.owner(slot) is not None:
             raise RedisError(f"ERR Slot {slot} is already busy")
-        _once(slot, seen)
+        _check_unique(slot, seen)
     for slot in slots:
         cluster_of(node).assign(slot, node)
     return OK
 
 
-def _delete(node: Node, slots: list[int]) -> Reply:
+def _delete_slots(node: Node, slots: list[int]) -> Reply:
     seen: set[int] = set()
     for slot in slots:
         if node.owner(slot) is None:
             raise RedisError(f"ERR Slot {slot} is already unassigned")
-        _once(slot, seen)
+        _check_unique(slot, seen)
     for slot in slots:
-        # What another node serves is told to this one again by that node's next message.
+        # A slot of another node stays: that node's next heartbeat would assign it again.
         if node.owner(slot) is node:
             cluster_of(node).assign(slot, None)
     return OK
 
 
-def _once(slot: int, seen: set[int]) -> None:
+def _check_unique(slot: int, seen: set[int]) -> None:
     if slot in seen:
         raise RedisError(f"ERR Slot {slot} specified multiple times")
     seen.add(slot)
@@ -130,26 +128,26 @@ def cluster_setslot(ctx: Session, argv: list[bytes]) -> Reply:
     if word not in (b"migrating", b"importing", b"node") or len(argv) != 5:
         raise RedisError(_BAD_SETSLOT)
     if word == b"node":
-        return _settle(node, slot, _a_master(ctx, named(node, argv[4])))
+        return _assign_slot(node, slot, _master_of(ctx, find_node(node, argv[4])))
     if word == b"migrating" and node.owner(slot) is not node:
         raise RedisError(f"ERR I'm not the owner of hash slot {slot}")
     if word == b"importing" and node.owner(slot) is node:
         raise RedisError(f"ERR I'm already the owner of hash slot {slot}")
-    other = _a_master(ctx, named(node, argv[4], "I don't know about node"))
+    other = _master_of(ctx, find_node(node, argv[4], "I don't know about node"))
     if valkey and other is node:
         raise RedisError("ERR Target node is myself")
     (node.migrating if word == b"migrating" else node.importing)[slot] = other
     return OK
 
 
-def _a_master(ctx: Session, node: Node) -> Node:
+def _master_of(ctx: Session, node: Node) -> Node:
     if node.master is not None and not ctx.server.version.before(7):
         raise RedisError("ERR Target node is not a master")
     return node.top
 
 
-def _settle(node: Node, slot: int, owner: Node) -> Reply:
-    """SETSLOT NODE: the slot is ``owner``'s from now on."""
+def _assign_slot(node: Node, slot: int, owner: Node) -> Reply:
+    """CLUSTER SETSLOT NODE: assign the slot to ``owner``."""
     before = node.owner(slot)
     if before is node and owner is not node and any(node.keys_in(slot)):
         raise RedisError(
@@ -161,7 +159,7 @@ def _settle(node: Node, slot: int, owner: Node) -> Reply:
     if owner is node and slot in node.importing:
         cluster_of(node).bump(node)
         del node.importing[slot]
-    # A node that gives what is not its own is overruled by the one that serves the slot.
+    # If a third node owns the slot, its next heartbeat would undo the assignment.
     if before is None or before is node or owner is node:
         cluster_of(node).assign(slot, owner)
     return OK
@@ -207,7 +205,7 @@ def cluster_replicate(ctx: Session, argv: list[bytes]) -> Reply:
         if node.master is not None:
             cluster_of(node).part(node)
         return OK
-    master = named(node, argv[2])
+    master = find_node(node, argv[2])
     if master is node:
         raise RedisError("ERR Can't replicate myself")
     if master.master is not None:
@@ -244,7 +242,7 @@ def cluster_forget(ctx: Session, argv: list[bytes]) -> Reply:
     known = any(each.id == argv[2] for each in node.known)
     if everywhere and not known and argv[2] in node.forgotten:
         return OK
-    gone = named(node, argv[2])
+    gone = find_node(node, argv[2])
     if node.master is gone:
         raise RedisError("ERR Can't forget my master!")
     cluster_of(node).forget(node, gone, everywhere=everywhere)

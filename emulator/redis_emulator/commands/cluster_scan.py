@@ -1,8 +1,9 @@
-"""CLUSTERSCAN: the keys of a whole cluster, one node after the other.
+"""CLUSTERSCAN of Valkey, which iterates over the keys of all nodes of a cluster.
 
-A cursor is ``fingerprint-{tag}-place``. The tag lies in the slot where to go on and leads the
-client to its node. The place says how far the slot has been scanned; it counts only on the node
-whose fingerprint the cursor has, others begin the slot anew.
+A cursor is ``fingerprint-{tag}-position``. The hash tag maps to the slot to continue with, so the
+client sends the next call to the node that owns it. The position says how far the slot has been
+scanned. It is valid only on the node whose fingerprint is in the cursor; any other node scans the
+slot from the start.
 """
 
 from __future__ import annotations
@@ -16,33 +17,33 @@ from redis_emulator.cluster.node import Node
 from redis_emulator.cluster.slots import SLOTS, slot_of, tags
 from redis_emulator.commands.cluster import own_node
 from redis_emulator.commands.registry import command
-from redis_emulator.commands.scan import ScanOptions, chosen, parse_options
+from redis_emulator.commands.scan import ScanOptions, filter_keys, parse_options
 from redis_emulator.resp.types import RedisError, Reply
 
 _END: Final = b"0"
 _CURSOR: Final = re.compile(rb"([^-]*)-([^-]*)-\s*\+?([0-9]+)", re.DOTALL).fullmatch
-_PLAIN: Final = re.compile(rb"[^*?[\\]*").match
-_TAGGED: Final = re.compile(rb"[^{]*{[^}]+}", re.DOTALL).match
+_LITERAL_PREFIX: Final = re.compile(rb"[^*?[\\]*").match
+_HASH_TAG: Final = re.compile(rb"[^{]*{[^}]+}", re.DOTALL).match
 
 
 @command("clusterscan")
 def clusterscan(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
     options = parse_options(ctx, argv, 2)
-    wanted = _slot_of_pattern(options.pattern)
+    pattern_slot = _slot_of_pattern(options.pattern)
     if argv[1] == _END:
-        return [_first_cursor(options, wanted), []]
+        return [_first_cursor(options, pattern_slot), []]
     slot, position = _parse_cursor(node, argv[1])
     if options.slot not in (None, slot):
         raise RedisError("ERR Cursor slot mismatch with SLOT argument")
-    if wanted not in (None, slot):
-        assert wanted is not None
-        later = options.slot is None and wanted > slot
-        return [_cursor(wanted) if later else _END, []]
-    if options.slot is not None or wanted is not None:
+    if pattern_slot not in (None, slot):
+        assert pattern_slot is not None
+        later = options.slot is None and pattern_slot > slot
+        return [_cursor(pattern_slot) if later else _END, []]
+    if options.slot is not None or pattern_slot is not None:
         stop, following = slot + 1, _END
     else:
-        stop = _end_of_run(node, slot)
+        stop = _end_of_slot_range(node, slot)
         following = _cursor(stop) if stop < SLOTS else _END
     places = node.store.by_slot().places
     coming = places.irange((slot, position), (stop,))
@@ -53,26 +54,26 @@ def clusterscan(ctx: Session, argv: list[bytes]) -> Reply:
             following = _cursor(place[0], place[1] if inside else 0, _fingerprint(node))
             break
         found.append(place)
-    return [following, chosen(ctx, [key for _, _, key in found], options)]
+    return [following, filter_keys(ctx, [key for _, _, key in found], options)]
 
 
 def _slot_of_pattern(pattern: bytes) -> int | None:
-    """The slot that all names matching a pattern have, None when they may have several."""
-    plain = _PLAIN(pattern)
-    assert plain is not None
-    if plain[0] == pattern or _TAGGED(plain[0]):
-        return slot_of(plain[0])
+    """The slot of all keys that match the pattern, or None if they can be in several slots."""
+    literal = _LITERAL_PREFIX(pattern)
+    assert literal is not None
+    if literal[0] == pattern or _HASH_TAG(literal[0]):
+        return slot_of(literal[0])
     return None
 
 
-def _first_cursor(options: ScanOptions, wanted: int | None) -> bytes:
+def _first_cursor(options: ScanOptions, pattern_slot: int | None) -> bytes:
     if options.slot is None:
-        return _cursor(wanted or 0)
-    return _cursor(options.slot) if wanted in (None, options.slot) else _END
+        return _cursor(pattern_slot or 0)
+    return _cursor(options.slot) if pattern_slot in (None, options.slot) else _END
 
 
 def _parse_cursor(node: Node, raw: bytes) -> tuple[int, int]:
-    """The slot of a cursor, and the position in it."""
+    """Return the slot of a cursor and the position in the slot."""
     parts = _CURSOR(raw)
     if parts is None or int(parts[3]) >= 1 << 64:
         raise RedisError("ERR Invalid cursor")
@@ -89,8 +90,8 @@ def _fingerprint(node: Node) -> bytes:
     return node.server.run_id[:6]
 
 
-def _end_of_run(node: Node, slot: int) -> int:
-    """The first slot after ``slot`` that another node serves."""
+def _end_of_slot_range(node: Node, slot: int) -> int:
+    """The first slot after ``slot`` that another node owns."""
     owners = node.cluster.owners
     owner = owners[slot]
     return next((each for each in range(slot, SLOTS) if owners[each] is not owner), SLOTS)

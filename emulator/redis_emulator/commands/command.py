@@ -1,5 +1,7 @@
-"""COMMAND: the command table as clients see it. Every answer is read from the table or the
-documents."""
+"""The COMMAND subcommands, which describe the command table.
+
+All replies are built from the command table and the JSON files in ``table/documents``.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,17 @@ from redis_emulator.table.keyspec import Key, has_keys, keys
 
 
 def entries(server: Server) -> list[Entry]:
-    """Every command, each once, containers without their subcommands."""
+    """All commands, without aliases in other case and without subcommands."""
     return [entry for name, entry in server.commands.items() if name.islower()]
 
 
 def subcommands(entry: Entry) -> list[Entry]:
-    """The subcommands of a container."""
+    """The subcommands of a container command."""
     return [sub for name, sub in (entry.subcommands or {}).items() if name.islower()]
 
 
 def lookup(server: Server, name: bytes) -> Entry | None:
-    """The command called ``name``, or the subcommand ``container|sub``."""
+    """Return the command ``name`` or the subcommand ``container|subcommand``, or None."""
     name, _, sub = name.lower().partition(b"|")
     entry = server.commands.get(name)
     if entry is not None and sub:
@@ -35,7 +37,7 @@ def lookup(server: Server, name: bytes) -> Entry | None:
     return entry
 
 
-def _info(server: Server, entry: Entry) -> Reply:
+def _info_reply(server: Server, entry: Entry) -> Reply:
     spec = entry.spec
     reply: list[Reply] = [
         entry.name.encode(),
@@ -46,19 +48,19 @@ def _info(server: Server, entry: Entry) -> Reply:
     ]
     if server.version.before(7):
         return reply
-    subs: Reply = [_info(server, sub) for sub in subcommands(entry)] or SetReply()
+    subs: Reply = [_info_reply(server, sub) for sub in subcommands(entry)] or SetReply()
     return [
         *reply,
         SetReply(tip.encode() for tip in spec.tips),
-        SetReply(_key_spec(key_spec) for key_spec in spec.key_specs),
+        SetReply(_key_spec_reply(key_spec) for key_spec in spec.key_specs),
         subs,
     ]
 
 
-def _key_spec(value: Any) -> Reply:
-    """A key specification as it is replied: names are bulk strings, flags statuses."""
+def _key_spec_reply(value: Any) -> Reply:
+    """A key specification as a reply: names are bulk strings, flags are simple strings."""
     if isinstance(value, dict):
-        return {name.encode(): _key_spec(part) for name, part in value.items()}
+        return {name.encode(): _key_spec_reply(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return SetReply(SimpleString(flag.encode()) for flag in value)
     return value.encode() if isinstance(value, str) else value
@@ -66,7 +68,7 @@ def _key_spec(value: Any) -> Reply:
 
 @command("command")
 def command_(ctx: Session, argv: list[bytes]) -> Reply:
-    return [_info(ctx.server, entry) for entry in entries(ctx.server)]
+    return [_info_reply(ctx.server, entry) for entry in entries(ctx.server)]
 
 
 @command("command|count")
@@ -78,9 +80,9 @@ def command_count(ctx: Session, argv: list[bytes]) -> Reply:
 def command_info(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
     if len(argv) == 2:
-        return [_info(server, entry) for entry in entries(server)]
+        return [_info_reply(server, entry) for entry in entries(server)]
     found = [lookup(server, name) for name in argv[2:]]
-    return [None if entry is None else _info(server, entry) for entry in found]
+    return [None if entry is None else _info_reply(server, entry) for entry in found]
 
 
 @command("command|list")
@@ -150,19 +152,19 @@ def command_docs(ctx: Session, argv: list[bytes]) -> Reply:
         }
         if others:
             document["subcommands"] = documented | others
-        reply[entry.name.encode()] = _document(server, document)
+        reply[entry.name.encode()] = _document_reply(server, document)
     return reply
 
 
-def _document(server: Server, document: dict[str, Any]) -> Reply:
-    shown: dict[Reply, Reply] = {}
+def _document_reply(server: Server, document: dict[str, Any]) -> Reply:
+    reply: dict[Reply, Reply] = {}
     for name, value in document.items():
         part: Reply
         if name == "arguments":
-            part = [_document(server, argument) for argument in value]
+            part = [_document_reply(server, argument) for argument in value]
         elif name == "subcommands":
             part = {
-                sub.encode(): _document(server, text)
+                sub.encode(): _document_reply(server, text)
                 for sub, text in value.items()
                 if lookup(server, sub.encode()) is not None
             }
@@ -172,5 +174,5 @@ def _document(server: Server, document: dict[str, Any]) -> Reply:
             part = SetReply([since.encode(), change.encode()] for since, change in value)
         else:
             part = value.encode() if isinstance(value, str) else value
-        shown[name.encode()] = part
-    return shown
+        reply[name.encode()] = part
+    return reply

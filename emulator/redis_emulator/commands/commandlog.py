@@ -1,4 +1,4 @@
-"""COMMANDLOG of Valkey: the slow log, and beside it the requests and replies that were large."""
+"""COMMANDLOG of Valkey: the logs of slow commands, large requests and large replies."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from redis_emulator.server.config import effect
 from redis_emulator.server.logs import SlowLog
 
 _BAD_COUNT: Final = "ERR count should be greater than or equal to -1"
-_LENGTHS: Final = {
+_LOG_LENGTHS: Final = {
     "commandlog-large-request-max-len": "large_requests",
     "commandlog-large-reply-max-len": "large_replies",
 }
 
 
 def _log(ctx: Session, kind: bytes) -> SlowLog:
-    """The log of that kind.
+    """The log of type ``kind``.
 
     Raises:
-        RedisError: There is none.
+        RedisError: There is no such type.
     """
     server = ctx.server
     word = kind.lower()
@@ -61,14 +61,14 @@ def commandlog_reset(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 @effect("commandlog-request-larger-than", "commandlog-reply-larger-than")
-def _log_sizes(ctx: Session) -> None:
+def _refresh_engine(ctx: Session) -> None:
     ctx.engine.refresh()
 
 
-@effect(*_LENGTHS)
-def _shorten(ctx: Session) -> None:
+@effect(*_LOG_LENGTHS)
+def _trim_logs(ctx: Session) -> None:
     server = ctx.server
-    for name, log in _LENGTHS.items():
+    for name, log in _LOG_LENGTHS.items():
         entries = getattr(server.logs, log).entries
         while len(entries) > server.config.numbers[name]:
             entries.pop()

@@ -1,5 +1,7 @@
-"""CONFIG: reading and setting parameters. What they are and accept is in
-`redis_emulator.server.config`."""
+"""The CONFIG subcommands, and the effects of parameters that change other parts of the server.
+
+The parameters and the values they accept are in `redis_emulator.server.config`.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from redis_emulator.glob import glob
 from redis_emulator.resp.types import OK, RedisError, Reply, quote
 from redis_emulator.server.config import EFFECTS, effect, event_flags, shown
 
-_PASSWORDS: Final = frozenset({"requirepass", "masterauth"})
-"""The parameters that the servers keep as strings with a length (``createSDSConfig``)."""
+_BINARY_SAFE: Final = frozenset({"requirepass", "masterauth"})
+"""Parameters that Redis stores as binary-safe strings (``createSDSConfig`` in ``config.c``)."""
 
 
 @command("config|get")
@@ -33,12 +35,12 @@ def config_get(ctx: Session, argv: list[bytes]) -> Reply:
 def config_set(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
     if server.version.before(7):
-        return _set_one(ctx, argv)
+        return _set_before_7(ctx, argv)
     if len(argv) % 2:
         raise RedisError("ERR syntax error")
     config = server.config
     pairs = [
-        (quote(name).lower(), quote(name), _text(name, text))
+        (quote(name).lower(), quote(name), _decode_value(name, text))
         for name, text in zip(argv[2::2], argv[3::2], strict=True)
     ]
     seen: set[str] = set()
@@ -49,11 +51,11 @@ def config_set(ctx: Session, argv: list[bytes]) -> Reply:
                 f"ERR Unknown option or number of arguments for CONFIG SET - '{written}'"
             )
         if parameter.immutable:
-            raise _refused(written, "can't set immutable config")
+            raise _config_set_error(written, "can't set immutable config")
         if parameter.protected:
-            raise _refused(written, "can't set protected config")
+            raise _config_set_error(written, "can't set protected config")
         if name in seen:
-            raise _refused(written, "duplicate parameter")
+            raise _config_set_error(written, "duplicate parameter")
         seen.add(name)
     before: dict[str, str] = {}
     for name, written, text in pairs:
@@ -63,30 +65,30 @@ def config_set(ctx: Session, argv: list[bytes]) -> Reply:
         except ValueError as error:
             for earlier, old in before.items():
                 config[earlier] = old
-            raise _refused(written, str(error)) from None
+            raise _config_set_error(written, str(error)) from None
         before[name] = current
         config[name] = value
     for name, old in before.items():
         if config[name] != old:
-            _take_effect(ctx, name)
+            _apply_effect(ctx, name)
     return OK
 
 
-def _text(name: bytes, value: bytes) -> str:
-    """A parameter's value as text: passwords whole, others up to a zero byte, as the servers do."""
-    if quote(name).lower() in _PASSWORDS:
+def _decode_value(name: bytes, value: bytes) -> str:
+    """Decode a value. Like Redis, end it at the first zero byte unless it is a password."""
+    if quote(name).lower() in _BINARY_SAFE:
         return value.decode("utf-8", "surrogateescape")
     return quote(value)
 
 
-def _refused(name: str, reason: str) -> RedisError:
+def _config_set_error(name: str, reason: str) -> RedisError:
     return RedisError(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
 
 
-def _set_one(ctx: Session, argv: list[bytes]) -> Reply:
-    """CONFIG SET as before Redis 7: one parameter, other words."""
+def _set_before_7(ctx: Session, argv: list[bytes]) -> Reply:
+    """CONFIG SET before Redis 7, which takes one parameter and has other error messages."""
     server = ctx.server
-    name, text = quote(argv[2]).lower(), _text(argv[2], argv[3])
+    name, text = quote(argv[2]).lower(), _decode_value(argv[2], argv[3])
     parameter = server.config.parameters.get(name)
     if len(argv) != 4:
         raise unknown_subcommand(ctx.server.version, argv)
@@ -100,11 +102,11 @@ def _set_one(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError(
             f"ERR Invalid argument '{text}' for CONFIG SET '{quote(argv[2])}'{reason}"
         ) from None
-    _take_effect(ctx, name)
+    _apply_effect(ctx, name)
     return OK
 
 
-def _take_effect(ctx: Session, name: str) -> None:
+def _apply_effect(ctx: Session, name: str) -> None:
     alias = ctx.server.config.parameters[name].alias
     for each in (name, alias):
         if each in EFFECTS:
@@ -112,22 +114,22 @@ def _take_effect(ctx: Session, name: str) -> None:
 
 
 @effect("notify-keyspace-events")
-def _choose_events(ctx: Session) -> None:
+def _effect_of_events(ctx: Session) -> None:
     ctx.clients.events.choose(event_flags(ctx.server.config["notify-keyspace-events"]))
 
 
 @effect("slowlog-log-slower-than")
-def _log_slow_commands(ctx: Session) -> None:
+def _effect_of_slowlog(ctx: Session) -> None:
     ctx.engine.refresh()
 
 
 @effect("maxmemory")
-def _limit_memory(ctx: Session) -> None:
+def _effect_of_maxmemory(ctx: Session) -> None:
     ctx.engine.limit_memory()
 
 
 @effect("requirepass")
-def _require_password(ctx: Session) -> None:
+def _effect_of_requirepass(ctx: Session) -> None:
     password = ctx.server.config["requirepass"]
     ctx.clients.access.require(password.encode("utf-8", "surrogateescape"))
 

@@ -1,5 +1,7 @@
-"""Connections: greeting, authentication, choosing a database, leaving. What CLIENT does is in
-`client`."""
+"""The connection commands: PING, ECHO, SELECT, AUTH, HELLO, RESET and QUIT.
+
+CLIENT is in `client`.
+"""
 
 from __future__ import annotations
 
@@ -67,11 +69,10 @@ def auth(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def log_in(ctx: Session, user: bytes, password: bytes, command: bytes) -> None:
-    """Make ``user`` the user of this client; ``command`` is what a failure is logged as.
+    """Authenticate the client as ``user``. A failure is added to the ACL log under ``command``.
 
     Raises:
-        RedisError: WRONGPASS, when there is no such user, it is disabled, or the password is
-        another.
+        RedisError: WRONGPASS: the user does not exist or is disabled, or the password is wrong.
     """
     if not ctx.clients.access.accepts(user, password):
         context = b"toplevel" if ctx.queue is None and ctx.can_block else b"multi"
@@ -85,40 +86,41 @@ def log_in(ctx: Session, user: bytes, password: bytes, command: bytes) -> None:
 @command("hello")
 def hello(ctx: Session, argv: list[bytes]) -> Reply:
     protocol = ctx.protocol
-    older = ctx.server.version.before(7, 2)  # each option counts, whatever follows it
+    # Before Redis 7.2 each option is applied at once, even if a later one is invalid.
+    applies_at_once = ctx.server.version.before(7, 2)
     login: tuple[bytes, bytes] | None = None
     name: bytes | None = None
     if len(argv) > 1:
         protocol = parse_integer(argv[1], "ERR Protocol version is not an integer or out of range")
         if protocol not in (2, 3):
             raise RedisError("NOPROTO unsupported protocol version")
-    place = 2
-    while place < len(argv):
-        option = argv[place].lower()
-        left = len(argv) - 1 - place
-        if option == b"auth" and left >= 2:
-            login = (argv[place + 1], argv[place + 2])
-            if older:
+    index = 2
+    while index < len(argv):
+        option = argv[index].lower()
+        remaining = len(argv) - 1 - index
+        if option == b"auth" and remaining >= 2:
+            login = (argv[index + 1], argv[index + 2])
+            if applies_at_once:
                 log_in(ctx, *login, argv[0])
-            place += 3
-        elif option == b"setname" and left >= 1:
-            name = client.valid_name(argv[place + 1])
-            if older:
+            index += 3
+        elif option == b"setname" and remaining >= 1:
+            name = client.validate_name(argv[index + 1])
+            if applies_at_once:
                 ctx.name = name
-            place += 2
+            index += 2
         else:
-            raise RedisError(f"ERR Syntax error in HELLO option '{quote(argv[place])}'")
-    if login is not None and not older:
+            raise RedisError(f"ERR Syntax error in HELLO option '{quote(argv[index])}'")
+    if login is not None and not applies_at_once:
         log_in(ctx, *login, argv[0])
     if not ctx.authenticated:
-        raise RedisError(_HELLO_NEEDS_AUTH.format("" if older else "<proto> "))
+        raise RedisError(_HELLO_NEEDS_AUTH.format("" if applies_at_once else "<proto> "))
     if name is not None:
         ctx.name = name
     ctx.protocol = protocol
-    return _greeting(ctx)
+    return _hello_reply(ctx)
 
 
-def _greeting(ctx: Session) -> Reply:
+def _hello_reply(ctx: Session) -> Reply:
     version, node = ctx.server.version, node_of(ctx)
     return {
         b"server": version.flavour.encode(),

@@ -1,4 +1,8 @@
-"""DUMP and RESTORE: values as the bytes that travel between servers."""
+"""DUMP and RESTORE, and the conversion of values to RDB and back.
+
+`redis_emulator.rdb` reads and writes the RDB format. The functions here choose the encoding that a
+value gets in RDB, and build values that follow the server's encoding limits.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ from redis_emulator.values.sorted_set import SortedSet
 from redis_emulator.version import Version
 
 _BAD_FREQ = "ERR Invalid FREQ value, must be >= 0 and <= 255"
-_FORMS: Final = {b"hashtable": PLAIN, b"skiplist": PLAIN, b"intset": INTEGERS}
+_RDB_FORMS: Final = {b"hashtable": PLAIN, b"skiplist": PLAIN, b"intset": INTEGERS}
 
 
 @command("dump")
@@ -39,11 +43,11 @@ def dump(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None:
         return None
     kind, form = type_name(value), encoding(ctx.server.version, ctx.db, argv[1], value)
-    return payload.dump(writer(ctx.server), kind, _content(value), form)
+    return payload.dump(rdb_writer(ctx.server), kind, _rdb_content(value), form)
 
 
-def writer(server: Server) -> Writer:
-    """What writes RDB as ``server`` is configured to."""
+def rdb_writer(server: Server) -> Writer:
+    """An RDB writer with the RDB version and options of ``server``."""
     return Writer(
         payload.rdb_version(server.version),
         compressing=server.config["rdbcompression"] == "yes",
@@ -51,17 +55,17 @@ def writer(server: Server) -> Writer:
     )
 
 
-def write(out: Writer, version: Version, db: Database, key: bytes, value: Any) -> None:
-    """Append a key and its value as they stand in a file: the type, the key, the data."""
+def write_key(out: Writer, version: Version, db: Database, key: bytes, value: Any) -> None:
+    """Append a key and its value as in an RDB file: value type, key, value."""
     start = len(out.data)
-    write_value(out, type_name(value), _content(value), encoding(version, db, key, value))
+    write_value(out, type_name(value), _rdb_content(value), encoding(version, db, key, value))
     data = bytes(out.data[start + 1 :])
     del out.data[start + 1 :]
     out.string(key)
     out.data += data
 
 
-def _content(value: Any) -> Any:
+def _rdb_content(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     if isinstance(value, List):
@@ -87,7 +91,7 @@ def restore(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR Invalid TTL value, must be >= 0")
     value = _load(ctx, argv[3])
     now = ctx.db.context.now
-    expires_at = None if ttl == 0 else ttl if options.absolute else _wrapped(now + ttl)
+    expires_at = None if ttl == 0 else ttl if options.absolute else _wrap_int64(now + ttl)
     existed = db.remove(key)
     if expires_at is not None and expires_at <= now:
         if existed:
@@ -104,13 +108,13 @@ def restore(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 class _Options:
-    """What follows the payload.
+    """The options of RESTORE.
 
     Attributes:
-        replace: Overwrite a key that is there.
-        absolute: The TTL is a time since the epoch.
-        idle: Seconds since the last use, None when not given.
-        frequency: The LFU counter, None when not given.
+        replace: Overwrite an existing key.
+        absolute: The TTL is a Unix time in milliseconds.
+        idle: Seconds since the last access, None if not given.
+        frequency: The LFU counter, None if not given.
     """
 
     __slots__ = ("absolute", "frequency", "idle", "replace")
@@ -119,56 +123,57 @@ class _Options:
         self.replace = self.absolute = False
         self.idle: int | None = None
         self.frequency: int | None = None
-        place = 4
-        while place < len(argv):
-            option = argv[place].upper()
-            more = place + 1 < len(argv)
+        index = 4
+        while index < len(argv):
+            option = argv[index].upper()
+            has_argument = index + 1 < len(argv)
             if option == b"REPLACE":
                 self.replace = True
             elif option == b"ABSTTL":
                 self.absolute = True
-            elif option == b"IDLETIME" and more and self.frequency is None:
-                place += 1
-                self.idle = parse_integer(argv[place])
+            elif option == b"IDLETIME" and has_argument and self.frequency is None:
+                index += 1
+                self.idle = parse_integer(argv[index])
                 if self.idle < 0:
                     raise RedisError("ERR Invalid IDLETIME value, must be >= 0")
-            elif option == b"FREQ" and more and self.idle is None:
-                place += 1
-                self.frequency = parse_integer(argv[place])
+            elif option == b"FREQ" and has_argument and self.idle is None:
+                index += 1
+                self.frequency = parse_integer(argv[index])
                 if not 0 <= self.frequency <= 255:
                     raise RedisError(_BAD_FREQ)
             else:
                 raise syntax_error()
-            place += 1
+            index += 1
 
 
-def _wrapped(number: int) -> int:
-    """What 64 bits keep of a sum: a time too far away has been long ago."""
+def _wrap_int64(number: int) -> int:
+    """Wrap to a signed 64-bit integer. In Redis a TTL that overflows becomes a time in the past."""
     return (number - INT64_MIN) % (1 << 64) + INT64_MIN
 
 
 def _load(ctx: Session, data: bytes) -> object:
     try:
-        return build(ctx, payload.load(data, payload.rdb_version(ctx.server.version)))
+        return build_value(ctx, payload.load(data, payload.rdb_version(ctx.server.version)))
     except payload.ChecksumError:
         raise RedisError("ERR DUMP payload version or checksum are wrong") from None
     except ValueError:
         raise RedisError("ERR Bad data format") from None
 
 
-def build(ctx: Session, read: Read) -> object:
-    """The value that was read from a payload, stored as this server's limits ask for.
+def build_value(ctx: Session, read: Read) -> object:
+    """Build a value that was read from RDB, in the encoding that the server's limits require.
 
-    What comes in a compact form keeps it, however long its members are, unless they are too many.
+    As in Redis, a value that was stored as a listpack stays one, even with elements longer than the
+    limit. It is converted only if it has too many elements.
     """
     builder = _BUILDERS.get(read.kind)
     return read.content if builder is None else builder(ctx, read.content, read.form)
 
 
-def reloaded(ctx: Session, db: Database, key: bytes, value: object) -> object:
-    """The value at ``key`` as it is after it was saved and loaded: in the form that fits it now."""
-    form = _FORMS.get(encoding(ctx.server.version, db, key, value), PACKED)
-    return build(ctx, Read(type_name(value), _content(value), form))
+def reload_value(ctx: Session, db: Database, key: bytes, value: object) -> object:
+    """Return the value at ``key`` as it is after saving and loading: its encoding can change."""
+    form = _RDB_FORMS.get(encoding(ctx.server.version, db, key, value), PACKED)
+    return build_value(ctx, Read(type_name(value), _rdb_content(value), form))
 
 
 def _build_list(ctx: Session, nodes: list[Node], form: bytes) -> List:
@@ -184,8 +189,8 @@ def _build_set(ctx: Session, members: list[bytes], form: bytes) -> Set:
         value = Set(LISTPACK)
         value.add_all(members)
         return value
-    small = form != PACKED and len(members) <= limits.intset
-    value = Set(INTSET if small else HASHTABLE)
+    fits_intset = form != PACKED and len(members) <= limits.intset
+    value = Set(INTSET if fits_intset else HASHTABLE)
     for member in members:
         value.add(member, limits)
     return value

@@ -1,11 +1,11 @@
-"""FUNCTION and FCALL. The libraries are in `redis_emulator.scripting.functions`."""
+"""FUNCTION and FCALL. `redis_emulator.scripting.functions` loads and stores the libraries."""
 
 from __future__ import annotations
 
 import struct
 
 from redis_emulator.clients.session import Session
-from redis_emulator.commands.dump import writer
+from redis_emulator.commands.dump import rdb_writer
 from redis_emulator.commands.helpers.arguments import parse_integer, unknown_subcommand
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
@@ -14,28 +14,24 @@ from redis_emulator.rdb.crc64 import crc64
 from redis_emulator.rdb.wire import Reader, Writer
 from redis_emulator.resp.types import OK, RedisError, Reply, SetReply, SimpleString, quote
 from redis_emulator.scripting.functions import Functions, Library, functions_of
-from redis_emulator.scripting.runtime import (
-    FLAGS,
-)
-from redis_emulator.scripting.scripts import (
-    scripting_of,
-)
+from redis_emulator.scripting.runtime import FLAGS
+from redis_emulator.scripting.scripts import scripting_of
 
-_LIBRARY, _OLD_LIBRARY = 0xF5, 0xF6
-_FOOTER = 10
+_OPCODE_FUNCTION2, _OPCODE_FUNCTION_PRE_GA = 0xF5, 0xF6
+_FOOTER_SIZE = 10
 
 
 @command("fcall")
 def fcall(ctx: Session, argv: list[bytes]) -> Reply:
-    return _call(ctx, argv, False)
+    return _fcall(ctx, argv, False)
 
 
 @command("fcall_ro")
 def fcall_ro(ctx: Session, argv: list[bytes]) -> Reply:
-    return _call(ctx, argv, True)
+    return _fcall(ctx, argv, True)
 
 
-def _call(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
+def _fcall(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
     state = functions_of(ctx.engine)
     function = state.functions.get(argv[1].lower())
     if function is None:
@@ -61,19 +57,19 @@ def function_load(ctx: Session, argv: list[bytes]) -> Reply:
 def function_list(ctx: Session, argv: list[bytes]) -> Reply:
     pattern: bytes | None = None
     with_code = False
-    place = 2
-    while place < len(argv):
-        option = argv[place].lower()
+    index = 2
+    while index < len(argv):
+        option = argv[index].lower()
         if option == b"withcode" and not with_code:
             with_code = True
         elif option == b"libraryname" and pattern is None:
-            place += 1
-            if place == len(argv):
+            index += 1
+            if index == len(argv):
                 raise RedisError("ERR library name argument was not given")
-            pattern = argv[place]
+            pattern = argv[index]
         else:
-            raise RedisError(f"ERR Unknown argument {quote(argv[place])}")
-        place += 1
+            raise RedisError(f"ERR Unknown argument {quote(argv[index])}")
+        index += 1
     libraries = functions_of(ctx.engine).libraries.values()
     matches = glob(pattern.lower()) if pattern is not None else None
     return [
@@ -144,15 +140,15 @@ def function_stats(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("function|dump")
 def function_dump(ctx: Session, argv: list[bytes]) -> Reply:
-    out = writer(ctx.server)
+    out = rdb_writer(ctx.server)
     write_libraries(out, functions_of(ctx.engine))
     return payload.seal(out)
 
 
 def write_libraries(out: Writer, functions: Functions) -> None:
-    """Append all libraries as RDB has them."""
+    """Append all libraries in RDB format."""
     for library in functions.libraries.values():
-        out.byte(_LIBRARY)
+        out.byte(_OPCODE_FUNCTION2)
         out.string(library.code)
 
 
@@ -166,26 +162,26 @@ def function_restore(ctx: Session, argv: list[bytes]) -> Reply:
             "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE."
         )
     functions_of(ctx.engine).restore(
-        _read(argv[2], payload.rdb_version(ctx.server.version)), policy
+        _parse_payload(argv[2], payload.rdb_version(ctx.server.version)), policy
     )
     return OK
 
 
-def _read(payload: bytes, version: int) -> list[bytes]:
-    """The code of every library in the payload of FUNCTION DUMP."""
-    wrong = RedisError("ERR DUMP payload version or checksum are wrong")
-    if len(payload) < _FOOTER:
-        raise wrong
-    written, checksum = struct.unpack("<HQ", payload[-_FOOTER:])
-    if written > version or checksum != crc64(payload[:-8]):
-        raise wrong
-    reader = Reader(payload[:-_FOOTER])
+def _parse_payload(payload: bytes, version: int) -> list[bytes]:
+    """Parse a payload of FUNCTION DUMP into the code of each library."""
+    invalid = RedisError("ERR DUMP payload version or checksum are wrong")
+    if len(payload) < _FOOTER_SIZE:
+        raise invalid
+    payload_version, checksum = struct.unpack("<HQ", payload[-_FOOTER_SIZE:])
+    if payload_version > version or checksum != crc64(payload[:-8]):
+        raise invalid
+    reader = Reader(payload[:-_FOOTER_SIZE])
     codes = []
     while not reader.at_end():
         kind = reader.take(1)[0]
-        if kind == _OLD_LIBRARY:
+        if kind == _OPCODE_FUNCTION_PRE_GA:
             raise RedisError("ERR Pre-GA function format not supported")
-        if kind != _LIBRARY:
+        if kind != _OPCODE_FUNCTION2:
             raise RedisError("ERR given type is not a function")
         try:
             codes.append(reader.string())

@@ -1,7 +1,6 @@
-"""Keys whatever they hold: deleting, naming, copying, moving, and whole databases.
+"""The generic commands, which work on keys of any type: DEL, RENAME, COPY, FLUSHALL and others.
 
-Expiry is in `expiry`, iteration in `scan`, what OBJECT tells in `object`, serialised values in
-`dump`.
+TTLs are in `expiry`, SCAN in `scan`, OBJECT in `object`, DUMP and RESTORE in `dump`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, Final
 from redis_emulator.clients.session import Session
 from redis_emulator.cluster.node import node_of
 from redis_emulator.commands.helpers.arguments import NO_SUCH_KEY, parse_integer, syntax_error
-from redis_emulator.commands.object import kept
+from redis_emulator.commands.object import keep_raw_encoding
 from redis_emulator.commands.registry import command
 from redis_emulator.glob import glob
 from redis_emulator.keyspace.database import Database
@@ -21,15 +20,15 @@ from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
 
-_INT32 = "ERR value is out of range, value must between -2147483648 and 2147483647"
+_NOT_INT32 = "ERR value is out of range, value must between -2147483648 and 2147483647"
 _SAME_OBJECT = "ERR source and destination objects are the same"
 _DB_OUT_OF_RANGE = "ERR DB index is out of range"
-_EFFORT_MAX: Final = 64
-_PACKED: Final = (b"intset", b"listpack")
+_LAZYFREE_THRESHOLD: Final = 64
+_SINGLE_ALLOCATION: Final = (b"intset", b"listpack")
 
 
 def put(db: Database, key: bytes, value: object, expires_at: int | None) -> None:
-    """Store a whole value at ``key`` as a new key; ``expires_at`` is in epoch milliseconds."""
+    """Replace ``key`` and its TTL by ``value``; ``expires_at`` is a Unix time in milliseconds."""
     db.remove(key)
     db.set(key, value)
     if expires_at is not None:
@@ -41,16 +40,21 @@ def put(db: Database, key: bytes, value: object, expires_at: int | None) -> None
 @command("unlink")
 def unlink(ctx: Session, argv: list[bytes]) -> Reply:
     data, limits = ctx.db.data, ctx.server.config.numbers
-    costly = sum(
-        _effort(data[key], limits) > _EFFORT_MAX for key in dict.fromkeys(argv[1:]) if key in data
+    lazily_freed = sum(
+        _free_effort(data[key], limits) > _LAZYFREE_THRESHOLD
+        for key in dict.fromkeys(argv[1:])
+        if key in data
     )
-    if costly:
-        ctx.server.stats.counters["lazyfreed_objects"] += costly
+    if lazily_freed:
+        ctx.server.stats.counters["lazyfreed_objects"] += lazily_freed
     return delete(ctx, argv)
 
 
-def _effort(value: Any, limits: dict[str, int]) -> int:
-    """How many allocations ``value`` takes, about: if many, another thread frees it."""
+def _free_effort(value: Any, limits: dict[str, int]) -> int:
+    """Roughly the number of allocations of ``value`` (``lazyfreeGetFreeEffort``).
+
+    Redis frees values with many allocations in a background thread.
+    """
     kind = type_name(value)
     if kind == b"string" or (kind == b"hash" and value.compact):
         return 1
@@ -59,7 +63,7 @@ def _effort(value: Any, limits: dict[str, int]) -> int:
     if kind == b"stream":
         pending = sum(1 + len(group.pending) for group in value.groups.values())
         return len(value) // (limits["stream-node-max-entries"] or len(value) or 1) + pending
-    return 1 if kind != b"hash" and value.encoding in _PACKED else len(value)
+    return 1 if kind != b"hash" and value.encoding in _SINGLE_ALLOCATION else len(value)
 
 
 @command("del")
@@ -126,7 +130,9 @@ def _rename(ctx: Session, source: bytes, target: bytes, *, only_if_absent: bool)
         raise RedisError(NO_SUCH_KEY)
     if source == target or (only_if_absent and target in db.data):
         return not only_if_absent
-    put(db, target, kept(ctx.server.version, db, source, value), db.expires.get(source))
+    put(
+        db, target, keep_raw_encoding(ctx.server.version, db, source, value), db.expires.get(source)
+    )
     db.remove(source)
     db.changed(source, b"rename_from", GENERIC)
     db.changed(target, b"rename_to", GENERIC)
@@ -137,25 +143,25 @@ def _rename(ctx: Session, source: bytes, target: bytes, *, only_if_absent: bool)
 def copy(ctx: Session, argv: list[bytes]) -> Reply:
     source, target = argv[1], argv[2]
     db, replace = ctx.db, False
-    place = 3
-    while place < len(argv):
-        option = argv[place].upper()
+    index = 3
+    while index < len(argv):
+        option = argv[index].upper()
         if option == b"REPLACE":
             replace = True
-        elif option == b"DB" and place + 1 < len(argv):
-            place += 1
-            if _is_forbidden_copy(ctx, argv[place]):
+        elif option == b"DB" and index + 1 < len(argv):
+            index += 1
+            if _is_copy_forbidden(ctx, argv[index]):
                 raise RedisError("ERR Copying to another database is not allowed in cluster mode")
-            db = _database(ctx, argv[place])
+            db = _parse_database(ctx, argv[index])
         else:
             raise syntax_error()
-        place += 1
+        index += 1
     if source == target and db is ctx.db:
         raise RedisError(_SAME_OBJECT)
     value = ctx.db.lookup(source)
     if value is None or (target in db.data and not replace):
         return 0
-    value = kept(ctx.server.version, ctx.db, source, copying.copy(value))
+    value = keep_raw_encoding(ctx.server.version, ctx.db, source, copying.copy(value))
     put(db, target, value, ctx.db.expires.get(source))
     db.changed(target, b"copy_to", GENERIC)
     return 1
@@ -166,7 +172,7 @@ def move(ctx: Session, argv: list[bytes]) -> Reply:
     if node_of(ctx) is not None and ctx.server.version.is_redis():
         raise RedisError("ERR MOVE is not allowed in cluster mode")
     key = argv[1]
-    source, target = ctx.db, _database(ctx, argv[2])
+    source, target = ctx.db, _parse_database(ctx, argv[2])
     if source is target:
         raise RedisError(_SAME_OBJECT)
     value = source.writable(key)
@@ -183,8 +189,8 @@ def move(ctx: Session, argv: list[bytes]) -> Reply:
 def swapdb(ctx: Session, argv: list[bytes]) -> Reply:
     if node_of(ctx) is not None:
         raise RedisError("ERR SWAPDB is not allowed in cluster mode")
-    first = _int32(argv[1], "ERR invalid first DB index", "ERR invalid first DB index")
-    second = _int32(argv[2], "ERR invalid second DB index", "ERR invalid second DB index")
+    first = _parse_int32(argv[1], "ERR invalid first DB index", "ERR invalid first DB index")
+    second = _parse_int32(argv[2], "ERR invalid second DB index", "ERR invalid second DB index")
     databases = ctx.server.databases
     for index in (first, second):
         if not 0 <= index < len(databases):
@@ -206,7 +212,7 @@ def flushall(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _flush(ctx: Session, argv: list[bytes], databases: list[Database]) -> Reply:
-    """Empty databases; servers leave it to another thread, as they are told or by default."""
+    """Empty databases, and count keys that Redis would free in a background thread."""
     _check_flush_mode(argv)
     server = ctx.server
     count = sum(db.clear() for db in databases)
@@ -232,23 +238,28 @@ def dbsize(ctx: Session, argv: list[bytes]) -> Reply:
     return len(ctx.db.data)
 
 
-def _is_forbidden_copy(ctx: Session, raw: bytes) -> bool:
-    """Whether COPY names a database that nodes of a cluster before Redis 8 have but do not use."""
+def _is_copy_forbidden(ctx: Session, raw: bytes) -> bool:
+    """Whether COPY to this database is an error because the server is a cluster node.
+
+    This applies to Redis before 8, for databases other than 0.
+    """
     version = ctx.server.version
     if node_of(ctx) is None or not version.is_redis() or version.is_redis(8):
         return False
-    return 0 < _int32(raw) < ctx.server.config.integer("databases")
+    return 0 < _parse_int32(raw) < ctx.server.config.integer("databases")
 
 
-def _database(ctx: Session, raw: bytes) -> Database:
-    index = _int32(raw)
+def _parse_database(ctx: Session, raw: bytes) -> Database:
+    index = _parse_int32(raw)
     databases = ctx.server.databases
     if not 0 <= index < len(databases):
         raise RedisError(_DB_OUT_OF_RANGE)
     return databases[index]
 
 
-def _int32(raw: bytes, not_an_integer: str | None = None, out_of_range: str = _INT32) -> int:
+def _parse_int32(
+    raw: bytes, not_an_integer: str | None = None, out_of_range: str = _NOT_INT32
+) -> int:
     value = parse_integer(raw) if not_an_integer is None else parse_integer(raw, not_an_integer)
     if not -(1 << 31) <= value < 1 << 31:
         raise RedisError(out_of_range)

@@ -1,4 +1,4 @@
-"""Places: sorted sets whose scores are geohashes."""
+"""The GEO commands, which work on sorted sets whose scores are geohashes."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from redis_emulator.values.sorted_set import SortedSet
 _UNITS: Final = {b"m": 1.0, b"km": 1000.0, b"ft": 0.3048, b"mi": 1609.34}
 _MEMBER_MISSING: Final = "ERR could not decode requested zset member"
 _INT: Final = 1 << 31
-_WITH: Final = (b"WITHDIST", b"WITHHASH", b"WITHCOORD")
+_WITH_OPTIONS: Final = (b"WITHDIST", b"WITHHASH", b"WITHCOORD")
 
 
 @command("geoadd")
 def geoadd(ctx: Session, argv: list[bytes]) -> Reply:
-    place = 2
+    index = 2
     words = set()
-    while place < len(argv) and (word := argv[place].upper()) in (b"NX", b"XX", b"CH"):
+    while index < len(argv) and (word := argv[index].upper()) in (b"NX", b"XX", b"CH"):
         words.add(word)
-        place += 1
-    if (len(argv) - place) % 3 or {b"NX", b"XX"} <= words:
+        index += 1
+    if (len(argv) - index) % 3 or {b"NX", b"XX"} <= words:
         raise syntax_error()
-    call = [b"zadd", *argv[1:place]]
-    for at in range(place, len(argv), 3):
-        point = _point(ctx, argv[at], argv[at + 1])
+    call = [b"zadd", *argv[1:index]]
+    for at in range(index, len(argv), 3):
+        point = _parse_point(ctx, argv[at], argv[at + 1])
         call += (b"%d" % geohash.encode(point).bits, argv[at + 2])
     return zadd(ctx, call)
 
 
-def _point(ctx: Session, longitude: bytes, latitude: bytes) -> Point:
+def _parse_point(ctx: Session, longitude: bytes, latitude: bytes) -> Point:
     point = Point(parse_score(ctx, longitude), parse_score(ctx, latitude))
     if (
         abs(point.longitude) > geohash.LONGITUDE_LIMIT
@@ -87,15 +87,15 @@ def geohash_(ctx: Session, argv: list[bytes]) -> Reply:
 def geodist(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 5:
         raise syntax_error()
-    unit = _unit(ctx, argv[4]) if len(argv) == 5 else 1.0
+    unit = _parse_unit(ctx, argv[4]) if len(argv) == 5 else 1.0
     scores = _scores(ctx, argv[1])
     if argv[2] not in scores or argv[3] not in scores:
         return None
     metres = geohash.distance(geohash.decode(scores[argv[2]]), geohash.decode(scores[argv[3]]))
-    return _distance(metres / unit)
+    return _format_distance(metres / unit)
 
 
-def _unit(ctx: Session, word: bytes) -> float:
+def _parse_unit(ctx: Session, word: bytes) -> float:
     old = ctx.server.version.before(7)
     metres = _UNITS.get(word if old else word.lower())
     if metres is None:
@@ -104,26 +104,26 @@ def _unit(ctx: Session, word: bytes) -> float:
     return metres
 
 
-def _distance(length: float) -> bytes:
-    """A distance with four decimals, halves rounded up."""
+def _format_distance(length: float) -> bytes:
+    """Format a distance with four decimals, rounding halves up."""
     scaled = length * 10_000
     whole = math.floor(scaled)
     return b"%d.%04d" % divmod(whole + (scaled - whole >= 0.5), 10_000)
 
 
-class _Request:
-    """What GEOSEARCH, GEORADIUS and their relatives are told.
+class _Query:
+    """A parsed GEOSEARCH, GEORADIUS or related command.
 
     Attributes:
-        source: The places to search, None without a key.
-        unit: Metres in the unit asked for.
-        shape: What to search; None when the key is missing and it does not matter.
+        source: The sorted set to search, None if the key does not exist.
+        unit: The length of the distance unit in metres.
+        shape: The area to search, None if the key does not exist.
         order: ``b"ASC"``, ``b"DESC"``, or empty.
-        count: How many at most, 0 for all.
-        any: The first ``count`` met will do.
-        wanted: Which of WITHDIST, WITHHASH and WITHCOORD were given.
-        target: Where to store the result, if anywhere.
-        by_distance: Store distances in place of geohashes.
+        count: The maximum number of results, 0 for all.
+        any: Whether ANY was given: stop at the first ``count`` matches.
+        with_options: Which of WITHDIST, WITHHASH and WITHCOORD were given.
+        target: The key to store the result in, None to return it.
+        by_distance: Whether to store distances instead of geohashes.
     """
 
     def __init__(self, ctx: Session, source: SortedSet | None) -> None:
@@ -134,7 +134,7 @@ class _Request:
         self.order = b""
         self.count = 0
         self.any = False
-        self.wanted: set[bytes] = set()
+        self.with_options: set[bytes] = set()
         self.target: bytes | None = None
         self.by_distance = False
         self._centre: Point | None = None
@@ -145,53 +145,53 @@ class _Request:
         version = ctx.server.version
         self._polygons = version.is_valkey(9)
 
-    def radius(self, argv: list[bytes], *, by_member: bool, storing: bool) -> None:
-        """Read GEORADIUS or GEORADIUSBYMEMBER."""
+    def parse_georadius(self, argv: list[bytes], *, by_member: bool, storing: bool) -> None:
+        """Parse GEORADIUS or GEORADIUSBYMEMBER."""
         self._by = b"BYRADIUS"
-        place = 5 if by_member else 6
+        index = 5 if by_member else 6
         if not by_member:
-            self._centre = _point(self._ctx, argv[2], argv[3])
-            self._radius(argv[4], argv[5])
+            self._centre = _parse_point(self._ctx, argv[2], argv[3])
+            self._parse_radius(argv[4], argv[5])
         elif self.source is not None:
-            self._centre = self._member(argv[2])
-            self._radius(argv[3], argv[4])
-        while place < len(argv):
-            word = argv[place].upper()
-            if storing and word in (b"STORE", b"STOREDIST") and place + 1 < len(argv):
-                self.target = argv[place + 1]
+            self._centre = self._position_of_member(argv[2])
+            self._parse_radius(argv[3], argv[4])
+        while index < len(argv):
+            word = argv[index].upper()
+            if storing and word in (b"STORE", b"STOREDIST") and index + 1 < len(argv):
+                self.target = argv[index + 1]
                 self.by_distance = word == b"STOREDIST"
-                place += 2
+                index += 2
             else:
-                place = self._common(argv, place)
-        self._check("STORE option in GEORADIUS")
-        self._finish()
+                index = self._parse_common_option(argv, index)
+        self._check_store_options("STORE option in GEORADIUS")
+        self._build_shape()
 
-    def search(self, argv: list[bytes], *, storing: bool) -> None:
-        """Read GEOSEARCH or GEOSEARCHSTORE."""
-        place = 2
+    def parse_geosearch(self, argv: list[bytes], *, storing: bool) -> None:
+        """Parse GEOSEARCH or GEOSEARCHSTORE."""
+        index = 2
         if storing:
             self.target = argv[1]
-            place = 3
-        while place < len(argv):
-            word = argv[place].upper()
-            left = len(argv) - place - 1
+            index = 3
+        while index < len(argv):
+            word = argv[index].upper()
+            left = len(argv) - index - 1
             if word == b"FROMMEMBER" and left >= 1 and self._from in (b"", word):
                 self._from = word
                 if self.source is not None:
-                    self._centre = self._member(argv[place + 1])
-                place += 2
+                    self._centre = self._position_of_member(argv[index + 1])
+                index += 2
             elif word == b"FROMLONLAT" and left >= 2 and self._from in (b"", word):
                 self._from = word
-                self._centre = _point(self._ctx, argv[place + 1], argv[place + 2])
-                place += 3
+                self._centre = _parse_point(self._ctx, argv[index + 1], argv[index + 2])
+                index += 3
             elif word == b"BYRADIUS" and left >= 2 and self._by in (b"", word):
                 self._by = word
-                self._radius(argv[place + 1], argv[place + 2])
-                place += 3
+                self._parse_radius(argv[index + 1], argv[index + 2])
+                index += 3
             elif word == b"BYBOX" and left >= 3 and self._by in (b"", word):
                 self._by = word
-                self._box(argv[place + 1], argv[place + 2], argv[place + 3])
-                place += 4
+                self._parse_box(argv[index + 1], argv[index + 2], argv[index + 3])
+                index += 4
             elif (
                 word == b"BYPOLYGON"
                 and left >= 2
@@ -200,13 +200,13 @@ class _Request:
                 and self._by in (b"", word)
             ):
                 self._from = self._by = word
-                place = self._polygon(argv, place + 1)
+                index = self._parse_polygon(argv, index + 1)
             elif word == b"STOREDIST" and storing:
                 self.by_distance = True
-                place += 1
+                index += 1
             else:
-                place = self._common(argv, place)
-        self._check("GEOSEARCHSTORE")
+                index = self._parse_common_option(argv, index)
+        self._check_store_options("GEOSEARCHSTORE")
         name = quote(argv[0])
         if not self._from:
             raise RedisError(
@@ -215,26 +215,26 @@ class _Request:
         if not self._by:
             shapes = "BYRADIUS, BYBOX and BYPOLYGON" if self._polygons else "BYRADIUS and BYBOX"
             raise RedisError(f"ERR exactly one of {shapes} can be specified for {name}")
-        self._finish()
+        self._build_shape()
 
-    def _common(self, argv: list[bytes], place: int) -> int:
-        word = argv[place].upper()
-        if word in _WITH:
-            self.wanted.add(word)
+    def _parse_common_option(self, argv: list[bytes], index: int) -> int:
+        word = argv[index].upper()
+        if word in _WITH_OPTIONS:
+            self.with_options.add(word)
         elif word == b"ANY":
             self.any = True
         elif word in (b"ASC", b"DESC"):
             self.order = word
-        elif word == b"COUNT" and place + 1 < len(argv):
-            place += 1
-            self.count = parse_integer(argv[place])
+        elif word == b"COUNT" and index + 1 < len(argv):
+            index += 1
+            self.count = parse_integer(argv[index])
             if self.count <= 0:
                 raise RedisError("ERR COUNT must be > 0")
         else:
             raise syntax_error()
-        return place + 1
+        return index + 1
 
-    def _member(self, member: bytes) -> Point:
+    def _position_of_member(self, member: bytes) -> Point:
         assert self.source is not None
         score = self.source.scores.get(member)
         if score is not None:
@@ -243,34 +243,36 @@ class _Request:
             raise RedisError(f"ERR member {quote(member)} does not exist")
         raise RedisError(_MEMBER_MISSING)
 
-    def _radius(self, radius: bytes, unit: bytes) -> None:
+    def _parse_radius(self, radius: bytes, unit: bytes) -> None:
         length = parse_score(self._ctx, radius, "ERR need numeric radius")
         if length < 0:
             raise RedisError("ERR radius cannot be negative")
-        self.unit = _unit(self._ctx, unit)
+        self.unit = _parse_unit(self._ctx, unit)
         self._size = (length,)
 
-    def _box(self, width: bytes, height: bytes, unit: bytes) -> None:
+    def _parse_box(self, width: bytes, height: bytes, unit: bytes) -> None:
         across = parse_score(self._ctx, width, "ERR need numeric width")
         up = parse_score(self._ctx, height, "ERR need numeric height")
         if across < 0 or up < 0:
             raise RedisError("ERR height or width cannot be negative")
-        self.unit = _unit(self._ctx, unit)
+        self.unit = _parse_unit(self._ctx, unit)
         self._size = (across, up)
 
-    def _polygon(self, argv: list[bytes], place: int) -> int:
+    def _parse_polygon(self, argv: list[bytes], index: int) -> int:
         count = parse_range(
-            argv[place], -(1 << 31), (1 << 31) - 1, "ERR invalid number of vertices"
+            argv[index], -(1 << 31), (1 << 31) - 1, "ERR invalid number of vertices"
         )
-        place += 1
-        if count < 3 or place + 2 * count > len(argv):
+        index += 1
+        if count < 3 or index + 2 * count > len(argv):
             raise RedisError("ERR GEOSEARCH BYPOLYGON must have at least 3 vertices")
-        end = place + 2 * count
-        self._vertices = [_point(self._ctx, argv[at], argv[at + 1]) for at in range(place, end, 2)]
+        end = index + 2 * count
+        self._vertices = [
+            _parse_point(self._ctx, argv[at], argv[at + 1]) for at in range(index, end, 2)
+        ]
         return end
 
-    def _check(self, storing: str) -> None:
-        if self.target is not None and self.wanted:
+    def _check_store_options(self, storing: str) -> None:
+        if self.target is not None and self.with_options:
             coord = "WITHCOORD"
             if self._ctx.server.version.before(7):
                 storing, coord = "STORE option in GEORADIUS", "WITHCOORDS"
@@ -278,7 +280,7 @@ class _Request:
                 f"ERR {storing} is not compatible with WITHDIST, WITHHASH and {coord} options"
             )
 
-    def _finish(self) -> None:
+    def _build_shape(self) -> None:
         if self.any and not self.count:
             raise RedisError("ERR the ANY argument requires COUNT argument")
         if self.count and not self.order and not self.any:
@@ -294,7 +296,7 @@ class _Request:
             self.shape = Circle(self._centre, self._size[0] * self.unit)
 
     def results(self) -> list[Found]:
-        """What is found, as ordered and cut as asked for."""
+        """Run the search; return the matches in the requested order, at most ``count``."""
         if self.source is None or self.shape is None:
             return []
         limit = self.count if self.any else 0
@@ -305,10 +307,14 @@ class _Request:
         return found[: self.count] if self.count else found
 
     def _sort(self, found: list[Found]) -> None:
-        """Sort as far as places are asked for; those at one distance come as the server sorts."""
+        """Sort by distance.
+
+        With COUNT, Redis sorts only the results that it returns (``pqsort``). `sort_range` gives
+        matches at the same distance the same order as Redis.
+        """
         farthest = self.order == b"DESC"
         if not 0 < self.count < len(found):
-            found.sort(key=_metres, reverse=farthest)
+            found.sort(key=_distance_of, reverse=farthest)
             return
 
         def compare(one: Found, other: Found) -> int:
@@ -318,78 +324,81 @@ class _Request:
         sort_range(found, compare, 0, self.count - 1)
 
 
-def _metres(place: Found) -> float:
-    return place.distance
+def _distance_of(match: Found) -> float:
+    return match.distance
 
 
 @command("geosearch", "geosearchstore")
 def geosearch(ctx: Session, argv: list[bytes]) -> Reply:
     storing = argv[0].upper() == b"GEOSEARCHSTORE"
-    request = _begin(ctx, argv[2 if storing else 1])
-    if request is None:
+    query = _new_query(ctx, argv[2 if storing else 1])
+    if query is None:
         return []
-    request.search(argv, storing=storing)
-    return _answer(ctx, request, b"geosearchstore")
+    query.parse_geosearch(argv, storing=storing)
+    return _reply(ctx, query, b"geosearchstore")
 
 
 @command("georadius", "georadius_ro")
 def georadius(ctx: Session, argv: list[bytes]) -> Reply:
-    return _radius(ctx, argv, by_member=False)
+    return _georadius(ctx, argv, by_member=False)
 
 
 @command("georadiusbymember", "georadiusbymember_ro")
 def georadiusbymember(ctx: Session, argv: list[bytes]) -> Reply:
-    return _radius(ctx, argv, by_member=True)
+    return _georadius(ctx, argv, by_member=True)
 
 
-def _radius(ctx: Session, argv: list[bytes], *, by_member: bool) -> Reply:
-    request = _begin(ctx, argv[1])
-    if request is None:
+def _georadius(ctx: Session, argv: list[bytes], *, by_member: bool) -> Reply:
+    query = _new_query(ctx, argv[1])
+    if query is None:
         return []
     storing = not argv[0].upper().endswith(b"_RO")
-    request.radius(argv, by_member=by_member, storing=storing)
-    return _answer(ctx, request, b"georadiusstore")
+    query.parse_georadius(argv, by_member=by_member, storing=storing)
+    return _reply(ctx, query, b"georadiusstore")
 
 
-def _begin(ctx: Session, key: bytes) -> _Request | None:
-    """A request yet to be read; None if a missing key is answered without reading it."""
+def _new_query(ctx: Session, key: bytes) -> _Query | None:
+    """A query without options; None before Redis 7 if the key is missing.
+
+    Redis before 7 returns an empty result for a missing key without parsing the options.
+    """
     source = lookup_sorted_set(ctx, key)
     if source is None and ctx.server.version.before(7):
         return None
-    return _Request(ctx, source)
+    return _Query(ctx, source)
 
 
-def _answer(ctx: Session, request: _Request, event: bytes) -> Reply:
-    found = request.results()
-    if request.target is not None:
-        return _store(ctx, request, found, event)
-    if not request.wanted:
-        return [place.member for place in found]
-    return [_described(ctx, request, place) for place in found]
+def _reply(ctx: Session, query: _Query, event: bytes) -> Reply:
+    found = query.results()
+    if query.target is not None:
+        return _store(ctx, query, found, event)
+    if not query.with_options:
+        return [match.member for match in found]
+    return [_describe_match(ctx, query, match) for match in found]
 
 
-def _described(ctx: Session, request: _Request, place: Found) -> list[Reply]:
-    described: list[Reply] = [place.member]
-    if b"WITHDIST" in request.wanted:
-        described.append(_distance(place.distance / request.unit))
-    if b"WITHHASH" in request.wanted:
-        described.append(int(place.score))
-    if b"WITHCOORD" in request.wanted:
-        described.append(_coordinates(ctx, place.point))
+def _describe_match(ctx: Session, query: _Query, match: Found) -> list[Reply]:
+    described: list[Reply] = [match.member]
+    if b"WITHDIST" in query.with_options:
+        described.append(_format_distance(match.distance / query.unit))
+    if b"WITHHASH" in query.with_options:
+        described.append(int(match.score))
+    if b"WITHCOORD" in query.with_options:
+        described.append(_coordinates(ctx, match.point))
     return described
 
 
-def _store(ctx: Session, request: _Request, found: list[Found], event: bytes) -> int:
-    db, target = ctx.db, request.target
+def _store(ctx: Session, query: _Query, found: list[Found], event: bytes) -> int:
+    db, target = ctx.db, query.target
     assert target is not None
     if not found:
         if db.remove(target):
             db.changed(target, b"del", GENERIC)
         return 0
-    unit = request.unit
+    unit = query.unit
     pairs = [
-        (place.member, place.distance / unit if request.by_distance else place.score)
-        for place in found
+        (match.member, match.distance / unit if query.by_distance else match.score)
+        for match in found
     ]
     db.set(target, sorted_set_of(ctx, pairs))
     db.changed(target, event, ZSET)

@@ -1,4 +1,4 @@
-"""Hashes: fields and their values. What concerns the expiry of fields is in `hash_expiry`."""
+"""The hash commands. TTLs of fields are in `hash_expiry`, HGETEX and HSETEX in `hash_extended`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     INT64_MIN,
-    check_picks,
+    check_random_count,
     parse_integer,
     syntax_error,
     wrong_type,
@@ -27,10 +27,10 @@ _COUNT_RANGE: Final = f"ERR value is out of range, value must between {-INT64_MA
 
 
 def lookup_hash(ctx: Session, key: bytes) -> Hash | None:
-    """The hash at ``key`` for reading, or None.
+    """The hash at ``key`` for reading, or None if the key does not exist.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     value = ctx.db.lookup(key)
     if value is None or type(value) is Hash:
@@ -39,10 +39,10 @@ def lookup_hash(ctx: Session, key: bytes) -> Hash | None:
 
 
 def writable_hash(ctx: Session, key: bytes) -> Hash | None:
-    """The hash at ``key`` to be changed in place, or None.
+    """The hash at ``key`` for changing in place, or None if the key does not exist.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     value = ctx.db.writable(key)
     if value is None or type(value) is Hash:
@@ -50,8 +50,8 @@ def writable_hash(ctx: Session, key: bytes) -> Hash | None:
     raise wrong_type()
 
 
-def _made_hash(ctx: Session, key: bytes) -> Hash:
-    """The hash at ``key`` to be changed in place, made if there is none."""
+def _writable_or_new_hash(ctx: Session, key: bytes) -> Hash:
+    """The hash at ``key`` for changing in place; created if the key does not exist."""
     value = writable_hash(ctx, key)
     if value is None:
         value = Hash()
@@ -85,33 +85,33 @@ def hset(ctx: Session, argv: list[bytes]) -> Reply:
     if value.deadlines:
         for field, content in zip(argv[2::2], argv[3::2], strict=True):
             value.replace(field, content)
-        forget_deadline(ctx, key, value)
+        unschedule_if_no_ttls(ctx, key, value)
     elif len(argv) == 4:
         value[argv[2]] = argv[3]
     else:
         value.update(zip(argv[2::2], argv[3::2], strict=True))
     if value.compact:
-        limit_listpack(ctx, value, argv, 2)
+        convert_if_too_large(ctx, value, argv, 2)
     db.changed(key, b"hset", HASH)
     return len(value) - before
 
 
-def limit_listpack(ctx: Session, value: Hash, argv: list[bytes], place: int) -> None:
-    """Make ``value`` a hash table if what was put in does not suit a listpack.
+def convert_if_too_large(ctx: Session, value: Hash, argv: list[bytes], index: int) -> None:
+    """Convert a listpack to a hash table if it exceeds the limits (``hashTypeTryConversion``).
 
-    Fields and values stand in ``argv`` from ``place`` on. They may be too long or too many; newer
-    servers judge by the number of arguments, even if a field comes twice.
+    The fields and values that were just set start at ``argv[index]``. Since Redis 7.2 the number of
+    arguments counts, even if a field is given twice.
     """
     numbers = ctx.server.config.numbers
-    longest = numbers["hash-max-listpack-value"]
-    most = numbers["hash-max-listpack-entries"]
-    if len(value) > most:
+    max_length = numbers["hash-max-listpack-value"]
+    max_entries = numbers["hash-max-listpack-entries"]
+    if len(value) > max_entries:
         value.compact = False
-    elif len(argv) > 2 * most and (len(argv) - place) // 2 > most:
+    elif len(argv) > 2 * max_entries and (len(argv) - index) // 2 > max_entries:
         if not ctx.server.version.before(7, 2):
             value.compact = False
-    for word in argv[place:]:
-        if len(word) > longest:
+    for word in argv[index:]:
+        if len(word) > max_length:
             value.compact = False
 
 
@@ -125,14 +125,14 @@ def hmset(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("hsetnx")
 def hsetnx(ctx: Session, argv: list[bytes]) -> Reply:
-    value = _made_hash(ctx, argv[1])
+    value = _writable_or_new_hash(ctx, argv[1])
     if argv[2] in value:
         if value.compact and ctx.server.version.before(7):
-            limit_listpack(ctx, value, argv, 2)
+            convert_if_too_large(ctx, value, argv, 2)
         return 0
     value[argv[2]] = argv[3]
     if value.compact:
-        limit_listpack(ctx, value, argv, 2)
+        convert_if_too_large(ctx, value, argv, 2)
     ctx.db.changed(argv[1], b"hset", HASH)
     return 1
 
@@ -183,22 +183,22 @@ def hdel(ctx: Session, argv: list[bytes]) -> Reply:
     value = writable_hash(ctx, key)
     if value is None:
         return 0
-    gone = sum(map(value.discard, argv[2:]))
-    if gone:
-        forget_deadline(ctx, key, value)
+    deleted = sum(map(value.discard, argv[2:]))
+    if deleted:
+        unschedule_if_no_ttls(ctx, key, value)
         db.changed(key, b"hdel", HASH)
         remove_if_empty(ctx, key, value)
-    return gone
+    return deleted
 
 
-def forget_deadline(ctx: Session, key: bytes, value: Hash) -> None:
-    """Stop looking after a hash none of whose fields expires any more."""
+def unschedule_if_no_ttls(ctx: Session, key: bytes, value: Hash) -> None:
+    """Remove the hash from the expiry queue if none of its fields has a TTL."""
     if value.deadlines is not None and not value.deadlines:
         ctx.db.schedule_fields(key, None)
 
 
 def remove_if_empty(ctx: Session, key: bytes, value: Hash) -> None:
-    """Delete a hash whose last field is gone."""
+    """Delete the key if the hash has no fields left."""
     if not value:
         ctx.db.remove(key)
         ctx.db.changed(key, b"del", GENERIC)
@@ -207,12 +207,12 @@ def remove_if_empty(ctx: Session, key: bytes, value: Hash) -> None:
 @command("hincrby")
 def hincrby(ctx: Session, argv: list[bytes]) -> Reply:
     amount = parse_integer(argv[3])
-    value = _made_hash(ctx, argv[1])
+    value = _writable_or_new_hash(ctx, argv[1])
     before = value.get(argv[2])
     total = amount if before is None else parse_integer(before, _NOT_AN_INTEGER) + amount
     if not INT64_MIN <= total <= INT64_MAX:
         raise RedisError("ERR increment or decrement would overflow")
-    _put(ctx, argv[1], value, argv[2], b"%d" % total)
+    _set_number(ctx, argv[1], value, argv[2], b"%d" % total)
     ctx.db.changed(argv[1], b"hincrby", HASH)
     return total
 
@@ -222,21 +222,21 @@ def hincrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
     amount = parse_long_double(argv[3])
     if amount is None and not ctx.server.version.before(7):
         raise RedisError("ERR value is NaN or Infinity")
-    value = _made_hash(ctx, argv[1])
+    value = _writable_or_new_hash(ctx, argv[1])
     before = value.get(argv[2])
     base = Fraction(0) if before is None else parse_long_double(before, _NOT_A_FLOAT)
     text = add_long_doubles(base, amount)
-    _put(ctx, argv[1], value, argv[2], text)
+    _set_number(ctx, argv[1], value, argv[2], text)
     ctx.db.changed(argv[1], b"hincrbyfloat", HASH)
     return text
 
 
-def _put(ctx: Session, key: bytes, value: Hash, field: bytes, content: bytes) -> None:
-    """Store a number; Redis 6.2 did not mind its length, nor that of the field."""
+def _set_number(ctx: Session, key: bytes, value: Hash, field: bytes, content: bytes) -> None:
+    """Set a field to a number. Redis 6.2 does not check the length limits of a listpack here."""
     value[field] = content
     if value.compact:
-        counted = ctx.server.version.before(7)
-        limit_listpack(ctx, value, [] if counted else [field, content], 0)
+        ignores_length = ctx.server.version.before(7)
+        convert_if_too_large(ctx, value, [] if ignores_length else [field, content], 0)
 
 
 @command("hrandfield")
@@ -249,20 +249,20 @@ def hrandfield(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError(_COUNT_RANGE)
     if len(argv) > 4 or (len(argv) == 4 and argv[3].upper() != b"WITHVALUES"):
         raise syntax_error()
-    paired = len(argv) == 4
-    if paired and abs(count) > INT64_MAX // 2 and not ctx.server.version.before(7):
+    with_values = len(argv) == 4
+    if with_values and abs(count) > INT64_MAX // 2 and not ctx.server.version.before(7):
         raise RedisError("ERR value is out of range")
     value = lookup_hash(ctx, argv[1])
     if not value:
         return []
     if count < 0:
-        check_picks(-count)
+        check_random_count(-count)
         fields = ctx.server.random.choices(list(value), k=-count)
     elif count < len(value):
         fields = ctx.server.random.sample(list(value), count)
     else:
         fields = list(value)
-    return Pairs((field, value[field]) for field in fields) if paired else fields
+    return Pairs((field, value[field]) for field in fields) if with_values else fields
 
 
 @command("hscan")
@@ -272,8 +272,10 @@ def hscan(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None:
         return [b"0", []]
     options = parse_options(ctx, argv, 3)
-    following, fields = scan_members(ctx, argv[1], value, cursor, options, whole=value.compact)
+    next_cursor, fields = scan_members(
+        ctx, argv[1], value, cursor, options, return_all=value.compact
+    )
     found = fields
     if options.values:
         found = [word for field in fields for word in (field, value[field])]
-    return [b"%d" % following, found]
+    return [b"%d" % next_cursor, found]

@@ -1,8 +1,8 @@
-"""When fields of a hash expire: setting, reading and dropping their time to live.
+"""The commands that set, read and remove the TTL of hash fields, and HGETDEL.
 
-A field whose time has come already is deleted at once. Redis and Valkey have the same commands, but
-not the same grammar of options, order of checks or events; Valkey keeps a hash with expiring fields
-as a hash table, Redis in a listpack of its own kind.
+An expiry time in the past deletes the field at once. Redis and Valkey have the same commands, but
+differ in the syntax of options, the order of checks and the events. Valkey stores a hash with field
+TTLs as a hash table, Redis in the encoding ``listpackex``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Final, NoReturn
 
 from redis_emulator.clients.session import Session
-from redis_emulator.commands.expiry import allowed, expire_conditions
+from redis_emulator.commands.expiry import expire_allowed, parse_expire_options
 from redis_emulator.commands.hash import (
-    forget_deadline,
     lookup_hash,
     remove_if_empty,
+    unschedule_if_no_ttls,
     writable_hash,
 )
 from redis_emulator.commands.helpers.arguments import (
@@ -28,12 +28,12 @@ from redis_emulator.keyspace.events import HASH
 from redis_emulator.resp.types import RedisError, Reply
 from redis_emulator.values.hash import Hash
 
-_LATEST: Final = (1 << 46) - 1
+_EXPIRE_TIME_MAX: Final = (1 << 46) - 1
 _FIELDS_MISSING: Final = "ERR Mandatory argument FIELDS is missing or not at the right position"
 _FIELD_COUNT: Final = "ERR Number of fields must be a positive integer"
 _EXPIRE_FIELD_COUNT: Final = "ERR Parameter `numFields` should be greater than 0"
-_WRONG_COUNT: Final = "ERR The `numfields` parameter must match the number of arguments"
-_VALKEY_COUNT: Final = (
+_FIELD_COUNT_MISMATCH: Final = "ERR The `numfields` parameter must match the number of arguments"
+_VALKEY_FIELD_COUNT: Final = (
     "ERR numfields should be greater than 0 and match the provided number of fields"
 )
 _CONDITIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT"))
@@ -41,21 +41,21 @@ _UNITS: Final = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
 
 NO_FIELD: Final = -2
 NO_DEADLINE: Final = -1
-REFUSED: Final = 0
+CONDITION_NOT_MET: Final = 0
 DONE: Final = 1
 DELETED: Final = 2
 
 
 def is_valkey(ctx: Session) -> bool:
-    """Whether Valkey's rules hold."""
+    """Whether the emulated server is Valkey."""
     return ctx.server.version.is_valkey()
 
 
-def field_time(ctx: Session, argv: list[bytes], unit: bytes, raw: bytes) -> int:
-    """The absolute time in milliseconds that ``EX 10`` and the like mean.
+def parse_expire_time(ctx: Session, argv: list[bytes], unit: bytes, raw: bytes) -> int:
+    """Parse an expiry time such as ``EX 10`` into a Unix time in milliseconds.
 
     Raises:
-        RedisError: It is no number, or negative, or too late.
+        RedisError: It is not an integer, is negative, or exceeds the maximum.
     """
     amount = parse_integer(raw)
     valkey = is_valkey(ctx)
@@ -64,26 +64,26 @@ def field_time(ctx: Session, argv: list[bytes], unit: bytes, raw: bytes) -> int:
     at = amount * _UNITS[unit]
     if unit in (b"EX", b"PX"):
         at += ctx.db.context.now
-    if amount < 0 or at > (INT64_MAX if valkey else _LATEST):
+    if amount < 0 or at > (INT64_MAX if valkey else _EXPIRE_TIME_MAX):
         raise RedisError(f"ERR invalid expire time in '{argv[0].decode().lower()}' command")
     return at
 
 
-def listed_fields(argv: list[bytes], place: int, error: str = _FIELD_COUNT) -> list[bytes]:
-    """What follows FIELDS and a count, as Redis reads it.
+def parse_fields(argv: list[bytes], index: int, error: str = _FIELD_COUNT) -> list[bytes]:
+    """Parse ``FIELDS numfields field [field ...]`` at ``argv[index]``, as Redis does.
 
     Raises:
-        RedisError: FIELDS is not at ``place``, or the count is not that of the rest.
+        RedisError: FIELDS is not at ``index``, or ``numfields`` is not the number of fields.
     """
-    if argv[place].upper() != b"FIELDS":
+    if argv[index].upper() != b"FIELDS":
         raise RedisError(_FIELDS_MISSING)
-    if parse_range(argv[place + 1], 1, INT64_MAX, error) != len(argv) - place - 2:
-        raise RedisError(_WRONG_COUNT)
-    return argv[place + 2 :]
+    if parse_range(argv[index + 1], 1, INT64_MAX, error) != len(argv) - index - 2:
+        raise RedisError(_FIELD_COUNT_MISMATCH)
+    return argv[index + 2 :]
 
 
-def _valkey_fields(argv: list[bytes], error: str = _VALKEY_COUNT) -> list[bytes]:
-    """The same of a command that has FIELDS right after the key, as Valkey reads it."""
+def _parse_valkey_fields(argv: list[bytes], error: str = _VALKEY_FIELD_COUNT) -> list[bytes]:
+    """Parse FIELDS right after the key, as Valkey does."""
     if argv[2].upper() != b"FIELDS":
         raise syntax_error()
     count = parse_integer(argv[3])
@@ -92,49 +92,52 @@ def _valkey_fields(argv: list[bytes], error: str = _VALKEY_COUNT) -> list[bytes]
     return argv[4:]
 
 
-def valkey_options(argv: list[bytes], start: int) -> tuple[list[bytes], list[bytes], int]:
-    """Words before FIELDS, words behind its count, and the count, where Valkey searches for FIELDS.
+def split_valkey_options(argv: list[bytes], start: int) -> tuple[list[bytes], list[bytes], int]:
+    """Split the arguments at FIELDS, as Valkey does.
 
-    The search goes from ``start`` on; what it finds counts even in the place of the key.
+    Valkey searches for FIELDS from ``start`` on, and accepts it even in the position of the key.
+
+    Returns:
+        The arguments before FIELDS, those after its count, and the index of FIELDS.
 
     Raises:
-        RedisError: There is no FIELDS that something follows.
+        RedisError: There is no FIELDS followed by another argument.
     """
-    for place in range(start, len(argv) - 1):
-        if argv[place].upper() == b"FIELDS":
-            return argv[start:place], argv[place + 2 :], place
-    raise RedisError(_VALKEY_COUNT)
+    for index in range(start, len(argv) - 1):
+        if argv[index].upper() == b"FIELDS":
+            return argv[start:index], argv[index + 2 :], index
+    raise RedisError(_VALKEY_FIELD_COUNT)
 
 
-def wrong_field_count() -> NoReturn:
-    """Valkey's count of fields is not the number of fields.
+def raise_wrong_field_count() -> NoReturn:
+    """Raise Valkey's error for a wrong number of fields.
 
     Raises:
         RedisError: Always.
     """
-    raise RedisError(_VALKEY_COUNT)
+    raise RedisError(_VALKEY_FIELD_COUNT)
 
 
-def fields_deleted(ctx: Session, key: bytes, value: Hash) -> None:
-    """Say that fields were given a time in the past."""
-    forget_deadline(ctx, key, value)
+def notify_fields_deleted(ctx: Session, key: bytes, value: Hash) -> None:
+    """Publish the event for fields that were deleted because their expiry time is in the past."""
+    unschedule_if_no_ttls(ctx, key, value)
     ctx.db.changed(key, b"hexpired" if is_valkey(ctx) else b"hdel", HASH)
 
 
-def expire_fields(ctx: Session, key: bytes, value: Hash, fields: list[bytes], at: int) -> None:
-    """Have ``fields``, which exist, expire at ``at``, a time to come, and say so."""
+def set_fields_expiry(ctx: Session, key: bytes, value: Hash, fields: list[bytes], at: int) -> None:
+    """Set the expiry time of existing fields to ``at``, a time in the future; publish the event."""
     db = ctx.db
     if is_valkey(ctx):
         value.compact = False
     value.expire(fields, at)
-    watched = db.hash_deadlines.get(key)
-    if watched is None or at < watched:
+    scheduled = db.hash_deadlines.get(key)
+    if scheduled is None or at < scheduled:
         db.schedule_fields(key, at)
     db.changed(key, b"hexpire", HASH)
 
 
-def prepare_for_expiry(ctx: Session, value: Hash) -> None:
-    """In Redis the listpack changes its kind as soon as expiry is spoken of."""
+def convert_to_listpackex(ctx: Session, value: Hash) -> None:
+    """Convert a listpack to ``listpackex``, as Redis does before it checks any field."""
     if value.deadlines is None and not is_valkey(ctx):
         value.deadlines = {}
 
@@ -162,24 +165,24 @@ def hpexpireat(ctx: Session, argv: list[bytes]) -> Reply:
 def _hexpire(ctx: Session, argv: list[bytes], unit: bytes) -> Reply:
     key = argv[1]
     if is_valkey(ctx):
-        words, fields, place = valkey_options(argv, 3)
-        conditions = expire_conditions(words)
-        if parse_integer(argv[place + 1]) != len(fields) or not fields:
-            wrong_field_count()
-        at = field_time(ctx, argv, unit, argv[2])
+        words, fields, index = split_valkey_options(argv, 3)
+        conditions = parse_expire_options(words)
+        if parse_integer(argv[index + 1]) != len(fields) or not fields:
+            raise_wrong_field_count()
+        at = parse_expire_time(ctx, argv, unit, argv[2])
         value = writable_hash(ctx, key)
     else:
         value = writable_hash(ctx, key)
-        at = field_time(ctx, argv, unit, argv[2])
+        at = parse_expire_time(ctx, argv, unit, argv[2])
         conditions = _CONDITIONS & {argv[3].upper()}
-        fields = listed_fields(argv, 4 if conditions else 3, _EXPIRE_FIELD_COUNT)
+        fields = parse_fields(argv, 4 if conditions else 3, _EXPIRE_FIELD_COUNT)
     if value is None:
         return [NO_FIELD] * len(fields)
-    prepare_for_expiry(ctx, value)
-    return _apply(ctx, key, value, fields, conditions, at)
+    convert_to_listpackex(ctx, value)
+    return _set_or_delete(ctx, key, value, fields, conditions, at)
 
 
-def _apply(
+def _set_or_delete(
     ctx: Session,
     key: bytes,
     value: Hash,
@@ -189,35 +192,35 @@ def _apply(
 ) -> list[Reply]:
     past = at <= ctx.db.context.now
     deadlines = dict(value.deadlines or {}) if conditions else {}
-    concerned = []
+    changed_fields = []
     results: list[Reply] = []
     for field in fields:
         if field not in value:
             results.append(NO_FIELD)
-        elif conditions and not allowed(conditions, deadlines.get(field), at):
-            results.append(REFUSED)
+        elif conditions and not expire_allowed(conditions, deadlines.get(field), at):
+            results.append(CONDITION_NOT_MET)
         else:
             results.append(DELETED if past else DONE)
-            concerned.append(field)
+            changed_fields.append(field)
             deadlines[field] = at
             if past:
                 value.discard(field)
-    if concerned and past:
-        fields_deleted(ctx, key, value)
+    if changed_fields and past:
+        notify_fields_deleted(ctx, key, value)
         remove_if_empty(ctx, key, value)
-    elif concerned:
-        expire_fields(ctx, key, value, concerned, at)
+    elif changed_fields:
+        set_fields_expiry(ctx, key, value, changed_fields, at)
     return results
 
 
 @command("hpersist")
 def hpersist(ctx: Session, argv: list[bytes]) -> Reply:
     if is_valkey(ctx):
-        fields = _valkey_fields(argv)
+        fields = _parse_valkey_fields(argv)
         value = writable_hash(ctx, argv[1])
     else:
         value = writable_hash(ctx, argv[1])
-        fields = listed_fields(argv, 2)
+        fields = parse_fields(argv, 2)
     if value is None:
         return [NO_FIELD] * len(fields)
     results: list[Reply] = [
@@ -225,21 +228,21 @@ def hpersist(ctx: Session, argv: list[bytes]) -> Reply:
         for field in fields
     ]
     if DONE in results:
-        fields_persisted(ctx, argv[1], value)
+        notify_fields_persisted(ctx, argv[1], value)
     return results
 
 
-def fields_persisted(ctx: Session, key: bytes, value: Hash) -> None:
-    """Say that fields do not expire any more."""
-    forget_deadline(ctx, key, value)
+def notify_fields_persisted(ctx: Session, key: bytes, value: Hash) -> None:
+    """Publish the event for fields whose TTL was removed."""
+    unschedule_if_no_ttls(ctx, key, value)
     ctx.db.changed(key, b"hpersist", HASH)
 
 
 @command("httl")
 def httl(ctx: Session, argv: list[bytes]) -> Reply:
     now = ctx.db.context.now
-    rest = 500 if is_valkey(ctx) else 999
-    return [at if at < 0 else (at - now + rest) // 1000 for at in _deadlines(ctx, argv)]
+    rounding = 500 if is_valkey(ctx) else 999
+    return [at if at < 0 else (at - now + rounding) // 1000 for at in _deadlines(ctx, argv)]
 
 
 @command("hpttl")
@@ -250,8 +253,8 @@ def hpttl(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("hexpiretime")
 def hexpiretime(ctx: Session, argv: list[bytes]) -> Reply:
-    rest = 500 if is_valkey(ctx) else 999
-    return [at if at < 0 else (at + rest) // 1000 for at in _deadlines(ctx, argv)]
+    rounding = 500 if is_valkey(ctx) else 999
+    return [at if at < 0 else (at + rounding) // 1000 for at in _deadlines(ctx, argv)]
 
 
 @command("hpexpiretime")
@@ -260,13 +263,13 @@ def hpexpiretime(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _deadlines(ctx: Session, argv: list[bytes]) -> list[int]:
-    """When each field expires, or that it does not or is not there."""
+    """The expiry time of each field, or ``NO_DEADLINE`` or ``NO_FIELD``."""
     if is_valkey(ctx):
-        fields = _valkey_fields(argv, "ERR syntax error")
+        fields = _parse_valkey_fields(argv, "ERR syntax error")
         value = lookup_hash(ctx, argv[1])
     else:
         value = lookup_hash(ctx, argv[1])
-        fields = listed_fields(argv, 2)
+        fields = parse_fields(argv, 2)
     if value is None:
         return [NO_FIELD] * len(fields)
     deadlines = value.deadlines or {}
@@ -277,11 +280,11 @@ def _deadlines(ctx: Session, argv: list[bytes]) -> list[int]:
 def hgetdel(ctx: Session, argv: list[bytes]) -> Reply:
     key = argv[1]
     if is_valkey(ctx):
-        fields = _valkey_fields(argv)
+        fields = _parse_valkey_fields(argv)
         value = writable_hash(ctx, key)
     else:
         value = writable_hash(ctx, key)
-        fields = listed_fields(argv, 2)
+        fields = parse_fields(argv, 2)
     if value is None:
         return [None] * len(fields)
     found = []
@@ -289,7 +292,7 @@ def hgetdel(ctx: Session, argv: list[bytes]) -> Reply:
         found.append(value.get(field))
         value.discard(field)
     if any(content is not None for content in found):
-        forget_deadline(ctx, key, value)
+        unschedule_if_no_ttls(ctx, key, value)
         ctx.db.changed(key, b"hdel", HASH)
         remove_if_empty(ctx, key, value)
     return found

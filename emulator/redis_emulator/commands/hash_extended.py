@@ -1,7 +1,7 @@
-"""HGETEX and HSETEX: reading or setting fields together with their expiry.
+"""HGETEX and HSETEX, which get or set fields together with their TTL.
 
-Redis takes the options one by one in their places; Valkey first looks for FIELDS and reads what
-stands before it.
+Redis parses the options from left to right. Valkey first searches for FIELDS, then parses the
+options before it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import Final
 
 from redis_emulator.clients.session import Session
 from redis_emulator.commands.hash import (
-    forget_deadline,
-    limit_listpack,
+    convert_if_too_large,
     lookup_hash,
     remove_if_empty,
+    unschedule_if_no_ttls,
     writable_hash,
 )
 from redis_emulator.commands.hash_expiry import (
-    expire_fields,
-    field_time,
-    fields_deleted,
-    fields_persisted,
+    convert_to_listpackex,
     is_valkey,
-    listed_fields,
-    prepare_for_expiry,
-    valkey_options,
-    wrong_field_count,
+    notify_fields_deleted,
+    notify_fields_persisted,
+    parse_expire_time,
+    parse_fields,
+    raise_wrong_field_count,
+    set_fields_expiry,
+    split_valkey_options,
 )
 from redis_emulator.commands.helpers.arguments import parse_integer, parse_range, syntax_error
 from redis_emulator.commands.registry import command
@@ -35,29 +35,31 @@ from redis_emulator.resp.types import RedisError, Reply, quote
 from redis_emulator.values.hash import Hash
 
 _UNITS: Final = frozenset((b"EX", b"PX", b"EXAT", b"PXAT"))
-_ONE_TIME: Final = "ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified"
+_ONE_EXPIRE_OPTION: Final = (
+    "ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified"
+)
 _ONE_CONDITION: Final = "ERR Only one of FXX or FNX arguments can be specified"
 _INT32_MAX: Final = (1 << 31) - 1
 
 
 @dataclass(slots=True)
 class _Options:
-    """What is asked for.
+    """The parsed options.
 
     Attributes:
-        at: When the fields are to expire, milliseconds since the epoch.
-        time: Unit and number of a time not looked at yet.
-        keep: KEEPTTL of HSETEX, PERSIST of HGETEX.
-        of_fields: FNX or FXX.
-        of_key: NX or XX, Valkey's.
-        words: What follows the count of fields.
+        at: The new expiry time of the fields, a Unix time in milliseconds.
+        time: Unit and amount of an expiry time that is not parsed yet.
+        keep: KEEPTTL (HSETEX) or PERSIST (HGETEX) was given.
+        field_condition: FNX or FXX.
+        key_condition: NX or XX (Valkey only).
+        words: The arguments after the number of fields.
     """
 
     at: int | None = None
     time: tuple[bytes, bytes] | None = None
     keep: bool = False
-    of_fields: bytes = b""
-    of_key: bytes = b""
+    field_condition: bytes = b""
+    key_condition: bytes = b""
     words: list[bytes] | None = None
 
 
@@ -65,112 +67,112 @@ class _Options:
 def hgetex(ctx: Session, argv: list[bytes]) -> Reply:
     key = argv[1]
     if is_valkey(ctx):
-        options = _valkey(argv, b"PERSIST", ())
+        options = _parse_valkey(argv, b"PERSIST", ())
         fields = options.words or []
         value = lookup_hash(ctx, key)
         if options.time is not None:
-            options.at = field_time(ctx, argv, *options.time)
+            options.at = parse_expire_time(ctx, argv, *options.time)
         if value is not None:
             ctx.db.writable(key)
     else:
         value = writable_hash(ctx, key)
-        options, fields = _redis_hgetex(ctx, argv)
+        options, fields = _parse_redis_hgetex(ctx, argv)
     if value is None:
         return [None] * len(fields)
     if options.at is not None or options.keep:
-        prepare_for_expiry(ctx, value)
+        convert_to_listpackex(ctx, value)
     if options.at is not None and options.at <= ctx.db.context.now:
-        return _take(ctx, key, value, fields)
+        return _get_and_delete(ctx, key, value, fields)
     found: list[Reply] = [value.get(field) for field in fields]
     if options.at is not None:
         present = [field for field in fields if field in value]
         if present:
-            expire_fields(ctx, key, value, present, options.at)
+            set_fields_expiry(ctx, key, value, present, options.at)
     elif options.keep and sum(map(value.persist, fields)):
-        fields_persisted(ctx, key, value)
+        notify_fields_persisted(ctx, key, value)
     return found
 
 
-def _take(ctx: Session, key: bytes, value: Hash, fields: list[bytes]) -> list[Reply]:
-    """Read fields that expire with being read."""
+def _get_and_delete(ctx: Session, key: bytes, value: Hash, fields: list[bytes]) -> list[Reply]:
+    """Return fields and delete them, because their new expiry time is in the past."""
     before = len(value)
     found: list[Reply] = []
     for field in fields:
         found.append(value.get(field))
         value.discard(field)
     if len(value) < before:
-        fields_deleted(ctx, key, value)
+        notify_fields_deleted(ctx, key, value)
         remove_if_empty(ctx, key, value)
     return found
 
 
-def _redis_hgetex(ctx: Session, argv: list[bytes]) -> tuple[_Options, list[bytes]]:
+def _parse_redis_hgetex(ctx: Session, argv: list[bytes]) -> tuple[_Options, list[bytes]]:
     options = _Options()
-    place = 2
+    index = 2
     word = argv[2].upper()
     if word in _UNITS:
-        options.at = field_time(ctx, argv, word, argv[3])
-        place = 4
+        options.at = parse_expire_time(ctx, argv, word, argv[3])
+        index = 4
     elif word == b"PERSIST":
         options.keep = True
-        place = 3
-    if place + 1 >= len(argv):
+        index = 3
+    if index + 1 >= len(argv):
         raise _wrong_arity("hgetex")
-    return options, listed_fields(argv, place)
+    return options, parse_fields(argv, index)
 
 
 @command("hsetex")
 def hsetex(ctx: Session, argv: list[bytes]) -> Reply:
     db, key = ctx.db, argv[1]
     if is_valkey(ctx):
-        options = _valkey(argv, b"KEEPTTL", (b"FNX", b"FXX", b"NX", b"XX"))
+        options = _parse_valkey(argv, b"KEEPTTL", (b"FNX", b"FXX", b"NX", b"XX"))
         value = writable_hash(ctx, key)
-        if options.of_key and (options.of_key == b"XX") != (value is not None):
+        if options.key_condition and (options.key_condition == b"XX") != (value is not None):
             return 0
         if options.time is not None:
-            options.at = field_time(ctx, argv, *options.time)
+            options.at = parse_expire_time(ctx, argv, *options.time)
     else:
-        options = _redis_hsetex(ctx, argv)
+        options = _parse_redis_hsetex(ctx, argv)
         value = writable_hash(ctx, key)
     words = options.words or []
     fields = words[::2]
-    if not _met(options.of_fields, value, fields):
+    if not _is_condition_met(options.field_condition, value, fields):
         return 0
     if value is None:
         value = Hash()
         db.set(key, value)
     if options.at is not None:
-        prepare_for_expiry(ctx, value)
-    put = value.__setitem__ if options.keep else value.replace
+        convert_to_listpackex(ctx, value)
+    set_field = value.__setitem__ if options.keep else value.replace
     for field, content in zip(fields, words[1::2], strict=True):
-        put(field, content)
-    passing = options.at is not None and options.at <= ctx.db.context.now and is_valkey(ctx)
-    if value.compact and not passing:
-        limit_listpack(ctx, value, words, 0)
+        set_field(field, content)
+    already_expired = options.at is not None and options.at <= ctx.db.context.now and is_valkey(ctx)
+    if value.compact and not already_expired:
+        convert_if_too_large(ctx, value, words, 0)
     db.changed(key, b"hset", HASH)
     if options.at is not None:
-        _expire_set(ctx, key, value, fields, options.at)
+        _expire_new_fields(ctx, key, value, fields, options.at)
     else:
-        forget_deadline(ctx, key, value)
-    if not fields:  # Valkey's count of them has overflown
+        unschedule_if_no_ttls(ctx, key, value)
+    if not fields:  # possible in Valkey, where the number of fields can overflow
         remove_if_empty(ctx, key, value)
     return 1
 
 
-def _expire_set(ctx: Session, key: bytes, value: Hash, fields: list[bytes], at: int) -> None:
-    """Have fields that were just set expire, maybe at once."""
+def _expire_new_fields(ctx: Session, key: bytes, value: Hash, fields: list[bytes], at: int) -> None:
+    """Set the expiry time of fields that were just set; delete them if it is in the past."""
     if at > ctx.db.context.now:
-        expire_fields(ctx, key, value, fields, at)
+        set_fields_expiry(ctx, key, value, fields, at)
         return
     if is_valkey(ctx):
         ctx.db.changed(key, b"hexpire", HASH)
     for field in fields:
         value.discard(field)
-    fields_deleted(ctx, key, value)
+    notify_fields_deleted(ctx, key, value)
     remove_if_empty(ctx, key, value)
 
 
-def _met(condition: bytes, value: Hash | None, fields: list[bytes]) -> bool:
+def _is_condition_met(condition: bytes, value: Hash | None, fields: list[bytes]) -> bool:
     if not condition:
         return True
     if value is None:
@@ -179,39 +181,39 @@ def _met(condition: bytes, value: Hash | None, fields: list[bytes]) -> bool:
     return all((field in value) == wanted for field in fields)
 
 
-def _redis_hsetex(ctx: Session, argv: list[bytes]) -> _Options:
+def _parse_redis_hsetex(ctx: Session, argv: list[bytes]) -> _Options:
     options = _Options()
-    place = 2
-    while place < len(argv):
-        word = argv[place].upper()
+    index = 2
+    while index < len(argv):
+        word = argv[index].upper()
         if word == b"FIELDS":
-            options.words = _redis_pairs(argv, place)
+            options.words = _parse_redis_pairs(argv, index)
             return options
         if word in _UNITS or word == b"KEEPTTL":
             if options.at is not None or options.keep:
-                raise RedisError(_ONE_TIME)
+                raise RedisError(_ONE_EXPIRE_OPTION)
             if word == b"KEEPTTL":
                 options.keep = True
-            elif place + 1 == len(argv):
+            elif index + 1 == len(argv):
                 raise _wrong_arity("hsetex")
             else:
-                place += 1
-                options.at = field_time(ctx, argv, word, argv[place])
+                index += 1
+                options.at = parse_expire_time(ctx, argv, word, argv[index])
         elif word in (b"FNX", b"FXX"):
-            if options.of_fields:
+            if options.field_condition:
                 raise RedisError(_ONE_CONDITION)
-            options.of_fields = word
+            options.field_condition = word
         else:
-            raise RedisError(f"ERR unknown argument: {quote(argv[place])}")
-        place += 1
+            raise RedisError(f"ERR unknown argument: {quote(argv[index])}")
+        index += 1
     raise _wrong_arity("hsetex")
 
 
-def _redis_pairs(argv: list[bytes], place: int) -> list[bytes]:
-    if place + 3 >= len(argv):
+def _parse_redis_pairs(argv: list[bytes], index: int) -> list[bytes]:
+    if index + 3 >= len(argv):
         raise _wrong_arity("hsetex")
-    count = parse_range(argv[place + 1], 1, _INT32_MAX, "ERR invalid number of fields")
-    words = argv[place + 2 :]
+    count = parse_range(argv[index + 1], 1, _INT32_MAX, "ERR invalid number of fields")
+    words = argv[index + 2 :]
     if len(words) != 2 * count:
         raise _wrong_arity("hsetex")
     return words
@@ -221,15 +223,15 @@ def _wrong_arity(name: str) -> RedisError:
     return RedisError(f"ERR wrong number of arguments for '{name}' command")
 
 
-def _valkey(argv: list[bytes], keep: bytes, conditions: tuple[bytes, ...]) -> _Options:
-    """Options the way Valkey reads them; a word may come twice."""
-    words, rest, place = valkey_options(argv, 1)
+def _parse_valkey(argv: list[bytes], keep: bytes, conditions: tuple[bytes, ...]) -> _Options:
+    """Parse options as Valkey does. An option may be given twice."""
+    words, rest, index = split_valkey_options(argv, 1)
     options = _Options(words=rest)
     at = 1 if words else 0
     while at < len(words):
         word = words[at].upper()
         if word in conditions:
-            _valkey_condition(options, word)
+            _set_valkey_condition(options, word)
         elif word == keep and options.time is None:
             options.keep = True
         elif word in _UNITS and not options.keep and at + 1 < len(words):
@@ -241,19 +243,19 @@ def _valkey(argv: list[bytes], keep: bytes, conditions: tuple[bytes, ...]) -> _O
             raise syntax_error()
         at += 1
     width = 2 if conditions else 1
-    count = parse_integer(argv[place + 1])
-    product = count * width + (1 << 63) & (1 << 64) - 1  # 64 bits, like the server's
+    count = parse_integer(argv[index + 1])
+    product = count * width + (1 << 63) & (1 << 64) - 1  # wraps at 64 bits, as in Valkey
     if not count or product - (1 << 63) != len(rest):
-        wrong_field_count()
+        raise_wrong_field_count()
     return options
 
 
-def _valkey_condition(options: _Options, word: bytes) -> None:
+def _set_valkey_condition(options: _Options, word: bytes) -> None:
     if word[:1] == b"F":
-        if options.of_fields not in (b"", word):
+        if options.field_condition not in (b"", word):
             raise syntax_error()
-        options.of_fields = word
+        options.field_condition = word
     else:
-        if options.of_key not in (b"", word):
+        if options.key_condition not in (b"", word):
             raise syntax_error()
-        options.of_key = word
+        options.key_condition = word

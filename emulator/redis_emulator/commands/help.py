@@ -1,5 +1,4 @@
-"""HELP of every command that has one. The text is what the servers say, kept in
-``table/documents``."""
+"""The HELP subcommands. The texts are those of the servers, stored in ``table/documents``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HyperLogLogs. How the strings are made up is told in `values.hyperloglog`."""
+"""The HyperLogLog commands. `redis_emulator.values.hyperloglog` describes the string format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis_emulator.keyspace.events import STRING
 from redis_emulator.resp.types import OK, RedisError, Reply, SimpleString, quote
 from redis_emulator.values import hyperloglog as hll
 
-_NO_HLL: Final = "WRONGTYPE Key is not a valid HyperLogLog string value."
+_NOT_HLL: Final = "WRONGTYPE Key is not a valid HyperLogLog string value."
 _CORRUPT: Final = "INVALIDOBJ Corrupted HLL object detected"
 _SELF_TEST_SIZE: Final = 2000
 
@@ -20,19 +20,19 @@ _SELF_TEST_SIZE: Final = 2000
 def _lookup(ctx: Session, key: bytes) -> bytes | bytearray | None:
     value = lookup_string(ctx, key)
     if value is not None and not hll.is_valid(value):
-        raise RedisError(_NO_HLL)
+        raise RedisError(_NOT_HLL)
     return value
 
 
 def _writable(ctx: Session, key: bytes) -> bytearray | None:
-    """The HyperLogLog at ``key`` for changing in place, or None."""
+    """The HyperLogLog at ``key`` for changing in place, or None if the key does not exist."""
     value = ctx.db.writable(key)
     if value is None:
         return None
     if type(value) is not bytes and not isinstance(value, bytearray):
         raise wrong_type()
     if not hll.is_valid(value):
-        raise RedisError(_NO_HLL)
+        raise RedisError(_NOT_HLL)
     if type(value) is bytearray:
         return value
     value = bytearray(value)
@@ -44,7 +44,7 @@ def _lenient(ctx: Session) -> bool:
     return ctx.server.version.before(7)
 
 
-def _longest(ctx: Session) -> int:
+def _sparse_max_bytes(ctx: Session) -> int:
     return ctx.server.config.numbers["hll-sparse-max-bytes"]
 
 
@@ -57,15 +57,15 @@ def pfadd(ctx: Session, argv: list[bytes]) -> Reply:
         value = hll.new()
         db.set(key, value)
         changes = 1
-    longest = _longest(ctx)
+    sparse_max_bytes = _sparse_max_bytes(ctx)
     try:
         for element in argv[2:]:
-            changes += hll.add(value, element, longest)
+            changes += hll.add(value, element, sparse_max_bytes)
     except hll.CorruptError:
         raise RedisError(_CORRUPT) from None
     if not changes:
         return 0
-    hll.forget_count(value)
+    hll.invalidate_cache(value)
     db.changed(key, b"pfadd", STRING)
     ctx.db.context.dirty += changes - 1
     return 1
@@ -75,9 +75,9 @@ def pfadd(ctx: Session, argv: list[bytes]) -> Reply:
 def pfcount(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2:
         merged, _ = _merge_all(ctx, argv[1:])
-        return _signed(hll.estimate(merged))
-    reads = not ctx.server.version.before(7)
-    if reads and _lookup(ctx, argv[1]) is None:
+        return _to_int64(hll.estimate(merged))
+    looks_up_first = not ctx.server.version.before(7)
+    if looks_up_first and _lookup(ctx, argv[1]) is None:
         return 0
     value = _writable(ctx, argv[1])
     if value is None:
@@ -85,12 +85,12 @@ def pfcount(ctx: Session, argv: list[bytes]) -> Reply:
     count = hll.cached_count(value)
     if count is None:
         count = hll.estimate(_registers(value))
-        hll.remember_count(value, count)
+        hll.cache_count(value, count)
         ctx.db.touched(argv[1])
-    return _signed(count)
+    return _to_int64(count)
 
 
-def _signed(count: int) -> int:
+def _to_int64(count: int) -> int:
     return count if count < 1 << 63 else count - (1 << 64)
 
 
@@ -102,7 +102,7 @@ def _registers(value: bytes | bytearray, *, lenient: bool = False) -> bytes:
 
 
 def _merge_all(ctx: Session, keys: list[bytes]) -> tuple[bytes, bool]:
-    """The registers of all together, and whether one of them is dense."""
+    """Merge the registers of all keys; also return whether one of the values is dense."""
     merged, dense = bytes(hll.REGISTERS), False
     lenient = _lenient(ctx)
     for key in keys:
@@ -123,7 +123,7 @@ def pfmerge(ctx: Session, argv: list[bytes]) -> Reply:
         db.set(key, value)
     if dense:
         hll.make_dense(value, lenient=_lenient(ctx))
-    hll.write_registers(value, merged, _longest(ctx))
+    hll.write_registers(value, merged, _sparse_max_bytes(ctx))
     db.changed(key, b"pfadd", STRING)
     return OK
 
@@ -133,16 +133,16 @@ def pfdebug(ctx: Session, argv: list[bytes]) -> Reply:
     name = argv[1].upper()
     modern = not ctx.server.version.before(7)
     if modern and len(argv) != 3:
-        _wrong_arity(argv, modern)
+        _raise_wrong_arity(argv, modern)
     if name == b"SIMD" and ctx.server.version.is_8:
-        return _simd(argv)
+        return _pfdebug_simd(argv)
     value = _writable(ctx, argv[2])
     if value is None:
         raise RedisError("ERR The specified key does not exist")
     if name not in (b"GETREG", b"DECODE", b"ENCODING", b"TODENSE"):
         raise RedisError(f"ERR Unknown PFDEBUG subcommand '{quote(argv[1])}'")
     if len(argv) != 3:
-        _wrong_arity(argv, modern)
+        _raise_wrong_arity(argv, modern)
     if name == b"ENCODING":
         return SimpleString(b"dense" if hll.is_dense(value) else b"sparse")
     if name == b"DECODE":
@@ -156,16 +156,16 @@ def pfdebug(ctx: Session, argv: list[bytes]) -> Reply:
     return int(was_sparse) if name == b"TODENSE" else list(values)
 
 
-def _simd(argv: list[bytes]) -> Reply:
-    """Whether vector instructions may be used; there are none here to switch."""
+def _pfdebug_simd(argv: list[bytes]) -> Reply:
+    """PFDEBUG SIMD: accepted without effect, as the emulator has no SIMD code."""
     if len(argv) != 3:
-        _wrong_arity(argv, modern=True)
+        _raise_wrong_arity(argv, modern=True)
     if argv[2].upper() not in (b"ON", b"OFF"):
         raise RedisError("ERR Argument must be ON or OFF")
     return SimpleString(b"enabled" if argv[2].upper() == b"ON" else b"disabled")
 
 
-def _wrong_arity(argv: list[bytes], modern: bool) -> None:
+def _raise_wrong_arity(argv: list[bytes], modern: bool) -> None:
     if modern:
         raise RedisError("ERR wrong number of arguments for 'pfdebug' command")
     raise RedisError(f"ERR Wrong number of arguments for the '{quote(argv[1])}' subcommand")

@@ -1,8 +1,8 @@
-"""INFO. Sections, fields and their order are data (``table/documents/info.json``); here is what is
-live.
+"""INFO. The functions here compute the fields that change.
 
-A field nobody computes keeps the value it has on a server at rest: there is no replication, no
-persistence and no memory allocator to tell of.
+The sections, the fields and their order are data (``table/documents/info.json``). A field that no
+function computes has the value that it has on an idle server, for example the fields about
+persistence and the memory allocator.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from redis_emulator.table.documents import read, server_like
 from redis_emulator.table.entry import Entry
 from redis_emulator.values.kinds import type_name
 
-_NOT_BY_DEFAULT: Final = frozenset({"commandstats", "latencystats", "cluster info"})
-_DENIED: Final = {b"command": "cmd", b"database": "db"}
-_SIZED: Final = {
+_NON_DEFAULT_SECTIONS: Final = frozenset({"commandstats", "latencystats", "cluster info"})
+_DENIED_NAMES: Final = {b"command": "cmd", b"database": "db"}
+_HISTOGRAM_NAMES: Final = {
     b"string": "strings_sizes",
     b"list": "lists_items",
     b"set": "sets_items",
     b"zset": "zsets_items",
     b"hash": "hashes_items",
 }
-_SAFE: Final = str.maketrans("#:\n\r", "____")
-"""What keeps a line of INFO one field."""
+_SAFE_CHARACTERS: Final = str.maketrans("#:\n\r", "____")
+"""Characters that Redis replaces in error codes (``getSafeInfoString``)."""
 Fields = dict[str, object]
 
 
-def statistics(server: Server) -> list[Entry]:
-    """Every command and subcommand of the server, each once."""
+def command_entries(server: Server) -> list[Entry]:
+    """All commands and subcommands, which hold the statistics of their calls."""
     found = {id(entry): entry for entry in server.commands.values()}
     for entry in tuple(found.values()):
         for sub in (entry.subcommands or {}).values():
@@ -76,8 +76,8 @@ def _server(ctx: Session) -> Fields:
 def _clients(ctx: Session) -> Fields:
     server = ctx.server
     sessions = ctx.clients.by_id.values()
-    keys = {place for place, waiting in ctx.clients.blocked.waiting.items() if waiting}
-    paused = ctx.clients.pause
+    keys = {key for key, waiting in ctx.clients.blocked.waiting.items() if waiting}
+    pause = ctx.clients.pause
     return {
         "connected_clients": len(sessions),
         "maxclients": server.config["maxclients"],
@@ -91,9 +91,9 @@ def _clients(ctx: Session) -> Fields:
         ),
         "total_watched_keys": len(ctx.clients.watches.clients),
         "total_blocking_keys": len(keys),
-        "paused_reason": "none" if paused is None else "client_pause",
-        "paused_actions": "none" if paused is None else "write" if paused.writes_only else "all",
-        "paused_timeout_milliseconds": 0 if paused is None else paused.until - server.keyspace.now,
+        "paused_reason": "none" if pause is None else "client_pause",
+        "paused_actions": "none" if pause is None else "write" if pause.writes_only else "all",
+        "paused_timeout_milliseconds": 0 if pause is None else pause.until - server.keyspace.now,
     }
 
 
@@ -149,7 +149,7 @@ def _persistence(ctx: Session) -> Fields:
 
 def _stats(ctx: Session) -> Fields:
     server = ctx.server
-    entries = statistics(server)
+    entries = command_entries(server)
     tracker, denied = ctx.clients.tracker, ctx.clients.access.denied
     return {
         "total_connections_received": server.stats.connections_received,
@@ -171,7 +171,7 @@ def _stats(ctx: Session) -> Fields:
         "total_error_replies": 0,
         "unexpected_error_replies": 0,
         **{
-            f"acl_access_denied_{_DENIED.get(word, word.decode())}": denied[reason]
+            f"acl_access_denied_{_DENIED_NAMES.get(word, word.decode())}": denied[reason]
             for reason, word in REASONS.items()
         },
         "tracking_total_keys": 0 if tracker is None else len(tracker.keys),
@@ -204,28 +204,30 @@ def _replication(ctx: Session) -> Fields:
     return fields
 
 
-def _links(ctx: Session) -> Fields:
-    """What INFO tells of the master of a server, or of its replicas."""
+def _replication_links(ctx: Session) -> Fields:
+    """The fields of a replica about its master, or of a master about its replicas."""
     server = ctx.server
     node = node_of(ctx)
     if node is None:
         master = server.replication.master
         if master is None:
             return {}
-        return _link(server, *master, up=False, offset=0)
+        return _master_link(server, *master, up=False, offset=0)
     offset = node.store.offset
     if node.master is not None:
-        return _link(server, *node.master.peer_address, up=not node.master.down, offset=offset)
+        return _master_link(
+            server, *node.master.peer_address, up=not node.master.down, offset=offset
+        )
     kind = ",type=replica" if server.version.is_valkey() else ""
     up = [replica for replica in node.replicas() if not replica.down]
     return {"role": "master", "connected_slaves": len(up)} | {
-        f"slave{place}": f"ip={each.host},port={each.port},state=online,offset={offset},lag=0{kind}"
-        for place, each in enumerate(up)
+        f"slave{index}": f"ip={each.host},port={each.port},state=online,offset={offset},lag=0{kind}"
+        for index, each in enumerate(up)
     }
 
 
-def _link(server: Server, host: str, port: int, *, up: bool, offset: int) -> Fields:
-    """What INFO of a replica tells of its link to the master."""
+def _master_link(server: Server, host: str, port: int, *, up: bool, offset: int) -> Fields:
+    """The fields of a replica about the link to its master."""
     valkey = server.version.is_valkey()
     fields: Fields = {
         "role": "slave",
@@ -241,14 +243,14 @@ def _link(server: Server, host: str, port: int, *, up: bool, offset: int) -> Fie
     if valkey or server.version.is_redis(8):
         buffers = "replicas_repl_buffer" if valkey else "replica_full_sync_buffer"
         fields |= {f"{buffers}_size": 0, f"{buffers}_peak": 0}
-    counts = server.version.is_redis(8, 2)
-    if counts:
+    has_sync_counters = server.version.is_redis(8, 2)
+    if has_sync_counters:
         fields |= {"master_current_sync_attempts": 1, "master_total_sync_attempts": 1}
     if not up:
         fields["master_link_down_since_seconds"] = -1
-    elif counts:
+    elif has_sync_counters:
         fields["master_link_up_since_seconds"] = (server.keyspace.now - server.started_at) // 1000
-    if counts:
+    if has_sync_counters:
         fields["total_disconnect_time_sec"] = 0
     return fields | {
         "slave_priority": server.config["slave-priority"],
@@ -271,30 +273,32 @@ def _cpu(ctx: Session) -> Fields:
     }
 
 
-def _commands(ctx: Session) -> Fields:
+def _commandstats(ctx: Session) -> Fields:
     server = ctx.server
     return {
         f"cmdstat_{entry.name}": f"calls={entry.calls},usec={entry.usec},"
         f"usec_per_call={entry.usec / entry.calls if entry.calls else 0:.2f},"
         f"rejected_calls={entry.rejected},failed_calls={entry.failed}"
-        for entry in statistics(server)
+        for entry in command_entries(server)
         if entry.calls or entry.rejected
     }
 
 
-def _errors(ctx: Session) -> Fields:
+def _errorstats(ctx: Session) -> Fields:
     server = ctx.server
     counted = sorted(server.stats.errors.items())
-    return {f"errorstat_{code.translate(_SAFE)}": f"count={count}" for code, count in counted}
+    return {
+        f"errorstat_{code.translate(_SAFE_CHARACTERS)}": f"count={count}" for code, count in counted
+    }
 
 
-def _latencies(ctx: Session) -> Fields:
+def _latencystats(ctx: Session) -> Fields:
     server = ctx.server
     if server.config.values.get("latency-tracking") == "no":
         return {}
     wanted = server.config.values.get("latency-tracking-info-percentiles", "").split()
     found: Fields = {}
-    for entry in statistics(server):
+    for entry in command_entries(server):
         if entry.calls:
             mean = f"{entry.usec / entry.calls:.3f}"
             found[f"latency_percentiles_usec_{entry.name}"] = ",".join(
@@ -310,9 +314,9 @@ def _keyspace(ctx: Session) -> Fields:
     for db in server.databases:
         if not db.data:
             continue
-        left = [at - server.keyspace.now for at in db.expires.values()]
-        text = f"keys={len(db.data)},expires={len(left)}"
-        text += f",avg_ttl={sum(left) // len(left) if left else 0}"
+        ttls = [at - server.keyspace.now for at in db.expires.values()]
+        text = f"keys={len(db.data)},expires={len(ttls)}"
+        text += f",avg_ttl={sum(ttls) // len(ttls) if ttls else 0}"
         if not version.before(7, 4):
             text += f",subexpiry={len(db.hash_deadlines)}"
         if server.version.is_valkey():
@@ -322,23 +326,25 @@ def _keyspace(ctx: Session) -> Fields:
 
 
 def _key_sizes(ctx: Session) -> Fields:
-    """How many values there are of each kind and size, sizes rounded down to powers of two."""
+    """Histograms of value sizes for each type. Sizes are rounded down to powers of two."""
     server = ctx.server
     found: Fields = {}
     for db in server.databases:
-        counts: dict[bytes, Counter[int]] = {kind: Counter() for kind in _SIZED}
+        has_sync_counters: dict[bytes, Counter[int]] = {
+            kind: Counter() for kind in _HISTOGRAM_NAMES
+        }
         for value in db.data.values():
-            if (kind := type_name(value)) in counts:
-                counts[kind][len(value).bit_length()] += 1  # type: ignore[arg-type]
-        for kind, sizes in counts.items():
+            if (kind := type_name(value)) in has_sync_counters:
+                has_sync_counters[kind][len(value).bit_length()] += 1  # type: ignore[arg-type]
+        for kind, sizes in has_sync_counters.items():
             if sizes:
-                found[f"db{db.index}_distrib_{_SIZED[kind]}"] = ",".join(
-                    f"{_rounded(bits)}={count}" for bits, count in sorted(sizes.items())
+                found[f"db{db.index}_distrib_{_HISTOGRAM_NAMES[kind]}"] = ",".join(
+                    f"{_size_label(bits)}={count}" for bits, count in sorted(sizes.items())
                 )
     return found
 
 
-def _rounded(bits: int) -> str:
+def _size_label(bits: int) -> str:
     if bits == 0:
         return "0"
     unit, power = divmod(bits - 1, 10)
@@ -358,7 +364,7 @@ def _event_loop(ctx: Session) -> Fields:
     return fields
 
 
-_LIVE: Final[dict[str, Callable[[Session], Fields]]] = {
+_COMPUTED_FIELDS: Final[dict[str, Callable[[Session], Fields]]] = {
     "Server": _server,
     "Clients": _clients,
     "Memory": _memory,
@@ -367,10 +373,10 @@ _LIVE: Final[dict[str, Callable[[Session], Fields]]] = {
     "Replication": _replication,
     "CPU": _cpu,
 }
-_WHOLLY_LIVE: Final[dict[str, Callable[[Session], Fields]]] = {
-    "Commandstats": _commands,
-    "Errorstats": _errors,
-    "Latencystats": _latencies,
+_COMPUTED_SECTIONS: Final[dict[str, Callable[[Session], Fields]]] = {
+    "Commandstats": _commandstats,
+    "Errorstats": _errorstats,
+    "Latencystats": _latencystats,
     "Keyspace": _keyspace,
     "Keysizes": _key_sizes,
     "Debug": _event_loop,
@@ -379,12 +385,12 @@ _WHOLLY_LIVE: Final[dict[str, Callable[[Session], Fields]]] = {
 
 def _section(ctx: Session, name: str, layout: dict[str, str]) -> str:
     fields: Fields
-    if name in _WHOLLY_LIVE:
-        fields = _WHOLLY_LIVE[name](ctx)
-    elif name in _LIVE:
-        live = _LIVE[name](ctx)
-        fields = {field: live.get(field, value) for field, value in layout.items()}
-        if name == "Replication" and (links := _links(ctx)):
+    if name in _COMPUTED_SECTIONS:
+        fields = _COMPUTED_SECTIONS[name](ctx)
+    elif name in _COMPUTED_FIELDS:
+        computed = _COMPUTED_FIELDS[name](ctx)
+        fields = {field: computed.get(field, value) for field, value in layout.items()}
+        if name == "Replication" and (links := _replication_links(ctx)):
             fields = links | {
                 field: value
                 for field, value in fields.items()
@@ -405,15 +411,15 @@ def info(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2 and server.version.before(7):
         raise syntax_error()
     layout = read("info", server_like(server.version))
-    asked = {word.decode("utf-8", "replace").lower() for word in argv[1:]} or {"default"}
-    everything = bool(asked & {"all", "everything"})
+    requested = {word.decode("utf-8", "replace").lower() for word in argv[1:]} or {"default"}
+    everything = bool(requested & {"all", "everything"})
     sections = [
         _section(ctx, name, fields)
         for name, fields in layout.items()
         if everything
-        or name.lower() in asked
-        or ("default" in asked and name.lower() not in _NOT_BY_DEFAULT)
+        or name.lower() in requested
+        or ("default" in requested and name.lower() not in _NON_DEFAULT_SECTIONS)
     ]
-    if "debug" in asked and not server.version.before(7, 2):
+    if "debug" in requested and not server.version.before(7, 2):
         sections.append(_section(ctx, "Debug", {}))
     return Verbatim("\r\n".join(sections).encode())

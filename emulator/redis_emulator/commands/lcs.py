@@ -1,4 +1,4 @@
-"""What two strings have in common: LCS, and STRALGO, which it was before Redis 7."""
+"""LCS, the longest common subsequence of two strings, and STRALGO LCS of Redis 6.2."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import RedisError, Reply
 
 _NOT_STRINGS: Final = "ERR The specified keys must contain string values"
-_BOTH: Final = "ERR If you want both the length and indexes, please just use IDX."
+_LEN_AND_IDX: Final = "ERR If you want both the length and indexes, please just use IDX."
 
 
 @dataclass
-class _Shape:
-    """What the reply is to show."""
+class _Options:
+    """The options that select the form of the reply."""
 
     length: bool = False
     indexes: bool = False
     with_lengths: bool = False
-    shortest: int = 0
+    min_match_length: int = 0
 
-    def read(self, argv: list[bytes], place: int) -> int:
-        """Read the option at ``place``; returns how many words it has, 0 for no such option."""
-        word = argv[place].upper()
+    def parse(self, argv: list[bytes], index: int) -> int:
+        """Parse the option at ``argv[index]``; return its number of arguments, 0 if unknown."""
+        word = argv[index].upper()
         if word == b"IDX":
             self.indexes = True
         elif word == b"LEN":
             self.length = True
         elif word == b"WITHMATCHLEN":
             self.with_lengths = True
-        elif word == b"MINMATCHLEN" and place + 1 < len(argv):
-            self.shortest = max(0, parse_integer(argv[place + 1]))
+        elif word == b"MINMATCHLEN" and index + 1 < len(argv):
+            self.min_match_length = max(0, parse_integer(argv[index + 1]))
             return 2
         else:
             return 0
@@ -42,47 +42,47 @@ class _Shape:
 
 @command("lcs")
 def lcs(ctx: Session, argv: list[bytes]) -> Reply:
-    left, right = _strings(ctx, argv[1], argv[2])
-    shape = _Shape()
-    place = 3
-    while place < len(argv):
-        words = shape.read(argv, place)
+    left, right = _lookup_strings(ctx, argv[1], argv[2])
+    options = _Options()
+    index = 3
+    while index < len(argv):
+        words = options.parse(argv, index)
         if not words:
             raise syntax_error()
-        place += words
-    if shape.length and shape.indexes:
-        raise RedisError(_BOTH)
-    return _compared(left, right, shape)
+        index += words
+    if options.length and options.indexes:
+        raise RedisError(_LEN_AND_IDX)
+    return _build_reply(left, right, options)
 
 
 @command("stralgo")
 def stralgo(ctx: Session, argv: list[bytes]) -> Reply:
     if argv[1].lower() != b"lcs":
         raise syntax_error()
-    shape = _Shape()
+    options = _Options()
     strings: tuple[bytes, bytes] | None = None
-    place = 2
-    while place < len(argv):
-        words = shape.read(argv, place)
-        source = argv[place].upper()
-        if not words and source in (b"STRINGS", b"KEYS") and place + 2 < len(argv):
+    index = 2
+    while index < len(argv):
+        words = options.parse(argv, index)
+        source = argv[index].upper()
+        if not words and source in (b"STRINGS", b"KEYS") and index + 2 < len(argv):
             if strings is not None:
                 raise RedisError("ERR Either use STRINGS or KEYS")
-            left, right = argv[place + 1], argv[place + 2]
-            strings = (left, right) if source == b"STRINGS" else _strings(ctx, left, right)
+            left, right = argv[index + 1], argv[index + 2]
+            strings = (left, right) if source == b"STRINGS" else _lookup_strings(ctx, left, right)
             words = 3
         if not words:
             raise syntax_error()
-        place += words
+        index += words
     if strings is None:
         raise RedisError("ERR Please specify two strings: STRINGS or KEYS options are mandatory")
-    if shape.length and shape.indexes:
-        raise RedisError(_BOTH)
-    return _compared(*strings, shape)
+    if options.length and options.indexes:
+        raise RedisError(_LEN_AND_IDX)
+    return _build_reply(*strings, options)
 
 
-def _strings(ctx: Session, one: bytes, other: bytes) -> tuple[bytes, bytes]:
-    """The strings at two keys, empty where there is none."""
+def _lookup_strings(ctx: Session, one: bytes, other: bytes) -> tuple[bytes, bytes]:
+    """The strings at two keys. A missing key counts as an empty string."""
     values = (ctx.db.lookup(one), ctx.db.lookup(other))
     found = []
     for value in values:
@@ -92,36 +92,39 @@ def _strings(ctx: Session, one: bytes, other: bytes) -> tuple[bytes, bytes]:
     return found[0], found[1]
 
 
-def _compared(left: bytes, right: bytes, shape: _Shape) -> Reply:
+def _build_reply(left: bytes, right: bytes, options: _Options) -> Reply:
     common, ranges = _longest_common_subsequence(left, right)
-    if shape.length:
+    if options.length:
         return len(common)
-    if not shape.indexes:
+    if not options.indexes:
         return common
     matches: list[Reply] = []
     for a, b, length in ranges:
-        if length >= shape.shortest:
+        if length >= options.min_match_length:
             match: list[Reply] = [[a, a + length - 1], [b, b + length - 1]]
-            matches.append([*match, length] if shape.with_lengths else match)
+            matches.append([*match, length] if options.with_lengths else match)
     return {b"matches": matches, b"len": len(common)}
 
 
 def _longest_common_subsequence(
     one: bytes, other: bytes
 ) -> tuple[bytes, list[tuple[int, int, int]]]:
-    """The subsequence, and its unbroken stretches from the last to the first: where each begins in
-    both, and its length.
+    """Compute the longest common subsequence.
+
+    Returns:
+        The subsequence and its contiguous ranges, last range first: start in ``one``, start in
+        ``other``, length.
     """
     width = len(other) + 1
     table = [[0] * width]
     for letter in one:
         above = table[-1]
         row = [0] * width
-        for place, candidate in enumerate(other, 1):
+        for index, candidate in enumerate(other, 1):
             if letter == candidate:
-                row[place] = above[place - 1] + 1
+                row[index] = above[index - 1] + 1
             else:
-                row[place] = max(above[place], row[place - 1])
+                row[index] = max(above[index], row[index - 1])
         table.append(row)
     found = bytearray()
     ranges: list[tuple[int, int, int]] = []

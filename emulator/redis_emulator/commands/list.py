@@ -1,4 +1,4 @@
-"""Lists. What may wait for elements is in `list_blocking`."""
+"""The list commands that do not block. BLPOP, BLMOVE and the others are in `list_blocking`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
 _NOT_NEGATABLE: Final = (
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
 )
-_INT32: Final = 1 << 31
-"""Newer servers keep 32 bits of LSET's index."""
-_ENDS: Final = {b"LEFT": True, b"RIGHT": False}
+_INT32_LIMIT: Final = 1 << 31
+"""Since Redis 7.2, LSET truncates its index to 32 bits."""
+_SIDES: Final = {b"LEFT": True, b"RIGHT": False}
 
 
 def lookup_list(ctx: Session, key: bytes) -> List | None:
-    """The list at ``key`` for reading, or None.
+    """The list at ``key`` for reading, or None if the key does not exist.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     value = ctx.db.lookup(key)
     if value is None or type(value) is List:
@@ -41,10 +41,10 @@ def lookup_list(ctx: Session, key: bytes) -> List | None:
 
 
 def writable_list(ctx: Session, key: bytes) -> List | None:
-    """The list at ``key`` to be changed, or None.
+    """The list at ``key`` for changing in place, or None if the key does not exist.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     value = ctx.db.writable(key)
     if value is None or type(value) is List:
@@ -53,7 +53,7 @@ def writable_list(ctx: Session, key: bytes) -> List | None:
 
 
 def max_listpack_size(ctx: Session) -> int:
-    """The configured limit of a listpack."""
+    """The value of ``list-max-listpack-size``."""
     return ctx.server.config.numbers["list-max-listpack-size"]
 
 
@@ -118,14 +118,14 @@ def _pop(ctx: Session, argv: list[bytes], *, left: bool) -> Reply:
 
 
 def pop_one(ctx: Session, key: bytes, value: List, *, left: bool) -> bytes:
-    """Take the element at an end of the list at ``key``, and say so."""
+    """Pop an element from the list at ``key`` and publish the event."""
     element = value.pop(left=left)
-    _removed(ctx, key, value, b"lpop" if left else b"rpop")
+    _finish_removal(ctx, key, value, b"lpop" if left else b"rpop")
     return element
 
 
 def pop_many(ctx: Session, key: bytes, value: List, count: int, *, left: bool) -> list[bytes]:
-    """Take up to ``count`` elements from an end of the list at ``key``, and say so."""
+    """Pop up to ``count`` elements from the list at ``key`` and publish the event."""
     count = min(count, len(value))
     if not count:
         return []
@@ -135,12 +135,12 @@ def pop_many(ctx: Session, key: bytes, value: List, count: int, *, left: bool) -
     else:
         elements = value.range(len(value) - count, len(value))[::-1]
         value.delete(len(value) - count, len(value))
-    _removed(ctx, key, value, b"lpop" if left else b"rpop")
+    _finish_removal(ctx, key, value, b"lpop" if left else b"rpop")
     return elements
 
 
-def _removed(ctx: Session, key: bytes, value: List, event: bytes) -> None:
-    """Say that elements were taken from a list, which may be empty or small now."""
+def _finish_removal(ctx: Session, key: bytes, value: List, event: bytes) -> None:
+    """Publish the event of a removal. Delete the list if it is empty, or shrink its encoding."""
     db = ctx.db
     db.changed(key, event, LIST)
     if not len(value):
@@ -166,7 +166,7 @@ def lrange(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _bounds(start: int, last: int, length: int) -> tuple[int, int]:
-    """Where a range of the list begins, and where it ends, exclusively."""
+    """Convert a Redis range to Python slice bounds, ``(0, 0)`` if it is empty."""
     start = max(0, start + length) if start < 0 else start
     stop = (last + length if last < 0 else min(last, length - 1)) + 1
     return (start, stop) if start < stop else (0, 0)
@@ -177,14 +177,14 @@ def lindex(ctx: Session, argv: list[bytes]) -> Reply:
     value = lookup_list(ctx, argv[1])
     if value is None:
         return None
-    place = _place(parse_integer(argv[2]), value)
-    return None if place is None else value[place]
+    position = _absolute_index(parse_integer(argv[2]), value)
+    return None if position is None else value[position]
 
 
-def _place(index: int, value: List) -> int | None:
-    """An index from the beginning, or None when there is no such element."""
-    place = index + len(value) if index < 0 else index
-    return place if 0 <= place < len(value) else None
+def _absolute_index(index: int, value: List) -> int | None:
+    """Convert a possibly negative index to one from the start, None if it is out of range."""
+    position = index + len(value) if index < 0 else index
+    return position if 0 <= position < len(value) else None
 
 
 @command("lset")
@@ -195,13 +195,13 @@ def lset(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError(NO_SUCH_KEY)
     index = parse_integer(argv[2])
     if not ctx.server.version.before(7, 2):
-        index = (index + _INT32) % (2 * _INT32) - _INT32
+        index = (index + _INT32_LIMIT) % (2 * _INT32_LIMIT) - _INT32_LIMIT
     limit = max_listpack_size(ctx)
     value.grow(argv[3:], limit)
-    place = _place(index, value)
-    if place is None:
+    position = _absolute_index(index, value)
+    if position is None:
         raise RedisError("ERR index out of range")
-    value.replace(place, argv[3])
+    value.replace(position, argv[3])
     value.shrink(limit)
     db.changed(key, b"lset", LIST)
     return OK
@@ -217,10 +217,10 @@ def linsert(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None:
         return 0
     value.grow(argv[4:], max_listpack_size(ctx))
-    place = value.find(pivot)
-    if place < 0:
+    position = value.find(pivot)
+    if position < 0:
         return -1
-    value.insert(place, argv[4], after=where == b"AFTER")
+    value.insert(position, argv[4], after=where == b"AFTER")
     db.changed(key, b"linsert", LIST)
     return len(value)
 
@@ -235,7 +235,7 @@ def lrem(ctx: Session, argv: list[bytes]) -> Reply:
         return 0
     removed = value.remove(argv[3], count)
     if removed:
-        _removed(ctx, argv[1], value, b"lrem")
+        _finish_removal(ctx, argv[1], value, b"lrem")
     return removed
 
 
@@ -248,40 +248,40 @@ def ltrim(ctx: Session, argv: list[bytes]) -> Reply:
     start, stop = _bounds(start, stop, len(value))
     value.delete(stop, len(value))
     value.delete(0, start)
-    _removed(ctx, argv[1], value, b"ltrim")
+    _finish_removal(ctx, argv[1], value, b"ltrim")
     return OK
 
 
 @command("lpos")
 def lpos(ctx: Session, argv: list[bytes]) -> Reply:
-    rank, count, longest = _search(ctx, argv)
+    rank, count, max_length = _parse_lpos_options(ctx, argv)
     value = lookup_list(ctx, argv[1])
     if value is None:
         return None if count is None else []
-    found = _positions(list(value), argv[2], rank, 1 if count is None else count, longest)
+    found = _matching_indexes(list(value), argv[2], rank, 1 if count is None else count, max_length)
     if count is None:
         return found[0] if found else None
     return found
 
 
-def _search(ctx: Session, argv: list[bytes]) -> tuple[int, int | None, int]:
-    """The options of LPOS: rank, count, and how many elements to look at (0 for all)."""
-    rank, count, longest = 1, None, 0
-    for place in range(3, len(argv), 2):
-        word = argv[place].upper()
-        if word not in (b"RANK", b"COUNT", b"MAXLEN") or place + 1 == len(argv):
+def _parse_lpos_options(ctx: Session, argv: list[bytes]) -> tuple[int, int | None, int]:
+    """Parse the options of LPOS: RANK, COUNT and MAXLEN (0 for no limit)."""
+    rank, count, max_length = 1, None, 0
+    for position in range(3, len(argv), 2):
+        word = argv[position].upper()
+        if word not in (b"RANK", b"COUNT", b"MAXLEN") or position + 1 == len(argv):
             raise syntax_error()
-        raw = argv[place + 1]
+        raw = argv[position + 1]
         if word == b"RANK":
-            rank = _rank(ctx, raw)
+            rank = _parse_rank(ctx, raw)
         elif word == b"COUNT":
             count = parse_range(raw, 0, INT64_MAX, "ERR COUNT can't be negative")
         else:
-            longest = parse_range(raw, 0, INT64_MAX, "ERR MAXLEN can't be negative")
-    return rank, count, longest
+            max_length = parse_range(raw, 0, INT64_MAX, "ERR MAXLEN can't be negative")
+    return rank, count, max_length
 
 
-def _rank(ctx: Session, raw: bytes) -> int:
+def _parse_rank(ctx: Session, raw: bytes) -> int:
     rank = parse_integer(raw)
     version = ctx.server.version
     if rank == INT64_MIN:
@@ -300,46 +300,46 @@ def _rank(ctx: Session, raw: bytes) -> int:
     return rank
 
 
-def _positions(
-    elements: list[bytes], wanted: bytes, rank: int, count: int, longest: int
+def _matching_indexes(
+    elements: list[bytes], wanted: bytes, rank: int, count: int, max_length: int
 ) -> list[Reply]:
-    """Indexes of equal elements from the match number ``rank`` on, backwards when negative."""
-    if not longest or longest > len(elements):
-        longest = len(elements)
-    places = range(len(elements))
-    looked_at = places[:longest] if rank > 0 else places[::-1][:longest]
-    found: list[Reply] = [place for place in looked_at if elements[place] == wanted]
+    """The indexes of the matches from match number ``rank`` on; from the tail if it is negative."""
+    if not max_length or max_length > len(elements):
+        max_length = len(elements)
+    indexes = range(len(elements))
+    scanned = indexes[:max_length] if rank > 0 else indexes[::-1][:max_length]
+    found: list[Reply] = [position for position in scanned if elements[position] == wanted]
     first = abs(rank) - 1
     return found[first : first + count if count else None]
 
 
 @command("lmove")
 def lmove(ctx: Session, argv: list[bytes]) -> Reply:
-    from_left, to_left = end(argv[3]), end(argv[4])
-    return move(ctx, argv[1], argv[2], from_left=from_left, to_left=to_left)
+    from_left, to_left = parse_side(argv[3]), parse_side(argv[4])
+    return move_element(ctx, argv[1], argv[2], from_left=from_left, to_left=to_left)
 
 
 @command("rpoplpush")
 def rpoplpush(ctx: Session, argv: list[bytes]) -> Reply:
-    return move(ctx, argv[1], argv[2], from_left=False, to_left=True)
+    return move_element(ctx, argv[1], argv[2], from_left=False, to_left=True)
 
 
-def end(word: bytes) -> bool:
-    """Whether an argument says LEFT; else it says RIGHT.
+def parse_side(word: bytes) -> bool:
+    """Parse LEFT (True) or RIGHT (False).
 
     Raises:
-        RedisError: It is another word.
+        RedisError: It is neither.
     """
-    left = _ENDS.get(word.upper())
+    left = _SIDES.get(word.upper())
     if left is None:
         raise syntax_error()
     return left
 
 
-def move(
+def move_element(
     ctx: Session, source: bytes, target: bytes, *, from_left: bool, to_left: bool
 ) -> bytes | None:
-    """Move an element from an end of one list to an end of another; None if there is none.
+    """Pop an element from ``source``, push it to ``target`` and return it; None if there is none.
 
     Raises:
         RedisError: A key holds another type.
@@ -348,46 +348,49 @@ def move(
     value = writable_list(ctx, source)
     if value is None:
         return None
-    receiver = writable_list(ctx, target)
+    target_list = writable_list(ctx, target)
     element = value.pop(left=from_left)
-    if receiver is None:
-        receiver = List(ctx.server.debug.packed_threshold)
-        db.set(target, receiver)
-    receiver.push([element], max_listpack_size(ctx), left=to_left)
+    if target_list is None:
+        target_list = List(ctx.server.debug.packed_threshold)
+        db.set(target, target_list)
+    target_list.push([element], max_listpack_size(ctx), left=to_left)
     db.changed(target, b"lpush" if to_left else b"rpush", LIST)
-    _removed(ctx, source, value, b"lpop" if from_left else b"rpop")
+    _finish_removal(ctx, source, value, b"lpop" if from_left else b"rpop")
     return element
 
 
 @command("lmpop")
 def lmpop(ctx: Session, argv: list[bytes]) -> Reply:
-    keys, left, count = several(argv, 1)
+    keys, left, count = parse_mpop(argv, 1)
     found = pop_first(ctx, keys, count, left=left)
     return NULL_ARRAY if found is None else found
 
 
-def several(argv: list[bytes], place: int) -> tuple[list[bytes], bool, int]:
-    """What LMPOP is told from ``place`` on: keys, whether the left end is meant, and the count.
+def parse_mpop(argv: list[bytes], position: int) -> tuple[list[bytes], bool, int]:
+    """Parse ``numkeys key [key ...] LEFT|RIGHT [COUNT count]`` at ``argv[position]``.
+
+    Returns:
+        The keys, whether LEFT was given, and the count.
 
     Raises:
-        RedisError: It makes no sense.
+        RedisError: The arguments are invalid.
     """
-    wrong = "ERR numkeys should be greater than 0"
-    stop = place + 1 + parse_range(argv[place], 1, INT64_MAX, wrong)
+    bad_numkeys = "ERR numkeys should be greater than 0"
+    stop = position + 1 + parse_range(argv[position], 1, INT64_MAX, bad_numkeys)
     if stop >= len(argv):
         raise syntax_error()
-    left = end(argv[stop])
+    left = parse_side(argv[stop])
     count = 1
     options = argv[stop + 1 :]
     if options:
         if len(options) != 2 or options[0].upper() != b"COUNT":
             raise syntax_error()
         count = parse_range(options[1], 1, INT64_MAX, "ERR count should be greater than 0")
-    return argv[place + 1 : stop], left, count
+    return argv[position + 1 : stop], left, count
 
 
 def pop_first(ctx: Session, keys: list[bytes], count: int, *, left: bool) -> Reply | None:
-    """Take elements from the first of ``keys`` that has any; None when no key has."""
+    """Pop elements from the first of ``keys`` that exists; None if none exists."""
     for key in keys:
         value = writable_list(ctx, key)
         if value is not None:

@@ -1,11 +1,18 @@
-"""Taking elements out of lists, now or as soon as there are some."""
+"""The blocking list commands: BLPOP, BRPOP, BLMPOP, BLMOVE and BRPOPLPUSH."""
 
 from __future__ import annotations
 
 from redis_emulator.clients.session import Session
+from redis_emulator.commands.helpers.blocking import pop_or_block
 from redis_emulator.commands.helpers.timeout import parse_timeout
-from redis_emulator.commands.helpers.waiting import now_or_later
-from redis_emulator.commands.list import end, move, pop_first, pop_one, several, writable_list
+from redis_emulator.commands.list import (
+    move_element,
+    parse_mpop,
+    parse_side,
+    pop_first,
+    pop_one,
+    writable_list,
+)
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import Reply
 
@@ -30,23 +37,23 @@ def _blocking_pop(ctx: Session, argv: list[bytes], *, left: bool) -> Reply:
                 return [key, pop_one(ctx, key, value, left=left)]
         return None
 
-    return now_or_later(ctx, b"list", argv[1:-1], deadline, attempt)
+    return pop_or_block(ctx, b"list", argv[1:-1], deadline, attempt)
 
 
 @command("blmpop")
 def blmpop(ctx: Session, argv: list[bytes]) -> Reply:
-    keys, left, count = several(argv, 2)
+    keys, left, count = parse_mpop(argv, 2)
     deadline = parse_timeout(ctx, argv[1])
 
     def attempt(keys: list[bytes]) -> Reply | None:
         return pop_first(ctx, keys, count, left=left)
 
-    return now_or_later(ctx, b"list", keys, deadline, attempt)
+    return pop_or_block(ctx, b"list", keys, deadline, attempt)
 
 
 @command("blmove")
 def blmove(ctx: Session, argv: list[bytes]) -> Reply:
-    from_left, to_left = end(argv[3]), end(argv[4])
+    from_left, to_left = parse_side(argv[3]), parse_side(argv[4])
     return _blocking_move(ctx, argv, from_left=from_left, to_left=to_left)
 
 
@@ -59,8 +66,8 @@ def _blocking_move(ctx: Session, argv: list[bytes], *, from_left: bool, to_left:
     deadline = parse_timeout(ctx, argv[-1])
 
     def attempt(keys: list[bytes]) -> Reply | None:
-        return move(ctx, keys[0], argv[2], from_left=from_left, to_left=to_left)
+        return move_element(ctx, keys[0], argv[2], from_left=from_left, to_left=to_left)
 
     if not ctx.can_block:
         return attempt(argv[1:2])
-    return now_or_later(ctx, b"list", argv[1:2], deadline, attempt)
+    return pop_or_block(ctx, b"list", argv[1:2], deadline, attempt)

@@ -1,5 +1,7 @@
-"""LOLWUT: the version line, without the drawing above it. What a drawing's size may be is checked
-as the server does."""
+"""LOLWUT: replies with the version line only, without a drawing.
+
+The sizes of the drawing are checked as Redis does.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from redis_emulator.commands.helpers.arguments import parse_float, parse_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import RedisError, Reply, Verbatim
 
-_NUMBERS: Final = {5: 3, 6: 2}
-"""How many sizes the drawings of Redis take."""
+_SIZE_COUNTS: Final = {5: 3, 6: 2}
+"""The number of size arguments by version of the drawing."""
 _USAGE: Final = "ERR Syntax error. Use: LOLWUT [columns rows] [real imaginary]"
 
 
@@ -21,13 +23,13 @@ def lolwut(ctx: Session, argv: list[bytes]) -> Reply:
     drawing, sizes = version.number[0], argv[1:]
     if len(argv) > 2 and argv[1].lower() == b"version":
         drawing, sizes = parse_integer(argv[2]), argv[3:]
-    for size in sizes[: _NUMBERS.get(drawing, 0)]:
+    for size in sizes[: _SIZE_COUNTS.get(drawing, 0)]:
         parse_integer(size)
     blank = " "
     if version.is_valkey(9):
         if drawing == 9:
             _check_sizes(sizes)
-        elif drawing not in _NUMBERS:
+        elif drawing not in _SIZE_COUNTS:
             blank = ""
     return Verbatim(f"{version.flavour.capitalize()} ver.{blank}{version.text}\n".encode())
 

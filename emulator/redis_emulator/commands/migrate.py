@@ -1,7 +1,7 @@
-"""MIGRATE: keys that move to another node of the same emulated cluster.
+"""MIGRATE, which moves keys to another node of the same emulated cluster.
 
-An emulator opens no connections. Whoever is not a node of the cluster cannot be reached, in the
-server's words.
+The emulator opens no connections to other servers. Any other target gives the error of Redis for a
+target that cannot be reached.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ _UNREACHABLE = "IOERR error or timeout writing to target instance"
 
 
 class _Options:
-    """What follows the timeout.
+    """The options after the timeout.
 
     Attributes:
-        copy: Whether the keys stay here as well.
-        replace: Whether keys of the same names are overwritten.
-        login: The command that logs in there, or none.
-        keys: What moves.
+        copy: Whether to keep the keys on this node.
+        replace: Whether to overwrite existing keys on the target.
+        auth_command: The AUTH command to run on the target, empty for none.
+        keys: The keys to move.
     """
 
-    __slots__ = ("copy", "keys", "login", "replace")
+    __slots__ = ("auth_command", "copy", "keys", "replace")
 
     def __init__(self, argv: list[bytes]) -> None:
         self.copy = self.replace = False
-        self.login: list[bytes] = []
+        self.auth_command: list[bytes] = []
         self.keys = [argv[3]]
-        place = 6
-        while place < len(argv):
-            word = argv[place].lower()
-            left = len(argv) - 1 - place
+        index = 6
+        while index < len(argv):
+            word = argv[index].lower()
+            remaining = len(argv) - 1 - index
             if word == b"copy":
                 self.copy = True
             elif word == b"replace":
                 self.replace = True
-            elif word == b"auth" and left:
-                self.login = [b"AUTH", argv[place + 1]]
-                place += 1
-            elif word == b"auth2" and left >= 2:
-                self.login = [b"AUTH", argv[place + 1], argv[place + 2]]
-                place += 2
+            elif word == b"auth" and remaining:
+                self.auth_command = [b"AUTH", argv[index + 1]]
+                index += 1
+            elif word == b"auth2" and remaining >= 2:
+                self.auth_command = [b"AUTH", argv[index + 1], argv[index + 2]]
+                index += 2
             elif word == b"keys":
                 if argv[3]:
                     raise RedisError(
                         "ERR When using MIGRATE KEYS option, the key argument must be set to the "
                         "empty string"
                     )
-                self.keys = argv[place + 1 :]
+                self.keys = argv[index + 1 :]
                 return
             else:
                 raise syntax_error()
-            place += 1
+            index += 1
 
 
 @command("migrate")
@@ -69,22 +69,26 @@ def migrate(ctx: Session, argv: list[bytes]) -> Reply:
     keys = [key for key in options.keys if key in ctx.db.data]
     if not keys:
         return _NO_KEY
-    target = _target(ctx, argv[2])
+    target = _target_node(ctx, argv[2])
     if target is None:
         raise RedisError(_UNREACHABLE)
-    visitor = Session(target.engine, _unheard)
-    failure = _ask(target, visitor, options.login) if options.login else None
+    target_session = Session(target.engine, _discard)
+    failure = (
+        _execute(target, target_session, options.auth_command) if options.auth_command else None
+    )
     if index:
-        failure = _ask(target, visitor, [b"SELECT", b"%d" % index]) or failure
+        failure = _execute(target, target_session, [b"SELECT", b"%d" % index]) or failure
     for key in keys:
-        wrong = _hand_over(ctx, target, visitor, key, options) if failure is None else failure
-        failure = failure or wrong
+        error = (
+            _migrate_key(ctx, target, target_session, key, options) if failure is None else failure
+        )
+        failure = failure or error
     if failure is not None:
         raise RedisError(f"ERR Target instance replied with error: {failure.text}")
     return OK
 
 
-def _target(ctx: Session, port: bytes) -> Node | None:
+def _target_node(ctx: Session, port: bytes) -> Node | None:
     node = node_of(ctx)
     if node is None or not port.isdigit():
         return None
@@ -92,26 +96,26 @@ def _target(ctx: Session, port: bytes) -> Node | None:
     return None if target is None or target.down else target
 
 
-def _ask(target: Node, visitor: Session, argv: list[bytes]) -> RedisError | None:
-    reply = target.engine.execute(visitor, argv)
+def _execute(target: Node, target_session: Session, argv: list[bytes]) -> RedisError | None:
+    reply = target.engine.execute(target_session, argv)
     return reply if isinstance(reply, RedisError) else None
 
 
-def _hand_over(
-    ctx: Session, target: Node, visitor: Session, key: bytes, options: _Options
+def _migrate_key(
+    ctx: Session, target: Node, target_session: Session, key: bytes, options: _Options
 ) -> RedisError | None:
-    """Move one key; the target's error, if it refuses."""
+    """Move one key. Return the error reply of the target, or None."""
     payload = dump(ctx, [b"DUMP", key])
     assert isinstance(payload, bytes)
-    at = ctx.db.expires.get(key)
-    left = b"0" if at is None else b"%d" % max(1, at - ctx.db.context.now)
-    words = [b"RESTORE-ASKING", key, left, payload]
-    wrong = _ask(target, visitor, [*words, b"REPLACE"] if options.replace else words)
-    if wrong is None and not options.copy:
+    expires_at = ctx.db.expires.get(key)
+    ttl = b"0" if expires_at is None else b"%d" % max(1, expires_at - ctx.db.context.now)
+    words = [b"RESTORE-ASKING", key, ttl, payload]
+    error = _execute(target, target_session, [*words, b"REPLACE"] if options.replace else words)
+    if error is None and not options.copy:
         ctx.db.remove(key)
         ctx.db.changed(key, b"del", GENERIC)
-    return wrong
+    return error
 
 
-def _unheard(reply: Reply) -> None:
-    """Where messages to a session of MIGRATE go."""
+def _discard(reply: Reply) -> None:
+    """Discard messages that the target node sends to the session of MIGRATE."""

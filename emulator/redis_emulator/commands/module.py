@@ -1,4 +1,4 @@
-"""MODULE on a server that can load none: an emulator runs no machine code."""
+"""The MODULE subcommands. The emulator cannot load modules, which are native code."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ _FORBIDDEN = (
 
 
 def built_in(version: Version) -> list[Reply]:
-    """The modules that a server of ``version`` always has and this one has too, as HELLO and
-    MODULE LIST show them.
+    """The built-in modules of a server of ``version``, as in the replies of HELLO and MODULE LIST.
+
+    Modules that the emulator does not implement are left out.
     """
     if version.is_valkey(9, 1):
         return [{b"name": b"lua", b"ver": 1, b"path": b"lua", b"args": []}]

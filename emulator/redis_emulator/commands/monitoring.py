@@ -1,5 +1,4 @@
-"""SLOWLOG, LATENCY, MONITOR and MEMORY: what the server has observed. The records are in
-`observe`."""
+"""SLOWLOG, LATENCY, MONITOR and MEMORY. The logs are in `redis_emulator.server.logs`."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from redis_emulator.commands.helpers.arguments import (
     syntax_error,
     unknown_subcommand,
 )
-from redis_emulator.commands.info import statistics
+from redis_emulator.commands.info import command_entries
 from redis_emulator.commands.registry import command
 from redis_emulator.keyspace.memory import empty_memory, key_size
 from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, Verbatim
@@ -19,16 +18,18 @@ _DISABLED = (
     "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this {} instance. You "
     'may use "CONFIG SET latency-monitor-threshold <milliseconds>." in order to enable it.{}\n'
 )
-_MORE = " If we weren't in a deep space mission I'd suggest to take a look at https://redis.io/{}."
-_MANUAL = "docs/latest/operate/oss_and_stack/management/optimization/latency-monitor"
-_NOTHING = "Dave, no latency spike was observed during the lifetime of this {} instance.\n"
+_DOCS_LINK = (
+    " If we weren't in a deep space mission I'd suggest to take a look at https://redis.io/{}."
+)
+_DOCS_PATH = "docs/latest/operate/oss_and_stack/management/optimization/latency-monitor"
+_NO_SPIKES = "Dave, no latency spike was observed during the lifetime of this {} instance.\n"
 _EMPTY = (
     "Hi Sam, this instance is empty or is using very little memory, my issues detector can't be "
     "used in these conditions. Please, leave for your mission on Earth and fill it with some "
     "data. The new Sam and I will be back to our programming as soon as I finished rebooting.\n"
 )
 _HEALTHY = "Hi Sam, I can't find any memory issue in your instance.\n"
-_LARGE = 5 << 20
+_DOCTOR_MINIMUM = 5 << 20
 
 
 @command("slowlog|get")
@@ -39,10 +40,10 @@ def slowlog_get(ctx: Session, argv: list[bytes]) -> Reply:
         raise unknown_subcommand(ctx.server.version, argv)
     if len(argv) == 3:
         modern = not ctx.server.version.before(7)
-        wrong = "ERR count should be greater than or equal to -1"
-        count = parse_integer(argv[2], wrong) if modern else parse_integer(argv[2])
+        bad_count = "ERR count should be greater than or equal to -1"
+        count = parse_integer(argv[2], bad_count) if modern else parse_integer(argv[2])
         if modern and count < -1:
-            raise RedisError(wrong)
+            raise RedisError(bad_count)
         if count == -1:
             count = len(log)
     return [
@@ -108,13 +109,13 @@ def latency_doctor(ctx: Session, argv: list[bytes]) -> Reply:
     server = ctx.server
     name = server.version.flavour.capitalize()
     if not server.config.numbers["latency-monitor-threshold"]:
-        more = ""
+        docs_link = ""
         if server.version.is_redis():
             old = server.version.before(7, 4)
-            more = _MORE.format("topics/latency-monitor" if old else _MANUAL)
-        return Verbatim(_DISABLED.format(name, more).encode())
+            docs_link = _DOCS_LINK.format("topics/latency-monitor" if old else _DOCS_PATH)
+        return Verbatim(_DISABLED.format(name, docs_link).encode())
     if not server.logs.latency.events:
-        return Verbatim(_NOTHING.format(name).encode())
+        return Verbatim(_NO_SPIKES.format(name).encode())
     lines = ["Dave, I have observed latency spikes in this instance.", ""]
     for number, (event, samples) in enumerate(server.logs.latency.events.items(), 1):
         values = [ms for _, ms in samples]
@@ -129,11 +130,11 @@ def latency_doctor(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("latency|histogram")
 def latency_histogram(ctx: Session, argv: list[bytes]) -> Reply:
-    wanted = {raw.lower().decode("utf-8", "replace") for raw in argv[2:]}
+    names = {raw.lower().decode("utf-8", "replace") for raw in argv[2:]}
     found: dict[Reply, Reply] = {}
-    for entry in statistics(ctx.server):
-        chosen = not wanted or entry.name in wanted or entry.name.split("|")[0] in wanted
-        if chosen and entry.calls:
+    for entry in command_entries(ctx.server):
+        matches = not names or entry.name in names or entry.name.split("|")[0] in names
+        if matches and entry.calls:
             bucket = 1 << max(entry.usec // entry.calls - 1, 0).bit_length()
             found[entry.name.encode()] = {
                 b"calls": entry.calls,
@@ -158,10 +159,10 @@ def monitor(ctx: Session, argv: list[bytes]) -> Reply:
 @command("memory|usage")
 def memory_usage(ctx: Session, argv: list[bytes]) -> Reply:
     samples = 5
-    for place in range(3, len(argv), 2):
-        if argv[place].lower() != b"samples" or place + 1 == len(argv):
+    for index in range(3, len(argv), 2):
+        if argv[index].lower() != b"samples" or index + 1 == len(argv):
             raise syntax_error()
-        samples = parse_integer(argv[place + 1])
+        samples = parse_integer(argv[index + 1])
         if samples < 0:
             raise syntax_error()
     return key_size(ctx.db, argv[2], samples) if argv[2] in ctx.db.data else None
@@ -169,7 +170,7 @@ def memory_usage(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("memory|doctor")
 def memory_doctor(ctx: Session, argv: list[bytes]) -> Reply:
-    text = _EMPTY if used_memory(ctx.server, len(ctx.clients.by_id)) < _LARGE else _HEALTHY
+    text = _EMPTY if used_memory(ctx.server, len(ctx.clients.by_id)) < _DOCTOR_MINIMUM else _HEALTHY
     return Verbatim(text.encode())
 
 

@@ -1,4 +1,4 @@
-"""MSETEX, which Valkey 9.1 brought: several strings at once, on a condition, with one expiry."""
+"""MSETEX of Valkey 9.1: set several strings, with an optional condition and one expiry time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis_emulator.commands.helpers.arguments import (
     syntax_error,
 )
 from redis_emulator.commands.registry import command
-from redis_emulator.commands.string import kept_text
+from redis_emulator.commands.string import stored_string
 from redis_emulator.keyspace.events import GENERIC, STRING
 from redis_emulator.resp.types import RedisError, Reply
 
@@ -25,15 +25,15 @@ def msetex(ctx: Session, argv: list[bytes]) -> Reply:
     end = 2 + 2 * parse_range(argv[1], 1, (1 << 31) - 1, _BAD_COUNT)
     if end > len(argv):
         raise syntax_error()
-    condition, keep, at = _options(ctx, argv, end)
+    condition, keepttl, at = _parse_options(ctx, argv, end)
     db = ctx.db
     if condition is not None:
-        there = [key in db.data for key in argv[2:end:2]]
-        if not (all(there) if condition == b"XX" else not any(there)):
+        exist = [key in db.data for key in argv[2:end:2]]
+        if not (all(exist) if condition == b"XX" else not any(exist)):
             return 0
     for key, value in zip(argv[2:end:2], argv[3:end:2], strict=True):
-        text = kept_text(ctx, value)
-        if keep:
+        text = stored_string(ctx, value)
+        if keepttl:
             db.replace(key, text)
         else:
             db.set(key, text)
@@ -45,32 +45,39 @@ def msetex(ctx: Session, argv: list[bytes]) -> Reply:
     return 1
 
 
-def _options(ctx: Session, argv: list[bytes], place: int) -> tuple[bytes | None, bool, int | None]:
-    """NX or XX, whether TTLs stay, and when the keys expire (a time in the past is allowed)."""
+def _parse_options(
+    ctx: Session, argv: list[bytes], index: int
+) -> tuple[bytes | None, bool, int | None]:
+    """Parse the options: NX or XX, KEEPTTL, and the expiry time, which may be in the past."""
     condition: bytes | None = None
-    keep = False
+    keepttl = False
     expiry: tuple[bytes, bytes] | None = None
-    while place < len(argv):
-        word = argv[place].upper()
+    while index < len(argv):
+        word = argv[index].upper()
         if word in (b"NX", b"XX") and condition in (None, word):
             condition = word
         elif word == b"KEEPTTL" and expiry is None:
-            keep = True
-        elif word in _UNITS and place + 1 < len(argv) and not keep and _fits(expiry, word):
-            place += 1
-            expiry = (word, argv[place])
+            keepttl = True
+        elif (
+            word in _UNITS
+            and index + 1 < len(argv)
+            and not keepttl
+            and _is_unit_allowed(expiry, word)
+        ):
+            index += 1
+            expiry = (word, argv[index])
         else:
             raise syntax_error()
-        place += 1
-    return condition, keep, None if expiry is None else _deadline(ctx, *expiry)
+        index += 1
+    return condition, keepttl, None if expiry is None else _parse_deadline(ctx, *expiry)
 
 
-def _fits(expiry: tuple[bytes, bytes] | None, unit: bytes) -> bool:
-    """Whether an expiry may be given: it may be repeated, but only in the same unit."""
+def _is_unit_allowed(expiry: tuple[bytes, bytes] | None, unit: bytes) -> bool:
+    """Whether ``unit`` is allowed: an expiry option can be repeated, but only in the same unit."""
     return expiry is None or expiry[0] == unit
 
 
-def _deadline(ctx: Session, unit: bytes, raw: bytes) -> int:
+def _parse_deadline(ctx: Session, unit: bytes, raw: bytes) -> int:
     amount = parse_integer(raw)
     at = amount * _UNITS[unit] + (ctx.db.context.now if unit in (b"EX", b"PX") else 0)
     if amount <= 0 or at > INT64_MAX:

@@ -1,8 +1,8 @@
-"""OBJECT: how a value is stored and how its key is used.
+"""The OBJECT subcommands, and the rules for encodings.
 
-The encoding follows from what the value classes remember (whether a hash has outgrown its listpack)
-and from the lengths of key and value. The names are those of the newest server; older ones called
-or stored some things differently.
+The encoding of a value follows from its class (a `Hash` knows whether it is still a listpack) and,
+for strings, from the lengths of key and value. The value classes use the encoding names of the
+newest release. Older releases have other names and encodings.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from redis_emulator.values.string import Printed
 from redis_emulator.version import Version
 
 _INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
-_SHARED = 10_000
-_SHARED_REFERENCES = 2_147_483_647
-_SWITCHING = (
+_SHARED_INTEGERS = 10_000
+_SHARED_REFCOUNT = 2_147_483_647
+_POLICY_SWITCH_NOTE = (
     "Please note that when switching between policies at runtime LRU and LFU data will take some "
     "time to adjust."
 )
@@ -32,57 +32,57 @@ _SWITCHING = (
 
 @command("object|encoding")
 def object_encoding(ctx: Session, argv: list[bytes]) -> Reply:
-    value = _quiet_lookup(ctx, argv[2])
+    value = _lookup_without_access(ctx, argv[2])
     return None if value is None else encoding(ctx.server.version, ctx.db, argv[2], value)
 
 
 @command("object|refcount")
 def object_refcount(ctx: Session, argv: list[bytes]) -> Reply:
-    value = _quiet_lookup(ctx, argv[2])
+    value = _lookup_without_access(ctx, argv[2])
     if value is None:
         return None
     shared = (
         ctx.server.version.before(7, 2)
         and type(value) is bytes
         and is_integer(value)
-        and 0 <= int(value) < _SHARED
+        and 0 <= int(value) < _SHARED_INTEGERS
     )
-    return _SHARED_REFERENCES if shared else 1
+    return _SHARED_REFCOUNT if shared else 1
 
 
 @command("object|freq")
 def object_freq(ctx: Session, argv: list[bytes]) -> Reply:
-    if _quiet_lookup(ctx, argv[2]) is None:
+    if _lookup_without_access(ctx, argv[2]) is None:
         return None
-    counted = _frequencies(ctx)
-    if counted is None:
+    frequencies = _frequencies(ctx)
+    if frequencies is None:
         raise RedisError(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. "
-            + _SWITCHING
+            + _POLICY_SWITCH_NOTE
         )
-    return counted.frequency(argv[2], ctx.db.context.now)
+    return frequencies.frequency(argv[2], ctx.db.context.now)
 
 
 @command("object|idletime")
 def object_idletime(ctx: Session, argv: list[bytes]) -> Reply:
-    if _quiet_lookup(ctx, argv[2]) is None:
+    if _lookup_without_access(ctx, argv[2]) is None:
         return None
     if _frequencies(ctx) is not None:
         raise RedisError(
-            f"ERR An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHING}"
+            f"ERR An LFU maxmemory policy is selected, idle time not tracked. {_POLICY_SWITCH_NOTE}"
         )
     return max(0, ctx.db.context.now - ctx.db.access[argv[2]]) // 1000
 
 
 @effect("maxmemory-policy")
-def _count_uses(ctx: Session) -> None:
+def _effect_of_policy(ctx: Session) -> None:
     server = ctx.server
-    counting = "lfu" in server.config["maxmemory-policy"]
+    uses_lfu = "lfu" in server.config["maxmemory-policy"]
     for db in server.databases:
-        if counting != isinstance(db.access, Frequencies):
+        if uses_lfu != isinstance(db.access, Frequencies):
             db.access = (
                 Frequencies(server.random, server.config.numbers, db.access)
-                if counting
+                if uses_lfu
                 else dict(db.access)
             )
 
@@ -94,7 +94,7 @@ def _frequencies(ctx: Session) -> Frequencies | None:
     return None
 
 
-def _quiet_lookup(ctx: Session, key: bytes) -> object | None:
+def _lookup_without_access(ctx: Session, key: bytes) -> object | None:
     stats = ctx.db.context.stats
     value = ctx.db.data.get(key)
     if value is None:
@@ -105,12 +105,12 @@ def _quiet_lookup(ctx: Session, key: bytes) -> object | None:
 
 
 def is_integer(value: bytes) -> bool:
-    """Whether a string is kept as a 64-bit integer."""
+    """Whether Redis stores the string as a 64-bit integer (encoding ``int``)."""
     return _INTEGER(value) is not None and INT64_MIN <= int(value) <= INT64_MAX
 
 
 def encoding(version: Version, db: Database, key: bytes, value: object) -> bytes:
-    """What OBJECT ENCODING says of ``value`` stored at ``key``."""
+    """The reply of OBJECT ENCODING for ``value`` stored at ``key``."""
     if type(value) is bytes:
         return b"int" if is_integer(value) else _text_encoding(version, db, key, value)
     if type(value) is bytearray:
@@ -121,19 +121,21 @@ def encoding(version: Version, db: Database, key: bytes, value: object) -> bytes
         name = _hash_encoding(value)
     else:
         name = value.encoding  # type: ignore[attr-defined]
-    return _older_name(version, type_name(value), name)
+    return _name_in_release(version, type_name(value), name)
 
 
-def kept(version: Version, db: Database, key: bytes, value: object) -> object:
-    """``value`` as it goes on when its key or TTL changes: a string that has had an allocation of
-    its own once keeps it, though it would fit now.
+def keep_raw_encoding(version: Version, db: Database, key: bytes, value: object) -> object:
+    """Return ``value`` as it is stored after its key or TTL has changed.
+
+    Redis keeps the encoding ``raw`` of a string, even if ``embstr`` is possible with the new key or
+    without the TTL.
     """
     if type(value) is bytes and encoding(version, db, key, value) == b"raw":
         return bytearray(value)
     return value
 
 
-def _older_name(version: Version, kind: bytes, name: bytes) -> bytes:
+def _name_in_release(version: Version, kind: bytes, name: bytes) -> bytes:
     if version.before(7, 2) and kind == b"list":
         return b"quicklist"
     if version.before(7, 2) and kind == b"set" and name == b"listpack":
@@ -150,7 +152,11 @@ def _hash_encoding(value: Hash) -> bytes:
 
 
 def _text_encoding(version: Version, db: Database, key: bytes, value: bytes | bytearray) -> bytes:
-    """A short string shares an allocation with its header; lately with its key and expiry too."""
+    """``embstr`` or ``raw``.
+
+    Redis stores a short string in the allocation of its object header. Since Redis 8.2 and Valkey 9
+    this allocation contains the key and the expiry time too.
+    """
     length = len(key) + len(value)
     expires = key in db.expires
     if version.is_redis(8, 2):

@@ -1,7 +1,8 @@
-"""Publish and subscribe: channels, patterns, shard channels.
+"""The Pub/Sub commands: channels, patterns and shard channels.
 
-A confirmation is a push message, one for each channel. All but the last are delivered on the way,
-the last is the command's reply, so that it takes its place among the replies of a transaction.
+SUBSCRIBE and its relatives confirm each channel with a push message. All confirmations but the last
+are delivered while the command runs. The last one is the reply of the command, so that in a
+transaction it has its position among the replies of EXEC.
 """
 
 from __future__ import annotations
@@ -18,48 +19,50 @@ from redis_emulator.resp.types import Push, RedisError, Reply
 
 
 def _subscribe(
-    ctx: Session, argv: list[bytes], mine: dict[bytes, None], everybody: Subscribers
+    ctx: Session, argv: list[bytes], own: dict[bytes, None], subscribers: Subscribers
 ) -> Reply:
-    in_shard = everybody is ctx.clients.pubsub.shard_channels
+    in_shard = subscribers is ctx.clients.pubsub.shard_channels
     if not (ctx.can_block if in_shard else ctx.can_subscribe):
         name = argv[0].decode().upper()
         raise RedisError(f"ERR {name} isn't allowed for a DENY BLOCKING client")
     word = argv[0].lower()
-    told: list[Push] = []
+    confirmations: list[Push] = []
     for channel in argv[1:]:
-        if channel not in mine:
-            mine[channel] = None
-            everybody.setdefault(channel, {})[ctx] = None
-        told.append(Push((word, channel, _count(ctx, word))))
-    return _tell(ctx, told)
+        if channel not in own:
+            own[channel] = None
+            subscribers.setdefault(channel, {})[ctx] = None
+        confirmations.append(Push((word, channel, _subscription_count(ctx, word))))
+    return _deliver_confirmations(ctx, confirmations)
 
 
 def _unsubscribe(
-    ctx: Session, argv: list[bytes], mine: dict[bytes, None], everybody: Subscribers
+    ctx: Session, argv: list[bytes], own: dict[bytes, None], subscribers: Subscribers
 ) -> Reply:
     word = argv[0].lower()
-    told: list[Push] = []
-    for channel in argv[1:] or tuple(mine):
-        if channel in mine:
-            del mine[channel]
-            del everybody[channel][ctx]
-            if not everybody[channel]:
-                del everybody[channel]
-        told.append(Push((word, channel, _count(ctx, word))))
-    return _tell(ctx, told or [Push((word, None, _count(ctx, word)))])
+    confirmations: list[Push] = []
+    for channel in argv[1:] or tuple(own):
+        if channel in own:
+            del own[channel]
+            del subscribers[channel][ctx]
+            if not subscribers[channel]:
+                del subscribers[channel]
+        confirmations.append(Push((word, channel, _subscription_count(ctx, word))))
+    return _deliver_confirmations(
+        ctx, confirmations or [Push((word, None, _subscription_count(ctx, word)))]
+    )
 
 
-def _count(ctx: Session, word: bytes) -> int:
+def _subscription_count(ctx: Session, word: bytes) -> int:
     if word in (b"ssubscribe", b"sunsubscribe"):
         return len(ctx.shard_channels)
     return ctx.subscription_count()
 
 
-def _tell(ctx: Session, told: Sequence[Push]) -> Reply:
+def _deliver_confirmations(ctx: Session, confirmations: Sequence[Push]) -> Reply:
     ctx.refresh()
-    for message in told[:-1]:
+    for message in confirmations[:-1]:
         ctx.deliver(message)
-    return told[-1]
+    return confirmations[-1]
 
 
 @command("subscribe")
@@ -108,17 +111,17 @@ def spublish(ctx: Session, argv: list[bytes]) -> Reply:
     return ctx.clients.pubsub.publish_in_shard(argv[1], argv[2])
 
 
-def _channels(ctx: Session, argv: list[bytes], everybody: Subscribers) -> Reply:
+def _channels(ctx: Session, argv: list[bytes], subscribers: Subscribers) -> Reply:
     if len(argv) > 3:
         raise unknown_subcommand(ctx.server.version, argv)
     if len(argv) == 2:
-        return list(everybody)
+        return list(subscribers)
     matches = glob(argv[2])
-    return [channel for channel in everybody if matches(channel)]
+    return [channel for channel in subscribers if matches(channel)]
 
 
-def _counts(argv: list[bytes], everybody: Subscribers) -> Reply:
-    return [part for name in argv[2:] for part in (name, len(everybody.get(name, ())))]
+def _subscriber_counts(argv: list[bytes], subscribers: Subscribers) -> Reply:
+    return [part for name in argv[2:] for part in (name, len(subscribers.get(name, ())))]
 
 
 @command("pubsub|channels")
@@ -133,12 +136,12 @@ def pubsub_shardchannels(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("pubsub|numsub")
 def pubsub_numsub(ctx: Session, argv: list[bytes]) -> Reply:
-    return _counts(argv, ctx.clients.pubsub.channels)
+    return _subscriber_counts(argv, ctx.clients.pubsub.channels)
 
 
 @command("pubsub|shardnumsub")
 def pubsub_shardnumsub(ctx: Session, argv: list[bytes]) -> Reply:
-    return _counts(argv, ctx.clients.pubsub.shard_channels)
+    return _subscriber_counts(argv, ctx.clients.pubsub.shard_channels)
 
 
 @command("pubsub|numpat")

@@ -1,4 +1,7 @@
-"""Binding functions to rows of the command table, and choosing the rows a server version has."""
+"""The `command` decorator, which binds functions to rows of the command table.
+
+`entries` returns the commands that a server of some version has.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ _full_checks: set[str] = set()
 
 
 def command(*names: str, full_checks: bool = False) -> Callable[[Handler], Handler]:
-    """Bind a function to the table's rows called ``names``; a subcommand is ``"config|get"``.
+    """Bind a function to rows of the command table; a subcommand is ``"config|get"``.
 
     Args:
-        names: The rows.
-        full_checks: Whether it may block the client or send it something after the reply. Commands
-            that the table calls blocking need not say so.
+        names: The names of the rows.
+        full_checks: Whether the command needs full checks because it can block the client or send
+            messages after its reply. Commands with the flag ``blocking`` always get full checks.
 
     Raises:
-        KeyError: The table has no such row.
+        KeyError: The table has no row of that name.
     """
     rows = load()
 
@@ -39,8 +42,8 @@ def command(*names: str, full_checks: bool = False) -> Callable[[Handler], Handl
 
 
 def entries(version: Version) -> dict[bytes, Entry]:
-    """The commands of a server of this version, by lower-case and upper-case name."""
-    _import_families()
+    """The commands of a server of ``version``, by lower-case and upper-case name."""
+    _import_command_modules()
     rows = load()
     found: dict[bytes, Entry] = {}
     subcommands: dict[str, dict[bytes, Entry]] = {}
@@ -66,7 +69,7 @@ def entries(version: Version) -> dict[bytes, Entry]:
 
 
 def emulated() -> set[str]:
-    """The names of the commands that an emulator of any release has."""
+    """The names of all emulated commands, of any release."""
     names = set()
     for flavour, series in releases():
         for entry in entries(Version.parse(series, flavour)).values():
@@ -81,11 +84,11 @@ def _add(found: dict[bytes, Entry], name: str, entry: Entry) -> None:
 
 
 def no_subcommand(*_: object) -> object:
-    """Stands for a container that does nothing by itself."""
-    raise RuntimeError("a container command runs through its subcommands")
+    """Handler of a container command that cannot be called without a subcommand."""
+    raise RuntimeError("a container command cannot be called without a subcommand")
 
 
-def _import_families() -> None:
+def _import_command_modules() -> None:
     import redis_emulator.commands as package
 
     for module in pkgutil.iter_modules(package.__path__):

@@ -1,8 +1,8 @@
-"""Masters and replicas: who follows whom, and what replicas say to their master.
+"""The replication commands: REPLICAOF, REPLCONF, PSYNC, ROLE and FAILOVER.
 
-An emulator has no replication stream. Told to follow another server it is a replica whose link is
-down. Who asks for the data gets them and no more, and who has introduced itself as a replica with
-a port, as servers do, is refused.
+The emulator has no replication stream. After REPLICAOF it is a replica whose link to the master is
+down. PSYNC and SYNC send an RDB snapshot and nothing after it. A client that has sent REPLCONF
+listening-port, as real replicas do, gets an error instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from redis_emulator.server.config import effect
 from redis_emulator.version import Version
 
 _VERSION: Final = re.compile(rb"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})").fullmatch
-_NO_BOOLEAN: Final = "ERR value is out of range, value must between 0 and 1"
+_NOT_BOOLEAN: Final = "ERR value is out of range, value must between 0 and 1"
 
 
 @command("replconf")
@@ -33,14 +33,14 @@ def replconf(ctx: Session, argv: list[bytes]) -> Reply:
         word = option.lower()
         if word in (b"ack", b"getack"):
             return NO_REPLY
-        if not _is_understood(version, word, value):
+        if not _is_known_option(version, word, value):
             raise RedisError(f"ERR Unrecognized REPLCONF option: {quote(option)}")
-        _note(ctx, word, value)
+        _store_option(ctx, word, value)
     return OK
 
 
-def _note(ctx: Session, word: bytes, value: bytes) -> None:
-    """Keep in mind what of the data a client wants."""
+def _store_option(ctx: Session, word: bytes, value: bytes) -> None:
+    """Store an option of the client that PSYNC uses."""
     if word == b"rdb-only":
         ctx.rdb_only = bool(int(value))
     elif word == b"rdb-filter-only":
@@ -49,8 +49,8 @@ def _note(ctx: Session, word: bytes, value: bytes) -> None:
         ctx.is_replica = True
 
 
-def _is_understood(version: Version, word: bytes, value: bytes) -> bool:
-    """Whether a server of ``version`` has the option; its value is checked if so."""
+def _is_known_option(version: Version, word: bytes, value: bytes) -> bool:
+    """Whether a server of ``version`` has the option. Raises an error if its value is invalid."""
     if word in (b"ip-address", b"capa"):
         return True
     if word == b"listening-port":
@@ -62,7 +62,7 @@ def _is_understood(version: Version, word: bytes, value: bytes) -> bool:
     elif word == b"rdb-channel" and version.is_8:
         _check_boolean(value)
     elif version.is_valkey(8):
-        return _is_understood_by_valkey(version, word, value)
+        return _is_known_valkey_option(version, word, value)
     elif word == b"main-ch-client-id" and version.is_8:
         parse_integer(value)
         raise RedisError(f"ERR Unrecognized RDB client id: {quote(value)}")
@@ -71,7 +71,7 @@ def _is_understood(version: Version, word: bytes, value: bytes) -> bool:
     return True
 
 
-def _is_understood_by_valkey(version: Version, word: bytes, value: bytes) -> bool:
+def _is_known_valkey_option(version: Version, word: bytes, value: bytes) -> bool:
     if word == b"set-rdb-client-id":
         parse_integer(value)
         raise RedisError(f"ERR Unrecognized RDB client id {quote(value)}")
@@ -87,11 +87,11 @@ def _is_understood_by_valkey(version: Version, word: bytes, value: bytes) -> boo
 
 def _check_boolean(value: bytes) -> None:
     if parse_integer(value) not in (0, 1):
-        raise RedisError(_NO_BOOLEAN)
+        raise RedisError(_NOT_BOOLEAN)
 
 
 def _check_filter(value: bytes) -> None:
-    """Words that say which part of the data is wanted; only functions can be left alone."""
+    """Check the value of rdb-filter-only: ``functions`` or nothing."""
     if value.count(b'"') % 2 or value.count(b"'") % 2:
         raise RedisError("ERR Missing rdb-filter-only values")
     for word in value.split():
@@ -111,7 +111,7 @@ def psync(ctx: Session, argv: list[bytes]) -> Reply:
             parse_integer(argv[2])
     if ctx.is_replica and not ctx.rdb_only:
         raise RedisError(
-            f"ERR {name} by a replica is not possible: an emulator has no replication stream"
+            f"ERR {name} from a replica is not supported: the emulator has no replication stream"
         )
     if name == "PSYNC":
         ctx.deliver(SimpleString(f"FULLRESYNC {ctx.server.replication.id} 0".encode()))
@@ -153,7 +153,7 @@ def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
         if server.replication.master is not None:
             server.replication.lead()
             server.config["slaveof"] = ""
-            _restrict(ctx)
+            _update_conditions(ctx)
         return OK
     if server.version.before(7):
         port = parse_integer(argv[2])
@@ -165,22 +165,24 @@ def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
     server.replication.follow(host, port)
     server.config["slaveof"] = f"{host} {port}"
     ctx.engine.disconnect_blocked()
-    _restrict(ctx)
+    _update_conditions(ctx)
     return OK
 
 
 @effect(
     *("slave-read-only", "slave-serve-stale-data", "min-slaves-to-write", "min-slaves-max-lag"),
 )
-def _restrict(ctx: Session) -> None:
-    """Have a master without replicas, or a replica, refuse what it is configured to refuse."""
+def _update_conditions(ctx: Session) -> None:
+    """Set the conditions that reject commands, from the role and the configuration."""
     server = ctx.server
     config, replica = server.config, server.replication.master is not None
-    asks = config.integer("min-slaves-to-write") and config.integer("min-slaves-max-lag")
+    min_replicas = config.integer("min-slaves-to-write") and config.integer("min-slaves-max-lag")
     conditions = server.conditions
     conditions.set(Condition.REPLICA, replica and config["slave-read-only"] == "yes")
     conditions.set(Condition.STALE, replica and config["slave-serve-stale-data"] == "no")
-    conditions.set(Condition.NO_REPLICAS, bool(asks) and not replica and node_of(ctx) is None)
+    conditions.set(
+        Condition.NO_REPLICAS, bool(min_replicas) and not replica and node_of(ctx) is None
+    )
     ctx.engine.refresh()
 
 
@@ -193,26 +195,26 @@ def failover(ctx: Session, argv: list[bytes]) -> Reply:
     options = [word.lower() for word in argv[1:]]
     if options == [b"abort"]:
         raise RedisError("ERR No failover in progress.")
-    place = 0
+    index = 0
     seen: set[bytes] = set()
-    while place < len(options):
-        word = options[place]
-        left = len(options) - 1 - place
+    while index < len(options):
+        word = options[index]
+        remaining = len(options) - 1 - index
         if word in seen:
             raise syntax_error()
         seen.add(word)
-        if word == b"timeout" and left >= 1:
+        if word == b"timeout" and remaining >= 1:
             timeout = parse_integer(
-                options[place + 1], "ERR value is not an integer or out of range"
+                options[index + 1], "ERR value is not an integer or out of range"
             )
             if timeout <= 0:
                 raise RedisError("ERR FAILOVER timeout must be greater than 0")
-            place += 2
-        elif word == b"to" and left >= 2:
-            parse_integer(options[place + 2])
-            place += 3
+            index += 2
+        elif word == b"to" and remaining >= 2:
+            parse_integer(options[index + 2])
+            index += 3
         elif word == b"force":
-            place += 1
+            index += 1
         else:
             raise syntax_error()
     if ctx.server.replication.master is not None:

@@ -1,12 +1,12 @@
-"""SCAN, and the options it shares with HSCAN, SSCAN, ZSCAN and CLUSTERSCAN.
+"""SCAN, and the parts that HSCAN, SSCAN, ZSCAN and CLUSTERSCAN share with it.
 
-The cursor is a position in the order that `Database.scan_order` keeps: a key's place depends on its
-name alone. So what is there from the first call of an iteration to the last is returned, once,
-whatever else comes and goes in between.
+The cursor is a position in the order of `Database.scan_order`, in which the position of a key
+depends only on its name. A key that exists during the whole iteration is therefore returned exactly
+once, whatever keys are added or deleted meanwhile.
 
-The members of a large value are scanned by the same positions (`scan_members`). Their order is
-worked out when an iteration starts and kept until it ends; what has gone meanwhile is skipped, and
-what has come need not be returned.
+`scan_members` scans the members of a large value by the same kind of positions. The order is
+computed when an iteration starts and stored until it ends. Members that were deleted meanwhile are
+skipped. Members that were added meanwhile may be missing, as in Redis.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _TYPES = frozenset((b"string", b"list", b"set", b"zset", b"hash", b"stream"))
 
 @dataclass(slots=True)
 class ScanOptions:
-    """What follows the cursor.
+    """The options after the cursor.
 
     Attributes:
-        match: Tells whether a name matches the MATCH pattern; None without one.
+        match: The compiled MATCH pattern, None if every name matches.
         pattern: The MATCH pattern.
-        count: COUNT, how much work to do, at least 1.
+        count: COUNT, at least 1.
         type: TYPE in lower case (SCAN and CLUSTERSCAN).
-        slot: SLOT (CLUSTERSCAN alone).
-        values: False after NOVALUES (HSCAN alone).
+        slot: SLOT (CLUSTERSCAN only).
+        values: False if NOVALUES was given (HSCAN only).
     """
 
     match: Matcher | None = None
@@ -54,16 +54,16 @@ class ScanOptions:
 
 
 def parse_cursor(ctx: Session, raw: bytes) -> int:
-    """A cursor as strtoull reads it, with the strictness that grew over the versions.
+    """Parse a cursor as Redis does with ``strtoull``. Redis 7.2 became stricter.
 
     Raises:
-        RedisError: It is not a number of 64 bits.
+        RedisError: It is not a 64-bit number.
     """
     lenient = ctx.server.version.before(7, 2)
     if lenient and raw == b"":
         return 0
     parts = _CURSOR(raw)
-    if parts is None or (raw[:1].isspace() if lenient else _plain_negative(raw)):
+    if parts is None or (raw[:1].isspace() if lenient else _is_negative_integer(raw)):
         raise RedisError(_INVALID_CURSOR)
     cursor = int(parts[2])
     if cursor >= _UINT64:
@@ -71,22 +71,22 @@ def parse_cursor(ctx: Session, raw: bytes) -> int:
     return -cursor % _UINT64 if parts[1] == b"-" else cursor
 
 
-def _plain_negative(raw: bytes) -> bool:
+def _is_negative_integer(raw: bytes) -> bool:
     return re.fullmatch(rb"-[1-9][0-9]{0,18}", raw) is not None and int(raw) >= -_UINT64 // 2
 
 
-def parse_options(ctx: Session, argv: list[bytes], place: int) -> ScanOptions:
-    """The options of SCAN or one of its relatives from ``argv[place]`` on.
+def parse_options(ctx: Session, argv: list[bytes], index: int) -> ScanOptions:
+    """Parse the options of SCAN or a related command from ``argv[index]`` on.
 
     Raises:
-        RedisError: An option is unknown here, lacks its value, or has a wrong one.
+        RedisError: An option is unknown to the command, or its value is missing or invalid.
     """
     name = argv[0].upper()
     options = ScanOptions()
-    while place < len(argv):
-        option = argv[place].upper()
-        value = argv[place + 1] if place + 1 < len(argv) else None
-        place += 2
+    while index < len(argv):
+        option = argv[index].upper()
+        value = argv[index + 1] if index + 1 < len(argv) else None
+        index += 2
         if option == b"COUNT" and value is not None:
             options.count = parse_integer(value)
             if options.count < 1:
@@ -95,7 +95,7 @@ def parse_options(ctx: Session, argv: list[bytes], place: int) -> ScanOptions:
             options.pattern = value
             options.match = None if value == b"*" else glob(value)
         elif option == b"TYPE" and value is not None and name in (b"SCAN", b"CLUSTERSCAN"):
-            options.type = _known_type(ctx, value)
+            options.type = _parse_type(ctx, value)
         elif option == b"SLOT" and value is not None and name == b"CLUSTERSCAN":
             if options.slot is not None:
                 raise RedisError("ERR SLOT option can only be specified once")
@@ -104,13 +104,13 @@ def parse_options(ctx: Session, argv: list[bytes], place: int) -> ScanOptions:
             if name != b"HSCAN":
                 raise RedisError("ERR NOVALUES option can only be used in HSCAN")
             options.values = False
-            place -= 1
+            index -= 1
         else:
             raise syntax_error()
     return options
 
 
-def _known_type(ctx: Session, name: bytes) -> bytes:
+def _parse_type(ctx: Session, name: bytes) -> bytes:
     if ctx.server.version.is_valkey(9):
         if name.lower() not in _TYPES:
             raise RedisError(f"ERR unknown type name '{quote(name)}'")
@@ -124,13 +124,13 @@ def scan(ctx: Session, argv: list[bytes]) -> Reply:
     order = ctx.db.scan_order()
     count = min(options.count, len(order))
     positions = list(islice(order.irange(minimum=cursor), count + 1))
-    following = positions.pop() if len(positions) > count else 0
+    next_cursor = positions.pop() if len(positions) > count else 0
     names = [name for position in positions for name in order[position]]
-    return [b"%d" % following, chosen(ctx, names, options)]
+    return [b"%d" % next_cursor, filter_keys(ctx, names, options)]
 
 
-def chosen(ctx: Session, names: list[bytes], options: ScanOptions) -> list[bytes]:
-    """Those of some keys that MATCH and TYPE let through."""
+def filter_keys(ctx: Session, names: list[bytes], options: ScanOptions) -> list[bytes]:
+    """The keys that match the options MATCH and TYPE."""
     if options.match is not None:
         names = list(filter(options.match, names))
     if options.type is not None:
@@ -141,14 +141,14 @@ def chosen(ctx: Session, names: list[bytes], options: ScanOptions) -> list[bytes
 
 @dataclass(slots=True)
 class MemberOrder:
-    """The members of one value by scan position, as they were when an iteration began."""
+    """The members of a value in scan order, as they were at the start of an iteration."""
 
     of: Collection[bytes]
     positions: list[int]
     members: list[bytes]
 
 
-_KEPT_ORDERS = 16
+_MAX_STORED_ORDERS = 16
 
 
 def scan_members(
@@ -158,49 +158,50 @@ def scan_members(
     cursor: int,
     options: ScanOptions,
     *,
-    whole: bool,
+    return_all: bool,
 ) -> tuple[int, list[bytes]]:
     """One step of HSCAN, SSCAN or ZSCAN.
 
     Args:
         ctx: The client.
-        key: Where the value is stored.
-        members: What to scan: the value itself, or always the same object inside it.
-        cursor: Where to go on.
+        key: The key of the value.
+        members: The collection to scan. It must be the same object in each call of an iteration.
+        cursor: The cursor of the client.
         options: COUNT and MATCH.
-        whole: Whether the encoding is one that is returned in one go, in its own order.
+        return_all: Whether to return all members at once in their own order, as Redis does for
+            compact encodings.
 
     Returns:
-        The next cursor, 0 at the end, and the members.
+        The next cursor (0 at the end) and the members.
     """
-    if whole:
-        following, found = 0, list(members)
+    if return_all:
+        next_cursor, found = 0, list(members)
     else:
-        order = _member_order(ctx, key, members, afresh=cursor == 0)
+        order = _member_order(ctx, key, members, restart=cursor == 0)
         positions = order.positions
         begin = bisect_left(positions, cursor)
         end = min(begin + options.count, len(positions))
         while begin < end < len(positions) and positions[end] == positions[end - 1]:
             end += 1
-        following = positions[end] if end < len(positions) else 0
+        next_cursor = positions[end] if end < len(positions) else 0
         found = [member for member in order.members[begin:end] if member in members]
-        if not following:
+        if not next_cursor:
             ctx.db.scans.pop(key, None)
     if options.match is not None:
         found = list(filter(options.match, found))
-    return following, found
+    return next_cursor, found
 
 
 def _member_order(
-    ctx: Session, key: bytes, members: Collection[bytes], afresh: bool
+    ctx: Session, key: bytes, members: Collection[bytes], restart: bool
 ) -> MemberOrder:
     scans = ctx.db.scans
     order = scans.get(key)
-    if not afresh and type(order) is MemberOrder and order.of is members:
+    if not restart and type(order) is MemberOrder and order.of is members:
         return order
-    placed = sorted((scan_position(member), member) for member in members)
-    order = MemberOrder(members, [at for at, _ in placed], [member for _, member in placed])
-    if len(scans) >= _KEPT_ORDERS and key not in scans:
+    ordered = sorted((scan_position(member), member) for member in members)
+    order = MemberOrder(members, [at for at, _ in ordered], [member for _, member in ordered])
+    if len(scans) >= _MAX_STORED_ORDERS and key not in scans:
         del scans[next(iter(scans))]
     scans[key] = order
     return order

@@ -1,5 +1,4 @@
-"""EVAL and its relatives, and SCRIPT. The scripts themselves are in
-`redis_emulator.scripting.scripts`."""
+"""EVAL, EVALSHA and SCRIPT. `redis_emulator.scripting.scripts` caches and runs the scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from redis_emulator.resp.errors import NO_SCRIPT
 from redis_emulator.resp.types import OK, RedisError, Reply
 from redis_emulator.scripting.scripts import Scripting, scripting_of
 
-_SMALL = {b"%d" % number: number for number in range(100)}
+_KEY_COUNTS = {b"%d" % number: number for number in range(100)}
 
 
 @command("eval")
@@ -25,7 +24,7 @@ def eval_ro(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("evalsha")
 def evalsha(ctx: Session, argv: list[bytes]) -> Reply:
-    state, keys = ctx.engine.scripts, _SMALL.get(argv[2])
+    state, keys = ctx.engine.scripts, _KEY_COUNTS.get(argv[2])
     if type(state) is Scripting and keys is not None and keys <= len(argv) - 3:
         script = state.known.get(argv[1])
         if script is not None:
@@ -39,7 +38,7 @@ def evalsha_ro(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _eval(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
-    keys = _key_count(argv)
+    keys = _end_of_keys(argv)
     state = scripting_of(ctx.engine)
     script = state.load(argv[1])
     return state.run(ctx, script, argv, keys, read_only)
@@ -50,15 +49,15 @@ def _evalsha(ctx: Session, argv: list[bytes], read_only: bool) -> Reply:
     sha = argv[1]
     if len(sha) != 40:
         raise _unknown_script(ctx)
-    keys = _key_count(argv)
+    keys = _end_of_keys(argv)
     script = state.known.get(sha) or state.known.get(sha.lower())
     if script is None:
         raise _unknown_script(ctx)
     return state.run(ctx, script, argv, keys, read_only)
 
 
-def _key_count(argv: list[bytes]) -> int:
-    """Where the keys end in an EVAL's arguments."""
+def _end_of_keys(argv: list[bytes]) -> int:
+    """Parse ``numkeys``; return the index of the first argument after the keys."""
     count = parse_integer(argv[2])
     if count > len(argv) - 3:
         raise RedisError("ERR Number of keys can't be greater than number of args")

@@ -1,4 +1,7 @@
-"""The server as a whole: time, saving, and what a server without files says to the rest."""
+"""TIME, SHUTDOWN, SAVE and the other persistence commands.
+
+The emulator writes no files. SAVE and BGSAVE only update the time and the count of saves.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from redis_emulator.commands.helpers.arguments import syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, SimpleString
 
-_SAVING = SimpleString(b"Background saving started")
-_REWRITING = SimpleString(b"Background append only file rewriting started")
+_BGSAVE_STARTED = SimpleString(b"Background saving started")
+_AOF_REWRITE_STARTED = SimpleString(b"Background append only file rewriting started")
 
 
 @command("time")
@@ -22,7 +25,7 @@ def lastsave(ctx: Session, argv: list[bytes]) -> Reply:
     return ctx.server.saves.last_at // 1000
 
 
-def _saved(ctx: Session) -> None:
+def _record_save(ctx: Session) -> None:
     server = ctx.server
     server.saves.last_at = server.keyspace.now
     server.saves.count += 1
@@ -31,7 +34,7 @@ def _saved(ctx: Session) -> None:
 
 @command("save")
 def save(ctx: Session, argv: list[bytes]) -> Reply:
-    _saved(ctx)
+    _record_save(ctx)
     return OK
 
 
@@ -40,18 +43,18 @@ def bgsave(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 1:
         word = argv[1].lower()
         version = ctx.server.version
-        cancels = version.is_valkey(8, 1)
-        if word == b"cancel" and len(argv) == 2 and cancels:
+        has_cancel = version.is_valkey(8, 1)
+        if word == b"cancel" and len(argv) == 2 and has_cancel:
             raise RedisError("ERR Background saving is currently not in progress or scheduled")
         if word != b"schedule" or len(argv) > 2:
             raise syntax_error()
-    _saved(ctx)
-    return _SAVING
+    _record_save(ctx)
+    return _BGSAVE_STARTED
 
 
 @command("bgrewriteaof")
 def bgrewriteaof(ctx: Session, argv: list[bytes]) -> Reply:
-    return _REWRITING
+    return _AOF_REWRITE_STARTED
 
 
 @command("shutdown")

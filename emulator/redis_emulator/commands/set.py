@@ -1,4 +1,4 @@
-"""Sets."""
+"""The set commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     INT64_MIN,
-    check_picks,
+    check_random_count,
     parse_integer,
     parse_range,
     syntax_error,
@@ -29,7 +29,7 @@ _NOT_SYMMETRIC: Final = (
 
 
 def limits_of(ctx: Session) -> Limits:
-    """The configured sizes up to which sets are kept in a compact form."""
+    """The configured limits of the encodings ``intset`` and ``listpack``."""
     numbers = ctx.server.config.numbers
     intset = numbers["set-max-intset-entries"]
     if ctx.server.version.before(7, 2):
@@ -38,10 +38,10 @@ def limits_of(ctx: Session) -> Limits:
 
 
 def lookup_set(ctx: Session, key: bytes) -> Set | None:
-    """The set at ``key`` for reading, or None.
+    """The set at ``key`` for reading, or None if the key does not exist.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     value = ctx.db.lookup(key)
     if value is None or type(value) is Set:
@@ -92,13 +92,13 @@ def srem(ctx: Session, argv: list[bytes]) -> Reply:
     for member in argv[2:]:
         removed += value.discard(member)
     if removed:
-        _has_shrunk(db, key, value, b"srem")
+        _finish_removal(db, key, value, b"srem")
         ctx.db.context.dirty += removed - 1
     return removed
 
 
-def _has_shrunk(db: Database, key: bytes, value: Set, event: bytes) -> None:
-    """Tell of a removal, and remove a set that has become empty."""
+def _finish_removal(db: Database, key: bytes, value: Set, event: bytes) -> None:
+    """Publish the event of a removal, and delete the key if the set is empty."""
     if value:
         db.changed(key, event, SET)
         return
@@ -146,7 +146,7 @@ def smove(ctx: Session, argv: list[bytes]) -> Reply:
         return 1 if member in source else 0
     if not source.discard(member):
         return 0
-    _has_shrunk(db, source_key, source, b"srem")
+    _finish_removal(db, source_key, source, b"srem")
     limits = limits_of(ctx)
     if target is None:
         target = Set.fit_for(member, 1, limits)
@@ -168,7 +168,7 @@ def spop(ctx: Session, argv: list[bytes]) -> Reply:
         return None
     member = value.pick(ctx.server.random)
     value.discard(member)
-    _has_shrunk(db, key, value, b"spop")
+    _finish_removal(db, key, value, b"spop")
     return member
 
 
@@ -177,15 +177,15 @@ def _pop_many(ctx: Session, key: bytes, count: int) -> Reply:
     if value is None or count == 0:
         return SetReply()
     if count >= len(value):
-        taken = value.members()
+        popped = value.members()
         value.clear()
     else:
-        taken = value.sample(ctx.server.random, count)
-        for member in taken:
+        popped = value.sample(ctx.server.random, count)
+        for member in popped:
             value.discard(member)
-    _has_shrunk(ctx.db, key, value, b"spop")
-    ctx.db.context.dirty += len(taken) - 1
-    return SetReply(taken)
+    _finish_removal(ctx.db, key, value, b"spop")
+    ctx.db.context.dirty += len(popped) - 1
+    return SetReply(popped)
 
 
 @command("srandmember")
@@ -202,7 +202,7 @@ def srandmember(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None or count == 0:
         return []
     if count < 0:
-        check_picks(-count)
+        check_random_count(-count)
         return ctx.server.random.choices(value.choices(), k=-count)
     if count >= len(value):
         return value.members()
@@ -219,22 +219,22 @@ def sintercard(ctx: Session, argv: list[bytes]) -> Reply:
     count = parse_range(argv[1], 1, INT64_MAX, "ERR numkeys should be greater than 0")
     if count > len(argv) - 2:
         raise RedisError("ERR Number of keys can't be greater than number of args")
-    limit, place = 0, 2 + count
-    while place < len(argv):
-        if argv[place].upper() != b"LIMIT" or place + 1 == len(argv):
+    limit, index = 0, 2 + count
+    while index < len(argv):
+        if argv[index].upper() != b"LIMIT" or index + 1 == len(argv):
             raise syntax_error()
-        limit = parse_range(argv[place + 1], 0, INT64_MAX, "ERR LIMIT can't be negative")
-        place += 2
+        limit = parse_range(argv[index + 1], 0, INT64_MAX, "ERR LIMIT can't be negative")
+        index += 2
     size = len(_intersection(_lookup_all(ctx, argv[2 : 2 + count]))[0])
     return min(size, limit) if limit else size
 
 
 @command("sinterstore")
 def sinterstore(ctx: Session, argv: list[bytes]) -> Reply:
-    members, smallest = _intersection(_sources(ctx, argv[2:]))
+    members, smallest = _intersection(_lookup_sources(ctx, argv[2:]))
     limits = limits_of(ctx)
-    fresh = INTSET if limits.listpack < 0 or smallest is INTSET else LISTPACK
-    result = Set(fresh)
+    encoding = INTSET if limits.listpack < 0 or smallest is INTSET else LISTPACK
+    result = Set(encoding)
     for member in members:
         result.add(member, limits)
     result.become_intset(limits)
@@ -245,15 +245,18 @@ def _lookup_all(ctx: Session, keys: Sequence[bytes]) -> list[Set | None]:
     return [lookup_set(ctx, key) for key in keys]
 
 
-def _sources(ctx: Session, keys: Sequence[bytes]) -> list[Set | None]:
-    """What a command that stores its result reads: keys that count as read only since 7.0."""
+def _lookup_sources(ctx: Session, keys: Sequence[bytes]) -> list[Set | None]:
+    """The source sets of SINTERSTORE and its relatives.
+
+    Before Redis 7 they are looked up for writing, so they do not count as keyspace hits or misses.
+    """
     if ctx.server.version.before(7):
         return [_writable_set(ctx, key) for key in keys]
     return _lookup_all(ctx, keys)
 
 
 def _intersection(sets: Sequence[Set | None]) -> tuple[list[bytes], bytes]:
-    """The members that all have, in the order of the smallest set, and that set's encoding."""
+    """The members of the intersection in the order of the smallest set, and that set's encoding."""
     present = [each for each in sets if each is not None]
     if len(present) < len(sets):
         return [], INTSET
@@ -276,7 +279,7 @@ def sunion(ctx: Session, argv: list[bytes]) -> Reply:
 @command("sunionstore")
 def sunionstore(ctx: Session, argv: list[bytes]) -> Reply:
     limits, result = limits_of(ctx), Set()
-    for each in _sources(ctx, argv[2:]):
+    for each in _lookup_sources(ctx, argv[2:]):
         if each is not None:
             _add_members(result, each, limits)
     return _store(ctx, argv[1], result, b"sunionstore")
@@ -297,7 +300,7 @@ def sdiff(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _difference(first: Set | None, others: Sequence[Set | None]) -> list[bytes]:
-    """The members of ``first`` that no other has, in its order."""
+    """The members of ``first`` that are in no other set, in the order of ``first``."""
     members = [] if first is None else first.members()
     for other in others:
         if other is not None:
@@ -307,14 +310,14 @@ def _difference(first: Set | None, others: Sequence[Set | None]) -> list[bytes]:
 
 @command("sdiffstore")
 def sdiffstore(ctx: Session, argv: list[bytes]) -> Reply:
-    first, *others = _sources(ctx, argv[2:])
+    first, *others = _lookup_sources(ctx, argv[2:])
     limits, result = limits_of(ctx), Set()
     members = _difference(first, others)
-    if first is not None and _copies_first(first, others):
+    if first is not None and _uses_copy_algorithm(first, others):
         _add_members(result, first, limits)
-        kept = set(members)
+        remaining = set(members)
         for member in first:
-            if member not in kept:
+            if member not in remaining:
                 result.discard(member)
     else:
         for member in members:
@@ -322,21 +325,21 @@ def sdiffstore(ctx: Session, argv: list[bytes]) -> Reply:
     return _store(ctx, argv[1], result, b"sdiffstore")
 
 
-def _copies_first(first: Set, others: Sequence[Set | None]) -> bool:
-    """Whether the server copies the first set and then removes what the others have.
+def _uses_copy_algorithm(first: Set, others: Sequence[Set | None]) -> bool:
+    """Whether Redis copies the first set and removes the members of the others (algorithm 2).
 
-    It does when they are small. The copy leaves its mark: members that are gone in the end may
-    have made it a hash table.
+    Redis chooses it if the other sets are small. It affects the encoding of the result: members
+    that are removed later may already have converted the copy to a hash table.
     """
     present = [each for each in others if each is not None]
     if any(each is first for each in present):
         return False
-    looking_up = len(first) * (len(present) + 1) // 2
-    return looking_up > len(first) + sum(map(len, present))
+    lookups = len(first) * (len(present) + 1) // 2
+    return lookups > len(first) + sum(map(len, present))
 
 
 def _store(ctx: Session, key: bytes, result: Set, event: bytes) -> int:
-    """Put ``result`` at ``key`` in place of anything there; an empty one only removes."""
+    """Store ``result`` at ``key``, or delete the key if the result is empty."""
     db = ctx.db
     if result:
         db.set(key, result)
@@ -353,7 +356,7 @@ def sscan(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None:
         return [b"0", []]
     options = parse_options(ctx, argv, 3)
-    whole = value.encoding is not HASHTABLE
-    members = value.members() if whole else value
-    following, found = scan_members(ctx, argv[1], members, cursor, options, whole=whole)
-    return [b"%d" % following, found]
+    return_all = value.encoding is not HASHTABLE
+    members = value.members() if return_all else value
+    next_cursor, found = scan_members(ctx, argv[1], members, cursor, options, return_all=return_all)
+    return [b"%d" % next_cursor, found]

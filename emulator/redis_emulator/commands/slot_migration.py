@@ -1,7 +1,7 @@
-"""CLUSTER MIGRATESLOTS and what belongs to it: Valkey moves slots with their keys by itself.
+"""Atomic slot migration of Valkey 9: CLUSTER MIGRATESLOTS, SYNCSLOTS and the related subcommands.
 
-What a job does is in `redis_emulator.cluster.migration`. SYNCSLOTS is what real nodes say to each
-other; the emulated ones do not need it, so that it only answers outsiders.
+`redis_emulator.cluster.migration` runs the migration jobs. Real nodes send SYNCSLOTS to each other.
+Emulated nodes do not use it; it only replies to clients that send it.
 """
 
 from __future__ import annotations
@@ -23,69 +23,74 @@ from redis_emulator.commands.helpers.arguments import syntax_error
 from redis_emulator.commands.registry import command
 from redis_emulator.resp.types import NO_REPLY, OK, RedisError, Reply, quote
 
-_NAME: Final = 40
-"""The length of the names of nodes and jobs."""
-_FOR_NODES: Final = frozenset(
+_NAME_LENGTH: Final = 40
+"""The length of node ids and job names."""
+_NODE_SUBCOMMANDS: Final = frozenset(
     b"ack failover-granted paused request-failover request-pause snapshot-eof".split()
 )
 
 
 @command("cluster|migrateslots")
 def cluster_migrateslots(ctx: Session, argv: list[bytes]) -> Reply:
-    node = _partner(ctx)
-    jobs = list(_groups(node, argv))
-    taken: set[int] = set()
+    node = _migrating_node(ctx)
+    jobs = list(_parse_jobs(node, argv))
+    seen: set[int] = set()
     for job in jobs:
         slots = job.slots()
-        if slots & taken:
+        if slots & seen:
             raise RedisError("ERR Slot ranges in migrations overlap")
-        taken |= slots
+        seen |= slots
     keep(node, jobs)
     return OK
 
 
-def _partner(ctx: Session) -> Node:
-    """The client's node, if it takes part in migrations.
+def _migrating_node(ctx: Session) -> Node:
+    """The client's node, if it can take part in slot migrations.
 
     Raises:
-        RedisError: It does not.
+        RedisError: It cannot.
     """
     node = own_node(ctx)
-    refused = refusal(node)
-    if refused is not None:
-        raise RedisError(refused)
+    error = refusal(node)
+    if error is not None:
+        raise RedisError(error)
     return node
 
 
-def _groups(node: Node, argv: list[bytes]) -> Iterator[SlotMigration]:
-    """One job for each group of slots and the node they go to."""
-    place, now = 2, node.server.keyspace.now // 1000
-    while place < len(argv):
-        if argv[place].lower() != b"slotsrange":
+def _parse_jobs(node: Node, argv: list[bytes]) -> Iterator[SlotMigration]:
+    """Parse the arguments of MIGRATESLOTS; yield one job for each SLOTSRANGE and NODE."""
+    index, now = 2, node.server.keyspace.now // 1000
+    while index < len(argv):
+        if argv[index].lower() != b"slotsrange":
             raise syntax_error()
-        ranges, owner, place = _ranges(node, argv, place + 1)
+        ranges, owner, index = _parse_ranges(node, argv, index + 1)
         if owner is not node:
             raise RedisError("ERR Slots are not served by this node.")
-        _not_exporting(node, ranges)
-        if place + 1 >= len(argv) or argv[place].lower() != b"node":
+        _check_not_exporting(node, ranges)
+        if index + 1 >= len(argv) or argv[index].lower() != b"node":
             raise syntax_error()
-        target = _target(node, argv[place + 1])
+        target = _parse_target(node, argv[index + 1])
         yield SlotMigration(node.cluster.new_id(), "EXPORT", ranges, node, target, now, now)
-        place += 2
+        index += 2
 
 
-def _ranges(node: Node, argv: list[bytes], place: int) -> tuple[list[tuple[int, int]], Node, int]:
-    """The ranges from ``argv[place]`` on, who serves them all, and where they end.
+def _parse_ranges(
+    node: Node, argv: list[bytes], index: int
+) -> tuple[list[tuple[int, int]], Node, int]:
+    """Parse the slot ranges from ``argv[index]`` on.
+
+    Returns:
+        The ranges, the node that owns all of them, and the index of the next argument.
 
     Raises:
-        RedisError: There is none, a range is wrong, or they are not all served by one node.
+        RedisError: There is no range, a range is invalid, or several nodes own the slots.
     """
     ranges: list[tuple[int, int]] = []
     owners: set[Node] = set()
-    while place < len(argv) and _is_number(argv[place]):
-        if place + 1 == len(argv):
+    while index < len(argv) and _is_number(argv[index]):
+        if index + 1 == len(argv):
             raise RedisError("ERR No end slot for final slot range")
-        first, last = parse_slot(argv[place]), parse_slot(argv[place + 1])
+        first, last = parse_slot(argv[index]), parse_slot(argv[index + 1])
         if first > last:
             raise RedisError(
                 f"ERR Start slot number {first} is greater than end slot number {last}."
@@ -104,10 +109,10 @@ def _ranges(node: Node, argv: list[bytes], place: int) -> tuple[list[tuple[int, 
                     f"{other[0]}-{other[1]}."
                 )
         ranges.append((first, last))
-        place += 2
+        index += 2
     if not ranges:
         raise RedisError("ERR No slot ranges specified")
-    return ranges, owners.pop(), place
+    return ranges, owners.pop(), index
 
 
 def _is_number(raw: bytes) -> bool:
@@ -115,18 +120,18 @@ def _is_number(raw: bytes) -> bool:
     return digits.isdigit() and len(digits) < 19
 
 
-def _not_exporting(node: Node, ranges: list[tuple[int, int]]) -> None:
-    moving = {slot for job in node.exports for slot in job.slots()}
-    for first, last in ranges if moving else ():
+def _check_not_exporting(node: Node, ranges: list[tuple[int, int]]) -> None:
+    exported = {slot for job in node.exports for slot in job.slots()}
+    for first, last in ranges if exported else ():
         for slot in range(first, last + 1):
-            if slot in moving:
+            if slot in exported:
                 raise RedisError(f"ERR I am already migrating slot {slot}.")
 
 
-def _target(node: Node, name: bytes) -> Node:
-    if len(name) != _NAME:
+def _parse_target(node: Node, name: bytes) -> Node:
+    if len(name) != _NAME_LENGTH:
         raise RedisError(f"ERR Invalid node name: {quote(name)}")
-    target = _known(node, name)
+    target = _find_node(node, name)
     if target is None:
         raise RedisError(f"ERR Unknown node name: {quote(name)}")
     if target is node:
@@ -134,7 +139,7 @@ def _target(node: Node, name: bytes) -> Node:
     return target
 
 
-def _known(node: Node, name: bytes) -> Node | None:
+def _find_node(node: Node, name: bytes) -> Node | None:
     return next((each for each in node.known if each.id == name), None)
 
 
@@ -142,10 +147,10 @@ def _known(node: Node, name: bytes) -> Node | None:
 def cluster_getslotmigrations(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
     forget_old(node)
-    return [_told(job) for job in node.migrations]
+    return [_describe_job(job) for job in node.migrations]
 
 
-def _told(job: SlotMigration) -> Reply:
+def _describe_job(job: SlotMigration) -> Reply:
     nodes: dict[bytes, Reply] = {}
     if job.target is not None and job.source is not None:
         nodes = {b"target_node": job.target.id, b"source_node": job.source.id}
@@ -179,10 +184,10 @@ def cluster_syncslots(ctx: Session, argv: list[bytes]) -> Reply:
     if word == b"establish":
         return _establish(ctx, argv)
     if word == b"finish":
-        return _finish(node, _options(argv, b"state", b"name", b"message"))
+        return _finish(node, _parse_options(argv, b"state", b"name", b"message"))
     if word == b"capa":
         return NO_REPLY if ctx.can_block else None
-    if word in _FOR_NODES:
+    if word in _NODE_SUBCOMMANDS:
         name = quote(word).upper()
         raise RedisError(
             f"ERR CLUSTER SYNCSLOTS {name} should only be used by slot migration clients"
@@ -190,11 +195,11 @@ def cluster_syncslots(ctx: Session, argv: list[bytes]) -> Reply:
     raise syntax_error()
 
 
-def _options(argv: list[bytes], *names: bytes) -> dict[bytes, bytes]:
-    """The options of SYNCSLOTS, each with one value.
+def _parse_options(argv: list[bytes], *names: bytes) -> dict[bytes, bytes]:
+    """Parse the options of SYNCSLOTS FINISH, each with one value.
 
     Raises:
-        RedisError: There is another one, or a value is missing.
+        RedisError: An option is unknown, or its value is missing.
     """
     words = argv[3:]
     if len(words) % 2 or not {word.lower() for word in words[::2]} <= set(names):
@@ -204,7 +209,7 @@ def _options(argv: list[bytes], *names: bytes) -> dict[bytes, bytes]:
 
 def _finish(node: Node, options: dict[bytes, bytes]) -> Reply:
     name, state = options.get(b"name", b""), options.get(b"state")
-    if state is None or len(name) != _NAME:
+    if state is None or len(name) != _NAME_LENGTH:
         raise syntax_error()
     job = next((each for each in node.migrations if each.name == name), None)
     if job is None:
@@ -218,24 +223,27 @@ def _finish(node: Node, options: dict[bytes, bytes]) -> Reply:
 
 
 def _establish(ctx: Session, argv: list[bytes]) -> Reply:
-    """What a source says first. An outsider has nothing to add: the job ends when he goes."""
-    node = _partner(ctx)
+    """SYNCSLOTS ESTABLISH, the first command of a source node.
+
+    A client that is not a node cannot send the snapshot, so the job fails at once.
+    """
+    node = _migrating_node(ctx)
     source: Node | None = None
-    name, place = b"", 3
+    name, index = b"", 3
     ranges: list[tuple[int, int]] = []
-    while place < len(argv):
-        word, place = argv[place].lower(), place + 1
-        value = argv[place] if place < len(argv) else b""
-        if word == b"source" and source is None and len(value) == _NAME:
-            source, place = _known(node, value), place + 1
+    while index < len(argv):
+        word, index = argv[index].lower(), index + 1
+        value = argv[index] if index < len(argv) else b""
+        if word == b"source" and source is None and len(value) == _NAME_LENGTH:
+            source, index = _find_node(node, value), index + 1
             if source is None:
                 raise RedisError("ERR Target node does not know the source node")
             if source is node:
                 raise RedisError("ERR Source node is target node itself")
-        elif word == b"name" and not name and len(value) == _NAME:
-            name, place = value, place + 1
+        elif word == b"name" and not name and len(value) == _NAME_LENGTH:
+            name, index = value, index + 1
         elif word == b"slotsrange" and not ranges:
-            ranges, owner, place = _ranges(node, argv, place)
+            ranges, owner, index = _parse_ranges(node, argv, index)
         else:
             raise syntax_error()
     if source is None or not name or not ranges:

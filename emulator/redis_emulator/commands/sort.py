@@ -1,8 +1,8 @@
-"""SORT and SORT_RO: the elements of a list, set or sorted set in order, or what they point to.
+"""SORT and SORT_RO, which sort the elements of a list, set or sorted set.
 
-A pattern names the key to look at: its ``*`` stands for the element, and what follows ``->`` is a
-field of the hash there. Elements are compared as numbers, with their bytes to decide between equal
-ones, or as text with ALPHA. A sorted set is a skiplist from then on.
+The patterns of BY and GET name external keys: the element replaces ``*``, and a part after ``->``
+names a hash field. Elements are compared as numbers and, if these are equal, as bytes. With ALPHA
+they are compared as text. As in Redis, SORT converts a sorted set to a skiplist.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from redis_emulator.values.list import List
 from redis_emulator.values.set import Set
 from redis_emulator.values.sorted_set import SortedSet
 
-_NO_NUMBER: Final = "ERR One or more scores can't be converted into double"
+_NOT_A_NUMBER: Final = "ERR One or more scores can't be converted into double"
 _DECIMAL: Final = re.compile(
     rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?i:inf(?:inity)?)"
 ).fullmatch
@@ -35,13 +35,17 @@ _SPACE: Final = b" \t\n\v\f\r"
 
 
 class _Options:
-    """What follows the key.
+    """The options after the key.
 
     Attributes:
-        by: The pattern of what to compare, None for the elements themselves.
-        unsorted: BY without a ``*``: leave the order as it is.
-        get: The patterns of what to reply with.
-        store: The key to store the result at, None to reply with it.
+        alpha: Whether to compare text instead of numbers.
+        by: The BY pattern, None to compare the elements themselves.
+        count: The count of LIMIT, -1 for all.
+        descending: Whether DESC was given.
+        get: The GET patterns.
+        start: The offset of LIMIT.
+        store: The key to store the result in, None to return it.
+        unsorted: Whether BY has no ``*``, so that the elements are not sorted.
     """
 
     __slots__ = ("alpha", "by", "count", "descending", "get", "start", "store", "unsorted")
@@ -52,48 +56,51 @@ class _Options:
         self.store: bytes | None = None
         self.alpha = self.descending = self.unsorted = False
         self.start, self.count = 0, -1
-        place = 2
-        while place < len(argv):
-            option = argv[place].upper()
-            left = len(argv) - place - 1
+        index = 2
+        while index < len(argv):
+            option = argv[index].upper()
+            remaining = len(argv) - index - 1
             if option == b"ASC":
                 self.descending = False
             elif option == b"DESC":
                 self.descending = True
             elif option == b"ALPHA":
                 self.alpha = True
-            elif option == b"LIMIT" and left >= 2:
-                self.start = parse_integer(argv[place + 1])
-                self.count = parse_integer(argv[place + 2])
-                place += 2
-            elif option == b"STORE" and left and not read_only:
-                place += 1
-                self.store = argv[place]
-            elif option == b"BY" and left:
-                place += 1
-                self.by = argv[place]
-                if b"*" in _text(self.by):
+            elif option == b"LIMIT" and remaining >= 2:
+                self.start = parse_integer(argv[index + 1])
+                self.count = parse_integer(argv[index + 2])
+                index += 2
+            elif option == b"STORE" and remaining and not read_only:
+                index += 1
+                self.store = argv[index]
+            elif option == b"BY" and remaining:
+                index += 1
+                self.by = argv[index]
+                if b"*" in _c_string(self.by):
                     _check_slot(ctx, argv, self.by, "BY")
-                    _check_reach(ctx, argv, "BY")
+                    _check_acl(ctx, argv, "BY")
                 else:
                     self.unsorted = True
-            elif option == b"GET" and left:
-                place += 1
-                _check_slot(ctx, argv, argv[place], "GET")
-                _check_reach(ctx, argv, "GET")
-                self.get.append(argv[place])
+            elif option == b"GET" and remaining:
+                index += 1
+                _check_slot(ctx, argv, argv[index], "GET")
+                _check_acl(ctx, argv, "GET")
+                self.get.append(argv[index])
             else:
                 raise syntax_error()
-            place += 1
+            index += 1
 
-    def cut(self, elements: list[bytes]) -> list[bytes]:
-        """What LIMIT leaves."""
+    def apply_limit(self, elements: list[bytes]) -> list[bytes]:
+        """The elements within LIMIT."""
         start = max(self.start, 0)
         return elements[start:] if self.count < 0 else elements[start : start + self.count]
 
 
 def _check_slot(ctx: Session, argv: list[bytes], pattern: bytes, option: str) -> None:
-    """On a cluster patterns reach keys of the sorted key's slot alone; before 7.4 none at all."""
+    """Check that in a cluster the pattern only names keys in the slot of the sorted key.
+
+    Redis before 7.4 rejects all patterns in a cluster.
+    """
     version = ctx.server.version
     if node_of(ctx) is None:
         return
@@ -101,16 +108,16 @@ def _check_slot(ctx: Session, argv: list[bytes], pattern: bytes, option: str) ->
         raise RedisError(f"ERR {option} option of SORT denied in Cluster mode.")
     head, star, _ = pattern.partition(b"*")
     start = head.find(b"{")
-    known = not star or (start >= 0 and head.find(b"}", start + 2) >= 0)
-    if pattern != b"#" and not (known and slot_of(head) == slot_of(argv[1])):
+    slot_known = not star or (start >= 0 and head.find(b"}", start + 2) >= 0)
+    if pattern != b"#" and not (slot_known and slot_of(head) == slot_of(argv[1])):
         raise RedisError(
             f"ERR {option} option of SORT denied in Cluster mode when keys formed by the pattern "
             "may be in different slots."
         )
 
 
-def _check_reach(ctx: Session, argv: list[bytes], option: str) -> None:
-    """Patterns reach keys that no argument names, which a limited user may not."""
+def _check_acl(ctx: Session, argv: list[bytes], option: str) -> None:
+    """Check that the user may read all keys, as the pattern can name any key."""
     if ctx.limited:
         entry = ctx.server.commands[argv[0].lower()]
         if not ctx.clients.access.may_read_every_key(ctx, entry, argv):
@@ -169,35 +176,38 @@ def _sorted(ctx: Session, key: bytes, options: _Options) -> list[bytes | None]:
         if options.descending and not isinstance(value, Set):
             elements.reverse()
     elif options.alpha:
-        _sort_texts(ctx, elements, options)
+        _sort_alpha(ctx, elements, options)
     else:
         _sort_numbers(ctx, elements, options)
-    elements = options.cut(elements)
+    elements = options.apply_limit(elements)
     if not options.get:
         return list(elements)
-    return [_look(ctx, pattern, element) for element in elements for pattern in options.get]
+    return [
+        _lookup_pattern(ctx, pattern, element) for element in elements for pattern in options.get
+    ]
 
 
 def _sort_numbers(ctx: Session, elements: list[bytes], options: _Options) -> None:
     weights: dict[bytes, float] = {}
     for element in elements:
-        weight = element if options.by is None else _look(ctx, options.by, element)
-        weights[element] = 0.0 if weight is None else _number(ctx, weight)
+        weight = element if options.by is None else _lookup_pattern(ctx, options.by, element)
+        weights[element] = 0.0 if weight is None else _parse_weight(ctx, weight)
     elements.sort(key=lambda each: (weights[each], each), reverse=options.descending)
 
 
-def _sort_texts(ctx: Session, elements: list[bytes], options: _Options) -> None:
-    """Sort by texts as C compares them, up to a zero byte; as bytes when the result is stored.
+def _sort_alpha(ctx: Session, elements: list[bytes], options: _Options) -> None:
+    """Sort as Redis does with ALPHA.
 
-    What has no text comes first.
+    Redis compares with ``strcoll``, which ends at a zero byte, and all bytes if STORE is given.
+    Elements without a value for BY come first.
     """
     texts: dict[bytes, tuple[bool, bytes]] = {}
     for element in elements:
-        text = element if options.by is None else _look(ctx, options.by, element)
+        text = element if options.by is None else _lookup_pattern(ctx, options.by, element)
         if text is None:
             texts[element] = (False, b"")
         else:
-            texts[element] = (True, text if options.store is not None else _text(text))
+            texts[element] = (True, text if options.store is not None else _c_string(text))
     last = len(elements) - 1 if options.count < 0 else options.start + options.count - 1
     if options.by is None or (options.start <= 0 and last >= len(elements) - 1):
         elements.sort(key=texts.__getitem__, reverse=options.descending)
@@ -211,15 +221,15 @@ def _sort_texts(ctx: Session, elements: list[bytes], options: _Options) -> None:
     sort_range(elements, compare, max(options.start, 0), last)
 
 
-def _look(ctx: Session, pattern: bytes, element: bytes) -> bytes | None:
-    """What ``pattern`` leads to for ``element``."""
+def _lookup_pattern(ctx: Session, pattern: bytes, element: bytes) -> bytes | None:
+    """The value that a BY or GET pattern names for ``element``, None if there is none."""
     if pattern == b"#":
         return element
-    star = _text(pattern).find(b"*")
+    star = _c_string(pattern).find(b"*")
     if star < 0:
         return None
-    arrow = _text(pattern).find(b"->", star + 1)
-    if arrow < 0 or arrow + 2 >= len(_text(pattern)):
+    arrow = _c_string(pattern).find(b"->", star + 1)
+    if arrow < 0 or arrow + 2 >= len(_c_string(pattern)):
         arrow = len(pattern)
     key = pattern[:star] + element + pattern[star + 1 : arrow]
     value = ctx.db.lookup(key)
@@ -228,38 +238,38 @@ def _look(ctx: Session, pattern: bytes, element: bytes) -> bytes | None:
     return bytes(value) if isinstance(value, (bytes, bytearray)) else None
 
 
-def _text(raw: bytes) -> bytes:
-    """What C sees of ``raw``."""
+def _c_string(raw: bytes) -> bytes:
+    """The part before the first zero byte, which is what C string functions read."""
     return raw.split(b"\0", 1)[0]
 
 
-def _number(ctx: Session, raw: bytes) -> float:
-    """A weight, read as this version reads doubles; an empty one is mostly 0.
+def _parse_weight(ctx: Session, raw: bytes) -> float:
+    """Parse a weight as this release parses doubles. Redis reads an empty string as 0.
 
     Raises:
         RedisError: It is not a number.
     """
-    text = _text(raw)
+    text = _c_string(raw)
     version = ctx.server.version
     strtod = version.before(8) and version.is_redis()
     if strtod:
         text = text.lstrip(_SPACE)
     if _DECIMAL(text):
         number = float(text)
-        if _out_of_range(ctx, text, number, strtod):
-            raise RedisError(_NO_NUMBER)
+        if _is_out_of_range(ctx, text, number, strtod):
+            raise RedisError(_NOT_A_NUMBER)
         return number
     if strtod and _HEXADECIMAL(text):
         try:
             return float.fromhex(text.decode())
         except OverflowError:
-            raise RedisError(_NO_NUMBER) from None
-    if not _text(raw) and version.is_redis():
+            raise RedisError(_NOT_A_NUMBER) from None
+    if not _c_string(raw) and version.is_redis():
         return 0.0
-    raise RedisError(_NO_NUMBER)
+    raise RedisError(_NOT_A_NUMBER)
 
 
-def _out_of_range(ctx: Session, text: bytes, number: float, strtod: bool) -> bool:
+def _is_out_of_range(ctx: Session, text: bytes, number: float, strtod: bool) -> bool:
     if b"i" in text.lower():
         return False
     if number in (float("inf"), float("-inf")):

@@ -1,5 +1,8 @@
-"""Sorted sets: members and scores. Ranges, set operations and commands that wait have modules of
-their own."""
+"""The sorted set commands for single members and scores, and ZSCAN.
+
+Ranges are in `sorted_set_range`, ZUNION and its relatives in `sorted_set_algebra`, ZPOPMIN and the
+blocking commands in `sorted_set_pop`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from redis_emulator.clients.session import Session
 from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     NOT_A_FLOAT,
-    check_picks,
+    check_random_count,
     parse_float,
     parse_integer,
     syntax_error,
@@ -30,16 +33,16 @@ _NAN: Final = "ERR resulting score is not a number (NaN)"
 _NOT_SYMMETRIC: Final = (
     f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
 )
-_SURELY_FINITE: Final = 300
-_NO_WORDS: Final[frozenset[bytes]] = frozenset()
-_ZADD_WORDS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
+_MAX_FINITE_DIGITS: Final = 300
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+_ZADD_OPTIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 
 
 def lookup_sorted_set(ctx: Session, key: bytes) -> SortedSet | None:
-    """The sorted set at ``key`` for reading, or None.
+    """The sorted set at ``key`` for reading, or None if the key does not exist.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     value = ctx.db.lookup(key)
     if value is None or type(value) is SortedSet:
@@ -48,10 +51,10 @@ def lookup_sorted_set(ctx: Session, key: bytes) -> SortedSet | None:
 
 
 def writable_sorted_set(ctx: Session, key: bytes) -> SortedSet | None:
-    """The sorted set at ``key`` for changing in place, or None.
+    """The sorted set at ``key`` for changing in place, or None if the key does not exist.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     value = ctx.db.writable(key)
     if value is None or type(value) is SortedSet:
@@ -60,12 +63,12 @@ def writable_sorted_set(ctx: Session, key: bytes) -> SortedSet | None:
 
 
 def parse_score(ctx: Session, raw: bytes, error: str = NOT_A_FLOAT) -> float:
-    """A score or an increment.
+    """Parse a score or an increment.
 
     Raises:
-        RedisError: ``error``, when it is no number, or too small for a double.
+        RedisError: With the text ``error``: it is not a number, or too small for a double.
     """
-    if raw.isdigit() and len(raw) < _SURELY_FINITE:
+    if raw.isdigit() and len(raw) < _MAX_FINITE_DIGITS:
         return float(raw)
     score = parse_float(raw, error)
     if (b"x" in raw or b"X" in raw) and ctx.server.version.is_valkey():
@@ -73,26 +76,26 @@ def parse_score(ctx: Session, raw: bytes, error: str = NOT_A_FLOAT) -> float:
     return score
 
 
-def new_sorted_set(ctx: Session, count: int, longest: int) -> SortedSet:
-    """An empty sorted set, stored as suits ``count`` members of up to ``longest`` bytes."""
+def new_sorted_set(ctx: Session, count: int, max_length: int) -> SortedSet:
+    """An empty sorted set in the encoding for ``count`` members of up to ``max_length`` bytes."""
     numbers = ctx.server.config.numbers
     value = SortedSet()
     value.compact = (
         count <= numbers["zset-max-listpack-entries"]
-        and longest <= numbers["zset-max-listpack-value"]
+        and max_length <= numbers["zset-max-listpack-value"]
     )
     return value
 
 
-def put_member(ctx: Session, value: SortedSet, member: bytes, score: float) -> None:
-    """Set a member's score in ``value``, which outgrows its listpack when it must."""
+def set_score(ctx: Session, value: SortedSet, member: bytes, score: float) -> None:
+    """Set the score of a member. Convert a listpack to a skiplist if it exceeds the limits."""
     if value.compact:
         numbers = ctx.server.config.numbers
-        grown = member not in value.scores and (
+        exceeds_limits = member not in value.scores and (
             len(value.scores) >= numbers["zset-max-listpack-entries"]
             or len(member) > numbers["zset-max-listpack-value"]
         )
-        if grown:
+        if exceeds_limits:
             value.compact = False
         elif not score and not ctx.server.version.before(7):
             score = 0.0
@@ -100,7 +103,7 @@ def put_member(ctx: Session, value: SortedSet, member: bytes, score: float) -> N
 
 
 def sorted_set_of(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> SortedSet:
-    """A sorted set of these members and scores, stored as the finished set needs it."""
+    """A sorted set of these members and scores, in the encoding for its final size."""
     scores = dict(pairs)
     value = new_sorted_set(ctx, len(scores), max(map(len, scores), default=0))
     if value.compact and not ctx.server.version.before(7):
@@ -110,19 +113,19 @@ def sorted_set_of(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> SortedS
 
 
 def remove_if_empty(ctx: Session, key: bytes, value: SortedSet) -> None:
-    """Delete a key whose last member has gone."""
+    """Delete the key if the sorted set has no members left."""
     if not value.scores:
         ctx.db.remove(key)
         ctx.db.notify(key, b"del", GENERIC)
 
 
 def score_reply(ctx: Session, score: float) -> float:
-    """A score as this server shows it."""
+    """A score in the number format of this release."""
     return score if not ctx.server.version.before(7, 2) else Double17(score)
 
 
 def pairs_reply(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> Pairs:
-    """Members with scores: one flat array in RESP2, an array of pairs in RESP3."""
+    """Members with scores: a flat array in RESP2, an array of pairs in RESP3."""
     if not ctx.server.version.before(7, 2):
         return Pairs([list(pair) for pair in pairs])
     return Pairs([[member, Double17(score)] for member, score in pairs])
@@ -130,53 +133,53 @@ def pairs_reply(ctx: Session, pairs: Iterable[tuple[bytes, float]]) -> Pairs:
 
 @command("zadd")
 def zadd(ctx: Session, argv: list[bytes]) -> Reply:
-    if len(argv) == 4 and argv[2].upper() not in _ZADD_WORDS:
+    if len(argv) == 4 and argv[2].upper() not in _ZADD_OPTIONS:
         return _add_one(ctx, argv[1], parse_score(ctx, argv[2]), argv[3])
-    words, place = _zadd_options(argv)
-    incr = b"INCR" in words
-    count, odd = divmod(len(argv) - place, 2)
+    options, index = _parse_zadd_options(argv)
+    incr = b"INCR" in options
+    count, odd = divmod(len(argv) - index, 2)
     if odd or not count:
         raise syntax_error()
-    if b"NX" in words and b"XX" in words:
+    if b"NX" in options and b"XX" in options:
         raise RedisError(_XX_AND_NX)
-    if len(words & {b"GT", b"LT", b"NX"}) > 1:
+    if len(options & {b"GT", b"LT", b"NX"}) > 1:
         raise RedisError(_GT_LT_NX)
     if incr and count > 1:
         raise RedisError(_ONE_PAIR)
-    scores = [parse_score(ctx, raw) for raw in argv[place::2]]
-    members = argv[place + 1 :: 2]
+    scores = [parse_score(ctx, raw) for raw in argv[index::2]]
+    members = argv[index + 1 :: 2]
     if incr:
-        return _increase(ctx, argv[1], scores[0], members[0], words)
-    return _add_all(ctx, argv[1], scores, members, words)
+        return _increment(ctx, argv[1], scores[0], members[0], options)
+    return _add_all(ctx, argv[1], scores, members, options)
 
 
 def _add_one(ctx: Session, key: bytes, score: float, member: bytes) -> int:
-    """ZADD of one member without options, the usual case."""
+    """ZADD of one member without options. This is the common case, so it has its own code."""
     value = ctx.db.writable(key)
     if value is None:
-        value = _fresh(ctx, [member])
+        value = _new_for_zadd(ctx, [member])
         ctx.db.set(key, value)
     elif type(value) is not SortedSet:
         raise wrong_type()
-    elif value.compact and _outgrown(ctx, [member]):
+    elif value.compact and _exceeds_listpack(ctx, [member]):
         value.compact = False
     before = value.scores.get(member)
     if score != before:
-        put_member(ctx, value, member, score)
+        set_score(ctx, value, member, score)
         ctx.db.changed(key, b"zadd", ZSET)
     return 1 if before is None else 0
 
 
 def _add_all(
-    ctx: Session, key: bytes, scores: list[float], members: list[bytes], words: frozenset[bytes]
+    ctx: Session, key: bytes, scores: list[float], members: list[bytes], options: frozenset[bytes]
 ) -> int:
-    value = _to_add_to(ctx, key, members, words)
+    value = _writable_or_new(ctx, key, members, options)
     if value is None:
         return 0
     added = updated = 0
     for score, member in zip(scores, members, strict=True):
         before = value.scores.get(member)
-        if words and not _is_wanted(words, score, before):
+        if options and not _is_change_allowed(options, score, before):
             continue
         if before is None:
             added += 1
@@ -184,67 +187,67 @@ def _add_all(
             updated += 1
         else:
             continue
-        put_member(ctx, value, member, score)
+        set_score(ctx, value, member, score)
     if added or updated:
         ctx.db.changed(key, b"zadd", ZSET)
         ctx.db.context.dirty += added + updated - 1
-    return added + updated if b"CH" in words else added
+    return added + updated if b"CH" in options else added
 
 
-def _increase(
-    ctx: Session, key: bytes, amount: float, member: bytes, words: frozenset[bytes]
+def _increment(
+    ctx: Session, key: bytes, amount: float, member: bytes, options: frozenset[bytes]
 ) -> Reply:
-    """ZINCRBY, and ZADD with INCR: the new score, or None where an option forbids it."""
-    value = _to_add_to(ctx, key, [member], words)
+    """ZINCRBY and ZADD INCR. Return the new score, or None if an option prevents the change."""
+    value = _writable_or_new(ctx, key, [member], options)
     if value is None:
         return None
     before = value.scores.get(member)
     score = amount if before is None else before + amount
-    if words and not _is_wanted(words, score, before):
+    if options and not _is_change_allowed(options, score, before):
         return None
     if score != score:
         raise RedisError(_NAN)
     if score != before:
-        put_member(ctx, value, member, score)
+        set_score(ctx, value, member, score)
         ctx.db.changed(key, b"zincr", ZSET)
     return score_reply(ctx, score)
 
 
-def _to_add_to(
-    ctx: Session, key: bytes, members: list[bytes], words: frozenset[bytes]
+def _writable_or_new(
+    ctx: Session, key: bytes, members: list[bytes], options: frozenset[bytes]
 ) -> SortedSet | None:
-    """The sorted set that ZADD changes, made when new; None when it must not be made."""
+    """The sorted set for ZADD; created if the key does not exist, or None with XX."""
     value = writable_sorted_set(ctx, key)
     if value is None:
-        if b"XX" in words:
+        if b"XX" in options:
             return None
-        value = _fresh(ctx, members)
+        value = _new_for_zadd(ctx, members)
         ctx.db.set(key, value)
-    elif value.compact and _outgrown(ctx, members):
+    elif value.compact and _exceeds_listpack(ctx, members):
         value.compact = False
     return value
 
 
-def _is_wanted(words: frozenset[bytes], score: float, before: float | None) -> bool:
-    """Whether the options let ``score`` take the place of ``before``."""
+def _is_change_allowed(options: frozenset[bytes], score: float, before: float | None) -> bool:
+    """Whether the options allow to change the score ``before`` to ``score``."""
     if before is None:
-        return b"XX" not in words
-    if b"NX" in words:
+        return b"XX" not in options
+    if b"NX" in options:
         return False
-    return not (b"GT" in words and score <= before) and not (b"LT" in words and score >= before)
+    return not (b"GT" in options and score <= before) and not (b"LT" in options and score >= before)
 
 
-def _zadd_options(argv: list[bytes]) -> tuple[frozenset[bytes], int]:
-    place = 2
-    while place < len(argv) and argv[place].upper() in _ZADD_WORDS:
-        place += 1
-    return frozenset(map(bytes.upper, argv[2:place])), place
+def _parse_zadd_options(argv: list[bytes]) -> tuple[frozenset[bytes], int]:
+    index = 2
+    while index < len(argv) and argv[index].upper() in _ZADD_OPTIONS:
+        index += 1
+    return frozenset(map(bytes.upper, argv[2:index])), index
 
 
-def _outgrown(ctx: Session, members: list[bytes]) -> bool:
-    """Whether the arguments alone turn a listpack into a skiplist, be the members new or not.
+def _exceeds_listpack(ctx: Session, members: list[bytes]) -> bool:
+    """Whether the arguments alone convert a listpack to a skiplist, even if no member is new.
 
-    Since 7.2 their number does it, in Valkey the length of each of them as well.
+    Since Redis 7.2 their number does so. In Valkey the length of each of them does so too.
     """
     version = ctx.server.version
     if version.before(7, 2):
@@ -252,24 +255,24 @@ def _outgrown(ctx: Session, members: list[bytes]) -> bool:
     numbers = ctx.server.config.numbers
     if len(members) > numbers["zset-max-listpack-entries"]:
         return True
-    longest = numbers["zset-max-listpack-value"]
-    return version.is_valkey() and any(len(member) > longest for member in members)
+    max_length = numbers["zset-max-listpack-value"]
+    return version.is_valkey() and any(len(member) > max_length for member in members)
 
 
-def _fresh(ctx: Session, members: list[bytes]) -> SortedSet:
-    """The sorted set that ZADD starts with."""
+def _new_for_zadd(ctx: Session, members: list[bytes]) -> SortedSet:
+    """The sorted set that ZADD creates, in the encoding that its arguments require."""
     version = ctx.server.version
     first = len(members[0])
     if not version.before(7, 2):
-        longest = max(map(len, members)) if version.is_valkey() else first
-        return new_sorted_set(ctx, len(members), longest)
+        max_length = max(map(len, members)) if version.is_valkey() else first
+        return new_sorted_set(ctx, len(members), max_length)
     few = min(1, ctx.server.config.numbers["zset-max-listpack-entries"])
     return new_sorted_set(ctx, 1 - few, first)
 
 
 @command("zincrby")
 def zincrby(ctx: Session, argv: list[bytes]) -> Reply:
-    return _increase(ctx, argv[1], parse_score(ctx, argv[2]), argv[3], _NO_WORDS)
+    return _increment(ctx, argv[1], parse_score(ctx, argv[2]), argv[3], _NO_OPTIONS)
 
 
 @command("zscore")
@@ -314,7 +317,7 @@ def zrandmember(ctx: Session, argv: list[bytes]) -> Reply:
         return []
     order = value.order()
     if count < 0:
-        check_picks(-count)
+        check_random_count(-count)
         items = [order[random.randrange(len(order))] for _ in range(-count)]
     elif count >= len(order):
         items = list(reversed(order))
@@ -332,23 +335,28 @@ def zscan(ctx: Session, argv: list[bytes]) -> Reply:
     if value is None:
         return [b"0", []]
     options = parse_options(ctx, argv, 3)
-    following, members = scan_members(ctx, argv[1], value, cursor, options, whole=value.compact)
-    show = _stored_digits(ctx, value)
-    found = [part for member in members for part in (member, show(value.scores[member]))]
-    return [b"%d" % following, found]
+    next_cursor, members = scan_members(
+        ctx, argv[1], value, cursor, options, return_all=value.compact
+    )
+    format_score = _score_formatter(ctx, value)
+    found = [part for member in members for part in (member, format_score(value.scores[member]))]
+    return [b"%d" % next_cursor, found]
 
 
-def _stored_digits(ctx: Session, value: SortedSet) -> Callable[[float], bytes]:
-    """How ZSCAN prints: a listpack's scores as they stand there, a skiplist's in the old way."""
+def _score_formatter(ctx: Session, value: SortedSet) -> Callable[[float], bytes]:
+    """The function that formats scores for ZSCAN.
+
+    Redis replies with the stored text of scores in a listpack, and with 17 digits for a skiplist.
+    """
     version = ctx.server.version
     if not value.compact or version.before(7):
         return format_double17
-    return format_double if not version.before(7, 2) else _digits_of_7_0
+    return format_double if not version.before(7, 2) else _format_in_7_0
 
 
-def _digits_of_7_0(score: float) -> bytes:
-    whole = abs(score) <= 2.0**62 and score.is_integer()
-    return format_double(score) if whole else format_double17(score)
+def _format_in_7_0(score: float) -> bytes:
+    is_integer = abs(score) <= 2.0**62 and score.is_integer()
+    return format_double(score) if is_integer else format_double17(score)
 
 
 @command("zrem")

@@ -1,7 +1,7 @@
-"""Unions, intersections and differences of sorted sets, plain sets among them.
+"""ZUNION, ZINTER, ZDIFF and their relatives, on sorted sets and sets.
 
-Scores are added up in the order of the server, smallest set first: it shows in the last digit of a
-sum and where infinities cancel out.
+Like Redis, the functions process the smallest set first. The order affects the rounding of sums and
+which of them become NaN.
 """
 
 from __future__ import annotations
@@ -35,78 +35,80 @@ def _sum(one: float, other: float) -> float:
     return 0.0 if math.isnan(total) else total
 
 
-def _least(one: float, other: float) -> float:
+def _min(one: float, other: float) -> float:
     return other if other < one else one
 
 
-def _greatest(one: float, other: float) -> float:
+def _max(one: float, other: float) -> float:
     return other if other > one else one
 
 
-_AGGREGATES: Final = {b"SUM": _sum, b"MIN": _least, b"MAX": _greatest}
+_AGGREGATES: Final = {b"SUM": _sum, b"MIN": _min, b"MAX": _max}
 
 
-class _Request:
-    """What one of these commands is told.
+class _Query:
+    """The parsed arguments of a command.
 
     Attributes:
         operation: ``union``, ``inter`` or ``diff``.
-        sources: The scores of every key, with their weights; nothing for a missing key.
-        with_scores: Scores are wanted too.
-        limit: How far ZINTERCARD counts.
+        sources: The scores and the weight of each key; no scores for a missing key.
+        with_scores: Whether WITHSCORES was given.
+        limit: The LIMIT of ZINTERCARD.
     """
 
     __slots__ = ("_aggregate", "limit", "operation", "sources", "with_scores")
 
-    def __init__(self, ctx: Session, argv: list[bytes], place: int, operation: str) -> None:
+    def __init__(self, ctx: Session, argv: list[bytes], index: int, operation: str) -> None:
         self.operation = operation
         self.with_scores = False
         self.limit: int | None = None
         self._aggregate: Callable[[float, float], float] = _sum
-        numkeys = parse_integer(argv[place])
+        numkeys = parse_integer(argv[index])
         if numkeys < 1:
             name = argv[0].decode().lower()
-            shown = f"'{name}' command" if not ctx.server.version.before(7) else name
-            raise RedisError(f"ERR at least 1 input key is needed for {shown}")
-        place += 1
-        keys = argv[place : place + numkeys]
+            name_in_error = f"'{name}' command" if not ctx.server.version.before(7) else name
+            raise RedisError(f"ERR at least 1 input key is needed for {name_in_error}")
+        index += 1
+        keys = argv[index : index + numkeys]
         if len(keys) < numkeys:
             raise syntax_error()
-        scores = [_scores(ctx, key) for key in keys]
-        weights = self._options(ctx, argv, place + numkeys, numkeys)
+        scores = [_lookup_scores(ctx, key) for key in keys]
+        weights = self._parse_options(ctx, argv, index + numkeys, numkeys)
         self.sources = list(zip(scores, weights, strict=True))
 
-    def _options(self, ctx: Session, argv: list[bytes], place: int, numkeys: int) -> list[float]:
+    def _parse_options(
+        self, ctx: Session, argv: list[bytes], index: int, numkeys: int
+    ) -> list[float]:
         name = argv[0].upper()
         storing, counting = name.endswith(b"STORE"), name == b"ZINTERCARD"
-        weighing = self.operation != "diff" and not counting
+        has_weights = self.operation != "diff" and not counting
         weights = [1.0] * numkeys
-        while place < len(argv):
-            word = argv[place].upper()
-            left = len(argv) - place - 1
-            if word == b"WEIGHTS" and weighing and left >= numkeys:
-                place += 1
-                given = argv[place : place + numkeys]
+        while index < len(argv):
+            word = argv[index].upper()
+            remaining = len(argv) - index - 1
+            if word == b"WEIGHTS" and has_weights and remaining >= numkeys:
+                index += 1
+                given = argv[index : index + numkeys]
                 weights = [parse_score(ctx, raw, _NOT_A_WEIGHT) for raw in given]
-                place += numkeys
-            elif word == b"AGGREGATE" and weighing and left:
-                chosen = _AGGREGATES.get(argv[place + 1].upper())
-                if chosen is None:
+                index += numkeys
+            elif word == b"AGGREGATE" and has_weights and remaining:
+                aggregate = _AGGREGATES.get(argv[index + 1].upper())
+                if aggregate is None:
                     raise syntax_error()
-                self._aggregate = chosen
-                place += 2
+                self._aggregate = aggregate
+                index += 2
             elif word == b"WITHSCORES" and not storing and not counting:
                 self.with_scores = True
-                place += 1
-            elif word == b"LIMIT" and counting and left:
-                self.limit = parse_range(argv[place + 1], 0, INT64_MAX, _NEGATIVE_LIMIT)
-                place += 2
+                index += 1
+            elif word == b"LIMIT" and counting and remaining:
+                self.limit = parse_range(argv[index + 1], 0, INT64_MAX, _NEGATIVE_LIMIT)
+                index += 2
             else:
                 raise syntax_error()
         return weights
 
     def result(self) -> dict[bytes, float]:
-        """Members and scores, in no particular order."""
+        """Compute the resulting members and scores, in no particular order."""
         if self.operation == "diff":
             first, *others = (scores for scores, _ in self.sources)
             return {
@@ -120,8 +122,8 @@ class _Request:
     def _union(self, sources: list[tuple[_Scores, float]]) -> dict[bytes, float]:
         found: dict[bytes, float] = {}
         for scores, weight in sources:
-            for member, plain in scores.items():
-                score = plain * weight
+            for member, unweighted in scores.items():
+                score = unweighted * weight
                 if math.isnan(score):
                     score = 0.0
                 found[member] = self._aggregate(found[member], score) if member in found else score
@@ -130,8 +132,8 @@ class _Request:
     def _intersection(self, sources: list[tuple[_Scores, float]]) -> dict[bytes, float]:
         (smallest, first_weight), *others = sources
         found: dict[bytes, float] = {}
-        for member, plain in smallest.items():
-            score = plain * first_weight
+        for member, unweighted in smallest.items():
+            score = unweighted * first_weight
             if math.isnan(score):
                 score = 0.0
             for scores, weight in others:
@@ -143,8 +145,8 @@ class _Request:
         return found
 
 
-def _scores(ctx: Session, key: bytes) -> _Scores:
-    """What stands at a key; members of a plain set have the score 1."""
+def _lookup_scores(ctx: Session, key: bytes) -> _Scores:
+    """The members and scores at a key. Members of a set have the score 1."""
     value = ctx.db.lookup(key)
     if value is None:
         return {}
@@ -157,44 +159,44 @@ def _scores(ctx: Session, key: bytes) -> _Scores:
 
 @command("zunion")
 def zunion(ctx: Session, argv: list[bytes]) -> Reply:
-    return _show(ctx, _Request(ctx, argv, 1, "union"))
+    return _reply(ctx, _Query(ctx, argv, 1, "union"))
 
 
 @command("zinter")
 def zinter(ctx: Session, argv: list[bytes]) -> Reply:
-    return _show(ctx, _Request(ctx, argv, 1, "inter"))
+    return _reply(ctx, _Query(ctx, argv, 1, "inter"))
 
 
 @command("zdiff")
 def zdiff(ctx: Session, argv: list[bytes]) -> Reply:
-    return _show(ctx, _Request(ctx, argv, 1, "diff"))
+    return _reply(ctx, _Query(ctx, argv, 1, "diff"))
 
 
-def _show(ctx: Session, request: _Request) -> Reply:
-    items = sorted((score, member) for member, score in request.result().items())
-    if request.with_scores:
+def _reply(ctx: Session, query: _Query) -> Reply:
+    items = sorted((score, member) for member, score in query.result().items())
+    if query.with_scores:
         return pairs_reply(ctx, [(member, score) for score, member in items])
     return [member for _, member in items]
 
 
 @command("zunionstore")
 def zunionstore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _store(ctx, argv, _Request(ctx, argv, 2, "union"))
+    return _store(ctx, argv, _Query(ctx, argv, 2, "union"))
 
 
 @command("zinterstore")
 def zinterstore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _store(ctx, argv, _Request(ctx, argv, 2, "inter"))
+    return _store(ctx, argv, _Query(ctx, argv, 2, "inter"))
 
 
 @command("zdiffstore")
 def zdiffstore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _store(ctx, argv, _Request(ctx, argv, 2, "diff"))
+    return _store(ctx, argv, _Query(ctx, argv, 2, "diff"))
 
 
-def _store(ctx: Session, argv: list[bytes], request: _Request) -> int:
+def _store(ctx: Session, argv: list[bytes], query: _Query) -> int:
     db, target = ctx.db, argv[1]
-    result = request.result()
+    result = query.result()
     if not result:
         if db.remove(target):
             db.changed(target, b"del", GENERIC)
@@ -206,6 +208,6 @@ def _store(ctx: Session, argv: list[bytes], request: _Request) -> int:
 
 @command("zintercard")
 def zintercard(ctx: Session, argv: list[bytes]) -> Reply:
-    request = _Request(ctx, argv, 1, "inter")
-    count = len(request.result())
-    return min(count, request.limit) if request.limit else count
+    query = _Query(ctx, argv, 1, "inter")
+    count = len(query.result())
+    return min(count, query.limit) if query.limit else count

@@ -1,4 +1,4 @@
-"""Taking the lowest or highest members out of sorted sets, now or as soon as there are some."""
+"""ZPOPMIN, ZPOPMAX and ZMPOP, and the blocking commands BZPOPMIN, BZPOPMAX and BZMPOP."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from redis_emulator.commands.helpers.arguments import (
     parse_range,
     syntax_error,
 )
+from redis_emulator.commands.helpers.blocking import pop_or_block
 from redis_emulator.commands.helpers.timeout import parse_timeout
-from redis_emulator.commands.helpers.waiting import now_or_later
 from redis_emulator.commands.registry import command
 from redis_emulator.commands.sorted_set import (
     pairs_reply,
@@ -25,8 +25,8 @@ from redis_emulator.resp.types import NULL_ARRAY, Reply
 from redis_emulator.values.sorted_set import Item, SortedSet
 
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
-_NUMKEYS: Final = "ERR numkeys should be greater than 0"
-_COUNT: Final = "ERR count should be greater than 0"
+_BAD_NUMKEYS: Final = "ERR numkeys should be greater than 0"
+_BAD_COUNT: Final = "ERR count should be greater than 0"
 
 
 @command("zpopmin")
@@ -53,23 +53,25 @@ def _pop(ctx: Session, argv: list[bytes], *, lowest: bool) -> Reply:
     value = writable_sorted_set(ctx, argv[1])
     if value is None or not count:
         return []
-    taken = _take(ctx, argv[1], value, count, lowest=lowest)
+    popped = _pop_members(ctx, argv[1], value, count, lowest=lowest)
     if len(argv) == 3:
-        return pairs_reply(ctx, [(member, score) for score, member in taken])
-    return [taken[0][1], score_reply(ctx, taken[0][0])]
+        return pairs_reply(ctx, [(member, score) for score, member in popped])
+    return [popped[0][1], score_reply(ctx, popped[0][0])]
 
 
-def _take(ctx: Session, key: bytes, value: SortedSet, count: int, *, lowest: bool) -> list[Item]:
-    """Remove up to ``count`` members from one end; what they were, outermost first."""
+def _pop_members(
+    ctx: Session, key: bytes, value: SortedSet, count: int, *, lowest: bool
+) -> list[Item]:
+    """Pop up to ``count`` members with the lowest or highest scores, in this order."""
     length = len(value.scores)
     if lowest:
-        taken = value.cut(0, min(count, length))
+        popped = value.cut(0, min(count, length))
     else:
-        taken = value.cut(max(0, length - count), length)[::-1]
+        popped = value.cut(max(0, length - count), length)[::-1]
     ctx.db.changed(key, b"zpopmin" if lowest else b"zpopmax", ZSET)
-    ctx.db.context.dirty += len(taken) - 1
+    ctx.db.context.dirty += len(popped) - 1
     remove_if_empty(ctx, key, value)
-    return taken
+    return popped
 
 
 @command("bzpopmin")
@@ -89,27 +91,27 @@ def _blocking_pop(ctx: Session, argv: list[bytes], *, lowest: bool) -> Reply:
         for key in keys:
             value = writable_sorted_set(ctx, key)
             if value is not None:
-                return _one_from(ctx, key, value, lowest=lowest)
+                return _pop_one(ctx, key, value, lowest=lowest)
         return None
 
-    return now_or_later(ctx, b"zset", argv[1:-1], deadline, attempt)
+    return pop_or_block(ctx, b"zset", argv[1:-1], deadline, attempt)
 
 
-def _one_from(ctx: Session, key: bytes, value: SortedSet, *, lowest: bool) -> Reply:
-    [(score, member)] = _take(ctx, key, value, 1, lowest=lowest)
+def _pop_one(ctx: Session, key: bytes, value: SortedSet, *, lowest: bool) -> Reply:
+    [(score, member)] = _pop_members(ctx, key, value, 1, lowest=lowest)
     return [key, member, score_reply(ctx, score)]
 
 
-class _Several:
-    """What ZMPOP and BZMPOP are told from the number of keys on."""
+class _MultiPop:
+    """The arguments of ZMPOP and BZMPOP from ``numkeys`` on."""
 
     __slots__ = ("_count", "_lowest", "keys")
 
-    def __init__(self, argv: list[bytes], place: int) -> None:
-        numkeys = parse_range(argv[place], 1, INT64_MAX, _NUMKEYS)
-        place += 1
-        self.keys = argv[place : place + numkeys]
-        options = argv[place + numkeys :]
+    def __init__(self, argv: list[bytes], index: int) -> None:
+        numkeys = parse_range(argv[index], 1, INT64_MAX, _BAD_NUMKEYS)
+        index += 1
+        self.keys = argv[index : index + numkeys]
+        options = argv[index + numkeys :]
         if not options or options[0].upper() not in (b"MIN", b"MAX"):
             raise syntax_error()
         self._lowest = options[0].upper() == b"MIN"
@@ -117,29 +119,31 @@ class _Several:
         if len(options) > 1:
             if len(options) < 3 or options[1].upper() != b"COUNT":
                 raise syntax_error()
-            self._count = parse_range(options[2], 1, INT64_MAX, _COUNT)
+            self._count = parse_range(options[2], 1, INT64_MAX, _BAD_COUNT)
             if len(options) > 3:
                 raise syntax_error()
 
     def pop(self, ctx: Session, keys: list[bytes]) -> Reply | None:
-        """Take members from the first of ``keys`` that holds any."""
+        """Pop members from the first of ``keys`` that exists; None if none exists."""
         for key in keys:
             value = writable_sorted_set(ctx, key)
             if value is not None:
-                taken = _take(ctx, key, value, self._count, lowest=self._lowest)
-                return [key, [[member, score_reply(ctx, score)] for score, member in taken]]
+                popped = _pop_members(ctx, key, value, self._count, lowest=self._lowest)
+                return [key, [[member, score_reply(ctx, score)] for score, member in popped]]
         return None
 
 
 @command("zmpop")
 def zmpop(ctx: Session, argv: list[bytes]) -> Reply:
-    several = _Several(argv, 1)
-    popped = several.pop(ctx, several.keys)
-    return NULL_ARRAY if popped is None else popped
+    multi_pop = _MultiPop(argv, 1)
+    reply = multi_pop.pop(ctx, multi_pop.keys)
+    return NULL_ARRAY if reply is None else reply
 
 
 @command("bzmpop")
 def bzmpop(ctx: Session, argv: list[bytes]) -> Reply:
-    several = _Several(argv, 2)
+    multi_pop = _MultiPop(argv, 2)
     deadline = parse_timeout(ctx, argv[1])
-    return now_or_later(ctx, b"zset", several.keys, deadline, lambda keys: several.pop(ctx, keys))
+    return pop_or_block(
+        ctx, b"zset", multi_pop.keys, deadline, lambda keys: multi_pop.pop(ctx, keys)
+    )

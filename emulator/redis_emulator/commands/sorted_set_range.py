@@ -1,4 +1,7 @@
-"""Ranges of sorted sets by rank, score and member: reading, counting, storing and removing them."""
+"""The sorted set commands on ranges by rank, score and member: ZRANGE, ZCOUNT, ZREMRANGEBYSCORE...
+
+ZRANK and ZREVRANK are here too.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from redis_emulator.commands.sorted_set import (
     lookup_sorted_set,
     new_sorted_set,
     pairs_reply,
-    put_member,
     remove_if_empty,
+    set_score,
     writable_sorted_set,
 )
 from redis_emulator.keyspace.events import GENERIC, ZSET
@@ -21,32 +24,33 @@ from redis_emulator.values.sorted_set import HIGHEST, LOWEST, Item, LexBound, Sc
 
 _NOT_A_SCORE: Final = "ERR min or max is not a float"
 _NOT_LEX: Final = "ERR min or max not valid string range item"
-_LIMIT_NEEDS: Final = (
+_LIMIT_NEEDS_BY: Final = (
     "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
 )
-_NO_SCORES_BYLEX: Final = "ERR syntax error, WITHSCORES not supported in combination with BYLEX"
+_WITHSCORES_BYLEX: Final = "ERR syntax error, WITHSCORES not supported in combination with BYLEX"
 
 
 _SPACE: Final = b" \t\n\v\f\r"
 
 
-class _Request:
-    """What ZRANGE and its relatives are told.
+class _RangeQuery:
+    """The parsed arguments of ZRANGE or a related command.
+
+    Valkey counts a negative LIMIT offset from the end of the range, but only in skiplists.
 
     Attributes:
         by: ``b"RANK"``, ``b"SCORE"`` or ``b"LEX"``.
-        reverse: From the highest down; the ends are then given highest first.
-        with_scores: Scores are wanted too.
-
-    Valkey counts a negative LIMIT offset from the end of the range, in skiplists alone.
+        reverse: Whether the order is from highest to lowest. The arguments then start with the
+            highest.
+        with_scores: Whether WITHSCORES was given.
     """
 
     __slots__ = (
         "_count",
-        "_from_the_end",
         "_high",
         "_low",
         "_offset",
+        "_offset_from_end",
         "by",
         "reverse",
         "with_scores",
@@ -62,30 +66,30 @@ class _Request:
     ) -> None:
         self.with_scores = False
         self._offset, self._count = 0, -1
-        self._from_the_end = ctx.server.version.is_valkey()
+        self._offset_from_end = ctx.server.version.is_valkey()
         storing = first == 3
-        place = first + 2
-        while place < len(argv):
-            word = argv[place].upper()
+        index = first + 2
+        while index < len(argv):
+            word = argv[index].upper()
             if word == b"WITHSCORES" and not storing:
                 self.with_scores = True
-            elif word == b"LIMIT" and place + 2 < len(argv):
-                self._offset = parse_integer(argv[place + 1])
-                self._count = parse_integer(argv[place + 2])
-                place += 2
+            elif word == b"LIMIT" and index + 2 < len(argv):
+                self._offset = parse_integer(argv[index + 1])
+                self._count = parse_integer(argv[index + 2])
+                index += 2
             elif word == b"REV" and reverse is None:
                 reverse = True
             elif word in (b"BYLEX", b"BYSCORE") and by is None:
                 by = word[2:]
             else:
                 raise syntax_error()
-            place += 1
+            index += 1
         self.by = by or b"RANK"
         self.reverse = bool(reverse)
         if self._count != -1 and self.by == b"RANK":
-            raise RedisError(_LIMIT_NEEDS)
+            raise RedisError(_LIMIT_NEEDS_BY)
         if self.with_scores and self.by == b"LEX":
-            raise RedisError(_NO_SCORES_BYLEX)
+            raise RedisError(_WITHSCORES_BYLEX)
         self._low: Any
         self._high: Any
         low, high = argv[first], argv[first + 1]
@@ -99,7 +103,7 @@ class _Request:
             self._low, self._high = lex_bounds(low, high)
 
     def items(self, value: SortedSet) -> list[Item]:
-        """What of ``value`` was asked for, in the order asked for."""
+        """The items of ``value`` in the range, in the requested order."""
         if self.by == b"RANK":
             length = len(value.scores)
             start, stop = rank_range(self._low, self._high, length)
@@ -111,7 +115,7 @@ class _Request:
         else:
             start, stop = value.lex_range(self._low, self._high, reverse=self.reverse)
         offset = self._offset
-        if offset < 0 and self._from_the_end and not value.compact:
+        if offset < 0 and self._offset_from_end and not value.compact:
             offset += stop - start
         if offset < 0:
             return []
@@ -132,23 +136,23 @@ def _slice(value: SortedSet, start: int, stop: int, *, reverse: bool) -> list[It
 
 
 def rank_range(start: int, end: int, length: int) -> tuple[int, int]:
-    """Ranks as given, the last included and negative ones from the end, as a slice."""
+    """Convert a Redis range of ranks to Python slice bounds, ``(0, 0)`` if it is empty."""
     start = max(0, start + length) if start < 0 else start
     end = end + length if end < 0 else end
     return (start, min(end + 1, length)) if start <= end and start < length else (0, 0)
 
 
 def score_bounds(ctx: Session, low: bytes, high: bytes) -> tuple[ScoreBound, ScoreBound]:
-    """The two ends of a range of scores, each ``(`` in front when it is not included.
+    """Parse the bounds of a score range. A bound that starts with ``(`` is exclusive.
 
     Raises:
-        RedisError: One is not a number.
+        RedisError: A bound is not a number.
     """
     return _score_bound(ctx, low), _score_bound(ctx, high)
 
 
 def _score_bound(ctx: Session, raw: bytes) -> ScoreBound:
-    """The server reads these more loosely than scores: up to a zero byte, and nothing is zero."""
+    """Parse a bound. Redis reads it up to a zero byte, and an empty one as 0, unlike a score."""
     exclusive = raw[:1] == b"("
     text = raw[exclusive:].split(b"\0", 1)[0]
     if not ctx.server.version.is_8:
@@ -162,10 +166,10 @@ def _score_bound(ctx: Session, raw: bytes) -> ScoreBound:
 
 
 def lex_bounds(low: bytes, high: bytes) -> tuple[LexBound, LexBound]:
-    """The two ends of a range of members: ``-``, ``+``, or ``[`` or ``(`` and a member.
+    """Parse the bounds of a lexicographical range: ``-``, ``+``, ``[member`` or ``(member``.
 
     Raises:
-        RedisError: One is none of these.
+        RedisError: A bound has none of these forms.
     """
     return _lex_bound(low), _lex_bound(high)
 
@@ -189,40 +193,40 @@ def zrange(ctx: Session, argv: list[bytes]) -> Reply:
             return []
         start, stop = rank_range(start, end, len(value.scores))
         return [member for _, member in value.order()[start:stop]]
-    return _range(ctx, argv, _Request(ctx, argv, 2))
+    return _range(ctx, argv, _RangeQuery(ctx, argv, 2))
 
 
 @command("zrevrange")
 def zrevrange(ctx: Session, argv: list[bytes]) -> Reply:
-    return _range(ctx, argv, _Request(ctx, argv, 2, b"RANK", True))
+    return _range(ctx, argv, _RangeQuery(ctx, argv, 2, b"RANK", True))
 
 
 @command("zrangebyscore")
 def zrangebyscore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _range(ctx, argv, _Request(ctx, argv, 2, b"SCORE", False))
+    return _range(ctx, argv, _RangeQuery(ctx, argv, 2, b"SCORE", False))
 
 
 @command("zrevrangebyscore")
 def zrevrangebyscore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _range(ctx, argv, _Request(ctx, argv, 2, b"SCORE", True))
+    return _range(ctx, argv, _RangeQuery(ctx, argv, 2, b"SCORE", True))
 
 
 @command("zrangebylex")
 def zrangebylex(ctx: Session, argv: list[bytes]) -> Reply:
-    return _range(ctx, argv, _Request(ctx, argv, 2, b"LEX", False))
+    return _range(ctx, argv, _RangeQuery(ctx, argv, 2, b"LEX", False))
 
 
 @command("zrevrangebylex")
 def zrevrangebylex(ctx: Session, argv: list[bytes]) -> Reply:
-    return _range(ctx, argv, _Request(ctx, argv, 2, b"LEX", True))
+    return _range(ctx, argv, _RangeQuery(ctx, argv, 2, b"LEX", True))
 
 
-def _range(ctx: Session, argv: list[bytes], request: _Request) -> Reply:
+def _range(ctx: Session, argv: list[bytes], query: _RangeQuery) -> Reply:
     value = lookup_sorted_set(ctx, argv[1])
     if value is None:
         return []
-    items = request.items(value)
-    if request.with_scores:
+    items = query.items(value)
+    if query.with_scores:
         return pairs_reply(ctx, [(member, score) for score, member in items])
     return [member for _, member in items]
 
@@ -230,16 +234,16 @@ def _range(ctx: Session, argv: list[bytes], request: _Request) -> Reply:
 @command("zrangestore")
 def zrangestore(ctx: Session, argv: list[bytes]) -> Reply:
     db, target = ctx.db, argv[1]
-    request = _Request(ctx, argv, 3)
+    query = _RangeQuery(ctx, argv, 3)
     value = lookup_sorted_set(ctx, argv[2])
-    items = [] if value is None else request.items(value)
+    items = [] if value is None else query.items(value)
     if not items:
         if db.remove(target):
             db.changed(target, b"del", GENERIC)
         return 0
-    stored = new_sorted_set(ctx, len(items) if request.by == b"RANK" else 0, 0)
+    stored = new_sorted_set(ctx, len(items) if query.by == b"RANK" else 0, 0)
     for score, member in items:
-        put_member(ctx, stored, member, score)
+        set_score(ctx, stored, member, score)
     db.set(target, stored)
     db.changed(target, b"zrangestore", ZSET)
     return len(items)
@@ -297,27 +301,27 @@ def zremrangebyrank(ctx: Session, argv: list[bytes]) -> Reply:
     value = writable_sorted_set(ctx, argv[1])
     if value is None:
         return 0
-    return _cut(ctx, argv, value, rank_range(start, end, len(value.scores)))
+    return _remove_range(ctx, argv, value, rank_range(start, end, len(value.scores)))
 
 
 @command("zremrangebyscore")
 def zremrangebyscore(ctx: Session, argv: list[bytes]) -> Reply:
     low, high = score_bounds(ctx, argv[2], argv[3])
     value = writable_sorted_set(ctx, argv[1])
-    return 0 if value is None else _cut(ctx, argv, value, value.score_range(low, high))
+    return 0 if value is None else _remove_range(ctx, argv, value, value.score_range(low, high))
 
 
 @command("zremrangebylex")
 def zremrangebylex(ctx: Session, argv: list[bytes]) -> Reply:
     low, high = lex_bounds(argv[2], argv[3])
     value = writable_sorted_set(ctx, argv[1])
-    return 0 if value is None else _cut(ctx, argv, value, value.lex_range(low, high))
+    return 0 if value is None else _remove_range(ctx, argv, value, value.lex_range(low, high))
 
 
-def _cut(ctx: Session, argv: list[bytes], value: SortedSet, ranks: tuple[int, int]) -> int:
-    gone = value.cut(*ranks)
-    if gone:
+def _remove_range(ctx: Session, argv: list[bytes], value: SortedSet, ranks: tuple[int, int]) -> int:
+    removed = value.cut(*ranks)
+    if removed:
         ctx.db.changed(argv[1], argv[0].lower(), ZSET)
-        ctx.db.context.dirty += len(gone) - 1
+        ctx.db.context.dirty += len(removed) - 1
         remove_if_empty(ctx, argv[1], value)
-    return len(gone)
+    return len(removed)

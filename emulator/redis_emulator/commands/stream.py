@@ -1,5 +1,6 @@
-"""Streams: adding, trimming, deleting and ranging. Groups are in `stream_groups`, XREAD in
-`stream_read`.
+"""The stream commands on entries: XADD, XTRIM, XDEL, XRANGE, XSETID.
+
+Consumer groups and XINFO are in `stream_groups`, XREAD and XREADGROUP in `stream_read`.
 """
 
 from __future__ import annotations
@@ -33,18 +34,24 @@ from redis_emulator.values.stream import (
 
 INVALID_ID: Final = "ERR Invalid stream ID specified as stream command argument"
 _ID_LENGTH_MAX: Final = 127
-_LOOSE_NUMBER: Final = re.compile(rb"[ \t-\r]*[+-]?[0-9]+").fullmatch
+_STRTOULL_NUMBER: Final = re.compile(rb"[ \t-\r]*[+-]?[0-9]+").fullmatch
 _NEGATIVE_NUMBER: Final = re.compile(rb"-[1-9][0-9]*").fullmatch
-_SMALLER: Final = "ERR The ID specified in XADD is equal or smaller than the target stream top item"
-_EXHAUSTED: Final = "ERR The stream has exhausted the last possible ID, unable to add more items"
+_ID_TOO_SMALL: Final = (
+    "ERR The ID specified in XADD is equal or smaller than the target stream top item"
+)
+_IDS_EXHAUSTED: Final = (
+    "ERR The stream has exhausted the last possible ID, unable to add more items"
+)
 STRATEGIES: Final = (b"KEEPREF", b"DELREF", b"ACKED")
 
 
 def lookup_stream(ctx: Session, key: bytes, *, write: bool = False) -> Stream | None:
-    """The stream at ``key``, or None.
+    """The stream at ``key``, or None if the key does not exist.
+
+    ``write`` looks the key up for changing the stream in place.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     value = ctx.db.writable(key) if write else ctx.db.lookup(key)
     if value is None or type(value) is Stream:
@@ -53,10 +60,10 @@ def lookup_stream(ctx: Session, key: bytes, *, write: bool = False) -> Stream | 
 
 
 def parse_id(raw: bytes, missing_sequence: int = 0, *, strict: bool = False) -> Id:
-    """``ms-seq``, ``ms``, or, unless ``strict``, ``-`` and ``+``.
+    """Parse an id: ``ms-seq``, ``ms``, or, unless ``strict``, ``-`` and ``+``.
 
     Raises:
-        RedisError: It is none of these.
+        RedisError: It has none of these forms.
     """
     if len(raw) > _ID_LENGTH_MAX:
         raise RedisError(INVALID_ID)
@@ -67,13 +74,16 @@ def parse_id(raw: bytes, missing_sequence: int = 0, *, strict: bool = False) -> 
         return MAX_ID
     milliseconds, separator, sequence = raw.partition(b"-")
     if not separator:
-        return _part(milliseconds), missing_sequence
-    return _part(milliseconds), _part(sequence)
+        return _parse_id_part(milliseconds), missing_sequence
+    return _parse_id_part(milliseconds), _parse_id_part(sequence)
 
 
-def _part(text: bytes) -> int:
-    """What C's ``strtoull`` makes of it; a plain negative number is refused before."""
-    if not text.isdigit() and not _LOOSE_NUMBER(text):
+def _parse_id_part(text: bytes) -> int:
+    """Parse a part of an id as Redis does: ``string2ull``, which falls back to ``strtoull``.
+
+    A canonical negative number is an error. Other texts that ``strtoull`` accepts wrap at 64 bits.
+    """
+    if not text.isdigit() and not _STRTOULL_NUMBER(text):
         raise RedisError(INVALID_ID)
     value = int(text)
     if abs(value) > MAX_PART or (value >= -1 << 63 and _NEGATIVE_NUMBER(text)):
@@ -82,7 +92,7 @@ def _part(text: bytes) -> int:
 
 
 def parse_interval(low: bytes, high: bytes) -> tuple[Id, Id]:
-    """The two ends of a range, ``(`` in front of one that is not part of it."""
+    """Parse the bounds of a range of ids. A bound that starts with ``(`` is exclusive."""
     if low[:1] == b"(":
         start = next_id(parse_id(low[1:], strict=True))
         if start is None:
@@ -99,13 +109,13 @@ def parse_interval(low: bytes, high: bytes) -> tuple[Id, Id]:
 
 
 def entry_reply(entry_id: Id, fields: Fields | None) -> Reply:
-    """An entry as XRANGE shows it; one that was deleted has no fields."""
+    """An entry as in the reply of XRANGE. ``fields`` is None for a deleted entry."""
     return [format_id(entry_id), NULL_ARRAY if fields is None else list(fields)]
 
 
 @dataclass
 class Trim:
-    """What XADD and XTRIM are told about trimming."""
+    """The trimming options of XADD and XTRIM."""
 
     kind: bytes = b""
     threshold: int = 0
@@ -117,30 +127,30 @@ class Trim:
     options: set[bytes] = field(default_factory=set)
 
 
-def _parse_trim(ctx: Session, argv: list[bytes], place: int, *, adding: bool) -> tuple[Trim, int]:
-    """Read options from ``place`` on; returns them and where they end."""
+def _parse_trim(ctx: Session, argv: list[bytes], index: int, *, adding: bool) -> tuple[Trim, int]:
+    """Parse options from ``argv[index]`` on; return them and the index of the next argument."""
     trim = Trim()
     version = ctx.server.version
     strategies = version.is_redis(8, 2)
-    while place < len(argv):
-        word = argv[place].partition(b"\0")[0].upper()
-        left = len(argv) - place - 1
+    while index < len(argv):
+        word = argv[index].partition(b"\0")[0].upper()
+        remaining = len(argv) - index - 1
         if adding and word == b"*":
             break
-        if word in (b"MAXLEN", b"MINID") and left:
+        if word in (b"MAXLEN", b"MINID") and remaining:
             if trim.kind and trim.kind != word:
                 raise RedisError(
                     "ERR syntax error, MAXLEN and MINID options at the same time are not compatible"
                 )
             trim.kind = word
-            place += 1
-            if argv[place] in (b"~", b"=") and left >= 2:
-                trim.approximate = argv[place] == b"~"
-                place += 1
-            _parse_threshold(trim, argv[place])
-        elif word == b"LIMIT" and left:
-            place += 1
-            trim.limit = parse_integer(argv[place])
+            index += 1
+            if argv[index] in (b"~", b"=") and remaining >= 2:
+                trim.approximate = argv[index] == b"~"
+                index += 1
+            _parse_threshold(trim, argv[index])
+        elif word == b"LIMIT" and remaining:
+            index += 1
+            trim.limit = parse_integer(argv[index])
             if trim.limit < 0:
                 raise RedisError("ERR The LIMIT argument must be >= 0.")
         elif adding and word == b"NOMKSTREAM":
@@ -150,12 +160,12 @@ def _parse_trim(ctx: Session, argv: list[bytes], place: int, *, adding: bool) ->
                 raise syntax_error()
             trim.strategy = word
         elif adding:
-            partly = not version.before(7)
-            parse_id(word.removesuffix(b"-*" if partly else b""), strict=True)
+            accepts_partial_id = not version.before(7)
+            parse_id(word.removesuffix(b"-*" if accepts_partial_id else b""), strict=True)
             break
         else:
             raise syntax_error()
-        place += 1
+        index += 1
     if trim.limit is not None and not trim.kind:
         raise RedisError(
             "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"
@@ -164,7 +174,7 @@ def _parse_trim(ctx: Session, argv: list[bytes], place: int, *, adding: bool) ->
         raise RedisError("ERR syntax error, XTRIM must be called with a trimming strategy")
     if trim.limit is not None and not trim.approximate:
         raise RedisError("ERR syntax error, LIMIT cannot be used without the special ~ option")
-    return trim, place
+    return trim, index
 
 
 def _parse_threshold(trim: Trim, raw: bytes) -> None:
@@ -177,25 +187,25 @@ def _parse_threshold(trim: Trim, raw: bytes) -> None:
 
 
 def _trim(ctx: Session, stream: Stream, trim: Trim) -> int:
-    """Remove entries from the front; how many went."""
+    """Delete entries from the start of the stream; return their number."""
     limit = 0
     if trim.approximate:
         limit = trim.limit if trim.limit is not None else 100 * _max_entries(ctx)
         if trim.limit is None and not limit:
             limit = 10_000
     removed = 0
-    place = 0
-    while place < len(stream.nodes):
-        node = stream.nodes[place]
+    index = 0
+    while index < len(stream.nodes):
+        node = stream.nodes[index]
         if trim.kind == b"MAXLEN" and stream.length <= trim.threshold:
             break
         if limit and removed + len(node.ids) > limit:
             break
         if trim.kind == b"MAXLEN":
-            whole = stream.length - len(node.ids) >= trim.threshold
+            removable = stream.length - len(node.ids) >= trim.threshold
         else:
-            whole = node.ids[-1] < trim.min_id
-        if trim.approximate and not (whole and trim.strategy in (b"", b"KEEPREF")):
+            removable = node.ids[-1] < trim.min_id
+        if trim.approximate and not (removable and trim.strategy in (b"", b"KEEPREF")):
             break
         before = len(stream.nodes)
         for entry_id in tuple(node.ids):
@@ -204,13 +214,15 @@ def _trim(ctx: Session, stream: Stream, trim: Trim) -> int:
             if trim.kind == b"MINID" and entry_id >= trim.min_id:
                 return removed
             removed += delete_entry(stream, entry_id, trim.strategy) == 1
-        place += len(stream.nodes) == before
+        index += len(stream.nodes) == before
     return removed
 
 
 def delete_entry(stream: Stream, entry_id: Id, strategy: bytes) -> int:
-    """Delete as XDELEX does: -1 when there is no such entry, 2 when it is still referenced, else
-    1.
+    """Delete an entry as XDELEX does.
+
+    Returns:
+        1 if it was deleted, -1 if it does not exist, 2 if a group still references it (ACKED).
     """
     if strategy == b"ACKED" and any(
         entry_id in group.pending or group.last_id < entry_id for group in stream.groups.values()
@@ -231,15 +243,15 @@ def _max_entries(ctx: Session) -> int:
 
 @command("xadd")
 def xadd(ctx: Session, argv: list[bytes]) -> Reply:
-    trim, place = _parse_trim(ctx, argv, 2, adding=True)
-    wanted = argv[place].partition(b"\0")[0] if place < len(argv) else b"*"
-    if wanted.endswith(b"-*") and ctx.server.version.before(7):
-        parse_id(wanted, strict=True)
-    fields = argv[place + 1 :]
+    trim, index = _parse_trim(ctx, argv, 2, adding=True)
+    id_argument = argv[index].partition(b"\0")[0] if index < len(argv) else b"*"
+    if id_argument.endswith(b"-*") and ctx.server.version.before(7):
+        parse_id(id_argument, strict=True)
+    fields = argv[index + 1 :]
     if len(fields) < 2 or len(fields) % 2:
         name = "'xadd' command" if not ctx.server.version.before(7) else "XADD"
         raise RedisError(f"ERR wrong number of arguments for {name}")
-    if wanted != b"*" and not wanted.endswith(b"-*") and parse_id(wanted) == MIN_ID:
+    if id_argument != b"*" and not id_argument.endswith(b"-*") and parse_id(id_argument) == MIN_ID:
         raise RedisError("ERR The ID specified in XADD must be greater than 0-0")
     key = argv[1]
     stream = lookup_stream(ctx, key, write=True)
@@ -248,10 +260,10 @@ def xadd(ctx: Session, argv: list[bytes]) -> Reply:
             return None
         stream = Stream()
     elif stream.last_id == MAX_ID:
-        raise RedisError(_EXHAUSTED)
-    entry_id = _new_id(stream, wanted, ctx.db.context.now)
+        raise RedisError(_IDS_EXHAUSTED)
+    entry_id = _new_id(stream, id_argument, ctx.db.context.now)
     if entry_id <= stream.last_id:
-        raise RedisError(_SMALLER)
+        raise RedisError(_ID_TOO_SMALL)
     if key not in ctx.db.data:
         ctx.db.set(key, stream)
     max_bytes = ctx.server.config.integer("stream-node-max-bytes")
@@ -262,18 +274,18 @@ def xadd(ctx: Session, argv: list[bytes]) -> Reply:
     return format_id(entry_id)
 
 
-def _new_id(stream: Stream, wanted: bytes, now: int) -> Id:
-    if wanted == b"*":
+def _new_id(stream: Stream, id_argument: bytes, now: int) -> Id:
+    if id_argument == b"*":
         if now > stream.last_id[0]:
             return now, 0
         return next_id(stream.last_id) or MAX_ID
-    if not wanted.endswith(b"-*"):
-        return parse_id(wanted, strict=True)
-    milliseconds = parse_id(wanted[:-2], strict=True)[0]
+    if not id_argument.endswith(b"-*"):
+        return parse_id(id_argument, strict=True)
+    milliseconds = parse_id(id_argument[:-2], strict=True)[0]
     if milliseconds != stream.last_id[0]:
         return milliseconds, 0
     if stream.last_id[1] == MAX_PART:
-        raise RedisError(_SMALLER)
+        raise RedisError(_ID_TOO_SMALL)
     return milliseconds, stream.last_id[1] + 1
 
 
@@ -297,12 +309,12 @@ def xrevrange(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _range(ctx: Session, argv: list[bytes], low: Id, high: Id, *, reverse: bool) -> Reply:
     count = -1
-    place = 4
-    while place < len(argv):
-        if argv[place].upper() != b"COUNT" or place + 1 >= len(argv):
+    index = 4
+    while index < len(argv):
+        if argv[index].upper() != b"COUNT" or index + 1 >= len(argv):
             raise syntax_error()
-        count = max(0, parse_integer(argv[place + 1]))
-        place += 2
+        count = max(0, parse_integer(argv[index + 1]))
+        index += 2
     stream = lookup_stream(ctx, argv[1])
     if stream is None:
         return []
@@ -345,24 +357,24 @@ def xdel(ctx: Session, argv: list[bytes]) -> Reply:
     return removed
 
 
-def parse_id_block(argv: list[bytes], place: int) -> tuple[bytes, list[bytes]]:
-    """``[KEEPREF | DELREF | ACKED] IDS numids id …``; the strategy and the raw ids."""
+def parse_id_block(argv: list[bytes], index: int) -> tuple[bytes, list[bytes]]:
+    """Parse ``[KEEPREF | DELREF | ACKED] IDS numids id [id ...]``; return strategy and raw ids."""
     strategy = b""
-    while place < len(argv):
-        word = argv[place].upper()
+    while index < len(argv):
+        word = argv[index].upper()
         if word in STRATEGIES:
             if strategy:
                 raise syntax_error()
             strategy = word
-            place += 1
-        elif word == b"IDS" and place + 1 < len(argv):
+            index += 1
+        elif word == b"IDS" and index + 1 < len(argv):
             error = "ERR Number of IDs must be a positive integer"
-            count = parse_integer(argv[place + 1], error)
+            count = parse_integer(argv[index + 1], error)
             if count <= 0:
                 raise RedisError(error)
-            if count != len(argv) - place - 2:
+            if count != len(argv) - index - 2:
                 raise RedisError("ERR The `numids` parameter must match the number of arguments")
-            return strategy, argv[place + 2 :]
+            return strategy, argv[index + 2 :]
         else:
             break
     raise syntax_error()
@@ -388,21 +400,21 @@ def xdelex(ctx: Session, argv: list[bytes]) -> Reply:
 @command("xsetid")
 def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.server.version.before(7):
-        return _set_last_id(ctx, argv)
+        return _xsetid_before_7(ctx, argv)
     last_id = parse_id(argv[2], strict=True)
     added: int | None = None
     max_deleted: Id | None = None
-    place = 3
-    while place < len(argv):
-        word = argv[place].upper()
-        if place + 1 >= len(argv):
+    index = 3
+    while index < len(argv):
+        word = argv[index].upper()
+        if index + 1 >= len(argv):
             raise syntax_error()
         if word == b"ENTRIESADDED":
-            added = parse_integer(argv[place + 1], NOT_AN_INTEGER)
+            added = parse_integer(argv[index + 1], NOT_AN_INTEGER)
             if added < 0:
                 raise RedisError("ERR entries_added must be positive")
         elif word == b"MAXDELETEDID":
-            max_deleted = parse_id(argv[place + 1], strict=True)
+            max_deleted = parse_id(argv[index + 1], strict=True)
             if last_id < max_deleted:
                 raise RedisError(
                     "ERR The ID specified in XSETID is smaller than the provided "
@@ -410,7 +422,7 @@ def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
                 )
         else:
             raise syntax_error()
-        place += 2
+        index += 2
     stream = lookup_stream(ctx, argv[1], write=True)
     if stream is None:
         raise RedisError(NO_SUCH_KEY)
@@ -435,8 +447,8 @@ def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
-def _set_last_id(ctx: Session, argv: list[bytes]) -> Reply:
-    """XSETID before Redis 7: it takes no options and looks for the key first."""
+def _xsetid_before_7(ctx: Session, argv: list[bytes]) -> Reply:
+    """XSETID before Redis 7, which has no options and looks up the key before it parses the id."""
     if len(argv) > 3:
         raise RedisError("ERR wrong number of arguments for 'xsetid' command")
     stream = lookup_stream(ctx, argv[1], write=True)

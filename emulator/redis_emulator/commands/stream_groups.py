@@ -1,4 +1,7 @@
-"""Consumer groups: XGROUP, XACK, XCLAIM, XPENDING, and what XINFO tells."""
+"""The commands on consumer groups: XGROUP, XACK, XCLAIM, XAUTOCLAIM and XPENDING; XINFO.
+
+XREADGROUP is in `stream_read`.
+"""
 
 from __future__ import annotations
 
@@ -58,21 +61,23 @@ def _no_key_or_group(key: bytes, name: bytes) -> RedisError:
     return RedisError(f"NOGROUP No such key '{quote(key)}' or consumer group '{quote(name)}'")
 
 
-def _entries_read(raw: bytes) -> int:
+def _parse_entries_read(raw: bytes) -> int:
     value = parse_integer(raw)
     if value < -1:
         raise RedisError("ERR value for ENTRIESREAD must be positive or -1")
     return value
 
 
-def _is_legacy(ctx: Session) -> bool:
-    """Whether the server is one before Redis 7."""
+def _is_before_7(ctx: Session) -> bool:
+    """Whether the server is older than Redis 7."""
     return ctx.server.version.before(7)
 
 
-def _check_legacy_words(ctx: Session, argv: list[bytes], most: int) -> None:
-    """XGROUP CREATE and SETID before Redis 7: but for MKSTREAM, first the key and the group must be
-    there, only then the number of words is looked at.
+def _check_before_7(ctx: Session, argv: list[bytes], max_argc: int) -> None:
+    """Check XGROUP CREATE and SETID as Redis before 7 does.
+
+    Without MKSTREAM these releases look up the key and the group before they check the number of
+    arguments.
     """
     creates = argv[1].upper() == b"CREATE"
     if len(argv) == 6 and creates:
@@ -84,14 +89,12 @@ def _check_legacy_words(ctx: Session, argv: list[bytes], most: int) -> None:
         raise RedisError(_KEY_MUST_EXIST)
     if not creates:
         _require_group(ctx, argv[2], argv[3])
-    if len(argv) > most:
+    if len(argv) > max_argc:
         raise unknown_subcommand(ctx.server.version, argv)
 
 
-def _possibly_read(ctx: Session, stream: Stream, entries_read: int) -> int:
-    """The number of entries that a group is said to have read; Redis 8 believes no more than can
-    be.
-    """
+def _limited_entries_read(ctx: Session, stream: Stream, entries_read: int) -> int:
+    """The value of ENTRIESREAD. Redis 8 limits it to the number of entries added to the stream."""
     version = ctx.server.version
     if version.is_redis(8):
         return min(entries_read, stream.added)
@@ -100,7 +103,7 @@ def _possibly_read(ctx: Session, stream: Stream, entries_read: int) -> int:
 
 @command("xgroup")
 def xgroup(ctx: Session, argv: list[bytes]) -> Reply:
-    """XGROUP with a wrong subcommand, before Redis 7."""
+    """XGROUP with an unknown subcommand, before Redis 7."""
     if len(argv) >= 4:
         if lookup_stream(ctx, argv[2]) is None:
             raise RedisError(_KEY_MUST_EXIST)
@@ -111,21 +114,21 @@ def xgroup(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("xgroup|create")
 def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
-    if _is_legacy(ctx):
-        _check_legacy_words(ctx, argv, 6)
+    if _is_before_7(ctx):
+        _check_before_7(ctx, argv, 6)
     make_stream = False
     entries_read = -1
-    place = 5
-    while place < len(argv):
-        word = argv[place].upper()
+    index = 5
+    while index < len(argv):
+        word = argv[index].upper()
         if word == b"MKSTREAM":
             make_stream = True
-        elif word == b"ENTRIESREAD" and place + 1 < len(argv):
-            place += 1
-            entries_read = _entries_read(argv[place])
+        elif word == b"ENTRIESREAD" and index + 1 < len(argv):
+            index += 1
+            entries_read = _parse_entries_read(argv[index])
         else:
             raise unknown_subcommand(ctx.server.version, argv)
-        place += 1
+        index += 1
     key, name = argv[2], argv[3]
     stream = lookup_stream(ctx, key, write=True)
     if stream is None and not make_stream:
@@ -134,14 +137,14 @@ def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
         last_id = MIN_ID if stream is None else stream.last_id
     else:
         last_id = parse_id(argv[4], strict=True)
-    made = stream is None
+    created = stream is None
     if stream is None:
         stream = Stream()
         ctx.db.set(key, stream)
     if name in stream.groups:
         raise RedisError("BUSYGROUP Consumer Group name already exists")
-    stream.groups[name] = Group(last_id, _possibly_read(ctx, stream, entries_read))
-    if made:
+    stream.groups[name] = Group(last_id, _limited_entries_read(ctx, stream, entries_read))
+    if created:
         ctx.db.changed(key, b"xgroup-create", STREAM)
     else:
         ctx.db.adjusted(key, b"xgroup-create")
@@ -150,16 +153,16 @@ def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("xgroup|setid")
 def xgroup_setid(ctx: Session, argv: list[bytes]) -> Reply:
-    if _is_legacy(ctx):
-        _check_legacy_words(ctx, argv, 5)
+    if _is_before_7(ctx):
+        _check_before_7(ctx, argv, 5)
     entries_read = -1
     if len(argv) > 5:
         if len(argv) != 7 or argv[5].upper() != b"ENTRIESREAD":
             raise unknown_subcommand(ctx.server.version, argv)
-        entries_read = _entries_read(argv[6])
+        entries_read = _parse_entries_read(argv[6])
     stream, group = _require_group(ctx, argv[2], argv[3])
     group.last_id = stream.last_id if argv[4] == b"$" else parse_id(argv[4])
-    group.entries_read = _possibly_read(ctx, stream, entries_read)
+    group.entries_read = _limited_entries_read(ctx, stream, entries_read)
     ctx.db.adjusted(argv[2], b"xgroup-setid")
     return OK
 
@@ -178,10 +181,10 @@ def xgroup_destroy(ctx: Session, argv: list[bytes]) -> Reply:
 @command("xgroup|createconsumer")
 def xgroup_createconsumer(ctx: Session, argv: list[bytes]) -> Reply:
     _, group = _require_group(ctx, argv[2], argv[3])
-    _, made = group.consumer(argv[4], ctx.db.context.now)
-    if made:
+    _, created = group.consumer(argv[4], ctx.db.context.now)
+    if created:
         ctx.db.adjusted(argv[2], b"xgroup-createconsumer")
-    return int(made)
+    return int(created)
 
 
 @command("xgroup|delconsumer")
@@ -189,7 +192,7 @@ def xgroup_delconsumer(ctx: Session, argv: list[bytes]) -> Reply:
     _, group = _require_group(ctx, argv[2], argv[3])
     consumer = group.consumers.pop(argv[4], None)
     if consumer is None:
-        if _is_legacy(ctx):
+        if _is_before_7(ctx):
             ctx.db.adjusted(argv[2], b"xgroup-delconsumer")
         return 0
     for entry_id in consumer.pending:
@@ -247,37 +250,37 @@ class _Claim:
         self.force = False
         self.just_id = False
         self.last_id: Id = MIN_ID
-        place = 5
-        while place < len(argv):
+        index = 5
+        while index < len(argv):
             try:
-                self.ids.append(parse_id(argv[place], strict=True))
+                self.ids.append(parse_id(argv[index], strict=True))
             except RedisError:
                 break
-            place += 1
-        while place < len(argv):
-            place = self._option(argv, place, now) + 1
+            index += 1
+        while index < len(argv):
+            index = self._parse_option(argv, index, now) + 1
 
-    def _option(self, argv: list[bytes], place: int, now: int) -> int:
-        word = argv[place].upper()
+    def _parse_option(self, argv: list[bytes], index: int, now: int) -> int:
+        word = argv[index].upper()
         if word == b"FORCE":
             self.force = True
         elif word == b"JUSTID":
             self.just_id = True
-        elif word in (b"IDLE", b"TIME", b"RETRYCOUNT", b"LASTID") and place + 1 < len(argv):
-            place += 1
+        elif word in (b"IDLE", b"TIME", b"RETRYCOUNT", b"LASTID") and index + 1 < len(argv):
+            index += 1
             if word == b"LASTID":
-                self.last_id = parse_id(argv[place], strict=True)
-                return place
+                self.last_id = parse_id(argv[index], strict=True)
+                return index
             name = word.decode()
-            value = parse_integer(argv[place], f"ERR Invalid {name} option argument for XCLAIM")
+            value = parse_integer(argv[index], f"ERR Invalid {name} option argument for XCLAIM")
             if word == b"RETRYCOUNT":
                 self.retries = value
             else:
                 at = now - value if word == b"IDLE" else value
                 self.delivered_at = at if 0 <= at <= now else now
         else:
-            raise RedisError(f"ERR Unrecognized XCLAIM option '{quote(argv[place])}'")
-        return place
+            raise RedisError(f"ERR Unrecognized XCLAIM option '{quote(argv[index])}'")
+        return index
 
 
 @command("xclaim")
@@ -289,20 +292,20 @@ def xclaim(ctx: Session, argv: list[bytes]) -> Reply:
     group = stream.groups[argv[2]]
     claim = _Claim(argv, now)
     group.last_id = max(group.last_id, claim.last_id)
-    legacy = _is_legacy(ctx)
+    before_7 = _is_before_7(ctx)
     if not ctx.server.version.before(7, 2):
-        _claimant(ctx, key, group, argv[3])
+        _claiming_consumer(ctx, key, group, argv[3])
     found: list[Reply] = []
     for entry_id in claim.ids:
         fields = stream.get(entry_id)
-        if fields is None and not legacy:
+        if fields is None and not before_7:
             group.forget(entry_id)
             continue
         pending = group.pending.get(entry_id)
         if pending is None:
             if not claim.force:
                 continue
-            consumer = _claimant(ctx, key, group, argv[3])
+            consumer = _claiming_consumer(ctx, key, group, argv[3])
             pending = group.deliver(entry_id, consumer, now, 0)
         elif claim.min_idle and now - pending.delivered_at < claim.min_idle:
             continue
@@ -311,26 +314,29 @@ def xclaim(ctx: Session, argv: list[bytes]) -> Reply:
             deliveries = claim.retries
         elif not claim.just_id:
             deliveries += 1
-        consumer = _claimant(ctx, key, group, argv[3])
+        consumer = _claiming_consumer(ctx, key, group, argv[3])
         group.deliver(entry_id, consumer, claim.delivered_at, deliveries)
         consumer.active_at = now
-        found.append(_claimed(entry_id, fields, claim.just_id))
+        found.append(_claimed_reply(entry_id, fields, claim.just_id))
     ctx.db.adjusted(key)
     return found
 
 
-def _claimed(entry_id: Id, fields: Fields | None, just_id: bool) -> Reply:
-    """What is shown of a claimed entry; before Redis 7 also of one that has been deleted."""
+def _claimed_reply(entry_id: Id, fields: Fields | None, just_id: bool) -> Reply:
+    """The reply for a claimed entry. Before Redis 7, deleted entries are claimed too."""
     if just_id:
         return format_id(entry_id)
     return None if fields is None else entry_reply(entry_id, fields)
 
 
-def _claimant(ctx: Session, key: bytes, group: Group, name: bytes) -> Consumer:
-    """The consumer who claims, made when new; before Redis 7.2 only when there is what to claim."""
-    consumer, made = group.consumer(name, ctx.db.context.now)
+def _claiming_consumer(ctx: Session, key: bytes, group: Group, name: bytes) -> Consumer:
+    """The claiming consumer; created if it does not exist.
+
+    Redis before 7.2 creates it only when it claims an entry.
+    """
+    consumer, created = group.consumer(name, ctx.db.context.now)
     consumer.seen_at = ctx.db.context.now
-    if made and not _is_legacy(ctx):
+    if created and not _is_before_7(ctx):
         ctx.db.adjusted(key, b"xgroup-createconsumer")
     return consumer
 
@@ -340,26 +346,26 @@ def xautoclaim(ctx: Session, argv: list[bytes]) -> Reply:
     key, now = argv[1], ctx.db.context.now
     min_idle = max(0, parse_integer(argv[4], "ERR Invalid min-idle-time argument for XAUTOCLAIM"))
     start, _ = parse_interval(argv[5], b"+")
-    count, just_id, place = 100, False, 6
-    while place < len(argv):
-        word = argv[place].upper()
-        if word == b"COUNT" and place + 1 < len(argv):
-            place += 1
-            count = parse_integer(argv[place], "ERR COUNT must be > 0")
+    count, just_id, index = 100, False, 6
+    while index < len(argv):
+        word = argv[index].upper()
+        if word == b"COUNT" and index + 1 < len(argv):
+            index += 1
+            count = parse_integer(argv[index], "ERR COUNT must be > 0")
             if not 0 < count <= (1 << 63) // 16:
                 raise RedisError("ERR COUNT must be > 0")
         elif word == b"JUSTID":
             just_id = True
         else:
             raise syntax_error()
-        place += 1
+        index += 1
     stream = lookup_stream(ctx, key, write=True)
     if stream is None or argv[2] not in stream.groups:
         raise _no_key_or_group(key, argv[2])
     group = stream.groups[argv[2]]
-    legacy = _is_legacy(ctx)
+    before_7 = _is_before_7(ctx)
     if not ctx.server.version.before(7, 2):
-        _claimant(ctx, key, group, argv[3])
+        _claiming_consumer(ctx, key, group, argv[3])
     attempts = count * 10
     found: list[Reply] = []
     deleted: list[Reply] = []
@@ -371,53 +377,53 @@ def xautoclaim(ctx: Session, argv: list[bytes]) -> Reply:
         attempts -= 1
         fields = stream.get(entry_id)
         pending = group.pending[entry_id]
-        if fields is None and not legacy:
+        if fields is None and not before_7:
             group.forget(entry_id)
             deleted.append(format_id(entry_id))
             count -= 1
             continue
         if min_idle and now - pending.delivered_at < min_idle:
             continue
-        consumer = _claimant(ctx, key, group, argv[3])
+        consumer = _claiming_consumer(ctx, key, group, argv[3])
         group.deliver(entry_id, consumer, now, pending.deliveries + (not just_id))
         consumer.active_at = now
-        found.append(_claimed(entry_id, fields, just_id))
+        found.append(_claimed_reply(entry_id, fields, just_id))
         count -= 1
     ctx.db.adjusted(key)
-    return [format_id(cursor), found] if legacy else [format_id(cursor), found, deleted]
+    return [format_id(cursor), found] if before_7 else [format_id(cursor), found, deleted]
 
 
 @command("xpending")
 def xpending(ctx: Session, argv: list[bytes]) -> Reply:
     key, name = argv[1], argv[2]
-    place, min_idle = 3, 0
+    index, min_idle = 3, 0
     if len(argv) > 3:
         if argv[3].upper() == b"IDLE":
             if len(argv) < 8:
                 raise syntax_error()
             min_idle = parse_integer(argv[4])
-            place = 5
-        if not place + 3 <= len(argv) <= place + 4:
+            index = 5
+        if not index + 3 <= len(argv) <= index + 4:
             raise syntax_error()
-        count = max(0, parse_integer(argv[place + 2]))
-        low, high = parse_interval(argv[place], argv[place + 1])
+        count = max(0, parse_integer(argv[index + 2]))
+        low, high = parse_interval(argv[index], argv[index + 1])
     stream = lookup_stream(ctx, key)
     if stream is None or name not in stream.groups:
         raise _no_key_or_group(key, name)
     group = stream.groups[name]
     if len(argv) == 3:
         return _pending_summary(group)
-    pool = group.pending
-    if len(argv) > place + 3:
-        owner = group.consumers.get(argv[place + 3])
+    pending_entries = group.pending
+    if len(argv) > index + 3:
+        owner = group.consumers.get(argv[index + 3])
         if owner is None:
             return []
-        pool = owner.pending
+        pending_entries = owner.pending
     found: list[Reply] = []
-    for entry_id in pool.irange(low, high):
+    for entry_id in pending_entries.irange(low, high):
         if len(found) >= count:
             break
-        pending = pool[entry_id]
+        pending = pending_entries[entry_id]
         idle = ctx.db.context.now - pending.delivered_at
         if idle >= min_idle:
             found.append(
@@ -438,7 +444,7 @@ def _pending_summary(group: Group) -> Reply:
     return [len(group.pending), format_id(first), format_id(last), consumers]
 
 
-def _info_stream(ctx: Session, key: bytes) -> Stream:
+def _require_stream(ctx: Session, key: bytes) -> Stream:
     stream = lookup_stream(ctx, key)
     if stream is None:
         raise RedisError(NO_SUCH_KEY)
@@ -447,15 +453,15 @@ def _info_stream(ctx: Session, key: bytes) -> Stream:
 
 @command("xinfo")
 def xinfo(ctx: Session, argv: list[bytes]) -> Reply:
-    """XINFO with a wrong subcommand, before Redis 7."""
+    """XINFO with an unknown subcommand, before Redis 7."""
     if len(argv) >= 3:
-        _info_stream(ctx, argv[2])
+        _require_stream(ctx, argv[2])
     raise unknown_subcommand(ctx.server.version, argv)
 
 
 @command("xinfo|stream")
 def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
-    stream = _info_stream(ctx, argv[2])
+    stream = _require_stream(ctx, argv[2])
     full, count = len(argv) > 3, 10
     if full and (argv[3].upper() != b"FULL" or len(argv) not in (4, 6)):
         raise unknown_subcommand(ctx.server.version, argv)
@@ -470,7 +476,7 @@ def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
         b"radix-tree-nodes": stream.tree_nodes(),
         b"last-generated-id": format_id(stream.last_id),
     }
-    if not _is_legacy(ctx):
+    if not _is_before_7(ctx):
         summary |= {
             b"max-deleted-entry-id": format_id(stream.max_deleted),
             b"entries-added": stream.added,
@@ -478,12 +484,12 @@ def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
         }
     if full:
         entries = stream.range(MIN_ID, MAX_ID)
-        shown = [
+        reply = [
             entry_reply(*entry)
             for _, entry in zip(range(count or stream.length), entries, strict=False)
         ]
         return summary | {
-            b"entries": shown,
+            b"entries": reply,
             b"groups": [
                 _full_group(ctx, stream, name, group, count)
                 for name, group in stream.groups.items()
@@ -498,7 +504,7 @@ def xinfo_stream(ctx: Session, argv: list[bytes]) -> Reply:
     }
 
 
-def _read_and_lag(ctx: Session, stream: Stream, group: Group) -> dict[Reply, Reply]:
+def _entries_read_and_lag(ctx: Session, stream: Stream, group: Group) -> dict[Reply, Reply]:
     version = ctx.server.version
     if version.before(7):
         return {}
@@ -513,8 +519,8 @@ def _read_and_lag(ctx: Session, stream: Stream, group: Group) -> dict[Reply, Rep
 
 
 def _full_group(ctx: Session, stream: Stream, name: bytes, group: Group, count: int) -> Reply:
-    def some(pool: Mapping[Id, Pending]) -> list[Id]:
-        return list(islice(pool, count or None))
+    def first_ids(pending_entries: Mapping[Id, Pending]) -> list[Id]:
+        return list(islice(pending_entries, count or None))
 
     pending: list[Reply] = [
         [
@@ -523,28 +529,28 @@ def _full_group(ctx: Session, stream: Stream, name: bytes, group: Group, count: 
             group.pending[i].delivered_at,
             group.pending[i].deliveries,
         ]
-        for i in some(group.pending)
+        for i in first_ids(group.pending)
     ]
     consumers: list[Reply] = []
     for consumer in group.consumers.values():
         own: list[Reply] = [
             [format_id(i), consumer.pending[i].delivered_at, consumer.pending[i].deliveries]
-            for i in some(consumer.pending)
+            for i in first_ids(consumer.pending)
         ]
-        shown: dict[Reply, Reply] = {b"name": consumer.name, b"seen-time": consumer.seen_at}
+        reply: dict[Reply, Reply] = {b"name": consumer.name, b"seen-time": consumer.seen_at}
         if not ctx.server.version.before(7, 2):
-            shown[b"active-time"] = consumer.active_at
-        consumers.append(shown | {b"pel-count": len(consumer.pending), b"pending": own})
+            reply[b"active-time"] = consumer.active_at
+        consumers.append(reply | {b"pel-count": len(consumer.pending), b"pending": own})
     return (
         {b"name": name, b"last-delivered-id": format_id(group.last_id)}
-        | _read_and_lag(ctx, stream, group)
+        | _entries_read_and_lag(ctx, stream, group)
         | {b"pel-count": len(group.pending), b"pending": pending, b"consumers": consumers}
     )
 
 
 @command("xinfo|groups")
 def xinfo_groups(ctx: Session, argv: list[bytes]) -> Reply:
-    stream = _info_stream(ctx, argv[2])
+    stream = _require_stream(ctx, argv[2])
     return [
         {
             b"name": name,
@@ -552,26 +558,26 @@ def xinfo_groups(ctx: Session, argv: list[bytes]) -> Reply:
             b"pending": len(group.pending),
             b"last-delivered-id": format_id(group.last_id),
         }
-        | _read_and_lag(ctx, stream, group)
+        | _entries_read_and_lag(ctx, stream, group)
         for name, group in stream.groups.items()
     ]
 
 
 @command("xinfo|consumers")
 def xinfo_consumers(ctx: Session, argv: list[bytes]) -> Reply:
-    stream = _info_stream(ctx, argv[2])
+    stream = _require_stream(ctx, argv[2])
     if argv[3] not in stream.groups:
         raise _no_group(argv[2], argv[3])
     now = ctx.db.context.now
     found: list[Reply] = []
     for consumer in stream.groups[argv[3]].consumers.values():
-        shown: dict[Reply, Reply] = {
+        reply: dict[Reply, Reply] = {
             b"name": consumer.name,
             b"pending": len(consumer.pending),
             b"idle": max(0, now - consumer.seen_at),
         }
         if not ctx.server.version.before(7, 2):
             active = consumer.active_at
-            shown[b"inactive"] = -1 if active < 0 else max(0, now - active)
-        found.append(shown)
+            reply[b"inactive"] = -1 if active < 0 else max(0, now - active)
+        found.append(reply)
     return found

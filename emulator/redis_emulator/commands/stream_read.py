@@ -1,4 +1,4 @@
-"""XREAD and XREADGROUP, which may wait for entries."""
+"""XREAD and XREADGROUP, which can block until entries arrive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from redis_emulator.values.stream import (
 )
 from redis_emulator.version import Version
 
-_MEANINGLESS = (
+_MEANINGLESS_ID = (
     "ERR The {0} ID is meaningless in the context of XREADGROUP: you want to read the history of "
     "this consumer by specifying a proper ID, or use the > ID to get new messages. The {0} ID "
     "would just return an empty result set."
@@ -30,11 +30,11 @@ _MEANINGLESS = (
 
 
 Start = tuple[bytes, "Id | None"]
-"""A key, and the id after which to read; None for what is new to the group."""
+"""A key and the id to read after, or None for entries that are new to the group (``>``)."""
 
 
-class _Request:
-    """The arguments of one call."""
+class _ReadRequest:
+    """The parsed arguments of XREAD or XREADGROUP."""
 
     def __init__(self, ctx: Session, argv: list[bytes]) -> None:
         self.name = argv[0].lower().decode()
@@ -43,51 +43,53 @@ class _Request:
         self.noack = False
         self.group = b""
         self.consumer = b""
-        self.grouped = False
-        place = self._options(argv)
-        rest = argv[place:]
+        self.has_group = False
+        index = self._parse_options(argv)
+        rest = argv[index:]
         if not rest or len(rest) % 2:
             symbol = "'>'" if self.name == "xreadgroup" else "'$'"
-            marks = f"an ID, '+', or {symbol}" if self.name == "xread" else f"an ID or {symbol}"
+            accepted_ids = (
+                f"an ID, '+', or {symbol}" if self.name == "xread" else f"an ID or {symbol}"
+            )
             raise RedisError(
-                f"ERR Unbalanced '{self.name}' list of streams: for each stream key {marks} "
+                f"ERR Unbalanced '{self.name}' list of streams: for each stream key {accepted_ids} "
                 "must be specified."
             )
-        if self.name == "xreadgroup" and not self.grouped:
+        if self.name == "xreadgroup" and not self.has_group:
             raise RedisError("ERR Missing GROUP option for XREADGROUP")
         half = len(rest) // 2
         self.keys = rest[:half]
         self.starts = [
-            (key, self._start(ctx, key, raw))
+            (key, self._parse_start(ctx, key, raw))
             for key, raw in zip(self.keys, rest[half:], strict=True)
         ]
 
-    def _options(self, argv: list[bytes]) -> int:
-        place = 1
-        while place < len(argv):
-            word = argv[place].upper()
-            left = len(argv) - place - 1
-            if word == b"BLOCK" and left:
-                place += 1
+    def _parse_options(self, argv: list[bytes]) -> int:
+        index = 1
+        while index < len(argv):
+            word = argv[index].upper()
+            remaining = len(argv) - index - 1
+            if word == b"BLOCK" and remaining:
+                index += 1
                 self.block = parse_integer(
-                    argv[place], "ERR timeout is not an integer or out of range"
+                    argv[index], "ERR timeout is not an integer or out of range"
                 )
                 if self.block < 0:
                     raise RedisError("ERR timeout is negative")
-            elif word == b"COUNT" and left:
-                place += 1
-                self.count = max(0, parse_integer(argv[place]))
-            elif word == b"STREAMS" and left:
-                return place + 1
-            elif word == b"GROUP" and left >= 2:
+            elif word == b"COUNT" and remaining:
+                index += 1
+                self.count = max(0, parse_integer(argv[index]))
+            elif word == b"STREAMS" and remaining:
+                return index + 1
+            elif word == b"GROUP" and remaining >= 2:
                 if self.name != "xreadgroup":
                     raise RedisError(
                         "ERR The GROUP option is only supported by XREADGROUP. "
                         "You called XREAD instead."
                     )
-                self.group, self.consumer = argv[place + 1], argv[place + 2]
-                self.grouped = True
-                place += 2
+                self.group, self.consumer = argv[index + 1], argv[index + 2]
+                self.has_group = True
+                index += 2
             elif word == b"NOACK":
                 if self.name != "xreadgroup":
                     raise RedisError(
@@ -97,20 +99,20 @@ class _Request:
                 self.noack = True
             else:
                 raise syntax_error()
-            place += 1
+            index += 1
         raise syntax_error()
 
-    def _start(self, ctx: Session, key: bytes, raw: bytes) -> Id | None:
-        """The id to read after; None for the group's next ones (``>``)."""
+    def _parse_start(self, ctx: Session, key: bytes, raw: bytes) -> Id | None:
+        """Parse an id to read after; None for entries that are new to the group (``>``)."""
         stream = lookup_stream(ctx, key)
-        if self.grouped and (stream is None or self.group not in stream.groups):
+        if self.has_group and (stream is None or self.group not in stream.groups):
             raise RedisError(
                 f"NOGROUP No such key '{quote(key)}' or consumer group '{quote(self.group)}' in "
                 "XREADGROUP with GROUP option"
             )
         if raw == b"$" or (raw == b"+" and ctx.server.version.after_fork):
-            if self.grouped:
-                raise RedisError(_MEANINGLESS.format(raw.decode()))
+            if self.has_group:
+                raise RedisError(_MEANINGLESS_ID.format(raw.decode()))
             if stream is None:
                 return MIN_ID
             if raw == b"$":
@@ -118,22 +120,22 @@ class _Request:
             if not stream.length:
                 return stream.last_id
             if ctx.server.version.is_valkey():
-                return previous_id(stream.last_id)  # whether or not that one is still there
+                return previous_id(stream.last_id)  # Valkey ignores that it may be deleted
             return previous_id(next(stream.reverse_range(MAX_ID, MIN_ID))[0])
         if raw == b">":
-            if not self.grouped:
+            if not self.has_group:
                 raise RedisError(
                     "ERR The > ID can be specified only when calling XREADGROUP using the GROUP "
                     "<group> <consumer> option."
                 )
             return None
         start = parse_id(raw, strict=True)
-        return None if self.grouped and start == MAX_ID else start  # the largest id means > too
+        return None if self.has_group and start == MAX_ID else start  # Redis stores > as MAX_ID
 
 
 @command("xread")
 def xread(ctx: Session, argv: list[bytes]) -> Reply:
-    request = _Request(ctx, argv)
+    request = _ReadRequest(ctx, argv)
 
     def attempt(starts: list[Start]) -> Reply | None:
         found = PairMap()
@@ -143,10 +145,10 @@ def xread(ctx: Session, argv: list[bytes]) -> Reply:
                 found.append((key, entries))
         return found or None
 
-    return _now_or_later(ctx, request, attempt)
+    return _read_or_block(ctx, request, attempt)
 
 
-def _read_after(ctx: Session, request: _Request, key: bytes, start: Id | None) -> list[Reply]:
+def _read_after(ctx: Session, request: _ReadRequest, key: bytes, start: Id | None) -> list[Reply]:
     stream = lookup_stream(ctx, key)
     if stream is None or start is None or stream.last_id <= start:
         return []
@@ -165,30 +167,33 @@ def _collect(stream: Stream, low: Id, count: int) -> list[Reply]:
 
 @command("xreadgroup")
 def xreadgroup(ctx: Session, argv: list[bytes]) -> Reply:
-    request = _Request(ctx, argv)
-    waking = False
+    request = _ReadRequest(ctx, argv)
+    was_blocked = False
 
     def attempt(starts: list[Start]) -> Reply | None:
-        nonlocal waking
+        nonlocal was_blocked
         found = PairMap()
         for key, start in starts:
-            stream, group = _group(ctx, request, key, waking=waking)
+            stream, group = _require_group(ctx, request, key, was_blocked=was_blocked)
             if start is not None:
-                consumer = _reader(ctx, request, key, group)
-                found.append((key, _history(ctx, stream, consumer, start, request.count)))
+                consumer = _reading_consumer(ctx, request, key, group)
+                found.append((key, _pending_history(ctx, stream, consumer, start, request.count)))
             elif entries := _deliver(ctx, request, key, stream, group):
                 found.append((key, entries))
-        waking = True
+        was_blocked = True
         return found or None
 
-    return _now_or_later(ctx, request, attempt)
+    return _read_or_block(ctx, request, attempt)
 
 
-def _group(ctx: Session, request: _Request, key: bytes, *, waking: bool) -> tuple[Stream, Group]:
-    """The stream and the group; servers before 7.2 have words of their own for a client that was
-    waiting when they went.
+def _require_group(
+    ctx: Session, request: _ReadRequest, key: bytes, *, was_blocked: bool
+) -> tuple[Stream, Group]:
+    """The stream and the group.
+
+    If they were deleted while the client was blocked, Redis before 7.2 has other error messages.
     """
-    old = waking and ctx.server.version.before(7, 2)
+    old = was_blocked and ctx.server.version.before(7, 2)
     if old and type(ctx.db.data.get(key)) is not Stream:
         raise RedisError("UNBLOCKED the stream key no longer exists")
     stream = lookup_stream(ctx, key, write=True)
@@ -202,17 +207,20 @@ def _group(ctx: Session, request: _Request, key: bytes, *, waking: bool) -> tupl
     return stream, stream.groups[request.group]
 
 
-def _reader(ctx: Session, request: _Request, key: bytes, group: Group) -> Consumer:
-    """The consumer, who is made when new."""
-    consumer, made = group.consumer(request.consumer, ctx.db.context.now)
+def _reading_consumer(ctx: Session, request: _ReadRequest, key: bytes, group: Group) -> Consumer:
+    """The consumer of the request; created if it does not exist."""
+    consumer, created = group.consumer(request.consumer, ctx.db.context.now)
     consumer.seen_at = ctx.db.context.now
-    if made and not ctx.server.version.before(7):
+    if created and not ctx.server.version.before(7):
         ctx.db.adjusted(key, b"xgroup-createconsumer")
     return consumer
 
 
-def _reads_on(stream: Stream, group: Group, entry_id: Id, version: Version) -> bool:
-    """Whether an entry counts as the next one after those that the group has read."""
+def _can_increment_read(stream: Stream, group: Group, entry_id: Id, version: Version) -> bool:
+    """Whether ``entries_read`` can be incremented for this entry instead of estimated.
+
+    It cannot if entries were deleted in the part of the stream that the group has still to read.
+    """
     if version.before(7, 2):
         return not stream.has_gap_after(entry_id, early=False)
     return group.last_id >= stream.first_id and not stream.has_gap_after(
@@ -221,23 +229,23 @@ def _reads_on(stream: Stream, group: Group, entry_id: Id, version: Version) -> b
 
 
 def _deliver(
-    ctx: Session, request: _Request, key: bytes, stream: Stream, group: Group
+    ctx: Session, request: _ReadRequest, key: bytes, stream: Stream, group: Group
 ) -> list[Reply]:
-    """New entries for the consumer, noted as pending unless NOACK.
+    """Return new entries for the consumer and add them to its pending entries, unless NOACK.
 
-    Since 7.2 a consumer is made even if there is nothing for it.
+    Since Redis 7.2 the consumer is created even if there are no new entries.
     """
     low = next_id(group.last_id)
     version = ctx.server.version
-    nothing = low is None or stream.last_id <= group.last_id
+    is_up_to_date = low is None or stream.last_id <= group.last_id
     if version.before(7, 2) and (low is None or next(stream.range(low, MAX_ID), None) is None):
         return []
-    consumer = _reader(ctx, request, key, group)
-    if low is None or nothing:
+    consumer = _reading_consumer(ctx, request, key, group)
+    if low is None or is_up_to_date:
         return []
     found: list[Reply] = []
     for entry_id, fields in stream.range(low, MAX_ID):
-        if group.entries_read >= 0 and _reads_on(stream, group, entry_id, version):
+        if group.entries_read >= 0 and _can_increment_read(stream, group, entry_id, version):
             group.entries_read += 1
         elif stream.added:
             group.entries_read = stream.estimate_read(entry_id, cautious=not version.before(7, 2))
@@ -253,10 +261,10 @@ def _deliver(
     return found
 
 
-def _history(
+def _pending_history(
     ctx: Session, stream: Stream, consumer: Consumer, start: Id, count: int
 ) -> list[Reply]:
-    """What a consumer has pending after ``start``."""
+    """The pending entries of the consumer after ``start``."""
     found: list[Reply] = []
     for entry_id in tuple(consumer.pending.irange(start, inclusive=(False, True))):
         fields = stream.get(entry_id)
@@ -270,13 +278,13 @@ def _history(
     return found
 
 
-def _now_or_later(
-    ctx: Session, request: _Request, attempt: Callable[[list[Start]], Reply | None]
+def _read_or_block(
+    ctx: Session, request: _ReadRequest, attempt: Callable[[list[Start]], Reply | None]
 ) -> Reply:
-    """What ``attempt`` finds, or a place in the queue.
+    """Return the reply of ``attempt``, or block the client until it has one.
 
-    A client that is woken tries as if it had just come, all its streams in order; servers before
-    7.2 looked at nothing but the stream that it was woken for.
+    When an entry is added, an unblocked client reads all its streams in order, as if it had just
+    sent the command. Redis before 7.2 reads only the stream that unblocked it.
     """
     found = attempt(request.starts)
     if found is not None:
@@ -284,10 +292,10 @@ def _now_or_later(
     if request.block is None:
         return NULL_ARRAY
     version = ctx.server.version
-    again = not version.before(7, 2)
+    retries_all = not version.before(7, 2)
 
     def retry(key: bytes) -> Reply | None:
-        return attempt(request.starts if again else [(key, dict(request.starts)[key])])
+        return attempt(request.starts if retries_all else [(key, dict(request.starts)[key])])
 
     return Blocked(
         ctx,
@@ -296,5 +304,5 @@ def _now_or_later(
         retry,
         NULL_ARRAY,
         kind=b"stream",
-        without_key=request.grouped and not version.before(7),
+        without_key=request.has_group and not version.before(7),
     )

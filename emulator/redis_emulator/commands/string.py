@@ -1,7 +1,7 @@
-"""Strings.
+"""The string commands.
 
-A string is `bytes`; once changed in place (APPEND, SETRANGE, SETBIT) it is a `bytearray`, which is
-also what tells OBJECT ENCODING that it is raw.
+A string is stored as `bytes`. APPEND, SETRANGE and SETBIT convert it to a `bytearray`, for which
+OBJECT ENCODING replies ``raw``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Final
 
 from redis_emulator.clients.session import Session
-from redis_emulator.commands.expiry import expire_now, never_expire
+from redis_emulator.commands.expiry import expire_now, remove_ttl
 from redis_emulator.commands.helpers.arguments import (
     INT64_MAX,
     INT64_MIN,
@@ -30,10 +30,10 @@ _TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)
 
 
 def lookup_string(ctx: Session, key: bytes) -> bytes | bytearray | None:
-    """The string at ``key`` for reading, or None.
+    """The string at ``key`` for reading, or None if the key does not exist.
 
     Raises:
-        RedisError: The key holds something else.
+        RedisError: The key holds another type.
     """
     value = ctx.db.lookup(key)
     if value is None or type(value) is bytes or isinstance(value, bytearray):
@@ -58,32 +58,32 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
     raise wrong_type()
 
 
-def kept_text(ctx: Session, raw: bytes) -> bytes | bytearray:
-    """A new value as it is kept: in Valkey's scripts, digits do not become an integer."""
+def stored_string(ctx: Session, raw: bytes) -> bytes | bytearray:
+    """Return a new value as it is stored. In scripts, Valkey does not encode digits as ``int``."""
     return Printed(raw) if ctx.stores_digits_as_text and is_integer(raw) else raw
 
 
 @dataclass
 class _Options:
-    """What SET and GETEX are told beside key and value; `at` is made of `time` when it is due."""
+    """The options of SET and GETEX. The command parses ``time`` into ``at``, a Unix time in ms."""
 
     at: int | None = None
     time: tuple[bytes, bytes] | None = None
     condition: bytes = b""
     equal_to: bytes = b""
     get: bool = False
-    keep: bool = False
+    keepttl: bool = False
     persist: bool = False
 
 
 _UNITS: Final = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
 
 
-def _options(argv: list[bytes], place: int, allowed: frozenset[bytes]) -> _Options:
+def _parse_options(argv: list[bytes], index: int, allowed: frozenset[bytes]) -> _Options:
     options = _Options()
     time: tuple[bytes, bytes] | None = None
-    while place < len(argv):
-        word = argv[place].upper()
+    while index < len(argv):
+        word = argv[index].upper()
         if word not in allowed:
             raise syntax_error()
         if word in (b"NX", b"XX", b"IFEQ"):
@@ -91,37 +91,37 @@ def _options(argv: list[bytes], place: int, allowed: frozenset[bytes]) -> _Optio
                 raise syntax_error()
             options.condition = word
             if word == b"IFEQ":
-                place += 1
-                if place == len(argv):
+                index += 1
+                if index == len(argv):
                     raise syntax_error()
-                options.equal_to = argv[place]
+                options.equal_to = argv[index]
         elif word == b"GET":
             options.get = True
         else:
-            if time is not None or options.keep or options.persist:
-                same = (
-                    (options.keep and word == b"KEEPTTL")
+            if time is not None or options.keepttl or options.persist:
+                is_repeated = (
+                    (options.keepttl and word == b"KEEPTTL")
                     or (options.persist and word == b"PERSIST")
                     or (time is not None and time[0] == word)
                 )
-                if not same:
+                if not is_repeated:
                     raise syntax_error()
             if word == b"KEEPTTL":
-                options.keep = True
+                options.keepttl = True
             elif word == b"PERSIST":
                 options.persist = True
-            elif place + 1 == len(argv):
+            elif index + 1 == len(argv):
                 raise syntax_error()
             else:
-                place += 1
-                time = (word, argv[place])
-        place += 1
+                index += 1
+                time = (word, argv[index])
+        index += 1
     options.time = time
     return options
 
 
-def _time(ctx: Session, name: bytes, unit: bytes, raw: bytes) -> int:
-    """The absolute time in milliseconds that an option like ``EX 10`` means."""
+def _parse_time(ctx: Session, name: bytes, unit: bytes, raw: bytes) -> int:
+    """Parse an expiry option such as ``EX 10`` into a Unix time in milliseconds."""
     amount = parse_integer(raw)
     at = amount * _UNITS[unit]
     if unit in (b"EX", b"PX"):
@@ -134,59 +134,59 @@ def _time(ctx: Session, name: bytes, unit: bytes, raw: bytes) -> int:
     return at
 
 
-_SET: Final = frozenset((b"NX", b"XX", b"GET", b"EX", b"PX", b"EXAT", b"PXAT", b"KEEPTTL"))
-_GETEX: Final = frozenset((b"EX", b"PX", b"EXAT", b"PXAT", b"PERSIST"))
+_SET_OPTIONS: Final = frozenset((b"NX", b"XX", b"GET", b"EX", b"PX", b"EXAT", b"PXAT", b"KEEPTTL"))
+_GETEX_OPTIONS: Final = frozenset((b"EX", b"PX", b"EXAT", b"PXAT", b"PERSIST"))
 
 
 @command("set")
 def set_(ctx: Session, argv: list[bytes]) -> Reply:
     db, key = ctx.db, argv[1]
     if len(argv) == 3:
-        db.set(key, kept_text(ctx, argv[2]) if ctx.stores_digits_as_text else argv[2])
+        db.set(key, stored_string(ctx, argv[2]) if ctx.stores_digits_as_text else argv[2])
         db.changed(key, b"set", STRING)
         return OK
     version = ctx.server.version
     valkey = version.is_valkey(8, 1)
-    options = _options(argv, 3, _SET | {b"IFEQ"} if valkey else _SET)
+    options = _parse_options(argv, 3, _SET_OPTIONS | {b"IFEQ"} if valkey else _SET_OPTIONS)
     if options.get and options.condition == b"NX" and version.before(7):
         raise syntax_error()
     if options.time is not None:
-        options.at = _time(ctx, argv[0], *options.time)
+        options.at = _parse_time(ctx, argv[0], *options.time)
     before: bytes | bytearray | None = None
     if options.get:
         before = lookup_string(ctx, key)
     elif options.condition == b"IFEQ":
         before = _writable_string(ctx, key)
-    shown = None if before is None else bytes(before)
+    old_value = None if before is None else bytes(before)
     if (
         (options.condition == b"NX" and key in db.data)
         or (options.condition == b"XX" and key not in db.data)
         or (options.condition == b"IFEQ" and before != options.equal_to)
     ):
-        return shown if options.get else None
+        return old_value if options.get else None
     _store(ctx, key, argv[2], options)
-    return shown if options.get else OK
+    return old_value if options.get else OK
 
 
 def _store(ctx: Session, key: bytes, value: bytes, options: _Options) -> None:
-    """Store a string with the expiry that goes with it, and say so."""
+    """Store a string with its expiry time and publish the events."""
     db = ctx.db
     at = options.at
-    late = at is not None and at <= ctx.db.context.now
-    if late and ctx.server.version.is_valkey():
+    already_expired = at is not None and at <= ctx.db.context.now
+    if already_expired and ctx.server.version.is_valkey():
         if key in db.data:
             expire_now(ctx.server.version, db, key)
         return
-    if options.keep:
-        db.replace(key, kept_text(ctx, value))
+    if options.keepttl:
+        db.replace(key, stored_string(ctx, value))
     else:
-        db.set(key, kept_text(ctx, value))
+        db.set(key, stored_string(ctx, value))
     if at is not None:
         db.set_expiry(key, at)
     db.changed(key, b"set", STRING)
     if at is not None:
         db.notify(key, b"expire", GENERIC)
-    if late:
+    if already_expired:
         db.expire_due(key, ctx.db.context.now)
 
 
@@ -201,7 +201,7 @@ def setnx(ctx: Session, argv: list[bytes]) -> Reply:
 @command("setex", "psetex")
 def setex(ctx: Session, argv: list[bytes]) -> Reply:
     unit = b"EX" if argv[0].lower() == b"setex" else b"PX"
-    _store(ctx, argv[1], argv[3], _Options(at=_time(ctx, argv[0], unit, argv[2])))
+    _store(ctx, argv[1], argv[3], _Options(at=_parse_time(ctx, argv[0], unit, argv[2])))
     return OK
 
 
@@ -233,23 +233,23 @@ def delifeq(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("getex")
 def getex(ctx: Session, argv: list[bytes]) -> Reply:
-    options = _options(argv, 2, _GETEX)
+    options = _parse_options(argv, 2, _GETEX_OPTIONS)
     db, key = ctx.db, argv[1]
     valkey = ctx.server.version.is_valkey()
     if valkey and options.time is not None:
-        options.at = _time(ctx, argv[0], *options.time)
+        options.at = _parse_time(ctx, argv[0], *options.time)
     value = lookup_string(ctx, key)
     if value is None:
         return None
     if not valkey and options.time is not None:
-        options.at = _time(ctx, argv[0], *options.time)
+        options.at = _parse_time(ctx, argv[0], *options.time)
     if options.at is not None and options.at <= ctx.db.context.now:
         expire_now(ctx.server.version, db, key)
     elif options.at is not None:
         db.set_expiry(key, options.at)
         db.changed(key, b"expire", GENERIC)
     elif options.persist and key in db.expires:
-        never_expire(ctx.server.version, db, key)
+        remove_ttl(ctx.server.version, db, key)
     return bytes(value)
 
 
@@ -270,30 +270,30 @@ def mset(ctx: Session, argv: list[bytes]) -> Reply:
     name = argv[0].lower()
     if len(argv) % 2 == 0:
         modern = not ctx.server.version.before(7)
-        called = f"'{name.decode()}' command" if modern else "MSET"
-        raise RedisError(f"ERR wrong number of arguments for {called}")
+        name_in_error = f"'{name.decode()}' command" if modern else "MSET"
+        raise RedisError(f"ERR wrong number of arguments for {name_in_error}")
     db = ctx.db
     if name == b"msetnx" and any(key in db.data for key in argv[1::2]):
         return 0
     for key, value in zip(argv[1::2], argv[2::2], strict=True):
-        db.set(key, kept_text(ctx, value))
+        db.set(key, stored_string(ctx, value))
         db.changed(key, b"set", STRING)
     return OK if name == b"mset" else 1
 
 
 @command("incr")
 def incr(ctx: Session, argv: list[bytes]) -> Reply:
-    return _add(ctx, argv[1], 1)
+    return _increment(ctx, argv[1], 1)
 
 
 @command("decr")
 def decr(ctx: Session, argv: list[bytes]) -> Reply:
-    return _add(ctx, argv[1], -1)
+    return _increment(ctx, argv[1], -1)
 
 
 @command("incrby")
 def incrby(ctx: Session, argv: list[bytes]) -> Reply:
-    return _add(ctx, argv[1], parse_integer(argv[2]))
+    return _increment(ctx, argv[1], parse_integer(argv[2]))
 
 
 @command("decrby")
@@ -302,11 +302,11 @@ def decrby(ctx: Session, argv: list[bytes]) -> Reply:
     if amount == INT64_MIN:
         if not ctx.server.version.before(7):
             raise RedisError("ERR decrement would overflow")
-        return _add(ctx, argv[1], amount)
-    return _add(ctx, argv[1], -amount)
+        return _increment(ctx, argv[1], amount)
+    return _increment(ctx, argv[1], -amount)
 
 
-def _add(ctx: Session, key: bytes, amount: int) -> int:
+def _increment(ctx: Session, key: bytes, amount: int) -> int:
     db = ctx.db
     value = db.writable(key)
     if value is None:
@@ -344,7 +344,7 @@ def append(ctx: Session, argv: list[bytes]) -> Reply:
     db, key, suffix = ctx.db, argv[1], argv[2]
     value = _writable_string(ctx, key)
     if value is None:
-        db.set(key, kept_text(ctx, suffix))
+        db.set(key, stored_string(ctx, suffix))
         length = len(suffix)
     else:
         length = len(value) + len(suffix)

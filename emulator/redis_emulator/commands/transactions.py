@@ -1,8 +1,9 @@
-"""MULTI, EXEC and WATCH.
+"""MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
-The engine queues: while a client has a queue, the engine answers QUEUED and appends the command, or
-marks the queue as failed if the command is refused; EXEC has the engine run the queue. Watched keys
-are in `redis_emulator.clients.watching`.
+MULTI gives the client a queue. While it has one, the engine appends commands to it and replies
+QUEUED. If a command is invalid, the engine marks the queue as failed, and EXEC replies EXECABORT.
+Otherwise EXEC lets the engine run the queue. `redis_emulator.clients.watching` tracks the watched
+keys.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from redis_emulator.resp.types import NULL_ARRAY, OK, RedisError, Reply
 @command("multi")
 def multi(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.queue is not None:
-        raise _refused(ctx, "multi", "ERR MULTI calls can not be nested")
+        raise _not_in_multi(ctx, "multi", "ERR MULTI calls can not be nested")
     ctx.queue = []
     ctx.transactional = True
     ctx.refresh()
@@ -49,7 +50,7 @@ def discard(ctx: Session, argv: list[bytes]) -> Reply:
 @command("watch")
 def watch(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.queue is not None:
-        raise _refused(ctx, "watch", "ERR WATCH inside MULTI is not allowed")
+        raise _not_in_multi(ctx, "watch", "ERR WATCH inside MULTI is not allowed")
     ctx.transactional = True
     if ctx.dirty:
         return OK
@@ -64,7 +65,7 @@ def unwatch(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
-def _refused(ctx: Session, name: str, text: str) -> RedisError:
+def _not_in_multi(ctx: Session, name: str, text: str) -> RedisError:
     version = ctx.server.version
     if version.is_valkey(9):
         ctx.queue_failed = True

@@ -1,7 +1,7 @@
-"""WAIT and WAITAOF where replicas are always in step, and nobody has an append-only file.
+"""WAIT and WAITAOF.
 
-Only masters of a cluster have replicas, which acknowledge at once. Who asks for more of them waits
-until the timeout.
+Only masters of an emulated cluster have replicas, and these acknowledge writes at once. A command
+that needs more replicas blocks until its timeout. There is no append-only file.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from redis_emulator.resp.types import RedisError, Reply
 
 @command("wait")
 def wait(ctx: Session, argv: list[bytes]) -> Reply:
-    _refuse_on_replica(ctx, "WAIT")
+    _reject_on_replica(ctx, "WAIT")
     replicas = parse_integer(argv[1])
     node = node_of(ctx)
-    there = 0 if node is None else sum(not replica.down for replica in node.replicas())
-    return _wait(ctx, replicas - there, argv[2], there)
+    connected = 0 if node is None else sum(not replica.down for replica in node.replicas())
+    return _wait(ctx, replicas - connected, argv[2], connected)
 
 
 @command("waitaof")
 def waitaof(ctx: Session, argv: list[bytes]) -> Reply:
-    _refuse_on_replica(ctx, "WAITAOF")
+    _reject_on_replica(ctx, "WAITAOF")
     local = parse_integer(argv[1])
     if local not in (0, 1):
         raise RedisError("ERR value is out of range, value must between 0 and 1")
@@ -38,7 +38,7 @@ def waitaof(ctx: Session, argv: list[bytes]) -> Reply:
     return reply
 
 
-def _refuse_on_replica(ctx: Session, name: str) -> None:
+def _reject_on_replica(ctx: Session, name: str) -> None:
     if not ctx.server.replication.is_replica:
         return
     writable = ""

@@ -15,7 +15,7 @@ import redis
 
 from redis_emulator.clients.session import Session
 from redis_emulator.clock import ManualClock
-from redis_emulator.commands.dump import build
+from redis_emulator.commands.dump import build_value
 from redis_emulator.commands.generic import put
 from redis_emulator.engine.dispatch import Engine
 from redis_emulator.keyspace.database import Database
@@ -104,7 +104,7 @@ def _chunks(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 def _store(session: Session, db: Database, key: bytes, data: bytes, left: int, skew: int) -> None:
     try:
-        value = build(session, payload.load(data, None))
+        value = build_value(session, payload.load(data, None))
     except ValueError as error:
         raise TransferError(f"database {db.index}, key {key!r}: {error}") from error
     if isinstance(value, Hash) and value.deadlines and skew:

@@ -74,12 +74,12 @@ def cached_count(data: bytes | bytearray) -> int | None:
     return int.from_bytes(data[8:16], "little")
 
 
-def remember_count(data: bytearray, count: int) -> None:
+def cache_count(data: bytearray, count: int) -> None:
     """Write ``count`` into the header."""
     data[8:16] = count.to_bytes(8, "little")
 
 
-def forget_count(data: bytearray) -> None:
+def invalidate_cache(data: bytearray) -> None:
     """Mark the count in the header as out of date."""
     data[15] |= _STALE
 
@@ -187,7 +187,7 @@ def _raise_sparse(data: bytearray, index: int, value: int, longest: int) -> bool
         return _promote(data, index, value)
     data[place : place + size] = runs
     _join(data, before)
-    forget_count(data)
+    invalidate_cache(data)
     return True
 
 
@@ -278,7 +278,7 @@ def write_registers(data: bytearray, values: bytes, longest: int) -> None:
             break
         index = found.start()
         _raise_sparse(data, index, values[index], longest)
-    forget_count(data)
+    invalidate_cache(data)
 
 
 def estimate(values: bytes) -> int:

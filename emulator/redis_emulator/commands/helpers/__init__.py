@@ -1,1 +1,1 @@
-"""What several command modules share. No command is bound here."""
+"""Functions that several command modules share. No module here registers a command."""

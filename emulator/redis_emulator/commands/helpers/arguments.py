@@ -1,5 +1,4 @@
-"""Reading argument bytes: numbers as the server accepts them, option words, and the errors it
-gives."""
+"""Parsing of numeric arguments as Redis does, and the errors that many commands share."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ NO_SUCH_KEY: Final = "ERR no such key"
 
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
-_MOST_PICKS: Final = 1 << 24
+_MAX_RANDOM_COUNT: Final = 1 << 24
 
 _INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
 _NOT_ZERO: Final = re.compile(rb"[+-]?(?:0[xX][0.]*[1-9a-fA-F]|[0.]*[1-9])").match
@@ -30,17 +29,17 @@ _FLOAT: Final = re.compile(
 
 
 def wrong_type() -> RedisError:
-    """The key holds another type than the command works on."""
+    """The error for a key that holds another type than the command needs."""
     return RedisError(WRONG_TYPE)
 
 
 def syntax_error() -> RedisError:
-    """An option is unknown, repeated against the rules, or lacks its argument."""
+    """The error for an option that is unknown, not allowed, or without its argument."""
     return RedisError(SYNTAX_ERROR)
 
 
 def unknown_subcommand(version: Version, argv: list[bytes]) -> RedisError:
-    """A subcommand is unknown, or has a wrong number of arguments."""
+    """The error for an unknown subcommand or a wrong number of arguments of a subcommand."""
     unknown = "unknown" if not version.before(7) else "Unknown"
     return RedisError(
         f"ERR {unknown} subcommand or wrong number of arguments for '{quote(argv[1][:128])}'. "
@@ -49,10 +48,10 @@ def unknown_subcommand(version: Version, argv: list[bytes]) -> RedisError:
 
 
 def parse_integer(raw: bytes, error: str = NOT_AN_INTEGER) -> int:
-    """A signed 64-bit integer in the one form the server accepts: no plus, no zeros in front.
+    """Parse a signed 64-bit integer. Like Redis, reject a plus sign and leading zeros.
 
     Raises:
-        RedisError: ``error``, when it is anything else.
+        RedisError: With the text ``error``: it is not such an integer.
     """
     if _INTEGER(raw):
         value = int(raw)
@@ -61,21 +60,23 @@ def parse_integer(raw: bytes, error: str = NOT_AN_INTEGER) -> int:
     raise RedisError(error)
 
 
-def check_picks(count: int) -> None:
-    """Refuse more random picks than fit a reply: a real server works on them until its memory ends.
+def check_random_count(count: int) -> None:
+    """Check the count of a command that returns random elements with repetition.
+
+    Redis has no such limit: it builds a large reply until it runs out of memory.
 
     Raises:
-        RedisError: ``count`` is in the millions.
+        RedisError: ``count`` is above 16,777,216.
     """
-    if count > _MOST_PICKS:
+    if count > _MAX_RANDOM_COUNT:
         raise RedisError("ERR value is out of range")
 
 
 def parse_range(raw: bytes, low: int, high: int, error: str = NOT_AN_INTEGER) -> int:
-    """An integer from ``low`` to ``high``.
+    """Parse an integer from ``low`` to ``high``.
 
     Raises:
-        RedisError: ``error``, when it is not.
+        RedisError: With the text ``error``: it is not such an integer.
     """
     value = parse_integer(raw, error)
     if not low <= value <= high:
@@ -84,10 +85,11 @@ def parse_range(raw: bytes, low: int, high: int, error: str = NOT_AN_INTEGER) ->
 
 
 def parse_float(raw: bytes, error: str = NOT_A_FLOAT) -> float:
-    """A double as C's strtod reads it, without surrounding blanks; not a NaN.
+    """Parse a double as C's ``strtod``, but reject surrounding whitespace and NaN.
 
     Raises:
-        RedisError: ``error``, when it is anything else, or too large or too small for a double.
+        RedisError: With the text ``error``: it is not a number, or too large or too small for a
+            double.
     """
     value = read_double(raw)
     if value is None:
@@ -100,7 +102,9 @@ def parse_float(raw: bytes, error: str = NOT_A_FLOAT) -> float:
 
 
 def read_double(raw: bytes) -> float | None:
-    """What `parse_float` reads, but None for no number; too large is infinite, too small zero."""
+    """Like `parse_float`, but return None for an invalid number, infinity for overflow, and 0 for
+    underflow.
+    """
     if not _FLOAT(raw):
         return None
     try:

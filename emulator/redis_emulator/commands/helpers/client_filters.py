@@ -1,6 +1,7 @@
-"""Which clients CLIENT LIST and CLIENT KILL mean: filters, all of which must hold.
+"""The filters of CLIENT LIST and CLIENT KILL. A client has to match all of them.
 
-Redis has a few, each for one of the two commands; Valkey has more, for both, and each also negated.
+Redis has a few filters, different ones for the two commands. Valkey has more, for both commands,
+and since Valkey 9 each has a negated form such as NOT-ID.
 """
 
 from __future__ import annotations
@@ -29,67 +30,69 @@ _BAD_ID: Final = "ERR client-id should be greater than 0"
 
 
 def of_class(ctx: Session, raw: bytes) -> Test:
-    """Clients of the class that ``raw`` names.
+    """A filter for clients of the type ``raw``, for example ``normal`` or ``pubsub``.
 
     Raises:
-        RedisError: There is no such class.
+        RedisError: There is no such client type.
     """
-    wanted = _CLASSES.get(raw.lower())
-    if wanted is None or (raw.lower() == b"primary" and not ctx.server.version.is_valkey()):
+    client_class = _CLASSES.get(raw.lower())
+    if client_class is None or (raw.lower() == b"primary" and not ctx.server.version.is_valkey()):
         raise RedisError(f"ERR Unknown client type '{quote(raw)}'")
-    return lambda session: class_of(session) == wanted
+    return lambda session: class_of(session) == client_class
 
 
 def filters(ctx: Session, argv: list[bytes], *, skip_me: bool) -> Test:
-    """What the options from the third argument on ask for.
+    """Parse the filters from ``argv[2]`` on into one function.
 
     Args:
-        ctx: Who asks.
+        ctx: The client that runs the command.
         argv: The command.
-        skip_me: Whether the asking client is left out, unless SKIPME says otherwise.
+        skip_me: Whether to leave out this client, if there is no option SKIPME.
 
     Raises:
-        RedisError: An option is unknown, incomplete, or has a value that cannot be.
+        RedisError: An option is unknown, or its value is missing or invalid.
     """
     version = ctx.server.version
     valkey = version.is_valkey(8, 1)
-    negates = version.is_valkey(9)
+    has_negation = version.is_valkey(9)
     tests: dict[bytes, Test] = {}
-    place = 2
-    while place < len(argv):
-        option = argv[place].lower()
-        if place + 1 >= len(argv):
+    index = 2
+    while index < len(argv):
+        option = argv[index].lower()
+        if index + 1 >= len(argv):
             raise syntax_error()
-        raw = argv[place + 1]
-        place += 2
+        raw = argv[index + 1]
+        index += 2
         if option == b"skipme":
             if raw.lower() not in (b"yes", b"no"):
                 raise syntax_error()
             skip_me = raw.lower() == b"yes"
-        elif valkey and (option == b"id" or (negates and option == b"not-id")):
-            ids = {_id(raw)}
-            while place < len(argv) and argv[place].lstrip(b"-").isdigit():
-                ids.add(_id(argv[place]))
-                place += 1
-            tests[option] = _negated(option, _one_of(ids))
-        elif negates:
-            tests[option] = _negated(option, _valkey_filter(ctx, option.removeprefix(b"not-"), raw))
+        elif valkey and (option == b"id" or (has_negation and option == b"not-id")):
+            ids = {_parse_id(raw)}
+            while index < len(argv) and argv[index].lstrip(b"-").isdigit():
+                ids.add(_parse_id(argv[index]))
+                index += 1
+            tests[option] = _negate_if_not(option, _has_id(ids))
+        elif has_negation:
+            tests[option] = _negate_if_not(
+                option, _valkey_filter(ctx, option.removeprefix(b"not-"), raw)
+            )
         else:
-            tests[option] = _filter(ctx, option, raw)
+            tests[option] = _redis_filter(ctx, option, raw)
     if skip_me:
         tests[b"skipme"] = lambda session: session is not ctx
     return lambda session: all(test(session) for test in tests.values())
 
 
-def _negated(option: bytes, test: Test) -> Test:
+def _negate_if_not(option: bytes, test: Test) -> Test:
     return (lambda session: not test(session)) if option.startswith(b"not-") else test
 
 
-def _one_of(ids: set[int]) -> Test:
+def _has_id(ids: set[int]) -> Test:
     return lambda session: session.id in ids
 
 
-def _id(raw: bytes) -> int:
+def _parse_id(raw: bytes) -> int:
     if not raw.lstrip(b"-").isdigit():
         raise syntax_error()
     number = parse_integer(raw, _BAD_ID)
@@ -98,7 +101,7 @@ def _id(raw: bytes) -> int:
     return number
 
 
-def _filter(ctx: Session, option: bytes, raw: bytes) -> Test:
+def _redis_filter(ctx: Session, option: bytes, raw: bytes) -> Test:
     if option == b"id":
         older = ctx.server.version.before(7)
         number = parse_integer(raw) if older else parse_integer(raw, _BAD_ID)
@@ -151,4 +154,4 @@ def _valkey_filter(ctx: Session, option: bytes, raw: bytes) -> Test:
         if not 0 <= number <= highest:
             raise RedisError(f"ERR DB number should be between 0 and {highest}")
         return lambda session: session.db.index == number
-    return _filter(ctx, option, raw)
+    return _redis_filter(ctx, option, raw)

@@ -1,9 +1,10 @@
-"""The quicksort that SORT uses when BY and LIMIT come together.
+"""The partial quicksort of Redis (``pqsort.c``), for SORT with BY and LIMIT, and for GEOSEARCH.
 
-Only the parts that reach into the wanted range are sorted, and equal elements do not keep their
-order, so which of them a client sees depends on every step. The steps are those of Bentley and
-McIlroy's "Engineering a Sort Function" (1993): runs below seven by insertion, a median of three or
-of nine as pivot, and elements equal to the pivot gathered at both ends of the partition.
+It only sorts the partitions that overlap the requested range, and it is not stable. Which of
+several equal elements a client gets therefore depends on each step, so the steps are the same as in
+Redis. They follow Bentley and McIlroy, "Engineering a Sort Function" (1993): insertion sort below
+seven elements, the median of three or nine as pivot, and elements equal to the pivot collected at
+both ends of the partition.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from typing import TypeVar
 T = TypeVar("T")
 Compare = Callable[[T, T], int]
 
-_SMALL = 7
-_LARGE = 40
+_INSERTION_SORT_BELOW = 7
+_MEDIAN_OF_NINE_ABOVE = 40
 
 
 def sort_range(items: list[T], compare: Compare[T], first: int, last: int) -> None:
-    """Bring ``items[first : last + 1]`` to be what they are in the sorted list.
+    """Sort so far that ``items[first : last + 1]`` is the same as in the fully sorted list.
 
     Args:
         items: The list, changed in place.
-        compare: Negative, zero or positive, as its first argument comes before, beside or after
-            the second.
-        first: The first place that matters.
-        last: The last place that matters.
+        compare: Returns a negative number, zero or a positive number if its first argument is
+            less than, equal to or greater than the second.
+        first: The first index of the range.
+        last: The last index of the range.
     """
     parts = [(0, len(items))]
     while parts:
         start, stop = parts.pop()
-        if stop - start < _SMALL:
+        if stop - start < _INSERTION_SORT_BELOW:
             _insertion_sort(items, compare, start, stop)
             continue
         lower, upper = _partition(items, compare, start, stop)
@@ -41,15 +42,19 @@ def sort_range(items: list[T], compare: Compare[T], first: int, last: int) -> No
 
 
 def _insertion_sort(items: list[T], compare: Compare[T], start: int, stop: int) -> None:
-    for place in range(start + 1, stop):
-        while place > start and compare(items[place - 1], items[place]) > 0:
-            items[place - 1], items[place] = items[place], items[place - 1]
-            place -= 1
+    for index in range(start + 1, stop):
+        while index > start and compare(items[index - 1], items[index]) > 0:
+            items[index - 1], items[index] = items[index], items[index - 1]
+            index -= 1
 
 
 def _partition(items: list[T], compare: Compare[T], start: int, stop: int) -> tuple[int, int]:
-    """Divide into less than, equal to, and greater than a pivot; where the equal begin and end."""
-    pivot = _pivot(items, compare, start, stop)
+    """Partition into elements less than, equal to and greater than a pivot.
+
+    Returns:
+        The start and the end of the elements equal to the pivot.
+    """
+    pivot = _choose_pivot(items, compare, start, stop)
     items[start], items[pivot] = items[pivot], items[start]
     pivot_value = items[start]
     left = low = start + 1
@@ -76,19 +81,19 @@ def _partition(items: list[T], compare: Compare[T], start: int, stop: int) -> tu
 
 
 def _swap_runs(items: list[T], first: int, end: int, count: int) -> None:
-    """Swap ``count`` elements from ``first`` on with as many up to ``end``."""
+    """Swap the ``count`` elements from ``first`` on with the ``count`` elements before ``end``."""
     for step in range(count):
         one, other = first + step, end - count + step
         items[one], items[other] = items[other], items[one]
 
 
-def _pivot(items: list[T], compare: Compare[T], start: int, stop: int) -> int:
+def _choose_pivot(items: list[T], compare: Compare[T], start: int, stop: int) -> int:
     count = stop - start
     middle = start + count // 2
-    if count == _SMALL:
+    if count == _INSERTION_SORT_BELOW:
         return middle
     low, high = start, stop - 1
-    if count > _LARGE:
+    if count > _MEDIAN_OF_NINE_ABOVE:
         step = count // 8
         low = _median(items, compare, low, low + step, low + 2 * step)
         middle = _median(items, compare, middle - step, middle, middle + step)

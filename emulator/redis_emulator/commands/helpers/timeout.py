@@ -1,4 +1,4 @@
-"""How long a command that waits is willing to wait."""
+"""The timeouts of blocking commands."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _TOO_LONG: Final = "ERR timeout is out of range"
 
 
 def parse_timeout(ctx: Session, raw: bytes) -> int | None:
-    """The deadline, in milliseconds since the epoch, that a timeout in seconds means.
+    """Parse a timeout in seconds into a deadline, a Unix time in milliseconds.
 
-    None is for 0, which waits for ever. A part of a millisecond counts as a whole one; for servers
-    before 7.0 it does not count, and less than one is 0.
+    The result is None for 0, which blocks without a timeout. Fractions of a millisecond are rounded
+    up, before Redis 7 down, so that there a timeout below one millisecond is 0.
 
     Raises:
-        RedisError: It is not a number, or negative, or too long.
+        RedisError: It is not a number, negative or too long.
     """
     version = ctx.server.version
-    amount = _milliseconds(raw, version)
+    amount = _parse_milliseconds(raw, version)
     if amount is None or amount > INT64_MAX:
-        down = raw[:1] == b"-" or version.before(7, 2)
-        raise RedisError(_NEGATIVE if down else _TOO_LONG)
+        is_negative_error = raw[:1] == b"-" or version.before(7, 2)
+        raise RedisError(_NEGATIVE if is_negative_error else _TOO_LONG)
     if amount < 0:
         raise RedisError(_NEGATIVE)
     if amount > INT64_MAX - ctx.db.context.now:
@@ -39,8 +39,8 @@ def parse_timeout(ctx: Session, raw: bytes) -> int | None:
     return ctx.db.context.now + amount if amount else None
 
 
-def _milliseconds(raw: bytes, version: Version) -> int | None:
-    """A timeout computed in 80 bits as the servers do; None for an infinite one."""
+def _parse_milliseconds(raw: bytes, version: Version) -> int | None:
+    """Parse seconds into milliseconds, in 80-bit arithmetic as in Redis; None for infinity."""
     if raw.isdigit() and len(raw) < 10:
         return int(raw) * 1000
     seconds = parse_long_double(raw, _NOT_A_NUMBER)

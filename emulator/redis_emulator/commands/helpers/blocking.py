@@ -1,4 +1,4 @@
-"""What the commands share that take from a list or sorted set as soon as there is something."""
+"""The part that the blocking commands on lists and sorted sets share."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from redis_emulator.clients.session import Session
 from redis_emulator.resp.types import NULL_ARRAY, Reply
 
 
-def now_or_later(
+def pop_or_block(
     ctx: Session,
     kind: bytes,
     keys: list[bytes],
     deadline: int | None,
     attempt: Callable[[list[bytes]], Reply | None],
 ) -> Reply:
-    """What ``attempt`` takes from ``keys``, or a place in the queue for values of type ``kind``.
+    """Return the reply of ``attempt``, or block the client until one of ``keys`` has an element.
 
-    A client that is woken tries as if it had just come, all its keys in order; servers before 7.2
-    looked at nothing but the key that it was woken for.
+    When a key of type ``kind`` gets an element, an unblocked client tries all its keys in order, as
+    if it had just sent the command. Redis before 7.2 tries only the key that unblocked it.
     """
     found = attempt(keys)
     if found is not None:
         return found
-    again = ctx.server.version.retries_blocked
+    retries_all = ctx.server.version.retries_blocked
 
     def retry(key: bytes) -> Reply | None:
-        return attempt(keys if again else [key])
+        return attempt(keys if retries_all else [key])
 
     return Blocked(ctx, keys, deadline, retry, NULL_ARRAY, kind=kind)
