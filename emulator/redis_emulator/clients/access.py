@@ -372,6 +372,9 @@ class Access:
         """Log a refusal; one like a recent one is counted there."""
         now = self._server.keyspace.now
         self.denied[reason] += 1
+        if not self._version.before(7, 2) and not self._server.config.numbers["acllog-max-len"]:
+            self.log.clear()
+            return
         line = description.describe(self._registry.current or client, self._server)
         for place, entry in enumerate(self.log):
             if place == _SAME_AMONG:
@@ -386,14 +389,9 @@ class Access:
                 entry.client, entry.updated = line, now
                 del self.log[place]
                 self.log.appendleft(entry)
-                if not self._version.before(7, 2):
-                    self._trim()
                 return
         self.log.appendleft(Refusal(self._entries, reason, context, about, user, line, now, now))
         self._entries += 1
-        self._trim()
-
-    def _trim(self) -> None:
         while len(self.log) > self._server.config.numbers["acllog-max-len"]:
             self.log.pop()
 
