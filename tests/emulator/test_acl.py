@@ -1,10 +1,13 @@
-"""Users and what they may do, beside real servers."""
+"""ACL commands, requirepass and ACL files, compared with real servers."""
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,102 +22,119 @@ from tests.support.acl import (
     only_the_default_user,
     rules_of,
 )
-from tests.support.pair import EmulatorConnection, Pair, ServerConnection, Wire, unordered
+from tests.support.pair import (
+    Connection,
+    EmulatorConnection,
+    Pair,
+    ServerConnection,
+    Wire,
+    unordered,
+)
 
 __all__ = ["only_the_default_user"]  # a fixture that pytest finds here
 
 
 HASH = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8"
 
-RULES = (
-    ">p1",
-    "~foo:* &ch* +get on",
-    "+@all -@dangerous +config|get -config +config|get +select|0 +SELECT|1",
-    "+select",
-    "-@all +@read +get -@read",
-    "+@read +GET -get|x",
-    "+config|foo",
-    "+config|get|x",
-    "+config|get|",
-    "+foo",
-    "-foo",
-    "+@foo",
-    "foo",
-    "~* ~x",
-    "allkeys ~x",
-    "allkeys ~*",
-    "allchannels &x",
-    "resetchannels &x &*",
-    "<nopw",
-    "!nopw",
-    f"!{HASH}",
-    "#zz",
-    f"#{HASH}",
-    f"#{HASH}",
-    "nopass",
-    ">x >y >x",
-    "<x",
-    "resetpass",
-    "%R~r* %W~w* %RW~rw* ~z %WR~q",
-    "resetkeys %R~r* %W~w* %RW~rw* ~z %WR~q",
-    "%R~w*",
-    "~r*",
-    "( +get ~a )",
-    "(+get ~a) (-@all +set %R~b &c)",
-    "( +get",
-    "(+get) x",
-    "()",
-    "(on)",
-    ")",
-    "(+foo)",
-    "(>a)",
-    "(reset)",
-    "(~a ~* ~b)",
-    "(allkeys +@all allchannels)",
-    "clearselectors",
-    "skip-sanitize-payload",
-    "sanitize-payload",
-    "reset",
-    "allcommands nocommands",
-    "ON OFF NOPASS ALLKEYS",
-    "allcommands ON >a >b <a RESETPASS allchannels resetchannels",
-    "+GET -@READ +@Write -set",
-    "-@all +set|x -set|x",
-    "-@all +set|x +SET|Y +set|x",
-    "-set",
-    "+config|get +config -config|set",
-    "-config|get|foo",
-    "-config|foo",
-    "+config|",
-    "+get|",
-    "+",
-    "-",
-    "+@",
-    "~ & >",
-    "resetkeys %~x",
-    "%R",
-    "%RR~x",
-    "%x~x",
-    "%R~*",
-    "%W~*",
-    "~x",
-    "~*",
-    "+@all +@read -@all",
-    "+@all -@all +@all",
-    "resetselectors",
-    "+@all -@all +@list +@hash -@slow +client|kill -client|list",
-    "+@all -@slow +@fast -@read +@keyspace",
-    "+@all -acl|list -acl +acl|whoami",
-    "-@all +@connection -@fast +object|freq -object",
-    "+@scripting +@pubsub +@blocking -@stream",
-)
+RULES = {
+    "passwords": (
+        ">p1",
+        "<nopw",
+        "!nopw",
+        f"!{HASH}",
+        "#zz",
+        f"#{HASH}",
+        f"#{HASH}",
+        "nopass",
+        ">x >y >x",
+        "<x",
+        "resetpass",
+    ),
+    "flags-and-reset": (
+        "~foo:* &ch* +get on",
+        "skip-sanitize-payload",
+        "sanitize-payload",
+        "reset",
+        "allcommands nocommands",
+        "ON OFF NOPASS ALLKEYS",
+        "allcommands ON >a >b <a RESETPASS allchannels resetchannels",
+    ),
+    "commands-and-categories": (
+        "+@all -@dangerous +config|get -config +config|get +select|0 +SELECT|1",
+        "+select",
+        "-@all +@read +get -@read",
+        "+@read +GET -get|x",
+        "+GET -@READ +@Write -set",
+        "+@all +@read -@all",
+        "+@all -@all +@all",
+        "+@all -@all +@list +@hash -@slow +client|kill -client|list",
+        "+@all -@slow +@fast -@read +@keyspace",
+        "+@all -acl|list -acl +acl|whoami",
+        "-@all +@connection -@fast +object|freq -object",
+        "+@scripting +@pubsub +@blocking -@stream",
+    ),
+    "subcommands-and-first-arguments": (
+        "+config|foo",
+        "+config|get|x",
+        "+config|get|",
+        "-@all +set|x -set|x",
+        "-@all +set|x +SET|Y +set|x",
+        "-set",
+        "+config|get +config -config|set",
+        "-config|get|foo",
+        "-config|foo",
+        "+config|",
+        "+get|",
+    ),
+    "unknown-and-empty-names": ("+foo", "-foo", "+@foo", "foo", "+", "-", "+@", "~ & >"),
+    "key-and-channel-patterns": (
+        "~foo:* &ch*",
+        "~* ~x",
+        "allkeys ~x",
+        "allkeys ~*",
+        "allchannels &x",
+        "resetchannels &x &*",
+    ),
+    "read-and-write-permissions": (
+        "%R~r* %W~w* %RW~rw* ~z %WR~q",
+        "resetkeys %R~r* %W~w* %RW~rw* ~z %WR~q",
+        "%R~w*",
+        "~r*",
+        "resetkeys %~x",
+        "%R",
+        "%RR~x",
+        "%x~x",
+        "%R~*",
+        "%W~*",
+        "~x",
+        "~*",
+    ),
+    "selectors": (
+        "( +get ~a )",
+        "(+get ~a) (-@all +set %R~b &c)",
+        "( +get",
+        "(+get) x",
+        "()",
+        "(on)",
+        ")",
+        "(+foo)",
+        "(>a)",
+        "(reset)",
+        "(~a ~* ~b)",
+        "(allkeys +@all allchannels)",
+        "clearselectors",
+        "(+get ~a)",
+        "resetselectors",
+    ),
+}
 
 
 @pytest.mark.servers(*ALL)
-def test_rules(same: Pair) -> None:
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+def test_setuser_rules(same: Pair, rules: tuple[str, ...]) -> None:
     key = rules_of(same)
     same("ACL SETUSER u")
-    for line in RULES:
+    for line in rules:
         same("ACL", "SETUSER", "u", *line.split())
         same("ACL", "GETUSER", "u", key=key)
         same("ACL", "LIST", key=key)
@@ -122,7 +142,7 @@ def test_rules(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_rules_with_blanks(same: Pair) -> None:
+def test_setuser_rules_with_whitespace_and_quotes(same: Pair) -> None:
     for rules in (
         ["~a b"],
         ["&a b"],
@@ -143,6 +163,11 @@ def test_rules_with_blanks(same: Pair) -> None:
     ):
         same("ACL", "SETUSER", "u", "reset", *rules)
         same("ACL", "GETUSER", "u", key=rules_of(same))
+
+
+@pytest.mark.servers(*ALL)
+def test_user_names_that_are_empty_or_have_whitespace_or_binary_bytes(same: Pair) -> None:
+    same("ACL", "SETUSER", "u", "reset")
     same("ACL", "SETUSER", "a b", "on")
     same("ACL", "SETUSER", b"a\0b", "on")
     same("ACL", "SETUSER", "", "on")
@@ -155,7 +180,7 @@ def test_rules_with_blanks(same: Pair) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_databases_come_before_commands(same: Pair) -> None:
+def test_database_rules_are_checked_before_command_rules(same: Pair) -> None:
     mine = same.connect()
     for rules in ("resetdbs", "resetdbs +get", "db=1 +get", "resetdbs (+get ~*)", "+get db=0"):
         same("ACL", "SETUSER", "u", "reset", "on", "nopass", *rules.split(" ", 1))
@@ -166,7 +191,7 @@ def test_databases_come_before_commands(same: Pair) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_databases(same: Pair) -> None:
+def test_setuser_database_rules(same: Pair) -> None:
     for rules in (
         "db=0",
         "db=3,1,1",
@@ -184,6 +209,10 @@ def test_databases(same: Pair) -> None:
         same("ACL", "SETUSER", "d", *rules.split())
         same("ACL", "GETUSER", "d")
         same("ACL", "LIST")
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_commands_on_databases_that_a_user_may_not_access(same: Pair) -> None:
     same("ACL SETUSER d on nopass +@all ~k* allchannels db=0,2")
     mine = same.connect()
     both(mine, "AUTH d x")
@@ -212,67 +241,85 @@ def test_databases(same: Pair) -> None:
     same("ACL DELUSER d")
 
 
+DEFAULT_USER = {
+    "requirepass": (
+        "0 CONFIG SET requirepass foo",
+        "0 ACL LIST",
+        "0 CONFIG GET requirepass",
+        "0 PING",
+        "1 PING",
+        "1 AUTH bar",
+        "1 AUTH foo",
+        "1 PING",
+        "0 AUTH a b c",
+    ),
+    "second-password": (
+        "0 CONFIG SET requirepass foo",
+        "0 ACL SETUSER default >bar",
+        "0 CONFIG GET requirepass",
+        "2 AUTH bar",
+        "3 AUTH default bar",
+        "4 PING",
+    ),
+    "nopass-lets-connected-clients-in": (
+        "0 CONFIG SET requirepass foo",
+        "4 PING",
+        "0 ACL SETUSER default nopass",
+        "5 PING",
+        "4 PING",
+        "4 ACL WHOAMI",
+        "4 AUTH x",
+        "4 AUTH default x",
+    ),
+    "requirepass-keeps-connected-clients": (
+        "4 PING",
+        "0 CONFIG SET requirepass foo",
+        "4 PING",
+        "6 MULTI",
+        "6 EXEC",
+    ),
+    "disabled": (
+        "0 ACL SETUSER default off nopass",
+        "7 PING",
+        "7 HELLO",
+        "7 HELLO 3",
+        "7 AUTH x",
+        "7 AUTH default x",
+        "7 GET",
+        "7 RESET",
+        "0 ACL SETUSER default on",
+        "7 PING",
+    ),
+    "resetpass": ("0 ACL SETUSER default resetpass", "8 PING", "8 AUTH x"),
+    "limited-permissions": (
+        "0 ACL SETUSER default nopass -get",
+        "0 GET k",
+        "0 ACL SETUSER default +@all resetkeys",
+        "0 GET k",
+        "0 ACL SETUSER default allkeys",
+        "0 GET k",
+    ),
+}
+"""Commands after the number of the client that sends them; client 0 was connected before."""
+
+
 @pytest.mark.servers(*ALL)
-def test_default_user_and_requirepass(same: Pair) -> None:
+@pytest.mark.parametrize("steps", DEFAULT_USER.values(), ids=DEFAULT_USER)
+def test_default_user(same: Pair, steps: tuple[str, ...]) -> None:
     connections: dict[str, Any] = {"0": (same.emulated, same.real)}
     try:
-        for step in (
-            "0 CONFIG SET requirepass foo",
-            "0 ACL LIST",
-            "0 CONFIG GET requirepass",
-            "0 PING",
-            "1 PING",
-            "1 AUTH bar",
-            "1 AUTH foo",
-            "1 PING",
-            "0 ACL SETUSER default >bar",
-            "0 CONFIG GET requirepass",
-            "2 AUTH bar",
-            "3 AUTH default bar",
-            "4 PING",
-            "0 ACL SETUSER default nopass",
-            "5 PING",
-            "4 PING",
-            "4 ACL WHOAMI",
-            "4 AUTH x",
-            "4 AUTH default x",
-            "0 CONFIG SET requirepass foo",
-            "4 PING",
-            "6 MULTI",
-            "6 EXEC",
-            "0 AUTH a b c",
-            "0 ACL SETUSER default off nopass",
-            "7 PING",
-            "7 HELLO",
-            "7 HELLO 3",
-            "7 AUTH x",
-            "7 AUTH default x",
-            "7 GET",
-            "7 RESET",
-            "0 ACL SETUSER default on",
-            "7 PING",
-            "0 ACL SETUSER default resetpass",
-            "8 PING",
-            "8 AUTH x",
-            "0 ACL SETUSER default nopass -get",
-            "0 GET k",
-            "0 ACL SETUSER default +@all resetkeys",
-            "0 GET k",
-            "0 ACL SETUSER default allkeys",
-            "0 GET k",
-        ):
+        for step in steps:
             name, line = step.split(" ", 1)
             if name not in connections:
                 connections[name] = same.connect_raw()
             both(connections[name], line)
     finally:
-        for line in ("ACL SETUSER default on nopass +@all allkeys", "CONFIG SET requirepass ''"):
-            same.real(line)
+        same.real("ACL SETUSER default on nopass +@all allkeys")
         same.real("CONFIG", "SET", "requirepass", "")
 
 
 @pytest.mark.servers(*MODERN)
-def test_subscribers_are_dropped_when_they_lose_a_channel(same: Pair) -> None:
+def test_subscribers_are_disconnected_when_they_lose_a_channel(same: Pair) -> None:
     same("ACL SETUSER u on nopass +@all resetchannels &c* &d* &p")
     kept, lost, pattern = (same.connect_raw() for _ in range(3))
     for pair, line in (
@@ -305,7 +352,7 @@ def test_subscribers_are_dropped_when_they_lose_a_channel(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_deleting_oneself(same: Pair) -> None:
+def test_deluser_of_the_calling_user_disconnects_it(same: Pair) -> None:
     same("ACL SETUSER u on nopass +@all allkeys")
     mine = same.connect()
     both(mine, "AUTH u x")
@@ -317,19 +364,19 @@ def test_deleting_oneself(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_the_rest(same: Pair) -> None:
+def test_acl_cat(same: Pair) -> None:
     same("ACL CAT")
     for name in ("read", "dangerous", "SLOW", "scripting", "connection", "blocking"):
         same("ACL", "CAT", name, key=known_commands)
+    same("ACL CAT foo")
+    same("ACL CAT x y")
+
+
+@pytest.mark.servers(*ALL)
+def test_acl_subcommands_with_missing_and_wrong_arguments(same: Pair) -> None:
     for line in (
-        "CAT foo",
-        "CAT x y",
         "WHOAMI",
         "USERS",
-        "GENPASS 0",
-        "GENPASS 4097",
-        "GENPASS x",
-        "GENPASS 1 2",
         "SAVE",
         "LOAD",
         "DRYRUN",
@@ -344,23 +391,27 @@ def test_the_rest(same: Pair) -> None:
         "HELP x",
     ):
         same(f"ACL {line}")
+
+
+@pytest.mark.servers(*ALL)
+def test_acl_genpass(same: Pair) -> None:
+    for arguments in ("0", "4097", "x", "1 2"):
+        same(f"ACL GENPASS {arguments}")
     for bits in (1, 4, 5, 256, 4096):
         same("ACL", "GENPASS", bits, key=lambda reply: (reply[0], len(reply[1])))
     same("ACL GENPASS", key=lambda reply: (reply[0], len(reply[1])))
 
 
-NOT_IN_THE_TABLE = (b"v", b"host:", b"post", b"stralgo", b"quit")
+NOT_COMPARED = (b"v", b"host:", b"post", b"stralgo", b"quit")
 
 
 def known_commands(reply: Wire) -> Any:
-    """A list of commands without those of modules and the odd ones of Redis 6.2."""
-    kind, names = unordered(
-        (reply[0], [n for n in reply[1] if not n[1].startswith(NOT_IN_THE_TABLE)])
-    )
+    """A list of commands without vector sets (a module) and internal commands of Redis 6.2."""
+    kind, names = unordered((reply[0], [n for n in reply[1] if not n[1].startswith(NOT_COMPARED)]))
     return kind, names
 
 
-FILES = (
+ACL_FILES = (
     "user a on +get\nuser default on nopass ~* &* +@all\n",
     "user a on +foo\n",
     "usr a on\n",
@@ -379,9 +430,32 @@ FILES = (
 )
 
 
-@pytest.mark.servers(*ALL)
-def test_files(same: Pair, tmp_path: Any) -> None:
-    """A server only takes the name of its ACL file when it starts, so this one is started here."""
+@dataclasses.dataclass
+class WithFile:
+    """The emulator and a real server that use the same ACL file.
+
+    Attributes:
+        path: The ACL file.
+        port: The real server's port.
+        emulated: A client of the emulator.
+        real: A client of the real server.
+    """
+
+    path: Path
+    port: int
+    emulated: EmulatorConnection
+    real: ServerConnection
+
+    def __call__(self, line: str, key: Callable[[Wire], Any] = lambda reply: reply) -> Wire:
+        """Run a command on both and compare."""
+        emulated, real = self.emulated(line), self.real(line)
+        assert key(emulated) == key(real), f"{line} with {self.path.read_text()!r}"
+        return real
+
+
+@pytest.fixture
+def with_file(same: Pair, tmp_path: Path) -> Iterator[WithFile]:
+    """Starts a server of its own, as ``aclfile`` can only be set at startup."""
     version = same.emulator._version
     name = f"{version.flavour}-{version.number[0]}.{version.number[1]}"
     executable = next(e for e in servers.installed() if e.name == name)
@@ -392,47 +466,64 @@ def test_files(same: Pair, tmp_path: Any) -> None:
     process = subprocess.Popen([executable.path, *options], stdout=subprocess.DEVNULL)
     config = same.emulator.engine.server.config
     config["aclfile"], config["dir"] = path.name, str(tmp_path)
-    real = connected(port)
+    real = connect_when_started(port)
     try:
         real("HELLO", same.protocol)
-        key = rules_of(same) or (lambda reply: reply)
-        for text in FILES:
-            path.write_text(text)
-            for line in ("ACL LOAD", "ACL LIST", "CONFIG GET aclfile"):
-                assert key(real(line)) == key(same.emulated(line)), (text, line)
-        for line in (
-            "ACL SETUSER u on >p ~k* +get",
-            "ACL LOAD",
-            "ACL SETUSER v on +@all",
-            "ACL SAVE",
-        ):
-            written = []
-            for connection in (real, same.emulated):
-                assert connection(line) == ("+", b"OK")
-                written.append(path.read_text())
-            assert written[0] == written[1]
-        path.write_text("user kept on nopass +@all\nuser gone on nopass +@all\n")
-        assert real("ACL LOAD") == same.emulated("ACL LOAD")
-        others: dict[str, tuple[ServerConnection, EmulatorConnection]] = {}
-        for user in ("kept", "gone", "default"):
-            others[user] = ServerConnection(port), same.connect_raw()[0]
-            for connection in others[user]:
-                assert connection("AUTH", user, "x") == ("+", b"OK")
-        path.write_text("user kept on nopass +@all -get\nuser default on nopass +@all ~*")
-        assert real("ACL LOAD") == same.emulated("ACL LOAD")
-        for connections in others.values():
-            assert alive(connections[0]) is alive(connections[1])
-            connections[0].close()
-        path.unlink()
-        assert real("ACL LOAD") == same.emulated("ACL LOAD")
+        yield WithFile(path, port, same.emulated, real)
     finally:
         real.close()
         process.terminate()
         process.wait()
 
 
-def alive(connection: Any) -> bool:
-    """Whether the server still answers."""
+@pytest.mark.servers(*ALL)
+def test_acl_load(same: Pair, with_file: WithFile) -> None:
+    key = rules_of(same) or (lambda reply: reply)
+    for text in ACL_FILES:
+        with_file.path.write_text(text)
+        for line in ("ACL LOAD", "ACL LIST", "CONFIG GET aclfile"):
+            with_file(line, key)
+    with_file.path.unlink()
+    assert with_file.real("ACL LOAD") == with_file.emulated("ACL LOAD")
+
+
+@pytest.mark.servers(*ALL)
+def test_acl_save_writes_the_same_file(with_file: WithFile) -> None:
+    with_file.path.write_text("user a on")
+    for line in ("ACL LOAD", "ACL SETUSER u on >p ~k* +get", "ACL SETUSER v on +@all", "ACL SAVE"):
+        written = []
+        for connection in (with_file.real, with_file.emulated):
+            assert connection(line) == ("+", b"OK")
+            written.append(with_file.path.read_text())
+        assert written[0] == written[1]
+
+
+@pytest.mark.servers(*ALL)
+def test_acl_load_discards_users_that_are_not_in_the_file(with_file: WithFile) -> None:
+    with_file.path.write_text("user a on")
+    with_file("ACL SETUSER u on >p ~k* +get")
+    with_file("ACL LOAD")
+    with_file("ACL USERS")
+
+
+@pytest.mark.servers(*ALL)
+def test_acl_load_disconnects_clients_whose_user_is_gone(same: Pair, with_file: WithFile) -> None:
+    with_file.path.write_text("user kept on nopass +@all\nuser gone on nopass +@all\n")
+    with_file("ACL LOAD")
+    others: dict[str, tuple[EmulatorConnection, ServerConnection]] = {}
+    for user in ("kept", "gone", "default"):
+        others[user] = same.connect_raw()[0], ServerConnection(with_file.port)
+        for connection in others[user]:
+            assert connection("AUTH", user, "x") == ("+", b"OK")
+    with_file.path.write_text("user kept on nopass +@all -get\nuser default on nopass +@all ~*")
+    with_file("ACL LOAD")
+    for emulated, real in others.values():
+        assert is_connected(emulated) is is_connected(real)
+        real.close()
+
+
+def is_connected(connection: Connection) -> bool:
+    """Whether the server still replies."""
     try:
         return bool(connection("PING"))
     except ConnectionError:
@@ -440,15 +531,15 @@ def alive(connection: Any) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no server listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
 
 
-def connected(port: int) -> ServerConnection:
-    """A connection to a server that is just starting."""
+def connect_when_started(port: int) -> ServerConnection:
+    """A connection to a server that was just started; waits until it accepts connections."""
     for _ in range(200):
         try:
             return ServerConnection(port)
@@ -458,7 +549,7 @@ def connected(port: int) -> ServerConnection:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
-def test_the_log_is_cut_when_an_entry_is_counted_again(same: Pair) -> None:
+def test_acl_log_with_acllog_max_len_0(same: Pair) -> None:
     same("ACL LOG RESET")
     same("ACL SETUSER joe reset on nopass +@all ~k*")
     same("AUTH joe x")
@@ -471,7 +562,7 @@ def test_the_log_is_cut_when_an_entry_is_counted_again(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-6.2", "redis-7.0", "redis-8.2")
-def test_which_refusal_of_a_container_comes_first(same: Pair) -> None:
+def test_noperm_and_unknown_subcommand_errors_of_a_container_command(same: Pair) -> None:
     same("ACL SETUSER joe reset on nopass -@all")
     same("AUTH joe x")
     same("ACL")
@@ -479,7 +570,7 @@ def test_which_refusal_of_a_container_comes_first(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1")
-def test_hello_that_fails_after_some_options(same: Pair) -> None:
+def test_options_before_a_failing_option_of_hello_take_effect(same: Pair) -> None:
     same("ACL SETUSER joe reset on >p +@all")
     same("HELLO 2 AUTH joe x SETNAME")
     same("HELLO", "2", "AUTH", "joe", "p", "SETNAME", "a b")
@@ -488,7 +579,7 @@ def test_hello_that_fails_after_some_options(same: Pair) -> None:
     same("CLIENT GETNAME")
 
 
-def test_a_limited_client_over_redis_py() -> None:
+def test_redis_py_client_of_a_user_with_few_permissions() -> None:
     emulator = RedisEmulator()
     admin = emulator.client()
     admin.acl_setuser("reader", enabled=True, passwords=["+p"], keys=["cache:*"], commands=["+get"])
@@ -503,8 +594,8 @@ def test_a_limited_client_over_redis_py() -> None:
     assert admin.acl_users() == ["default"]
 
 
-def test_a_limited_script_asks_for_half_a_command() -> None:
-    """Real servers break down when asked for permission without the arguments that name keys."""
+def test_acl_check_cmd_with_missing_key_arguments_raises_an_error() -> None:
+    """Not compared: real servers crash if the arguments that name keys are missing."""
     emulator = RedisEmulator()
     admin = emulator.client()
     admin.execute_command("ACL SETUSER u on nopass ~a* +@all")
@@ -514,33 +605,55 @@ def test_a_limited_script_asks_for_half_a_command() -> None:
     assert client.eval("return redis.acl_check_cmd('set', 'ab', 1)", 0) == 1
 
 
+BINARY_PASSWORD = b"abc\0\r\ndef"
+
+
 @pytest.mark.servers(*ALL)
-def test_a_password_is_compared_behind_a_zero_byte(same: Pair) -> None:
-    password = b"abc\0\r\ndef"
+@pytest.mark.parametrize(
+    ("password", "attempts"),
+    [
+        (
+            BINARY_PASSWORD,
+            (
+                *(b"abc", b"abc\0", b"abc\0\r\nde", BINARY_PASSWORD + b"\0", b""),
+                BINARY_PASSWORD,
+            ),
+        ),
+        (b"\0secret", (b"", b"\0", b"\0secret")),
+    ],
+    ids=["in-the-middle", "at-the-beginning"],
+)
+def test_requirepass_with_a_zero_byte(
+    same: Pair, password: bytes, attempts: tuple[bytes, ...]
+) -> None:
     try:
         same("CONFIG", "SET", "requirepass", password)
         same("CONFIG", "GET", "requirepass")
-        for attempt in (b"abc", b"abc\0", b"abc\0\r\nde", password + b"\0", b"", password):
+        for attempt in attempts:
             same("AUTH", attempt)
             same("AUTH", "default", attempt)
             same("HELLO", "2", "AUTH", "default", attempt, key=lambda reply: reply[0])
             same("HELLO", "3" if same.protocol == 3 else "2", key=lambda reply: reply[0])
-        same("CONFIG", "SET", "requirepass", b"\0secret")
-        same("CONFIG", "GET", "requirepass")
-        for attempt in (b"", b"\0", b"\0secret"):
-            same("AUTH", attempt)
-        same("ACL", "SETUSER", "u", "on", "+@all", b">p\0q")
-        same("ACL", "SETUSER", "u", b"<p")
-        for attempt in (b"p", b"p\0", b"p\0q"):
-            same("AUTH", "u", attempt)
-        same("ACL", "SETUSER", "u", b"<p\0q")
-        same("CONFIG", "SET", "masterauth", password)
-        same("CONFIG", "GET", "masterauth")
-        same("CONFIG", "SET", "masteruser", b"m\0x")
-        same("CONFIG", "GET", "masteruser")
     finally:
-        for connection in (same.emulated, same.real):
-            connection("AUTH", "default", b"\0secret")
-            for name in ("requirepass", "masterauth", "masteruser"):
-                connection("CONFIG", "SET", name, "")
-            connection("ACL", "DELUSER", "u")
+        same("AUTH", "default", password)
+        same("CONFIG", "SET", "requirepass", "")
+
+
+@pytest.mark.servers(*ALL)
+def test_user_password_with_a_zero_byte(same: Pair) -> None:
+    same("ACL", "SETUSER", "u", "on", "+@all", b">p\0q")
+    same("ACL", "SETUSER", "u", b"<p")
+    for attempt in (b"p", b"p\0", b"p\0q"):
+        same("AUTH", "u", attempt)
+    same("ACL", "SETUSER", "u", b"<p\0q")
+
+
+@pytest.mark.servers(*ALL)
+def test_masterauth_and_masteruser_with_a_zero_byte(same: Pair) -> None:
+    try:
+        for name, value in (("masterauth", BINARY_PASSWORD), ("masteruser", b"m\0x")):
+            same("CONFIG", "SET", name, value)
+            same("CONFIG", "GET", name)
+    finally:
+        for name in ("masterauth", "masteruser"):
+            same("CONFIG", "SET", name, "")

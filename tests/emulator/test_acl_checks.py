@@ -1,4 +1,4 @@
-"""What a user with limited permissions may do: refusals, selectors, scripts, functions."""
+"""Permission checks of a limited user, compared with real servers."""
 
 from __future__ import annotations
 
@@ -18,54 +18,35 @@ from tests.support.pair import Pair
 __all__ = ["only_the_default_user"]  # a fixture that pytest finds here
 
 
-REFUSED = (
-    "DEL k",
-    "GET x",
-    "GET k",
-    "CONFIG SET a b",
-    "config Set a b",
-    "CONFIG GET maxmemory",
-    "SELECT 1",
-    "SELECT 0",
-    "PUBLISH d d",
-    "PUBLISH c d",
-    "SUBSCRIBE d d",
-    "SUBSCRIBE c d",
-    "PSUBSCRIBE c1 d d",
-    "MSET k1 1 x 2",
-    "RENAME k x",
-    "EVAL 'return(1)' 1 x",
-    "NOSUCH",
-    "GET",
-    "CONFIG FOO",
-    "WATCH k",
-    "EXEC",
-    "MULTI",
-    "GET k",
-    "GET x",
-    "PING",
-    "EXEC",
-    "MULTI",
-    "DEL k",
-    "DISCARD",
-    "MULTI",
-    "GET k",
-    "EXEC",
-)
+CHECKED = {
+    "commands": ("DEL k", "WATCH k", "NOSUCH", "GET"),
+    "subcommands": (
+        *("CONFIG SET a b", "config Set a b", "CONFIG GET maxmemory", "CONFIG FOO"),
+        *("SELECT 1", "SELECT 0"),
+    ),
+    "keys": ("GET x", "GET k", "MSET k1 1 x 2", "RENAME k x", "EVAL 'return(1)' 1 x"),
+    "channels": (
+        *("PUBLISH d d", "PUBLISH c d", "SUBSCRIBE d d", "SUBSCRIBE c d", "PSUBSCRIBE c1 d d"),
+    ),
+    "transaction-aborted-by-a-key": ("EXEC", "MULTI", "GET k", "GET x", "PING", "EXEC"),
+    "transaction-discarded-after-a-denied-command": ("MULTI", "DEL k", "DISCARD"),
+    "transaction-of-permitted-commands": ("MULTI", "GET k", "EXEC"),
+}
 
 
 @pytest.mark.servers(*ALL)
-def test_refusals(same: Pair) -> None:
+@pytest.mark.parametrize("commands", CHECKED.values(), ids=CHECKED)
+def test_permissions_are_checked(same: Pair, commands: tuple[str, ...]) -> None:
     same("ACL", "SETUSER", "u", *LIMITED.split())
     mine = same.connect()
     both(mine, "AUTH u x")
-    for line in REFUSED:
+    for line in commands:
         both(mine, line)
     same("ACL DELUSER u")
 
 
 @pytest.mark.servers(*ALL)
-def test_rules_change_while_queued(same: Pair) -> None:
+def test_permissions_that_change_while_commands_are_queued(same: Pair) -> None:
     same("ACL", "SETUSER", "u", *LIMITED.split())
     mine = same.connect()
     both(mine, "AUTH u x")
@@ -84,9 +65,12 @@ def test_rules_change_while_queued(same: Pair) -> None:
     same("ACL DELUSER u")
 
 
+SELECTORS = "ACL SETUSER v on nopass +@all ~k* resetchannels &c* (+get ~a* &d*) (+set %R~b* ~c)"
+
+
 @pytest.mark.servers(*MODERN)
 def test_selectors(same: Pair) -> None:
-    same("ACL SETUSER v on nopass +@all ~k* resetchannels &c* (+get ~a* &d*) (+set %R~b* ~c)")
+    same(SELECTORS)
     mine = same.connect()
     both(mine, "AUTH v x")
     for line in (
@@ -111,6 +95,12 @@ def test_selectors(same: Pair) -> None:
         "WATCH zz",
     ):
         both(mine, line)
+    same("ACL DELUSER v")
+
+
+@pytest.mark.servers(*MODERN)
+def test_dryrun(same: Pair) -> None:
+    same(SELECTORS)
     for line in (
         "get zz",
         "set b1 x",
@@ -136,7 +126,7 @@ def test_selectors(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_rules_change_while_blocked(same: Pair) -> None:
+def test_permissions_that_change_while_a_client_is_blocked(same: Pair) -> None:
     for rules, key in (("-blpop", "l"), ("+blpop resetkeys ~k*", "kk"), ("resetkeys", "k")):
         same("ACL SETUSER u on nopass +@all allkeys")
         mine = same.connect()
@@ -154,7 +144,7 @@ def test_rules_change_while_blocked(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_channels_by_default(same: Pair) -> None:
+def test_acl_pubsub_default(same: Pair) -> None:
     key = rules_of(same)
     for value in ("allchannels", "resetchannels"):
         same("CONFIG", "SET", "acl-pubsub-default", value)
@@ -167,7 +157,7 @@ def test_channels_by_default(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_another_user_inside_a_transaction(same: Pair) -> None:
+def test_auth_inside_a_transaction(same: Pair) -> None:
     same("ACL SETUSER u on nopass +@all ~* allchannels")
     same("ACL SETUSER u3 on nopass +@all ~*")
     mine = same.connect()
@@ -178,7 +168,7 @@ def test_another_user_inside_a_transaction(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_order_of_checks(same: Pair) -> None:
+def test_permission_checks_among_other_checks_of_a_command(same: Pair) -> None:
     same("ACL SETUSER m on nopass +@all allkeys resetchannels &c -get")
     mine = same.connect_raw()
     for line in ("AUTH m x", "GET", "GET k", "NOSUCH", "MULTI", "MULTI x", "MULTI", "SUBSCRIBE x"):
@@ -199,7 +189,7 @@ def test_order_of_checks(same: Pair) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_sorting_by_other_keys(same: Pair) -> None:
+def test_sort_by_and_get_need_permission_for_all_keys(same: Pair) -> None:
     same("SET ks v")
     mine = same.connect()
     same("ACL SETUSER s on nopass +@all")
@@ -226,7 +216,7 @@ def test_sorting_by_other_keys(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_scripts(same: Pair) -> None:
+def test_commands_of_scripts_are_checked(same: Pair) -> None:
     same("ACL", "SETUSER", "u", *LIMITED.split())
     mine = same.connect()
     both(mine, "AUTH u x")
@@ -240,27 +230,33 @@ def test_scripts(same: Pair) -> None:
         "return redis.call('set','x','v')",
     ):
         both(mine, script, "EVAL", script, 0)
-    if same.emulator._version.compatible >= (7, 0):
-        for call in (
-            "'get','k'",
-            "'get','x'",
-            "'del','k'",
-            "'publish','c1','k'",
-            "'publish','d1','k'",
-            "'config','get','k'",
-            "'config','set','k'",
-            "'config','foo'",
-            "'get'",
-            "'nosuch'",
-        ):
-            script = f"return redis.acl_check_cmd({call})"
-            both(mine, script, "EVAL", script, 0)
     same("EVAL", "return redis.call('get','x')", 0)
     same("ACL DELUSER u")
 
 
 @pytest.mark.servers(*MODERN)
-def test_functions(same: Pair) -> None:
+def test_acl_check_cmd(same: Pair) -> None:
+    same("ACL", "SETUSER", "u", *LIMITED.split())
+    mine = same.connect()
+    both(mine, "AUTH u x")
+    for call in (
+        "'get','k'",
+        "'get','x'",
+        "'del','k'",
+        "'publish','c1','k'",
+        "'publish','d1','k'",
+        "'config','get','k'",
+        "'config','set','k'",
+        "'config','foo'",
+        "'get'",
+        "'nosuch'",
+    ):
+        script = f"return redis.acl_check_cmd({call})"
+        both(mine, script, "EVAL", script, 0)
+
+
+@pytest.mark.servers(*MODERN)
+def test_commands_of_functions_are_checked(same: Pair) -> None:
     same("FUNCTION FLUSH")
     same("FUNCTION", "LOAD", LIBRARY)
     same("ACL SETUSER f on nopass +@all ~k* -del")

@@ -1,4 +1,4 @@
-"""ACL LOG: entries, how they are merged, and INFO's counters of refusals."""
+"""ACL LOG: its entries, how repeated ones are merged, and the counters in INFO."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIELDS = ("id=", "addr=", "laddr=", "fd=", "qbuf", "argv-mem=", "multi-mem=", "t
 
 
 def log_entry(reply: Wire) -> Any:
-    """Entries of ACL LOG without times and what a connection alone has."""
+    """Entries of ACL LOG without times and without fields that differ between connections."""
     kind, content = reply
     if kind not in "*%":
         return reply
@@ -49,14 +49,14 @@ def log_entry(reply: Wire) -> Any:
 
 
 def denials(same: Pair) -> list[dict[bytes, int]]:
-    """What INFO counts: by the emulator, by the server."""
+    """INFO's ``acl_access_denied`` counters: the emulator's, the server's."""
     texts = [connection("INFO", "stats")[1] for connection in (same.emulated, same.real)]
     found = [re.findall(rb"acl_access_denied_(\w+):(\d+)", text) for text in texts]
     return [{name: int(count) for name, count in pairs} for pairs in found]
 
 
 @pytest.mark.servers(*ALL)
-def test_log_inside_exec(same: Pair) -> None:
+def test_log_entries_of_commands_denied_by_exec(same: Pair) -> None:
     same("ACL LOG RESET")
     same("ACL", "SETUSER", "u", "on", "nopass", "~k*", "+@all", "-hset")
     mine = same.connect()
@@ -72,16 +72,16 @@ def test_log_inside_exec(same: Pair) -> None:
             both(mine, "", *words)
         same("ACL", "SETUSER", "u", *change)
         both(mine, "EXEC")
-        same("ACL LOG", key=_who_and_why)
+        same("ACL LOG", key=_reasons_and_flags)
 
 
-def _who_and_why(reply: Wire) -> Any:
+def _reasons_and_flags(reply: Wire) -> Any:
     said = [{**entry, b"client-info": None} for entry in log_entry(reply)]
     return said, re.findall(r" (?:flags|multi|cmd)=\S*", repr(reply))
 
 
 @pytest.mark.servers(*ALL)
-def test_log(same: Pair) -> None:
+def test_log_entries_and_counters_of_denied_commands(same: Pair) -> None:
     same("ACL LOG RESET")
     before = denials(same)
     same("ACL", "SETUSER", "u", *LIMITED.split())
@@ -95,21 +95,28 @@ def test_log(same: Pair) -> None:
     for line in ("AUTH nobody x", "Auth u2 y", "AUTH nobody z", "HELLO 3 AUTH nobody x"):
         both(mine, line)
     same("ACL LOG", key=log_entry)
-    same("ACL LOG 2", key=log_entry)
-    same("ACL LOG 0")
-    same("ACL LOG -1")
-    same("ACL LOG 100", key=log_entry)
+    counted = [
+        [(name, now[name] - then[name]) for name in now]
+        for now, then in zip(denials(same), before, strict=True)
+    ]
+    assert counted[0] == counted[1]
+
+
+@pytest.mark.servers(*ALL)
+def test_arguments_and_length_of_the_log(same: Pair) -> None:
+    same("ACL LOG RESET")
+    same("ACL", "SETUSER", "u", *LIMITED.split())
+    mine = same.connect()
+    for line in ("AUTH u x", "DEL k", "GET x", "GET y", "PUBLISH d1 x", "SELECT 1"):
+        both(mine, line)
+    for count in ("2", "0", "-1", "100"):
+        same(f"ACL LOG {count}", key=log_entry)
     same("ACL LOG x")
     same("ACL LOG 1 2")
     same("CONFIG SET acllog-max-len 3")
     both(mine, "DEL q")
     same("ACL LOG", key=log_entry)
     same("CONFIG SET acllog-max-len 128")
-    counted = [
-        [(name, now[name] - then[name]) for name in now]
-        for now, then in zip(denials(same), before, strict=True)
-    ]
-    assert counted[0] == counted[1]
     same("ACL LOG reset")
     same("ACL LOG")
     same("ACL DELUSER u")

@@ -1,4 +1,4 @@
-"""Bits of strings and bit fields beside a real server."""
+"""Bitmap commands, compared with real servers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAR = 9_223_372_036_854_775_807
 
 
 @pytest.mark.servers(*ALL)
-def test_setting_and_getting(same: Pair) -> None:
+def test_setbit_and_getbit(same: Pair) -> None:
     watcher = EventWatcher(same)
     for offset, bit in ((7, 1), (7, 1), (7, 0), (0, 0), (100, 0), (100, 1), (3, 1)):
         same("SETBIT", "b", offset, bit)
@@ -37,7 +37,7 @@ def test_setting_and_getting(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_limits(same: Pair) -> None:
+def test_offsets_and_bits_out_of_range(same: Pair) -> None:
     same("SADD s a")
     for offset in (-1, "x", "", "#1", 4_294_967_296, FAR, FAR + 1):
         same("SETBIT", "b", offset, 1)
@@ -52,7 +52,7 @@ def test_limits(same: Pair) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_length_is_limited_by_configuration(same: Pair) -> None:
+def test_proto_max_bulk_len_limits_the_length(same: Pair) -> None:
     same("CONFIG SET proto-max-bulk-len 1mb")
     try:
         for offset in (8_388_607, 8_388_608):
@@ -69,7 +69,7 @@ PLACES = (0, 1, 2, 5, 6, 40, -1, -2, -6, -7, -100)
 
 
 @pytest.mark.servers(*ALL)
-def test_counting(same: Pair) -> None:
+def test_bitcount(same: Pair) -> None:
     same("SET s foobar")
     same("BITCOUNT s")
     same("BITCOUNT no")
@@ -82,7 +82,7 @@ def test_counting(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_finding(same: Pair) -> None:
+def test_bitpos(same: Pair) -> None:
     for value in (b"\xff\xf0\x00", b"\x00\x00\x10\xff", b"\x00" * 3, b"\xff" * 3, b"", b"ab" * 9):
         same("SET", "s", value)
         for bit in (0, 1):
@@ -97,7 +97,7 @@ def test_finding(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_which_argument_is_refused_first(same: Pair) -> None:
+def test_which_of_several_argument_errors_is_reported(same: Pair) -> None:
     same("SET a text")
     same("SADD s a")
     for key, start, end in itertools.product(("a", "s", "no"), (0, "x"), (0, "y")):
@@ -113,7 +113,7 @@ def test_which_argument_is_refused_first(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_combining(same: Pair) -> None:
+def test_bitop(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("SET", "a", b"\xf0\x0f\xaa\x55\x01")
     same("SET", "b", b"\xff\x00\xff")
@@ -146,7 +146,7 @@ def test_combining(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_field_types(same: Pair) -> None:
+def test_bitfield_types_and_offsets(same: Pair) -> None:
     same("SET", "b", bytes(range(40, 60)))
     for sign in "iu":
         for bits in range(66):
@@ -166,7 +166,7 @@ AMOUNTS = (0, 1, -1, 3, -3, 100, -100, 255, 256, FAR, FAR - 1, -FAR, -FAR - 1, F
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i8", "u8", "i33", "u63", "i63"])
-def test_overflow(same: Pair, kind: str) -> None:
+def test_bitfield_overflow(same: Pair, kind: str) -> None:
     for overflow, before, amount in itertools.product(("WRAP", "SAT", "FAIL"), AMOUNTS, AMOUNTS):
         way = ("OVERFLOW", overflow)
         same("BITFIELD", "b", *way, "SET", kind, 3, before, *way, "INCRBY", kind, 3, amount)
@@ -174,18 +174,14 @@ def test_overflow(same: Pair, kind: str) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_overflow_of_64_bits(same: Pair) -> None:
+def test_bitfield_overflow_of_64_bits(same: Pair) -> None:
     for overflow, before, amount in itertools.product(("WRAP", "SAT", "FAIL"), AMOUNTS, AMOUNTS):
         way = ("OVERFLOW", overflow)
         same("BITFIELD", "b", *way, "SET", "i64", 3, before, *way, "INCRBY", "i64", 3, amount)
 
 
-@pytest.mark.servers(*ALL)
-def test_field_operations(same: Pair) -> None:
-    watcher = EventWatcher(same)
-    same("SADD s a")
-    same("SET n 12345 EX 100")
-    for call in (
+BITFIELD_CALLS = {
+    "syntax-errors": (
         "BITFIELD b",
         "BITFIELD b GET u8",
         "BITFIELD b FOO",
@@ -194,6 +190,8 @@ def test_field_operations(same: Pair) -> None:
         "BITFIELD b OVERFLOW",
         "BITFIELD b OVERFLOW FOO",
         "BITFIELD b OVERFLOW FAIL",
+    ),
+    "creates-the-key-only-if-a-write-succeeds": (
         "BITFIELD b GET u8 0",
         "EXISTS b",
         "BITFIELD b OVERFLOW FAIL SET u8 0 999",
@@ -201,29 +199,40 @@ def test_field_operations(same: Pair) -> None:
         "BITFIELD b GET u8 0 OVERFLOW FAIL SET u8 8 999 GET u8 0",
         "STRLEN b",
         "BITFIELD b SET u8 0 0",
+    ),
+    "several-operations": (
         "BITFIELD b SET u8 0 1 SET u8 0 1 incrby u8 0 0",
         "BITFIELD b INCRBY u2 1 1 INCRBY u2 1 1 INCRBY u2 1 1 INCRBY u2 1 1",
         "BITFIELD b OVERFLOW FAIL SET u2 0 9 OVERFLOW SAT SET u2 0 9 OVERFLOW WRAP SET u2 0 9",
+    ),
+    "bitfield-ro": (
         "BITFIELD_RO b",
+        "BITFIELD b SET u8 0 1",
         "BITFIELD_RO b GET u8 0 OVERFLOW FAIL GET i5 2",
         "BITFIELD_RO b SET u8 0 1",
         "BITFIELD_RO s GET u8 0",
         "BITFIELD_RO n GET u8 0",
         "OBJECT ENCODING n",
-        "BITFIELD s GET u8 0",
-        "BITFIELD s GET u99 0",
-        "BITFIELD s SET u8 0 1",
-        "BITFIELD n SET u8 0 49",
-        "OBJECT ENCODING n",
-        "TTL n",
-    ):
+    ),
+    "wrong-type": ("BITFIELD s GET u8 0", "BITFIELD s GET u99 0", "BITFIELD s SET u8 0 1"),
+    "string-with-int-encoding": ("BITFIELD n SET u8 0 49", "OBJECT ENCODING n", "TTL n"),
+}
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.parametrize("calls", BITFIELD_CALLS.values(), ids=BITFIELD_CALLS)
+def test_bitfield(same: Pair, calls: tuple[str, ...]) -> None:
+    watcher = EventWatcher(same)
+    same("SADD s a")
+    same("SET n 12345 EX 100")
+    for call in calls:
         same(call)
     real, emulated = watcher.collect()
     assert emulated == real
 
 
 @pytest.mark.servers(*ALL)
-def test_what_counts_as_reading(same: Pair) -> None:
+def test_which_commands_count_keyspace_hits_and_misses(same: Pair) -> None:
     compare_reads(
         same,
         (
@@ -245,7 +254,7 @@ def test_what_counts_as_reading(same: Pair) -> None:
     )
 
 
-def test_large_strings() -> None:
+def test_bitmaps_of_32_megabytes() -> None:
     client = RedisEmulator().client()
     size = 32 * 1024 * 1024
     client.setbit("a", size * 8 - 1, 1)

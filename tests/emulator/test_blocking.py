@@ -1,4 +1,4 @@
-"""What all blocking commands share: timeouts, arguments, CLIENT UNBLOCK, counters."""
+"""Behaviour that all blocking commands share: timeouts, arguments, CLIENT UNBLOCK, counters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEWEST = ("redis-8.2", "valkey-9.1")
 
 
 @pytest.mark.servers(*NEWEST)
-def test_blocking_commands_in_scripts(same: Pair) -> None:
+def test_blocking_commands_never_block_in_scripts(same: Pair) -> None:
     same("RPUSH l 1 2 3")
     for call in (
         "'BLPOP','no',0",
@@ -37,7 +37,7 @@ TIMEOUTS = (
 
 
 @pytest.mark.servers(*ALL)
-def test_timeouts_that_are_refused(same: Pair) -> None:
+def test_invalid_timeouts(same: Pair) -> None:
     same("SET s v")
     for timeout in [*TIMEOUTS, "", " 1", "1 ", "\t1"]:
         same("BLPOP", "no", timeout)
@@ -48,13 +48,13 @@ def test_timeouts_that_are_refused(same: Pair) -> None:
 
 
 @pytest.mark.servers(*NEWEST)
-def test_timeouts_beyond_the_calendar_are_refused(same: Pair) -> None:
+def test_timeouts_that_overflow_64_bit_milliseconds_are_errors(same: Pair) -> None:
     for timeout in ("9223372036854775", "9223372036854774", "9223372036000000"):
         same("BLPOP", "no", timeout)
 
 
 @pytest.mark.servers(*ALL)
-def test_long_timeouts(same: Pair) -> None:
+def test_number_formats_of_timeouts(same: Pair) -> None:
     clients = Clients(same)
     for place, timeout in enumerate(
         ("1e15", "0x10", "+1", "9223372036", "-0", "-0.0001", "00", "0")
@@ -66,7 +66,7 @@ def test_long_timeouts(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-7.0", "redis-6.2")
-def test_timeouts_beyond_the_calendar_are_for_ever(same: Pair) -> None:
+def test_timeouts_that_overflow_64_bit_milliseconds_block_indefinitely(same: Pair) -> None:
     clients = Clients(same)
     clients.block("A", "BLPOP l 9223372036854775")
     same.emulator.engine.tick()
@@ -76,7 +76,7 @@ def test_timeouts_beyond_the_calendar_are_for_ever(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_timeouts_pass(same: Pair) -> None:
+def test_replies_after_the_timeout(same: Pair) -> None:
     clients = Clients(same)
     clients.block("A", "BLPOP a b 0.25")
     clients.block("B", "BLMOVE a b LEFT RIGHT 0.25")
@@ -89,7 +89,7 @@ def test_timeouts_pass(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-6.2")
-def test_less_than_a_millisecond_was_for_ever(same: Pair) -> None:
+def test_timeout_of_a_millisecond_blocks_indefinitely_on_redis_6(same: Pair) -> None:
     clients = Clients(same)
     clients.block("A", "BLPOP l 0.001")
     same("RPUSH l 1")
@@ -97,7 +97,7 @@ def test_less_than_a_millisecond_was_for_ever(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_arguments(same: Pair) -> None:
+def test_argument_errors_and_wrong_types(same: Pair) -> None:
     same("SET s v")
     for line in (
         "BLPOP",
@@ -121,6 +121,11 @@ def test_arguments(same: Pair) -> None:
         "BLMPOP 0 2 s l LEFT",
     ):
         same(line)
+
+
+@pytest.mark.servers(*ALL)
+def test_commands_reply_at_once_if_an_element_is_there(same: Pair) -> None:
+    same("SET s v")
     same("RPUSH l 1 2 3 4 5 6")
     for line in (
         "BLPOP no l 0",
@@ -136,7 +141,7 @@ def test_arguments(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_client_unblock(same: Pair) -> None:
+def test_client_unblock_with_each_reason(same: Pair) -> None:
     clients = Clients(same)
     for command in ("BLPOP l 0", "BLMOVE l d LEFT LEFT 0", "BRPOPLPUSH l d 0"):
         for words in ((), ("TIMEOUT",), ("error",), ("FOO",)):
@@ -163,7 +168,7 @@ def test_client_unblock_inside_a_transaction(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_blocked_clients_are_shown(same: Pair) -> None:
+def test_blocked_clients_in_client_list_and_info(same: Pair) -> None:
     clients = Clients(same)
     clients.block("A", "BLPOP k l 100")
     clients.block("B", "XREAD BLOCK 0 STREAMS k $")
@@ -188,30 +193,30 @@ def _counts(reply: Any) -> Any:
 
 
 @pytest.mark.servers(*ALL)
-def test_when_calls_are_counted(same: Pair) -> None:
+def test_calls_are_counted_when_clients_are_unblocked(same: Pair) -> None:
     clients = Clients(same)
 
-    def count() -> None:
+    def compare_statistics() -> None:
         clients("x", "INFO commandstats", key=_calls)
         clients("x", "INFO errorstats", key=lambda reply: b"UNBLOCKED:count" in reply[1])
 
     clients("x", "CONFIG RESETSTAT")
     clients.block("A", "BLPOP l 0")
     clients.block("B", "BLPOP l 0")
-    count()
+    compare_statistics()
     clients("x", "RPUSH l 1")
     clients.served("A")
-    count()
+    compare_statistics()
     clients("x", "RPUSH l 1")
     clients.served("B")
     clients.block("A", "BRPOP l 0")
     clients("x", "CLIENT UNBLOCK {A} TIMEOUT")
     clients.served("A")
-    count()
+    compare_statistics()
     clients.block("A", "BRPOP l 0")
     clients("x", "CLIENT UNBLOCK {A} ERROR")
     clients.served("A")
-    count()
+    compare_statistics()
 
 
 def _calls(reply: Wire) -> Any:
@@ -224,7 +229,7 @@ def _calls(reply: Wire) -> Any:
 
 
 @pytest.mark.servers(*ALL)
-def test_a_client_that_hangs_up_waits_no_more(same: Pair) -> None:
+def test_a_killed_client_is_not_served(same: Pair) -> None:
     clients = Clients(same)
     clients.block("A", "BLPOP l 0")
     clients.block("B", "BLPOP l 0")

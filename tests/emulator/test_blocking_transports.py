@@ -1,4 +1,4 @@
-"""Blocking commands as threads, tasks and TCP clients of an emulator see them."""
+"""Blocking commands of clients in threads, in asyncio tasks and over TCP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def blocked_clients(emulator: RedisEmulator) -> int:
     return int(emulator.client().info("clients")["blocked_clients"])
 
 
-def test_a_thread_waits() -> None:
+def test_blpop_in_a_thread() -> None:
     emulator = RedisEmulator()
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(emulator.client().blpop(["a", "b"])))
@@ -50,7 +50,7 @@ def test_threads_are_served_in_order() -> None:
     assert [int(found[number][1]) for number in range(5)] == [0, 1, 2, 3, 4]
 
 
-def test_a_timeout_follows_the_clock() -> None:
+def test_a_blocking_timeout_follows_the_manual_clock() -> None:
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock)
     found: list[Any] = []
@@ -64,7 +64,7 @@ def test_a_timeout_follows_the_clock() -> None:
     assert found == [None]
 
 
-async def test_a_task_waits() -> None:
+async def test_blpop_and_blmove_in_asyncio_tasks() -> None:
     emulator = RedisEmulator()
     client, other = emulator.async_client(), emulator.async_client()
     task = asyncio.ensure_future(client.blpop("l", 5))
@@ -80,7 +80,7 @@ async def test_a_task_waits() -> None:
     await other.aclose()
 
 
-async def test_a_cancelled_task_takes_nothing() -> None:
+async def test_a_cancelled_task_does_not_pop_an_element() -> None:
     emulator = RedisEmulator()
     client = emulator.async_client()
     task = asyncio.ensure_future(client.blpop("l", 0))
@@ -95,7 +95,7 @@ async def test_a_cancelled_task_takes_nothing() -> None:
     await client.aclose()
 
 
-def test_over_tcp() -> None:
+def test_blocking_commands_over_tcp() -> None:
     emulator = RedisEmulator()
     with emulator.serve() as server:
         waiting, pushing = (redis.Redis.from_url(server.url) for _ in range(2))
@@ -117,7 +117,7 @@ def test_over_tcp() -> None:
         pushing.close()
 
 
-def test_an_error_ends_the_waiting() -> None:
+def test_client_unblock_error_reaches_the_blocked_thread() -> None:
     emulator = RedisEmulator()
     client = emulator.client()
     caught: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""The page of commands is made from the table, and is up to date."""
+"""docs/commands.md is generated from the command table and up to date."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text("utf-8") == made, "python -m redis_emulator.commands > docs/commands.md"
 
 
-def test_every_command_has_a_line() -> None:
+def test_every_command_has_one_line() -> None:
     lines = PAGE.read_text("utf-8").splitlines()
     for name in load():
         shown = name.upper().replace("|", " ")
         assert sum(line.startswith(f"| `{shown}` ") for line in lines) == 1
 
 
-def test_formulas() -> None:
+def test_complexity_formulas_are_extracted() -> None:
     assert formula("O(1)") == "O(1)"
     assert formula("Without a count O(log(N)) where N is many") == "O(log(N))"
     assert formula("Depends on subcommand.") == ""

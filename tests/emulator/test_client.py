@@ -1,4 +1,4 @@
-"""CLIENT, beside real servers."""
+"""CLIENT subcommands, compared with real servers."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from tests.support.waiting import let_pass
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = ("redis-8.2", "valkey-9.1")
 
-BOUND_TO_A_CONNECTION = {"id", "addr", "laddr", "fd", "age", "idle", "qbuf", "qbuf-free"} | {
+CONNECTION_FIELDS = {"id", "addr", "laddr", "fd", "age", "idle", "qbuf", "qbuf-free"} | {
     *("argv-mem", "multi-mem", "rbs", "rbp", "tot-mem", "omem"),
     *("tot-net-in", "tot-net-out", "tot-cmds"),
 }
-"""Fields of a CLIENT LIST line that two servers cannot have in common."""
+"""Fields of a CLIENT LIST line that differ between two servers."""
 
 
-def line(text: bytes) -> dict[str, str]:
-    """The fields of one line, in order, those of the machine blanked."""
+def fields_of(text: bytes) -> dict[str, str]:
+    """The fields of a CLIENT LIST line in order; those of the connection have no value."""
     fields = dict(field.split("=", 1) for field in text.decode().removeprefix("txt:").split())
-    return {name: "" if name in BOUND_TO_A_CONNECTION else value for name, value in fields.items()}
+    return {name: "" if name in CONNECTION_FIELDS else value for name, value in fields.items()}
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_what_a_client_is_told(same: Pair) -> None:
+def test_client_info(same: Pair) -> None:
     def compare() -> None:
-        shown = [line(c("CLIENT", "INFO")[1]) for c in (same.emulated, same.real)]
+        shown = [fields_of(c("CLIENT", "INFO")[1]) for c in (same.emulated, same.real)]
         assert list(shown[0].items()) == list(shown[1].items())
 
     compare()
@@ -49,14 +49,14 @@ def test_what_a_client_is_told(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_names(same: Pair) -> None:
+def test_client_setname(same: Pair) -> None:
     for name in ("a", "a b", "a\nb", "é", "~!x", ""):
         same("CLIENT", "SETNAME", name)
         same("CLIENT", "GETNAME")
 
 
 @pytest.mark.servers(*MODERN)
-def test_library_info(same: Pair) -> None:
+def test_client_setinfo(same: Pair) -> None:
     same("CLIENT SETINFO LIB-NAME lib")
     same("CLIENT SETINFO lib-ver 1.2")
     same("CLIENT", "SETINFO", "lib-name", "a b")
@@ -68,60 +68,35 @@ def test_library_info(same: Pair) -> None:
         assert b"lib-name=lib lib-ver=1.2" in text
 
 
-@pytest.mark.servers(*EVERY_SERVER)
-def test_refusals(same: Pair) -> None:
-    for words in (
-        "LIST TYPE foo",
-        "LIST TYPE",
-        "LIST ID",
-        "LIST ID abc",
-        "LIST FOO",
-        "KILL foo",
-        "KILL 1.2.3.4:5",
-        "KILL ID abc",
-        "KILL ID 0",
-        "KILL ID -1",
-        "KILL ID 99999",
-        "KILL TYPE foo",
-        "KILL USER nobody",
-        "KILL ADDR x",
-        "KILL LADDR x",
-        "KILL SKIPME maybe",
-        "KILL ID 99999 LADDR",
-        "KILL FOO x",
-        "KILL ID 99999 ID 99998",
-        "KILL MAXAGE abc",
-        "KILL MAXAGE 0",
-        "REPLY foo",
-        "REPLY",
-        "NO-EVICT foo",
-        "NO-EVICT on",
-        "NO-EVICT off",
-        "NO-TOUCH foo",
-        "UNBLOCK abc",
-        "UNBLOCK 99999",
-        "UNBLOCK 99999 ERROR",
-        "UNBLOCK 99999 FOO",
-        "PAUSE abc",
-        "PAUSE -1",
-        "PAUSE 1 FOO",
-        "UNPAUSE",
-        "UNPAUSE x",
-        "GETREDIR",
-        "TRACKINGINFO",
-        "GETNAME x",
-        "SETNAME",
-    ):
-        same(f"CLIENT {words}")
+ARGUMENTS = {
+    "LIST": ("TYPE foo", "TYPE", "ID", "ID abc", "FOO"),
+    "KILL": (
+        *("foo", "1.2.3.4:5", "ID abc", "ID 0", "ID -1", "ID 99999", "TYPE foo", "USER nobody"),
+        *("ADDR x", "LADDR x", "SKIPME maybe", "ID 99999 LADDR", "FOO x", "ID 99999 ID 99998"),
+        *("MAXAGE abc", "MAXAGE 0"),
+    ),
+    "REPLY": ("foo", ""),
+    "NO-EVICT": ("foo", "on", "off"),
+    "NO-TOUCH": ("foo",),
+    "UNBLOCK": ("abc", "99999", "99999 ERROR", "99999 FOO", "99 TIMEOUT more"),
+    "PAUSE": ("abc", "-1", "1 FOO"),
+    "UNPAUSE": ("", "x"),
+    "GETREDIR": ("",),
+    "TRACKINGINFO": ("",),
+    "GETNAME": ("x",),
+    "SETNAME": ("",),
+}
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_unblock_takes_one_reason(same: Pair) -> None:
-    same("CLIENT UNBLOCK 99 TIMEOUT more")
+@pytest.mark.parametrize("subcommand", ARGUMENTS)
+def test_arguments_without_an_effect(same: Pair, subcommand: str) -> None:
+    for arguments in ARGUMENTS[subcommand]:
+        same(f"CLIENT {subcommand} {arguments}")
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_list_filters(same: Pair) -> None:
+def test_client_list_by_type_and_id(same: Pair) -> None:
     others = same.connect()
     ids = [other("CLIENT", "ID")[1] for other in others]
     for words in (["TYPE", "normal"], ["TYPE", "pubsub"], ["TYPE", "replica"], ["TYPE", "master"]):
@@ -135,7 +110,7 @@ def test_list_filters(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_kill(same: Pair) -> None:
+def test_client_kill_by_id_and_address(same: Pair) -> None:
     for how in ("ID", "ADDR", "old"):
         others = same.connect()
         for killer, victim in zip((same.emulated, same.real), others, strict=True):
@@ -149,6 +124,10 @@ def test_kill(same: Pair) -> None:
                 assert killer("CLIENT", "KILL", how, value) == (":", b"1")
             with pytest.raises(ConnectionError):
                 victim("PING")
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+def test_client_kill_spares_the_caller_unless_told_otherwise(same: Pair) -> None:
     for connection in (same.emulated, same.real):
         number = connection("CLIENT", "ID")[1]
         assert connection("CLIENT", "KILL", "ID", number) == (":", b"0")
@@ -158,7 +137,7 @@ def test_kill(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_reply_modes(same: Pair) -> None:
+def test_client_reply_off_skip_and_on(same: Pair) -> None:
     for connection in (same.emulated, same.real):
         for words in ("CLIENT REPLY OFF", "PING", "NOSUCH", "CLIENT REPLY SKIP", "PING"):
             connection.send([word.encode() for word in words.split()])
@@ -171,7 +150,7 @@ def test_reply_modes(same: Pair) -> None:
 
 
 @pytest.mark.parametrize("mode", ["ALL", "WRITE"])
-def test_pause_holds_commands_up(mode: str) -> None:
+def test_client_pause_delays_commands(mode: str) -> None:
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock)
     pausing, other = emulator.client(), emulator.client()
@@ -191,7 +170,7 @@ def test_pause_holds_commands_up(mode: str) -> None:
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
 @pytest.mark.parametrize("mode", ["ALL", "WRITE"])
-def test_a_pause_and_what_blocked_clients_wait_for(same: Pair, mode: str) -> None:
+def test_blocked_clients_are_served_after_a_pause(same: Pair, mode: str) -> None:
     clients = Clients(same)
     for commands in (("RPUSH l a", "CLIENT PAUSE 60 {}"), ("CLIENT PAUSE 60 {}", "RPUSH l a")):
         clients.block("A", "BLPOP l 0")
@@ -209,7 +188,7 @@ def test_a_pause_and_what_blocked_clients_wait_for(same: Pair, mode: str) -> Non
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_writes_that_a_pause_holds_up(same: Pair) -> None:
+def test_which_commands_a_write_pause_delays(same: Pair) -> None:
     clients = Clients(same)
     newer = same.emulator.engine.server.version.compatible >= (7, 0)
     same("SCRIPT", "LOAD", "return 1")
@@ -232,7 +211,7 @@ def test_writes_that_a_pause_holds_up(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_nothing_expires_while_writes_are_paused(same: Pair) -> None:
+def test_keys_do_not_expire_during_a_write_pause(same: Pair) -> None:
     counted = re.compile(rb"expired_keys:\d+|keys=\d+")
 
     def shown(section: str) -> None:
@@ -253,7 +232,7 @@ def test_nothing_expires_while_writes_are_paused(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_who_monitors_is_a_client_like_any_other(same: Pair) -> None:
+def test_a_monitor_is_listed_as_a_normal_client(same: Pair) -> None:
     clients = Clients(same)
     clients("m", "MONITOR")
     for command in ("CLIENT LIST TYPE replica", "CLIENT KILL TYPE replica"):
@@ -262,7 +241,7 @@ def test_who_monitors_is_a_client_like_any_other(same: Pair) -> None:
     same("INFO clients", key=lambda reply: reply[1].partition(b"connected_clients:")[2][:2])
 
 
-def test_unpause_lets_go_in_order() -> None:
+def test_unpause_runs_delayed_commands_in_order() -> None:
     emulator = RedisEmulator(clock=ManualClock())
     client = emulator.client()
     client.client_pause(10_000, all=False)
