@@ -7,6 +7,7 @@ and the test fails.
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,14 @@ from typing import Any
 import pytest
 import redis
 
-from podlink import AsyncLinkRouter, AsyncStatefulExecutor, LinkRouter, StatefulExecutor
+from podlink import (
+    AsyncLinkRouter,
+    AsyncStatefulExecutor,
+    LinkRouter,
+    StatefulExecutor,
+    deadline,
+)
+from podlink.lookup import look_up
 from pytest_podlink import servers
 from tests.support.children import ALARM, NEEDS_FORK, in_child
 
@@ -251,3 +259,28 @@ async def test_asyncio_router_in_a_forked_child_serves_no_stale_link(
 
             assert in_child(lambda: router.stats()[2:]) == (0, False)
             assert in_child(lambda: asyncio.run(child())) == [2, 3]
+
+
+def test_a_look_up_of_the_parent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread does not exist in the child."""
+    began, may_end = threading.Event(), threading.Event()
+
+    def hang(*args: Any) -> Any:
+        began.set()
+        may_end.wait(ALARM)
+        return ["parent"]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    asking = threading.Thread(target=deadline.limited, args=(ALARM, look_up, "redis.invalid", 1))
+    asking.start()
+    began.wait()
+
+    def child() -> Any:
+        socket.getaddrinfo = lambda *args: ["child"]
+        return deadline.limited(2.0, look_up, "redis.invalid", 1)
+
+    try:
+        assert in_child(child) == ["child"]
+    finally:
+        may_end.set()
+        asking.join()

@@ -64,6 +64,7 @@ class ClusterSender:
         self._owners: list[Address | None] = []
         self._known: list[Address] = []
         self._stale = True
+        self._failed: Address | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
     async def send(
@@ -148,7 +149,11 @@ class ClusterSender:
         *,
         asking: bool = False,
     ) -> None:
-        await attempt(send_on(self._pool(address), sendings, options, asking=asking), sendings)
+        try:
+            await attempt(send_on(self._pool(address), sendings, options, asking=asking), sendings)
+        except asyncio.CancelledError:  # the deadline has passed, so the node may be unreachable
+            self._lose(address)
+            raise
         for sending in sendings:
             if isinstance(sending.reply, Exception):
                 self._learn_from(sending.reply, address)
@@ -161,7 +166,11 @@ class ClusterSender:
         elif isinstance(error, _SLOTS_MAY_HAVE_MOVED) or not isinstance(
             error, redis_errors.ResponseError
         ):
-            self._stale = True
+            self._lose(address)
+
+    def _lose(self, address: Address) -> None:
+        """Read the map of slots again before the next call, from this node last."""
+        self._stale, self._failed = True, address
 
     async def _follow(self, sendings: Sequence[Sending], options: Mapping[str, Any]) -> None:
         shares: dict[tuple[Address, bool], list[Sending]] = {}
@@ -169,8 +178,6 @@ class ClusterSender:
             redirection = sending.reply
             asking = not isinstance(redirection, redis_errors.MovedError)
             address = self._reachable(redirection.host, int(redirection.port))
-            if not asking:
-                self._owners[int(redirection.slot_id)] = address
             sending.reply = UNSENT
             shares.setdefault((address, asking), []).append(sending)
         await _all(
@@ -209,7 +216,8 @@ class ClusterSender:
         error: Exception | None = None
         if self._prepare is not None:
             await self._prepare()
-        for address in dict.fromkeys((*self._known, *self._seeds)):
+        addresses = dict.fromkeys((*self._known, *self._seeds))
+        for address in sorted(addresses, key=lambda address: address == self._failed):
             sending = Sending(_CLUSTER_SLOTS)
             await attempt(send_on(self._pool(address), (sending,), RAW), (sending,))
             try:
