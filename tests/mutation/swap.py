@@ -70,15 +70,11 @@ def _functions(code: CodeType, path: str) -> Iterator[tuple[str, CodeType]]:
 
 
 def swap_script(name: str, source: str) -> None:
-    """Replace the source of a Lua script of podlink everywhere it is referred to."""
+    """Replace the source of a Lua script of podlink, by its name and in each module."""
     from podlink import scripts
 
     old = scripts.SCRIPTS[name]
-    new = scripts.Script.of(name, source)
-    for holder in gc.get_referrers(old):
-        if isinstance(holder, dict):
-            for key in [key for key, value in holder.items() if value is old]:
-                holder[key] = new
+    new = scripts.SCRIPTS[name] = scripts.Script.of(name, source)
     for module in list(sys.modules.values()):
         namespace: dict[str, Any] = getattr(module, "__dict__", {})
         for key in [key for key, value in list(namespace.items()) if value is old]:
