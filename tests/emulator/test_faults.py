@@ -1,4 +1,4 @@
-"""Faults: planted ones on every door, and states that refuse in the words of real servers."""
+"""Faults: planted ones on every transport, and states that refuse in the words of real servers."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ from redis.retry import Retry
 
 from redis_emulator import ManualClock, RedisEmulator
 from tests.support.pair import Pair
-from tests.support.transports import DOORS, Door, connection_of
+from tests.support.transports import TRANSPORTS, Transport, connection_of
 from tests.support.waiting import is_busy, until
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 
-@pytest.fixture(params=DOORS)
-def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
-    door = Door(request.param, RedisEmulator(), tmp_path)
-    yield door
-    door.close()
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Transport]:
+    transport = Transport(request.param, RedisEmulator(), tmp_path)
+    yield transport
+    transport.close()
 
 
 @pytest.fixture
-def client(door: Door) -> redis.Redis:
+def client(transport: Transport) -> redis.Redis:
     """A client that does not try again."""
-    return door.client(retry=Retry(NoBackoff(), 0))
+    return transport.client(retry=Retry(NoBackoff(), 0))
 
 
-def test_an_error_so_many_times(door: Door, client: redis.Redis) -> None:
-    fault = door.emulator.faults.fail("SET", error="OOM no memory left", times=2)
+def test_an_error_so_many_times(transport: Transport, client: redis.Redis) -> None:
+    fault = transport.emulator.faults.fail("SET", error="OOM no memory left", times=2)
     for _ in range(2):
         with pytest.raises(redis.ResponseError, match="no memory left"):
             client.set("k", "v")
         assert client.get("k") is None
     assert client.set("k", "v")
     assert fault.hits == 2
-    assert not door.emulator.faults.active
+    assert not transport.emulator.faults.active
 
 
-def test_an_error_is_of_the_class_that_its_code_says(door: Door, client: redis.Redis) -> None:
-    door.emulator.faults.fail("GET", error="NOSCRIPT gone", times=1)
+def test_an_error_is_of_the_class_that_its_code_says(transport: Transport, client: redis.Redis) -> None:
+    transport.emulator.faults.fail("GET", error="NOSCRIPT gone", times=1)
     with pytest.raises(redis.exceptions.NoScriptError):
         client.get("k")
-    door.emulator.faults.fail("GET", error="READONLY not here", times=1)
+    transport.emulator.faults.fail("GET", error="READONLY not here", times=1)
     with pytest.raises(redis.exceptions.ReadOnlyError):
         client.get("k")
 
 
-def test_which_commands_fail(door: Door, client: redis.Redis) -> None:
-    faults = door.emulator.faults
+def test_which_commands_fail(transport: Transport, client: redis.Redis) -> None:
+    faults = transport.emulator.faults
 
     def failing(*command: str) -> bool:
         try:
@@ -118,57 +118,57 @@ def test_what_cannot_be_planted() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_dropping_the_connection(door: Door, client: redis.Redis, when: str) -> None:
-    door.emulator.faults.drop("INCR*", when=when, times=1)  # type: ignore[arg-type]
+def test_dropping_the_connection(transport: Transport, client: redis.Redis, when: str) -> None:
+    transport.emulator.faults.drop("INCR*", when=when, times=1)  # type: ignore[arg-type]
     with pytest.raises(redis.ConnectionError):
         client.incr("n")
     assert client.get("n") == (None if when == "before" else b"1")
 
 
-def test_redis_py_tries_again(door: Door) -> None:
-    client = door.client(retry=Retry(NoBackoff(), 3), retry_on_error=[redis.ConnectionError])
-    fault = door.emulator.faults.drop("GET", times=2)
+def test_redis_py_tries_again(transport: Transport) -> None:
+    client = transport.client(retry=Retry(NoBackoff(), 3), retry_on_error=[redis.ConnectionError])
+    fault = transport.emulator.faults.drop("GET", times=2)
     client.set("k", "v")
     assert client.get("k") == b"v"
     assert fault.hits == 2
 
 
-async def test_coroutines_meet_faults(door: Door) -> None:
-    client = door.async_client(retry=None)
-    door.emulator.faults.fail("GET", error="ERR planted", times=1)
+async def test_coroutines_meet_faults(transport: Transport) -> None:
+    client = transport.async_client(retry=None)
+    transport.emulator.faults.fail("GET", error="ERR planted", times=1)
     with pytest.raises(redis.ResponseError, match="planted"):
         await client.get("k")
-    door.emulator.faults.drop("GET", times=1)
+    transport.emulator.faults.drop("GET", times=1)
     with contextlib.suppress(redis.ConnectionError):
         await client.get("k")
-    assert not door.emulator.faults.planted
-    door.emulator.faults.delay("GET", seconds=0.05, times=1)
+    assert not transport.emulator.faults.planted
+    transport.emulator.faults.delay("GET", seconds=0.05, times=1)
     started = time.monotonic()
     assert await client.get("k") is None
     assert time.monotonic() - started > 0.04
     await client.aclose()
 
 
-@pytest.mark.parametrize("name", DOORS)
+@pytest.mark.parametrize("name", TRANSPORTS)
 def test_a_delay_holds_one_client_up(name: str, tmp_path: Path) -> None:
     clock = ManualClock()
-    door = Door(name, RedisEmulator(clock=clock), tmp_path)
-    client, other = door.client(), door.client()
+    transport = Transport(name, RedisEmulator(clock=clock), tmp_path)
+    client, other = transport.client(), transport.client()
     other.ping()
-    door.emulator.faults.delay("SET", seconds=0.15, times=1)
+    transport.emulator.faults.delay("SET", seconds=0.15, times=1)
     thread = threading.Thread(target=client.set, args=("k", "v"))
     thread.start()
-    until(lambda: not door.emulator.faults.planted)
+    until(lambda: not transport.emulator.faults.planted)
     assert other.get("k") is None
     clock.advance(0.15)
     thread.join()
     assert other.get("k") == b"v"
-    door.close()
+    transport.close()
 
 
-def test_a_delay_longer_than_the_client_waits(door: Door) -> None:
-    client = door.client(socket_timeout=0.05, retry=Retry(NoBackoff(), 0))
-    door.emulator.faults.delay("GET", seconds=5, times=1)
+def test_a_delay_longer_than_the_client_waits(transport: Transport) -> None:
+    client = transport.client(socket_timeout=0.05, retry=Retry(NoBackoff(), 0))
+    transport.emulator.faults.delay("GET", seconds=5, times=1)
     with pytest.raises(redis.TimeoutError):
         client.get("k")
     assert client.get("k") is None
@@ -187,17 +187,17 @@ def test_a_delay_by_a_clock_that_stands_still() -> None:
         assert [connection.read_response(), connection.read_response()] == [1, b"1"]
 
 
-def test_a_fault_in_a_transaction(door: Door, client: redis.Redis) -> None:
-    door.emulator.faults.fail("SET", error="OOM planted", times=1)
+def test_a_fault_in_a_transaction(transport: Transport, client: redis.Redis) -> None:
+    transport.emulator.faults.fail("SET", error="OOM planted", times=1)
     pipeline: Any = client.pipeline()
     with pytest.raises(redis.ResponseError, match="planted"):
         pipeline.set("k", "v").get("k").execute()
     assert pipeline.set("k", "v").get("k").execute() == [True, b"v"]
 
 
-def test_reset_and_clear_take_everything_back(door: Door, client: redis.Redis) -> None:
-    faults = door.emulator.faults
-    for forget in (faults.clear, door.emulator.reset):
+def test_reset_and_clear_take_everything_back(transport: Transport, client: redis.Redis) -> None:
+    faults = transport.emulator.faults
+    for forget in (faults.clear, transport.emulator.reset):
         faults.fail("GET")
         faults.readonly.on()
         assert faults.readonly
@@ -207,8 +207,8 @@ def test_reset_and_clear_take_everything_back(door: Door, client: redis.Redis) -
         assert not faults.active
 
 
-def test_states_as_a_client_meets_them(door: Door, client: redis.Redis) -> None:
-    faults = door.emulator.faults
+def test_states_as_a_client_meets_them(transport: Transport, client: redis.Redis) -> None:
+    faults = transport.emulator.faults
     client.set("k", "v")
     with faults.loading, pytest.raises(redis.exceptions.BusyLoadingError):
         client.get("k")

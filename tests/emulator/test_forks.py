@@ -21,7 +21,7 @@ from podlink import AsyncStatefulExecutor, StatefulError, StatefulExecutor
 from redis_emulator import ClusterEmulator, ForkedError, ManualClock, RedisEmulator
 from redis_emulator import forks as forking
 from tests.support.children import NEEDS_FORK, in_child
-from tests.support.transports import Door
+from tests.support.transports import Transport
 
 pytestmark = NEEDS_FORK
 
@@ -363,21 +363,21 @@ def test_a_copy_in_the_middle_of_a_script_is_refused(emulator: RedisEmulator) ->
 def test_a_server_goes_on_for_parent_and_child(
     emulator: RedisEmulator, name: str, tmp_path: Path
 ) -> None:
-    door = Door(name, emulator, tmp_path)
-    assert door.server is not None
-    client = door.client()
+    transport = Transport(name, emulator, tmp_path)
+    assert transport.server is not None
+    client = transport.client()
     client.set("k", "parent")
-    hanging = door.client().connection_pool.make_connection()
+    hanging = transport.client().connection_pool.make_connection()
     hanging.connect()
 
     def child() -> list[Any]:
-        assert door.server is not None
-        mine = redis.Redis.from_url(door.server.url)
+        assert transport.server is not None
+        mine = redis.Redis.from_url(transport.server.url)
         found = [mine.get("k"), client.get("k")]
         mine.set("k", "child")
-        door.server.stop()
+        transport.server.stop()
         emulator.close()
-        return [*found, door.server.running, mine.get("k"), mine.rpush("l", 1)]
+        return [*found, transport.server.running, mine.get("k"), mine.rpush("l", 1)]
 
     with busy(lambda: client.incr("n")):
         for _ in range(3):
@@ -387,8 +387,8 @@ def test_a_server_goes_on_for_parent_and_child(
     assert client.llen("l") == 3
     hanging.send_command("PING")
     assert hanging.read_response() in (b"PONG", "PONG", True)
-    assert door.server.running
-    door.close()
+    assert transport.server.running
+    transport.close()
 
 
 def test_a_child_keeps_no_socket_of_the_server_open(emulator: RedisEmulator) -> None:

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_emulator import RedisEmulator
-from tests.support.transports import Door
+from tests.support.transports import Transport
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -20,15 +20,15 @@ pytestmark = pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", ["in-process"])
 @pytest.mark.parametrize("how", ["freezegun", "time-machine"])
 def test_time_limits_end_while_time_stands_still(name: str, how: str, tmp_path: Path) -> None:
-    door = Door(name, RedisEmulator(), tmp_path)
+    transport = Transport(name, RedisEmulator(), tmp_path)
     frozen = freeze_time("2030-01-01") if how == "freezegun" else time_machine.travel(0, tick=False)
     with frozen:
-        client = door.client()
+        client = transport.client()
         assert client.blpop("nothing", 0.01) is None
         assert client.xread({"nothing": "$"}, block=10) in ([], {})
         assert client.wait(1, 10) == 0
         if name == "in-process":  # redis-py measures its own time on sockets
-            impatient = door.client(socket_timeout=0.01, retry=Retry(NoBackoff(), 0))
+            impatient = transport.client(socket_timeout=0.01, retry=Retry(NoBackoff(), 0))
             with pytest.raises(redis.TimeoutError):
                 impatient.blpop("nothing", 0)
             pubsub = client.pubsub()
@@ -37,7 +37,7 @@ def test_time_limits_end_while_time_stands_still(name: str, how: str, tmp_path: 
             assert pubsub.get_message(timeout=0.01) is None
         client.set("k", "v", px=1)
         assert client.get("k") == b"v"  # keys go by the time that stands still
-    door.close()
+    transport.close()
 
 
 def test_moving_the_time_past_a_timeout_ends_it() -> None:

@@ -479,8 +479,8 @@ def test_the_table_is_limited() -> None:
     assert everything(session) == [(">", [("$", b"invalidate"), ("*", [("$", b"a")])])]
 
 
-def doors() -> list[Any]:
-    """How a redis-py client with a cache of its own gets to an emulator."""
+def transports() -> list[Any]:
+    """The transports of a redis-py client with a client-side cache."""
     return [pytest.param(in_process, id="in-process"), pytest.param(over_tcp, id="tcp")]
 
 
@@ -495,12 +495,12 @@ def over_tcp(emulator: RedisEmulator) -> Any:
         yield redis.Redis.from_url(server.url, protocol=3, cache_config=CacheConfig())
 
 
-@pytest.mark.parametrize("door", doors())
-def test_the_cache_of_redis_py(door: Callable[[RedisEmulator], Any]) -> None:
+@pytest.mark.parametrize("transport", transports())
+def test_the_cache_of_redis_py(transport: Callable[[RedisEmulator], Any]) -> None:
     emulator = RedisEmulator()
     writer = emulator.client()
     writer.set("k", "1")
-    with door(emulator) as client:
+    with transport(emulator) as client:
         assert client.get("k") == b"1"
         assert client.get_cache().size == 1
         calls = emulator.engine.server.commands[b"get"].calls

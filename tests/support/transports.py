@@ -18,10 +18,10 @@ from redis_emulator import RedisEmulator
 from redis_emulator.transports.tcp import TcpServer
 
 REDIS_PY = tuple(map(int, redis.__version__.split(".")[:2]))
-DOORS = ("in-process", "tcp", "unix")
+TRANSPORTS = ("in-process", "tcp", "unix")
 
 
-class Door:
+class Transport:
     """One transport of an emulator.
 
     Attributes:

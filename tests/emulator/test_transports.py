@@ -1,4 +1,4 @@
-"""What redis-py's clients do through every door: the socket's way and the short way are alike."""
+"""What redis-py's clients do through every transport: the socket's way and the short way are alike."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_emulator import RedisEmulator
-from tests.support.transports import DOORS, REDIS_PY, Door
+from tests.support.transports import TRANSPORTS, REDIS_PY, Transport
 from tests.support.waiting import PATIENCE, let_pass, until
 
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(params=DOORS)
-def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
-    door = Door(request.param, RedisEmulator(), tmp_path)
-    yield door
-    door.close()
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Transport]:
+    transport = Transport(request.param, RedisEmulator(), tmp_path)
+    yield transport
+    transport.close()
 
 
 @pytest.fixture(params=[2, 3])
@@ -36,23 +36,23 @@ def protocol(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def client(door: Door, protocol: int) -> redis.Redis:
-    return door.client(protocol=protocol, decode_responses=True)
+def client(transport: Transport, protocol: int) -> redis.Redis:
+    return transport.client(protocol=protocol, decode_responses=True)
 
 
 @pytest.fixture
-async def coroutines(door: Door, protocol: int) -> AsyncIterator[redis.asyncio.Redis]:
-    client = door.async_client(protocol=protocol, decode_responses=True)
+async def coroutines(transport: Transport, protocol: int) -> AsyncIterator[redis.asyncio.Redis]:
+    client = transport.async_client(protocol=protocol, decode_responses=True)
     yield client
     await client.aclose()
 
 
-def never_again() -> Retry:
+def no_retries() -> Retry:
     return Retry(NoBackoff(), 0)
 
 
-def again() -> dict[str, Any]:
-    """Arguments of a client that tries again; the later ones do so anyway."""
+def retry_arguments() -> dict[str, Any]:
+    """Arguments of a client that tries retry_arguments; the later ones do so anyway."""
     return {"retry": Retry(NoBackoff(), 3), "retry_on_error": [redis.ConnectionError]}
 
 
@@ -80,11 +80,11 @@ def test_replies_of_every_kind(client: redis.Redis) -> None:
         client.set("k", object())  # type: ignore[arg-type]
 
 
-def test_bytes_and_encodings(door: Door) -> None:
-    plain = door.client()
+def test_bytes_and_encodings(transport: Transport) -> None:
+    plain = transport.client()
     assert plain.set("k", bytes(range(256)))
     assert plain.get("k") == bytes(range(256))
-    latin = door.client(encoding="latin-1", decode_responses=True)
+    latin = transport.client(encoding="latin-1", decode_responses=True)
     latin.set("é", "ü")
     assert latin.get("é") == "ü"
     assert plain.get(b"\xe9") == b"\xfc"
@@ -113,15 +113,15 @@ def test_pipelines_and_transactions(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("single", [False, True])
-def test_waiting_and_being_served(door: Door, client: redis.Redis, single: bool) -> None:
-    waiting = door.client(single_connection_client=single, decode_responses=True)
+def test_waiting_and_being_served(transport: Transport, client: redis.Redis, single: bool) -> None:
+    waiting = transport.client(single_connection_client=single, decode_responses=True)
     started = time.monotonic()
     assert waiting.blpop(["l"], timeout=0.05) is None
     assert time.monotonic() - started > 0.04
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(waiting.blpop(["l"], timeout=10)))
     thread.start()
-    until(lambda: door.emulator.engine.clients.blocked.waiting)
+    until(lambda: transport.emulator.engine.clients.blocked.waiting)
     client.rpush("l", "job")
     thread.join()
     assert [tuple(each) for each in found] == [("l", "job")]
@@ -172,15 +172,15 @@ def test_monitor(client: redis.Redis) -> None:
         assert commands[-1] == "SET k v"
 
 
-def test_killed_clients_come_back(door: Door, client: redis.Redis) -> None:
-    victim = door.client(client_name="victim", **again())
+def test_killed_clients_come_back(transport: Transport, client: redis.Redis) -> None:
+    victim = transport.client(client_name="victim", **retry_arguments())
     assert victim.ping()
     number = victim.client_id()
     assert client.client_kill_filter(_id=str(number)) == 1
     assert victim.ping()
     assert victim.client_id() != number
     assert victim.client_getname() in (b"victim", "victim")
-    stubborn = door.client(retry=never_again(), single_connection_client=True)
+    stubborn = transport.client(retry=no_retries(), single_connection_client=True)
     number = stubborn.client_id()
     client.client_kill_filter(_id=str(number))
     with pytest.raises(redis.ConnectionError):
@@ -188,8 +188,8 @@ def test_killed_clients_come_back(door: Door, client: redis.Redis) -> None:
     assert stubborn.ping()
 
 
-def test_who_is_killed_while_waiting(door: Door, client: redis.Redis) -> None:
-    waiting = door.client(retry=never_again())
+def test_who_is_killed_while_waiting(transport: Transport, client: redis.Redis) -> None:
+    waiting = transport.client(retry=no_retries())
     number = waiting.client_id()
     failed = threading.Event()
 
@@ -201,37 +201,37 @@ def test_who_is_killed_while_waiting(door: Door, client: redis.Redis) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    until(lambda: door.emulator.engine.clients.blocked.waiting)
+    until(lambda: transport.emulator.engine.clients.blocked.waiting)
     client.client_kill_filter(_id=str(number))
     assert failed.wait(5)
     thread.join()
 
 
-def test_a_subscriber_that_was_killed_listens_again(door: Door, client: redis.Redis) -> None:
-    pubsub = door.client(**again()).pubsub(ignore_subscribe_messages=True)
+def test_a_subscriber_that_was_killed_listens_again(transport: Transport, client: redis.Redis) -> None:
+    pubsub = transport.client(**retry_arguments()).pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("a")
     pubsub.get_message(timeout=1)
     client.client_kill_filter(_type="pubsub")
     heard = None
     deadline = time.monotonic() + PATIENCE
     while heard is None and time.monotonic() < deadline:
-        client.publish("a", "again")
+        client.publish("a", "retry_arguments")
         with contextlib.suppress(redis.ConnectionError):
             heard = pubsub.get_message(timeout=0.05)
     assert heard
-    assert heard["data"] == b"again"
+    assert heard["data"] == b"retry_arguments"
     pubsub.close()
 
 
-def test_socket_timeouts(door: Door) -> None:
-    client = door.client(socket_timeout=0.05, retry=never_again())
+def test_socket_timeouts(transport: Transport) -> None:
+    client = transport.client(socket_timeout=0.05, retry=no_retries())
     with pytest.raises(redis.TimeoutError):
         client.execute_command("BLPOP", "l", 0)
     assert client.ping()
 
 
-def test_health_checks(door: Door) -> None:
-    client = door.client(health_check_interval=0.01, single_connection_client=True)
+def test_health_checks(transport: Transport) -> None:
+    client = transport.client(health_check_interval=0.01, single_connection_client=True)
     before = _calls(client, "ping")
     let_pass(20)
     client.get("k")
@@ -242,32 +242,32 @@ def _calls(client: redis.Redis, name: str) -> int:
     return int(client.info("commandstats").get(f"cmdstat_{name}", {"calls": 0})["calls"])
 
 
-def test_passwords_names_and_databases(door: Door) -> None:
-    door.emulator.execute("CONFIG", "SET", "requirepass", "secret")
-    client = door.client(password="secret", client_name="me", db=3)
+def test_passwords_names_and_databases(transport: Transport) -> None:
+    transport.emulator.execute("CONFIG", "SET", "requirepass", "secret")
+    client = transport.client(password="secret", client_name="me", db=3)
     client.set("k", "v")
     assert client.client_getname() in (b"me", "me")
-    assert door.emulator[3]["k"] == b"v"
-    stranger = door.client(retry=never_again())
+    assert transport.emulator[3]["k"] == b"v"
+    stranger = transport.client(retry=no_retries())
     with pytest.raises(redis.AuthenticationError):
         stranger.ping()
-    wrong = door.client(password="wrong", retry=never_again())
+    wrong = transport.client(password="wrong", retry=no_retries())
     with pytest.raises(redis.AuthenticationError):
         wrong.ping()
 
 
-def test_too_many_clients(door: Door) -> None:
-    first = door.client()
+def test_too_many_clients(transport: Transport) -> None:
+    first = transport.client()
     first.config_set("maxclients", 1)
-    second = door.client(retry=never_again())
+    second = transport.client(retry=no_retries())
     with pytest.raises(redis.ConnectionError):
         second.ping()
     first.config_set("maxclients", 100)
     assert second.ping()
 
 
-def test_replies_that_are_switched_off(door: Door) -> None:
-    client = door.client(single_connection_client=True)
+def test_replies_that_are_switched_off(transport: Transport) -> None:
+    client = transport.client(single_connection_client=True)
     connection = client.connection
     assert connection
     connection.send_command("CLIENT", "REPLY", "OFF")
@@ -281,27 +281,27 @@ def test_replies_that_are_switched_off(door: Door) -> None:
     assert connection.read_response() == b"v"
 
 
-def test_quit(door: Door) -> None:
-    client = door.client(single_connection_client=True, **again())
+def test_quit(transport: Transport) -> None:
+    client = transport.client(single_connection_client=True, **retry_arguments())
     assert client.quit()
     assert client.ping()
 
 
 @pytest.mark.skipif(REDIS_PY < (5, 1), reason="no push handlers yet")
-def test_push_messages_have_a_handler(door: Door) -> None:
-    client = door.client(protocol=3, single_connection_client=True)
+def test_push_messages_have_a_handler(transport: Transport) -> None:
+    client = transport.client(protocol=3, single_connection_client=True)
     heard: list[Any] = []
     assert client.connection
     client.connection._parser.set_invalidation_push_handler(heard.append)
     client.execute_command("CLIENT", "TRACKING", "ON")
     client.get("k")
-    door.client().set("k", "changed")
+    transport.client().set("k", "changed")
     until(lambda: client.ping() and heard)
     assert heard[0] == [b"invalidate", [b"k"]]
 
 
-def test_many_threads(door: Door) -> None:
-    client = door.client()
+def test_many_threads(transport: Transport) -> None:
+    client = transport.client()
 
     def work() -> None:
         for _ in range(50):
@@ -356,18 +356,18 @@ async def test_coroutines_can_be_cancelled(coroutines: redis.asyncio.Redis) -> N
 
 
 async def test_coroutines_that_are_killed_come_back(
-    door: Door, coroutines: redis.asyncio.Redis
+    transport: Transport, coroutines: redis.asyncio.Redis
 ) -> None:
     number = await coroutines.client_id()
-    door.emulator.execute("CLIENT", "KILL", "ID", number)
+    transport.emulator.execute("CLIENT", "KILL", "ID", number)
     with contextlib.suppress(redis.ConnectionError):
         await coroutines.ping()
     assert await coroutines.ping()
     assert await coroutines.client_id() != number
 
 
-async def test_timeouts_of_coroutines(door: Door) -> None:
-    client = door.async_client(socket_timeout=0.05, retry=None)
+async def test_timeouts_of_coroutines(transport: Transport) -> None:
+    client = transport.async_client(socket_timeout=0.05, retry=None)
     with pytest.raises(redis.TimeoutError):
         await client.execute_command("BLPOP", "l", 0)
     assert await client.ping()
