@@ -1,4 +1,4 @@
-"""A Redis inside the Python process: no server, time you can move.
+"""A Redis emulator in the Python process: no server to start, and a clock that tests can move.
 
 >>> from redis_emulator import ManualClock, RedisEmulator
 >>> emulator = RedisEmulator(clock=ManualClock())

@@ -1,4 +1,4 @@
-"""The command ``redis-emulator``: serves an emulator over TCP, for clients in any language."""
+"""The command line program ``redis-emulator``: serves an emulator over TCP, for any client."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     if options.cluster is None and options.cluster_replicas is not None:
-        parser.error("--cluster-replicas goes with --cluster")
+        parser.error("--cluster-replicas needs --cluster")
     if options.cluster is not None:
         if options.unixsocket is not None:
-            parser.error("the nodes of a cluster listen on ports only, not on --unixsocket")
+            parser.error(
+                "--cluster cannot be combined with --unixsocket; nodes listen on ports only"
+            )
         return _serve_cluster(options)
     try:
         emulator = RedisEmulator(
@@ -72,19 +74,24 @@ def _serve_cluster(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="redis-emulator", description="Redis inside a Python process, as a server."
+        prog="redis-emulator", description="Serve a Redis emulator that runs in a Python process."
     )
-    parser.add_argument("--port", type=int, default=6379, help="TCP port; 0 for none")
+    parser.add_argument("--port", type=int, default=6379, help="TCP port (6379); 0 for none")
     parser.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="address to bind")
     parser.add_argument("--unixsocket", metavar="PATH", help="unix socket to listen on as well")
     parser.add_argument("--requirepass", metavar="PASSWORD", help="password of the default user")
-    parser.add_argument("--version", metavar="SERIES", help="the release to be like, as 7.4")
+    parser.add_argument("--version", metavar="SERIES", help="the release to emulate, such as 7.4")
     parser.add_argument("--flavour", default="redis", help="redis (the default) or valkey")
     parser.add_argument(
-        "--cluster", type=int, metavar="N", help="be a cluster of N masters on ports from --port on"
+        "--cluster",
+        type=int,
+        metavar="N",
+        help="serve a cluster of N masters on consecutive ports from --port",
     )
     parser.add_argument(
         "--cluster-replicas", type=int, metavar="N", help="replicas of each master (1)"
     )
-    parser.add_argument("--seed", type=int, help="makes everything random repeat itself")
+    parser.add_argument(
+        "--seed", type=int, help="seed for random results, to make them reproducible"
+    )
     return parser

@@ -1,7 +1,7 @@
 """The clocks of the emulator. No other module reads the time.
 
 `SystemClock` calls the `time` module each time, so that freezegun and time-machine also change the
-time of the emulator. `ManualClock` moves only when it is told to.
+time of the emulator. `ManualClock` stands still until a test moves it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ _MONOTONIC: Final[Callable[[], float]] = (
     if hasattr(time, "clock_gettime")
     else partial(time.monotonic)
 )
-"""freezegun and time-machine replace `time.monotonic` or let it be, but never stop this one."""
+"""A monotonic clock that freezegun and time-machine do not stop: they replace only attributes of
+the `time` module, and this is a reference taken before.
+"""
 
 
 def real_seconds() -> float:
-    """Seconds of a clock that always runs. For timeouts of clients, never for data."""
+    """Seconds of the monotonic clock, in real time. For timeouts of clients, never for data."""
     return _MONOTONIC()
 
 
@@ -53,7 +55,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that moves only when told to.
+    """A clock that moves only when a test calls `advance` or `set`.
 
     Args:
         start: Seconds since the epoch, or an aware datetime. The system time by default.
@@ -65,9 +67,9 @@ class ManualClock:
         self._us = time.time_ns() // 1_000 if start is None else _to_us(start)
         forks.register(self)
 
-    def after_fork(self, whole: bool) -> None:
-        """Have a lock of its own in a child process."""
-        if not whole:
+    def after_fork(self, consistent: bool) -> None:
+        """Replace the lock in a child process if another thread held it at the fork."""
+        if not consistent:
             self.own_lock = threading.Lock()
 
     def us(self) -> int:
@@ -82,31 +84,33 @@ class ManualClock:
         """Move forward. Before this returns, keys expire and timeouts of blocked clients end.
 
         Args:
-            seconds: By how much; not negative.
+            seconds: How far; not negative.
 
         Raises:
-            ValueError: The clock would go backwards; use `set` for that.
+            ValueError: ``seconds`` is negative. Use `set` to move backwards.
         """
         if isinstance(seconds, timedelta):
             seconds = seconds.total_seconds()
         if seconds < 0:
-            raise ValueError(f"advance() moves forward only, got {seconds}; use set() to go back")
+            raise ValueError(
+                f"seconds must not be negative, got {seconds}; use set() to move backwards"
+            )
         with self.own_lock:
             self._us += round(seconds * 1_000_000)
-        self._tell()
+        self._notify()
 
     def set(self, when: float | datetime) -> None:
         """Jump to ``when``: seconds since the epoch or an aware datetime."""
         with self.own_lock:
             self._us = _to_us(when)
-        self._tell()
+        self._notify()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` after every move. Returns a function that unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in tuple(self._listeners):
             listener()
 

@@ -1,4 +1,8 @@
-"""`ClusterEmulator`: a Redis Cluster in this process, for tests of clients of clusters."""
+"""`ClusterEmulator`: the public class for an emulated Redis Cluster in this process.
+
+It creates one `NodeEmulator` for each node and offers what tests of cluster clients need: moving
+slots, failovers, killing nodes. The state of the cluster is in `redis_emulator.cluster`.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,13 @@ from redis_emulator.cluster.slots import SLOTS, slot_of
 from redis_emulator.cluster.topology import Cluster
 from redis_emulator.emulator import Emulator
 from redis_emulator.engine.dispatch import Engine
-from redis_emulator.forks import Named
+from redis_emulator.forks import NamedObjects
 from redis_emulator.keyspace.snapshots import Snapshot
 from redis_emulator.tools.mapping import encoded
 from redis_emulator.transports.cluster import (
     AsyncClusterClient,
-    async_connection_to,
-    connection_to,
+    async_connection_class,
+    connection_class,
 )
 from redis_emulator.transports.sync import EmulatorPool
 from redis_emulator.transports.tcp import TcpServer
@@ -41,7 +45,7 @@ _HOST = "127.0.0.1"
 class NodeEmulator(Emulator):
     """One node of an emulated cluster.
 
-    Its `execute` and ``node[0]`` use the node's own keys and are never redirected.
+    `execute` and ``node[0]`` use the node's own keys and are never redirected.
     """
 
     def __init__(
@@ -132,7 +136,9 @@ class ClusterEmulator:
         seed: int | None = None,
     ) -> None:
         if not 1 <= nodes <= 1000 or not 0 <= replicas <= 100:
-            raise ValueError(f"there is no cluster of {nodes} masters with {replicas} replicas")
+            raise ValueError(
+                f"nodes must be 1 to 1000 and replicas 0 to 100, got {nodes} and {replicas}"
+            )
         self._clock: Clock = SystemClock() if clock is None else clock
         self._version = Version.parse(version or latest(flavour), flavour)
         lock = threading.RLock()
@@ -149,22 +155,22 @@ class ClusterEmulator:
             )
             for place in range(nodes * (1 + replicas))
         ]
-        self._form(nodes)
+        self._assign_initial_roles(nodes)
         self._first_state = cluster.state()
         self._ports: dict[int, NodeEmulator] = {each.port: each for each in self.nodes}
         self._servers: dict[NodeEmulator, TcpServer] = {}
-        self._connection = connection_to(self._engine_at)
-        self._async_connection = async_connection_to(self._engine_at)
+        self._connection = connection_class(self._engine_at)
+        self._async_connection = async_connection_class(self._engine_at)
 
     def _lock(self) -> AbstractContextManager[object]:
         """The lock that all nodes share."""
         return self.nodes[0].engine.lock
 
     def _kill_at(self, place: int) -> None:
-        """Kill a node that received SHUTDOWN; the others go on."""
+        """Kill a node that received SHUTDOWN; the other nodes keep running."""
         self.kill(self.nodes[place])
 
-    def _form(self, masters: int) -> None:
+    def _assign_initial_roles(self, masters: int) -> None:
         cluster = self._cluster
         for place, node in enumerate(cluster.nodes):
             node.known = list(cluster.nodes)
@@ -178,8 +184,8 @@ class ClusterEmulator:
 
     @classmethod
     def named(cls, name: str = "") -> ClusterEmulator:
-        """The cluster of that name in this process. The first call creates it, with three masters
-        and a replica of each.
+        """The cluster of this name, shared by the whole process. The first call creates it, with
+        three masters and one replica each.
         """
         return _named[name]
 
@@ -203,7 +209,7 @@ class ClusterEmulator:
         for node in self.nodes:
             if node.node is owner:
                 return node
-        raise LookupError(f"nobody serves the slot of {key!r}")
+        raise LookupError(f"no node serves the slot of {key!r}")
 
     def slot_of(self, key: str | bytes) -> int:
         """The slot of a key."""
@@ -220,17 +226,19 @@ class ClusterEmulator:
         with self._lock():
             target = self._find(to).node
             if target.master is not None:
-                raise ValueError(f"{to!r} is a replica; slots belong to masters")
+                raise ValueError(f"cannot move a slot to {to!r}: it is a replica; name a master")
             owner = self._cluster.owners[slot]
             if owner is not None and owner is not target:
                 for db, key in tuple(owner.keys_in(slot)):
-                    self._carry(target, db.index, key, db.data[key], db.expires.get(key))
+                    self._copy_key(target, db.index, key, db.data[key], db.expires.get(key))
             target.importing[slot] = target
             self._cluster.bump(target)
             self._cluster.assign(slot, target)
             self._tick()
 
-    def _carry(self, target: Node, index: int, key: bytes, value: object, at: int | None) -> None:
+    def _copy_key(
+        self, target: Node, index: int, key: bytes, value: object, at: int | None
+    ) -> None:
         db = target.store.databases[index]
         db.context.now = self._clock.ms()
         db.set(key, value)
@@ -252,7 +260,7 @@ class ClusterEmulator:
             if found.is_master:
                 running = [r for r in found.node.replicas() if not r.down]
                 if not running:
-                    raise ValueError(f"{found!r} has no replica that runs")
+                    raise ValueError(f"{found!r} has no running replica to promote")
                 found = next(each for each in self.nodes if each.node is running[0])
             self._cluster.fail_over(found.node)
             self._tick()
@@ -264,8 +272,8 @@ class ClusterEmulator:
         Args:
             node: The node, its index in `nodes`, or its id.
             fail_over: Whether a replica is promoted, as in a real cluster after the node timeout.
-                If not, or if there is no replica, the cluster is down; with
-                ``cluster-require-full-coverage no`` only the slots of the master are.
+                If not, or if there is no replica, the cluster is down. With
+                ``cluster-require-full-coverage no`` only the slots of that master are down.
         """
         with self._lock():
             found = self._find(node)
@@ -284,10 +292,11 @@ class ClusterEmulator:
             server.stop()
 
     def revive(self, node: Which) -> None:
-        """Start a killed node again. If its replica was promoted, it becomes a replica of that.
+        """Start a killed node again. If one of its replicas was promoted, it becomes a replica of
+        the new master.
 
         Raises:
-            OSError: The cluster is served, and the port of the node is taken.
+            OSError: The cluster is served over TCP, and the port of the node is in use.
         """
         found = self._find(node)
         with self._lock():
@@ -310,13 +319,13 @@ class ClusterEmulator:
         """A redis-py client of this cluster.
 
         Args:
-            kwargs: What `redis.RedisCluster` takes; what concerns sockets is ignored.
+            kwargs: The arguments of `redis.RedisCluster`; those about sockets are ignored.
 
         Raises:
-            ForkedError: The cluster was made in a parent process.
+            ForkedError: The cluster was created in a parent process.
         """
         self.nodes[0].engine.ownership.check()
-        host, port = self._entry()
+        host, port = self._first_address()
         return redis.RedisCluster(
             url=f"redis://{host}:{port}",
             connection_class=self._connection,
@@ -330,7 +339,7 @@ class ClusterEmulator:
         Args:
             kwargs: The arguments of `redis.asyncio.RedisCluster`; those about sockets are ignored.
         """
-        host, port = self._entry()
+        host, port = self._first_address()
         client = AsyncClusterClient(
             ownership=self.nodes[0].engine.ownership,
             startup_nodes=[AsyncClusterNode(host, port)],
@@ -343,7 +352,7 @@ class ClusterEmulator:
             node.connection_class = self._async_connection
         return client
 
-    def _entry(self) -> tuple[str, int]:
+    def _first_address(self) -> tuple[str, int]:
         for node in self.nodes:
             if not node.is_down:
                 return _HOST, node.port
@@ -357,17 +366,17 @@ class ClusterEmulator:
 
     @contextlib.contextmanager
     def serve(self, *, host: str = _HOST, port: int = 0) -> Iterator[ClusterEmulator]:
-        """Listen for clients in any language, each node on its own port; a context manager.
+        """A context manager that serves each node on its own TCP port, for clients in any language.
 
-        Meanwhile CLUSTER SLOTS and redirections contain these ports. In-process clients keep
-        working.
+        In the ``with`` block CLUSTER SLOTS and redirections contain these ports. In-process
+        clients keep working.
 
         Args:
             host: The address to listen on and to announce.
             port: The first port; 0 for free ports.
 
         Raises:
-            OSError: An address cannot be listened on.
+            OSError: A node cannot listen on its address.
         """
         before = [(node.node.host, node.node.port) for node in self.nodes]
         try:
@@ -375,7 +384,7 @@ class ClusterEmulator:
                 server = node.serve(host=host, port=port + place if port else 0)
                 self._servers[node] = server
                 assert server.port is not None
-                self._move(node, host, server.port)
+                self._set_address(node, host, server.port)
             yield self
         finally:
             for server in self._servers.values():
@@ -383,17 +392,17 @@ class ClusterEmulator:
             self._servers.clear()
             if not self._is_foreign():
                 for node, (old_host, old_port) in zip(self.nodes, before, strict=True):
-                    self._move(node, old_host, old_port)
+                    self._set_address(node, old_host, old_port)
 
-    def _move(self, node: NodeEmulator, host: str, port: int) -> None:
+    def _set_address(self, node: NodeEmulator, host: str, port: int) -> None:
         with self._lock():
             node.node.host, node.node.port = host, port
             node.engine.server.config["port"] = str(port)
             self._ports[port] = node
 
     def reset(self) -> None:
-        """Return to the state of a new cluster: no keys, the first roles and slots, every node up.
-        Clients stay connected.
+        """Return to the state of a new cluster: no keys, the initial roles and slots, every node
+        running. Clients stay connected.
         """
         for node in self.nodes:
             if node.is_down:
@@ -404,20 +413,20 @@ class ClusterEmulator:
                 node.reset()
 
     def use_copy_after_fork(self) -> None:
-        """As `Emulator.use_copy_after_fork`, for all nodes.
+        """`Emulator.use_copy_after_fork` for all nodes.
 
         Raises:
-            ForkedError: As there.
+            ForkedError: See there.
         """
         for node in self.nodes:
             node.use_copy_after_fork()
 
     def _is_foreign(self) -> bool:
-        """Whether this is a child process that must not use its copy."""
+        """Whether this is a child process that must not use its copy of the cluster."""
         return self.nodes[0].engine.ownership.is_foreign
 
     def snapshot(self) -> ClusterSnapshot:
-        """All keys, slots and roles as they are now. Costs what changes afterwards."""
+        """Save all keys, slots and roles. The cost is proportional to what changes afterwards."""
         with self._lock():
             masters = [node for node in self.nodes if node.is_master]
             stores = [node.node.store for node in masters]
@@ -429,7 +438,7 @@ class ClusterEmulator:
         """Restore the keys, slots and roles of ``snapshot``. Killed nodes stay down.
 
         Raises:
-            ValueError: The snapshot was taken of another cluster.
+            ValueError: The snapshot belongs to another cluster.
         """
         if snapshot.owner is not self:
             raise ValueError("the snapshot belongs to another cluster; restore it there")
@@ -457,7 +466,7 @@ class ClusterEmulator:
         for node in self.nodes:
             if node.id == which:
                 return node
-        raise ValueError(f"the cluster has no node {which!r}")
+        raise ValueError(f"the cluster has no node with id {which!r}")
 
     def __enter__(self) -> ClusterEmulator:
         return self
@@ -489,4 +498,4 @@ class ClusterSnapshot:
         self.stores = stores
 
 
-_named = Named(ClusterEmulator)
+_named = NamedObjects(ClusterEmulator)

@@ -130,7 +130,7 @@ class Emulator:
     def serve(
         self, *, host: str = "127.0.0.1", port: int | None = 0, unixsocket: str | None = None
     ) -> TcpServer:
-        """Listen for clients in any language; a context manager.
+        """Start a TCP server for clients in any language. The result is a context manager.
 
         Args:
             host: The address to listen on.
@@ -138,8 +138,8 @@ class Emulator:
             unixsocket: Path of a unix socket to listen on as well.
 
         Raises:
-            OSError: The address cannot be listened on.
-            ForkedError: The emulator was made in a parent process.
+            OSError: The server cannot listen on the address.
+            ForkedError: The emulator was created in a parent process.
         """
         server = TcpServer(self._engine, host=host, port=port, unixsocket=unixsocket)
         self._servers = [each for each in self._servers if each.running] + [server]
@@ -148,8 +148,8 @@ class Emulator:
     def use_copy_after_fork(self) -> None:
         """Let child processes use the copy of this emulator that they have after ``fork``.
 
-        What a child writes, neither its parent nor another child sees. Connections do not go on
-        in a child. To share an emulator between processes, `serve` it instead.
+        Writes of a child are visible in that child only. All connections of the parent are closed
+        in the child. To share an emulator between processes, use `serve` instead.
 
         Call it before the fork, or in the child.
 
@@ -164,9 +164,9 @@ class Emulator:
         return text_dump.dump(self._engine)
 
     def load(self, client: redis.Redis) -> int:
-        """Copy every key of every database from the server of ``client``; returns how many.
+        """Copy all keys of all databases from the server of ``client``. Returns their number.
 
-        Keys of the same names are overwritten, others stay.
+        Existing keys with the same names are overwritten; other keys stay.
 
         Raises:
             TransferError: A value cannot be copied.
@@ -174,8 +174,8 @@ class Emulator:
         return copying.load(self._engine, client)
 
     def reset(self) -> None:
-        """Return to the state of a new server, without keys, scripts and changed settings. Clients
-        stay connected.
+        """Return to the state of a new server: no keys, no scripts, the default configuration.
+        Clients stay connected.
         """
         self._engine.reset()
 
@@ -188,7 +188,7 @@ class Emulator:
         """Restore all keys of ``snapshot``. A snapshot can be restored several times.
 
         Raises:
-            ValueError: The snapshot was taken of another emulator.
+            ValueError: The snapshot belongs to another emulator.
         """
         with self._engine.lock:
             self._engine.server.keyspace.journal.restore(snapshot)
@@ -212,7 +212,7 @@ class Emulator:
 
 
 def _cache_of(template: redis.ConnectionPool) -> dict[str, Any]:
-    """The client-side cache of ``cache_config``, if this redis-py has one."""
+    """The client-side cache that redis-py made for ``cache_config``, if it supports that."""
     cache = getattr(template, "cache", None)
     return {} if cache is None else {"cache": cache}
 

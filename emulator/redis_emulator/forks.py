@@ -1,8 +1,9 @@
-"""What is done around ``os.fork`` so that a child process never waits for a lock of its parent.
+"""Fork safety: a child process must never wait for a lock that a thread of its parent holds.
 
-In a child only the thread that called ``fork`` exists: a lock that another thread held stays locked
-for ever, and what it protects may be half changed. So the thread that forks takes the lock of every
-registered object first. It waits at most `FORK_SECONDS` for each.
+In a child only the thread that called ``os.fork`` exists. A lock that another thread held stays
+locked for ever, and the data it protects may be inconsistent. Therefore the forking thread acquires
+the lock of every registered object before the fork, waiting at most `FORK_SECONDS` for each, and
+both processes release them afterwards.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ T = TypeVar("T")
 
 
 class ForkedError(redis.ResponseError):
-    """A child process uses an emulator of its parent.
+    """A child process used an emulator of its parent.
 
-    A `redis.ResponseError`, because redis-py neither retries nor replaces those.
+    It is a `redis.ResponseError` because redis-py does not retry those or wrap them in another
+    exception.
     """
 
 
@@ -30,11 +32,11 @@ class Lock(Protocol):
     """A `threading.Lock` or `threading.RLock`."""
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take the lock; whether it was free in time."""
+        """Acquire the lock. Returns whether it was acquired before the timeout."""
         ...
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         ...
 
     def __enter__(self) -> bool: ...
@@ -43,48 +45,48 @@ class Lock(Protocol):
 
 
 class Forkable(Protocol):
-    """An object that takes part in forks.
+    """An object whose lock is acquired before each fork.
 
     Attributes:
-        own_lock: What protects it.
+        own_lock: The lock that protects its data.
     """
 
     own_lock: Lock
 
-    def after_fork(self, whole: bool) -> None:
+    def after_fork(self, consistent: bool) -> None:
         """Called in every child.
 
         Args:
-            whole: Whether `own_lock` could be taken before the fork. Otherwise it stays locked,
-                and what it protects may be half changed.
+            consistent: Whether `own_lock` could be acquired before the fork. If not, it stays
+                locked, and the data it protects may be inconsistent.
         """
         ...
 
 
-_things: Final[dict[int, weakref.ref[Forkable]]] = {}
+_references: Final[dict[int, weakref.ref[Forkable]]] = {}
 _held: Final[dict[int, list[Lock]]] = {}
-"""The locks that were taken for a fork, by the thread that forks."""
-_crowded = 100
-"""How many references make it worthwhile to look for those whose object is gone."""
+"""The locks acquired for a fork, by the identifier of the forking thread."""
+_cleanup_threshold = 100
+"""Number of references above which `register` removes those whose object no longer exists."""
 
 
 def register(thing: Forkable) -> None:
-    """Have ``thing`` take part in forks for as long as it is in use."""
-    global _crowded
+    """Acquire the lock of ``thing`` before each fork. Keeps only a weak reference."""
+    global _cleanup_threshold
     reference = weakref.ref(thing)
-    _things[id(reference)] = reference
-    if len(_things) > _crowded:
-        for number, each in list(_things.items()):
+    _references[id(reference)] = reference
+    if len(_references) > _cleanup_threshold:
+        for number, each in list(_references.items()):
             if each() is None:
-                _things.pop(number, None)
-        _crowded = 2 * len(_things) + 100
+                _references.pop(number, None)
+        _cleanup_threshold = 2 * len(_references) + 100
 
 
-class Named(Generic[T]):
-    """Objects that are made when they are first asked for by their name. Threads may ask at once.
+class NamedObjects(Generic[T]):
+    """NamedObjects objects, created at the first access to the name. Thread-safe.
 
     Args:
-        make: Makes one.
+        make: Creates an object.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -99,38 +101,40 @@ class Named(Generic[T]):
                 self._made[name] = self._make()
             return self._made[name]
 
-    def after_fork(self, whole: bool) -> None:
-        """Have a lock of its own in a child."""
-        if not whole:
+    def after_fork(self, consistent: bool) -> None:
+        """Replace the lock in a child process if another thread held it at the fork."""
+        if not consistent:
             self.own_lock = threading.Lock()
 
 
-def _registered() -> list[Forkable]:
-    things = [reference() for reference in list(_things.values())]
+def _live_objects() -> list[Forkable]:
+    things = [reference() for reference in list(_references.values())]
     return [thing for thing in things if thing is not None]
 
 
-def _before() -> None:
+def _acquire_locks() -> None:
     held = _held[threading.get_ident()] = []
-    for lock in {id(thing.own_lock): thing.own_lock for thing in _registered()}.values():
+    for lock in {id(thing.own_lock): thing.own_lock for thing in _live_objects()}.values():
         if lock.acquire(timeout=FORK_SECONDS):
             held.append(lock)
 
 
-def _after() -> list[Lock]:
-    """Give the locks back; returns them."""
+def _release_locks() -> list[Lock]:
+    """Release the locks acquired by this thread. Returns them."""
     held = _held.pop(threading.get_ident(), [])
     for lock in held:
         lock.release()
     return held
 
 
-def _in_child() -> None:
-    held = set(map(id, _after()))
+def _after_in_child() -> None:
+    held = set(map(id, _release_locks()))
     _held.clear()
-    for thing in _registered():
+    for thing in _live_objects():
         thing.after_fork(id(thing.own_lock) in held)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_child)
+    os.register_at_fork(
+        before=_acquire_locks, after_in_parent=_release_locks, after_in_child=_after_in_child
+    )

@@ -1,4 +1,4 @@
-"""`RedisEmulator`: one Redis in this process."""
+"""`RedisEmulator`: the public class for one emulated standalone server."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from redis_emulator.clock import Clock, SystemClock
 from redis_emulator.cluster_emulator import ClusterEmulator
 from redis_emulator.emulator import Emulator
 from redis_emulator.engine.dispatch import Engine
-from redis_emulator.forks import Named
+from redis_emulator.forks import NamedObjects
 from redis_emulator.version import Version
 
 
 class RedisEmulator(Emulator):
-    """A Redis without a server. Threads and event loops may share it.
+    """An emulated Redis or Valkey server in this process. Threads and event loops can share it.
 
     Args:
-        version: The release to be like: ``"8.2"``, ``"7.0"`` and so on.
+        version: The release to emulate, such as ``"8.2"`` or ``"7.0"``.
         flavour: ``"redis"`` or ``"valkey"``.
-        clock: Where time comes from; the machine's clock when left out.
-        seed: Makes everything random (RANDOMKEY, SPOP …) repeat itself.
-        log: How many commands to keep in `log`; 0 records nothing and costs nothing.
+        clock: The source of time; by default the system clock.
+        seed: Makes random results (RANDOMKEY, SPOP …) reproducible.
+        log: How many commands to keep in `log`; 0 turns it off.
 
     Raises:
         ValueError: The version or flavour is not emulated.
@@ -41,17 +41,15 @@ class RedisEmulator(Emulator):
 
     @classmethod
     def named(cls, name: str = "") -> RedisEmulator:
-        """The emulator that everybody in this process shares under ``name``, made when first
-        asked for.
-        """
+        """The emulator of this name, shared by the whole process. The first call creates it."""
         return _named[name]
 
     @staticmethod
     def cluster(**settings: Any) -> ClusterEmulator:
-        """A Redis Cluster in this process.
+        """An emulated Redis Cluster in this process.
 
         Args:
-            settings: What `ClusterEmulator` takes: ``nodes``, ``replicas``, ``version``,
+            settings: The arguments of `ClusterEmulator`: ``nodes``, ``replicas``, ``version``,
                 ``flavour``, ``clock``, ``seed``.
         """
         return ClusterEmulator(**settings)
@@ -60,4 +58,4 @@ class RedisEmulator(Emulator):
         return f"<RedisEmulator {self._version.flavour} {self._version.text}>"
 
 
-_named = Named(RedisEmulator)
+_named = NamedObjects(RedisEmulator)

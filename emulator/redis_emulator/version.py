@@ -1,4 +1,7 @@
-"""The emulated server: its flavour and release."""
+"""Flavour (Redis or Valkey) and release of the emulated server.
+
+Code that differs between releases asks the `Version` of the server.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def latest(flavour: str) -> str:
 
 
 def releases() -> list[tuple[str, str]]:
-    """Flavour and series of everything that is emulated."""
+    """Flavour and series of every emulated release."""
     return [(flavour, series) for flavour, known in _RELEASES.items() for series in known]
 
 
@@ -47,7 +50,8 @@ class Version:
     Attributes:
         flavour: ``redis`` or ``valkey``.
         number: Major, minor, patch of the server itself.
-        compatible: The Redis release whose commands and error texts this server has.
+        compatible: The Redis release whose commands and error texts this server has; for Valkey
+            7.2.4, from which it was forked.
     """
 
     flavour: str
@@ -85,24 +89,25 @@ class Version:
 
     @property
     def after_fork(self) -> bool:
-        """Whether it is newer than Redis 7.2, from which Valkey was forked."""
+        """Whether it is newer than 7.2, the release from which Valkey was forked."""
         return self.number >= (7, 4)
 
     @property
     def is_8(self) -> bool:
-        """Whether it is Redis 8.0, Valkey 8.0, or later: what both have added in 8.0."""
+        """Whether it is Redis 8.0, Valkey 8.0, or later. For what both added in 8.0."""
         return self.number >= (8, 0)
 
     @property
     def retries_blocked(self) -> bool:
-        """Whether a blocked client that could be served runs its command anew: ACL is checked
-        again, the command counts when it is served, and a client that tries in vain goes to the
-        end of the queue.
+        """Whether a blocked client runs its command again when one of its keys becomes ready.
+
+        Then ACL is checked again, the command is counted when the client is served, and a client
+        that still has to wait goes to the end of the queue.
         """
         return not self.before(7, 2)
 
     def before(self, major: int, minor: int = 0) -> bool:
-        """Whether it behaves as Redis did before this release; Valkey behaves as 7.2."""
+        """Whether it behaves like a Redis older than this release. Valkey behaves like 7.2."""
         return self.compatible < (major, minor)
 
     def is_redis(self, major: int = 0, minor: int = 0) -> bool:
@@ -115,5 +120,5 @@ class Version:
 
     @property
     def compatible_text(self) -> str:
-        """`compatible`, printed."""
+        """`compatible` as text, such as ``7.2.4``."""
         return ".".join(map(str, self.compatible))

@@ -93,12 +93,12 @@ def test_a_port_in_use(port: int) -> None:
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
-        ("--port 65536", "a port is a number from 0 to 65535, got 65536"),
-        ("--port -1", "a port is a number"),
+        ("--port 65536", "port must be from 0 to 65535, got 65536"),
+        ("--port -1", "port must be from 0 to 65535"),
         ("--port 65534 --cluster 3", "got 65536"),
-        ("--cluster 0", "no cluster of 0 masters"),
+        ("--cluster 0", "nodes must be 1 to 1000"),
         ("--cluster 1 --unixsocket a", "listen on ports only"),
-        ("--cluster-replicas 2", "goes with --cluster"),
+        ("--cluster-replicas 2", "--cluster-replicas needs --cluster"),
         ("--version 3.0", "redis 3.0 is not emulated"),
     ],
 )

@@ -142,13 +142,13 @@ def test_a_thousand_idle_connections(server: TcpServer) -> None:
     for place, connection in enumerate(idle):
         connection.sendall(beginnings[place % 4])
     with wire(server.port or 0) as client:
-        until(lambda: len(server.peers) >= count + 2)
+        until(lambda: len(server.clients) >= count + 2)
         for number in range(200):
             assert client.ask(b"INCR n\r\n") == b":%d\r\n" % (number + 1)
         assert client.ask(b"PUBLISH a hello\r\n") == b":%d\r\n" % (count // 4)
         for connection in idle:
             connection.close()
-        until(lambda: len(server.peers) <= 2)
+        until(lambda: len(server.clients) <= 2)
         assert client.ask(b"PUBLISH a hello\r\n") == b":0\r\n"
 
 
@@ -158,14 +158,14 @@ def test_slow_readers_are_dropped(server: TcpServer) -> None:
         limit = b"normal 8000000 0 0 pubsub 8000000 2000000 1"
         client.ask(frame(b"CONFIG", b"SET", b"client-output-buffer-limit", limit))
         slow.send(b"GET big\r\n" * 40)
-        while len(server.peers) > 2:
+        while len(server.clients) > 2:
             assert server.unsent < 50_000_000
             time.sleep(0.01)
         with wire(server.port or 0) as listener:
             listener.ask(b"SUBSCRIBE news\r\n", b":1\r\n")
             for _ in range(40):
                 client.ask(frame(b"PUBLISH", b"news", bytes(1 << 19)))
-            until(lambda: len(server.peers) <= 2)
+            until(lambda: len(server.clients) <= 2)
         assert client.ask(b"PUBLISH news x\r\n") == b":0\r\n"
     assert server.unsent == 0
 
@@ -177,7 +177,7 @@ def test_replies_that_nobody_reads_are_bounded_altogether(
     with wire(server.port or 0) as client:
         assert client.ask(frame(b"SET", b"big", bytes(1 << 20))) == b"+OK\r\n"
         slow = [attack(server, b"GET big\r\n" * 12) for _ in range(8)]
-        until(lambda: len(server.peers) < 10)
+        until(lambda: len(server.clients) < 10)
         assert server.unsent <= 45_000_000
         for connection in slow:
             connection.close()
@@ -190,7 +190,7 @@ def test_strangers_may_leave_little_unread(server: TcpServer) -> None:
         with contextlib.suppress(ConnectionError):
             for _ in range(2000):
                 stranger.send(b"PING\r\n" * 500)
-        until(lambda: len(server.peers) == 2)
+        until(lambda: len(server.clients) == 2)
         stranger.close()
 
 
@@ -224,7 +224,7 @@ def test_clients_that_vanish(server: TcpServer) -> None:
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             connection.close()
     with wire(server.port or 0) as client:
-        until(lambda: len(server.peers) == 2)
+        until(lambda: len(server.clients) == 2)
         assert client.ask(b"RPUSH l x\r\n") == b":1\r\n"
         assert client.ask(b"EXISTS k\r\n") == b":0\r\n"
         assert not server.held

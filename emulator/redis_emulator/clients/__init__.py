@@ -1,1 +1,1 @@
-"""What the server knows of its clients: sessions, ACL users, client-side caching."""
+"""Clients of a server: sessions, ACL, blocked clients, pub/sub, WATCH, client-side caching."""

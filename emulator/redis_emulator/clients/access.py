@@ -1,9 +1,11 @@
-"""Who may do what: the users of one server, the check before a command, and the log of refusals.
+"""ACL: the users of one server, permission checks, and the ACL log.
 
-The engine asks before a command of a limited client runs, EXEC asks again for each queued command,
-and scripts ask for each of their calls. A client whose user may do everything is not limited
-(`Session.limited`) and is never asked about. Of the reasons that the selectors of a user give
-against a command, the one that got furthest is told.
+The engine checks each command of a client whose user has restrictions (`Client.limited`). EXEC
+checks the queued commands again, and scripts check each call. Clients whose user may do everything
+are not checked. If all selectors of a user deny a command, the error names the reason of the
+selector that failed last in the order of the checks: database, command, keys, channels.
+
+The rules of ACL SETUSER are in `redis_emulator.clients.acl`.
 """
 
 from __future__ import annotations
@@ -35,24 +37,24 @@ REASONS: Final = {
     OF_LOGIN: b"auth",
     OF_CHANNEL: b"channel",
 }
-_SAME_WITHIN_MS: Final = 60_000
-_SAME_AMONG: Final = 10
-_NEEDS: Final = {"access": READ, "insert": WRITE, "delete": WRITE, "update": WRITE}
-_CHANNELS: Final = {
+_GROUPING_MS: Final = 60_000
+_GROUPING_ENTRIES: Final = 10
+_ACCESS_BY_FLAG: Final = {"access": READ, "insert": WRITE, "delete": WRITE, "update": WRITE}
+_CHANNEL_ARGUMENTS: Final = {
     "publish": slice(1, 2),
     "spublish": slice(1, 2),
     "subscribe": slice(1, None),
     "ssubscribe": slice(1, None),
     "psubscribe": slice(1, None),
 }
-_BOUND_TO_A_DATABASE: Final = frozenset(
+_USES_DATABASE: Final = frozenset(
     {"watch", "eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro"}
 )
-_QUEUED: Final = (
+_QUEUED_DENIAL: Final = (
     "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC "
     "call. This command is no longer allowed for the following reason: {}"
 )
-_WHY: Final = {
+_REASON_TEXTS: Final = {
     OF_DATABASE: "no permission",
     OF_COMMAND: "no permission to execute the command or subcommand",
     OF_KEY: "no permission to touch the specified keys",
@@ -61,8 +63,8 @@ _WHY: Final = {
 
 
 @dataclass(slots=True)
-class Refusal:
-    """One entry of ACL LOG: what was refused to whom, and how often."""
+class AclLogEntry:
+    """One entry of ACL LOG; ``count`` is how often the same denial happened."""
 
     number: int
     reason: int
@@ -80,7 +82,7 @@ class Denial:
 
     Attributes:
         reason: One of the ``OF_`` constants.
-        position: The argument it is about; 0 for the command itself.
+        position: The index of the argument that is not permitted; 0 for the command itself.
     """
 
     __slots__ = ("position", "reason")
@@ -95,20 +97,20 @@ class Access:
 
     Attributes:
         users: By name.
-        log: Refusals, the latest first.
-        denied: How often each reason was given.
+        log: The entries of ACL LOG, newest first.
+        denied: The number of denials by reason.
     """
 
     def __init__(self, server: Server, registry: Registry) -> None:
         self._server = server
         self._version = server.version
         self._registry = registry
-        self.users: dict[str, User] = {"default": self._unlimited("default")}
-        self.log: deque[Refusal] = deque()
+        self.users: dict[str, User] = {"default": self._new_unlimited_user("default")}
+        self.log: deque[AclLogEntry] = deque()
         self._entries = 0
         self.denied = dict.fromkeys(REASONS, 0)
 
-    def _unlimited(self, name: str) -> User:
+    def _new_unlimited_user(self, name: str) -> User:
         user = User(name, self._version, True)
         for rule in (b"on", b"nopass", b"allkeys", b"allchannels", b"+@all"):
             user.apply(rule, True)
@@ -120,101 +122,103 @@ class Access:
         return self._server.config.values.get("acl-pubsub-default") == "allchannels"
 
     def new_user(self, name: str) -> User:
-        """A user who may do nothing yet; not one of `users`."""
+        """Create a user without permissions. It is not added to `users`."""
         return User(name, self._version, self.all_channels)
 
     def needs_password(self) -> bool:
-        """Whether a client must authenticate first."""
+        """Whether new connections must authenticate."""
         default = self.users["default"]
         return not default.nopass or not default.enabled
 
     def accepts(self, user: bytes, password: bytes) -> bool:
-        """Whether ``password`` is right for ``user``."""
+        """Whether ``user`` is enabled and ``password`` is one of its passwords."""
         found = self.users.get(quote(user))
         return found is not None and found.accepts(password)
 
     def has_user(self, user: bytes) -> bool:
-        """Whether there is a user of this name."""
+        """Whether a user with this name exists."""
         return quote(user) in self.users
 
-    def require(self, password: bytes) -> None:
-        """Let the default user have this one password, or need none when it is empty."""
+    def set_default_password(self, password: bytes) -> None:
+        """Set the only password of the default user (``requirepass``); empty for no password."""
         default = self.users["default"]
         default.apply(b"resetpass", False)
         default.apply(b">" + password if password else b"nopass", False)
         self.refresh()
 
     def refresh(self) -> None:
-        """Decide anew which clients are limited."""
+        """Update `Client.limited` of all clients."""
         for client in self._registry.by_id.values():
-            self.admit(client)
+            self.update_limited(client)
 
-    def admit(self, client: Client) -> None:
-        """Note whether a client's user is limited."""
+    def update_limited(self, client: Client) -> None:
+        """Update `Client.limited` of one client."""
         client.limited = not self.users[client.user].unlimited
         client.refresh()
 
-    def put(self, user: User) -> list[Client]:
-        """Add or replace a user; returns subscribers who may no longer subscribe to what they do,
-        which are to be disconnected.
+    def set_user(self, user: User) -> list[Client]:
+        """Add or replace a user.
+
+        Returns:
+            The clients to disconnect: those with subscriptions that are no longer permitted.
         """
         self.users[user.name] = user
         return [
             client
             for client in self._registry.by_id.values()
-            if client.user == user.name and not self._review(client)
+            if client.user == user.name and not self._check_subscriptions(client)
         ]
 
-    def _review(self, client: Client) -> bool:
-        """Note whether a client is limited now; whether its subscriptions are still permitted."""
-        self.admit(client)
+    def _check_subscriptions(self, client: Client) -> bool:
+        """Update `Client.limited`. Returns whether the client's subscriptions are still permitted."""
+        self.update_limited(client)
         if not client.limited or not client.subscribed():
             return True
-        return self._may_listen(self.users[client.user], client)
+        return self._may_subscribe(self.users[client.user], client)
 
-    def _may_listen(self, user: User, client: Client) -> bool:
+    def _may_subscribe(self, user: User, client: Client) -> bool:
         for channels, literal in (
             (client.channels, False),
             (client.patterns, True),
             (client.shard_channels, False),
         ):
             for channel in channels:
-                if not any(_reaches(each, channel, literal) for each in user.selectors):
+                if not any(_permits_channel(each, channel, literal) for each in user.selectors):
                     return False
         return True
 
     def remove(self, name: str) -> list[Client] | None:
-        """Delete a user; returns its clients, which are to be disconnected, or None if there is no
-        such user.
+        """Delete a user. Returns its clients, which the caller disconnects; None if the user does
+        not exist.
         """
         if self.users.pop(name, None) is None:
             return None
         return [client for client in self._registry.by_id.values() if client.user == name]
 
     def load(self, users: dict[str, User]) -> list[Client]:
-        """Replace all users; the default user exists in any case.
+        """Replace all users. A missing default user is created.
 
         Returns:
-            The clients that are to be disconnected: those of users who are gone, and before Redis
-            7.2 those of every user but the default one.
+            The clients to disconnect: those of deleted users; before Redis 7.2 those of every user
+            except the default user.
         """
-        users.setdefault("default", self._unlimited("default"))
+        users.setdefault("default", self._new_unlimited_user("default"))
         self.users = users
-        all_go = self._version.before(7, 2)
+        disconnects_all = self._version.before(7, 2)
         return [
             client
             for client in self._registry.by_id.values()
             if client.user not in users
-            or (all_go and client.user != "default")
-            or not self._review(client)
+            or (disconnects_all and client.user != "default")
+            or not self._check_subscriptions(client)
         ]
 
     def denial(self, user: User, client: Client, entry: Entry, argv: list[bytes]) -> Denial | None:
-        """Why ``user`` may not run the command, or None."""
+        """Why ``user`` may not run the command; None if it may."""
         furthest: Denial | None = None
         index = client.db.index
         for selector in user.selectors:
-            denial = self._selected(selector, entry, argv, index)
+            denial = self._denial_of_selector(selector, entry, argv, index)
             if denial is None:
                 return None
             if furthest is None or (denial.reason, denial.position) > (
@@ -224,29 +228,29 @@ class Access:
                 furthest = denial
         return furthest
 
-    def _selected(
+    def _denial_of_selector(
         self, selector: Selector, entry: Entry, argv: list[bytes], index: int
     ) -> Denial | None:
         if selector.databases is not None:
             place = self._other_database(selector.databases, entry, argv, index)
             if place is not None:
                 return Denial(OF_DATABASE, place)
-        if not selector.all_commands and not self._named(selector, entry, argv):
+        if not selector.all_commands and not self._permits_command(selector, entry, argv):
             return Denial(OF_COMMAND)
         if not selector.all_keys:
-            by_use = not self._version.before(7)
+            by_access = not self._version.before(7)
             for key in keys(entry.spec, argv):
-                use = _use(key.flags) if by_use else 0
-                if not _opens(selector, argv[key.position], use):
+                access = _required_access(key.flags) if by_access else 0
+                if not _permits_key(selector, argv[key.position], access):
                     return Denial(OF_KEY, key.position)
-        if not selector.all_channels and entry.name in _CHANNELS:
+        if not selector.all_channels and entry.name in _CHANNEL_ARGUMENTS:
             literal = entry.name == "psubscribe"
-            for place, channel in enumerate(argv[_CHANNELS[entry.name]], 1):
-                if not _reaches(selector, channel, literal):
+            for place, channel in enumerate(argv[_CHANNEL_ARGUMENTS[entry.name]], 1):
+                if not _permits_channel(selector, channel, literal):
                     return Denial(OF_CHANNEL, place)
         return None
 
-    def _named(self, selector: Selector, entry: Entry, argv: list[bytes]) -> bool:
+    def _permits_command(self, selector: Selector, entry: Entry, argv: list[bytes]) -> bool:
         name, place = entry.name, 1
         if "|" in name:
             if self._version.before(7):
@@ -263,7 +267,9 @@ class Access:
     def _other_database(
         self, permitted: tuple[int, ...], entry: Entry, argv: list[bytes], index: int
     ) -> int | None:
-        """The argument that names a database out of bounds, 0 for the present database."""
+        """The index of the argument that names a database without permission; 0 for the selected
+        database; None if all are permitted.
+        """
         name = entry.name
         places: Iterable[int] = ()
         if name == "flushall":
@@ -274,7 +280,7 @@ class Access:
         elif (
             entry.flags & {"write", "readonly"}
             or "keyspace" in entry.spec.categories
-            or name in _BOUND_TO_A_DATABASE
+            or name in _USES_DATABASE
         ):
             if name == "move":
                 places = (2, 0)
@@ -289,32 +295,32 @@ class Access:
         return next((p for p in places if numbers.get(p, index) not in permitted), None)
 
     def refuse(self, client: Client, entry: Entry, argv: list[bytes]) -> str | None:
-        """The error for a command that the client's user may not run, which is then logged."""
+        """Check a command. If it is denied, log that and return the error text."""
         user = self.users[client.user]
         denial = self.denial(user, client, entry, argv)
         if denial is None:
             return None
         context = b"toplevel" if client.queue is None else b"multi"
-        self._note(denial, client, entry, argv, context)
+        self._log_denial(denial, client, entry, argv, context)
         return f"NOPERM {self.explain(denial, user, entry, argv, in_full=False)}"
 
     def refuse_queued(self, client: Client, entry: Entry, argv: list[bytes]) -> str | None:
-        """Like `refuse`, for a command that was queued when it was still permitted."""
+        """Like `refuse`, for a queued command that EXEC runs."""
         denial = self.denial(self.users[client.user], client, entry, argv)
         if denial is None:
             return None
-        self._note(denial, client, entry, argv, b"multi")
-        return _QUEUED.format(_WHY[denial.reason])
+        self._log_denial(denial, client, entry, argv, b"multi")
+        return _QUEUED_DENIAL.format(_REASON_TEXTS[denial.reason])
 
     def refuse_call(self, client: Client, entry: Entry, argv: list[bytes]) -> str | None:
-        """Like `refuse`, for a call from a script: the text without a code."""
+        """Like `refuse`, for a command called by a script. The text has no error code."""
         user = self.users[client.user]
         denial = self.denial(user, client, entry, argv)
         if denial is None:
             return None
         legacy = self._version.before(7)
         multi = legacy and (self._registry.current or client).executing is not None
-        self._note(denial, client, entry, argv, b"multi" if multi else b"lua")
+        self._log_denial(denial, client, entry, argv, b"multi" if multi else b"lua")
         if not self._version.before(7, 2):
             return (
                 f"ACL failure in script: {self.explain(denial, user, entry, argv, in_full=False)}"
@@ -329,7 +335,7 @@ class Access:
     def explain(
         self, denial: Denial, user: User, entry: Entry, argv: list[bytes], *, in_full: bool
     ) -> str:
-        """A denial in words; ``in_full`` names the key or channel."""
+        """The error text for a denial. With ``in_full`` (ACL DRYRUN) it names the key or channel."""
         recent = not self._version.before(7, 2)
         who = f"User {user.name}" if recent else "This user" if in_full else "this user"
         if denial.reason == OF_COMMAND:
@@ -350,16 +356,18 @@ class Access:
         return f"{who} has no permissions to access one of the {kind}s used as arguments"
 
     def may_read_every_key(self, client: Client, entry: Entry, argv: list[bytes]) -> bool:
-        """Whether a client may run the command and reach keys that its arguments do not name."""
+        """Whether a client may run the command on keys that are not among its arguments, such as
+        those of SORT with BY or GET.
+        """
         if not client.limited or self._version.before(7):
             return True
         return any(
             selector.all_keys or selector.keys.get(b"*", 0) & READ
             for selector in self.users[client.user].selectors
-            if self._selected(selector, entry, argv, client.db.index) is None
+            if self._denial_of_selector(selector, entry, argv, client.db.index) is None
         )
 
-    def _note(
+    def _log_denial(
         self, denial: Denial, client: Client, entry: Entry, argv: list[bytes], context: bytes
     ) -> None:
         about = argv[denial.position]
@@ -369,7 +377,7 @@ class Access:
         self.record(denial.reason, client, client.user, about, context)
 
     def record(self, reason: int, client: Client, user: str, about: bytes, context: bytes) -> None:
-        """Log a refusal; one like a recent one is counted there."""
+        """Add an entry to the ACL log, or count it in a similar recent entry."""
         now = self._server.keyspace.now
         self.denied[reason] += 1
         if not self._version.before(7, 2) and not self._server.config.numbers["acllog-max-len"]:
@@ -377,39 +385,41 @@ class Access:
             return
         line = description.describe(self._registry.current or client, self._server)
         for place, entry in enumerate(self.log):
-            if place == _SAME_AMONG:
+            if place == _GROUPING_ENTRIES:
                 break
             if (entry.reason, entry.context, entry.user, entry.object) == (
                 reason,
                 context,
                 user,
                 about,
-            ) and now - entry.updated <= _SAME_WITHIN_MS:
+            ) and now - entry.updated <= _GROUPING_MS:
                 entry.count += 1
                 entry.client, entry.updated = line, now
                 del self.log[place]
                 self.log.appendleft(entry)
                 return
-        self.log.appendleft(Refusal(self._entries, reason, context, about, user, line, now, now))
+        self.log.appendleft(
+            AclLogEntry(self._entries, reason, context, about, user, line, now, now)
+        )
         self._entries += 1
         while len(self.log) > self._server.config.numbers["acllog-max-len"]:
             self.log.pop()
 
 
-def _use(flags: Iterable[str]) -> int:
-    use = 0
+def _required_access(flags: Iterable[str]) -> int:
+    access = 0
     for flag in flags:
-        use |= _NEEDS.get(flag, 0)
-    return use
+        access |= _ACCESS_BY_FLAG.get(flag, 0)
+    return access
 
 
-def _opens(selector: Selector, key: bytes, use: int) -> bool:
+def _permits_key(selector: Selector, key: bytes, access: int) -> bool:
     return any(
-        flags & use == use and glob(pattern)(key) for pattern, flags in selector.keys.items()
+        flags & access == access and glob(pattern)(key) for pattern, flags in selector.keys.items()
     )
 
 
-def _reaches(selector: Selector, channel: bytes, literal: bool) -> bool:
+def _permits_channel(selector: Selector, channel: bytes, literal: bool) -> bool:
     if selector.all_channels:
         return True
     if literal:

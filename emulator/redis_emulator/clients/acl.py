@@ -1,11 +1,12 @@
-"""Users and what they may do: the rules of ACL SETUSER and the text that ACL LIST makes of them.
+"""ACL users and selectors: the rules of ACL SETUSER, and their text in ACL LIST.
 
-A user is passwords and switches plus selectors, of which the first is the user's own and any one is
-enough to permit a command. A selector says which commands, keys and channels it permits (on Valkey
-also which databases). Redis 7.2 and Valkey remember the rules about commands as they were given;
-older servers remember only what is permitted and find a short description anew each time.
+A user has flags, passwords and selectors. The first selector is the root selector; a command is
+permitted if at least one selector permits it. A selector lists the permitted commands, keys and
+channels (on Valkey also databases). Redis 7.2 and Valkey store the rules about commands as they
+were given. Older servers store only the permitted commands and compute a short description from
+them.
 
-Who is asked when is in `redis_emulator.clients.access`; this module knows no client.
+The permission checks are in `redis_emulator.clients.access`. This module knows no client.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ _NOT_A_HASH: Final = (
     "The password hash must be exactly 64 characters and contain only lowercase hexadecimal "
     "characters"
 )
-_USELESS: Final = (
+_PATTERN_WITHOUT_EFFECT: Final = (
     "Adding a pattern after the * pattern (or the '{}' flag) is not valid and does not have any "
     "effect. Try '{}' to start with an empty list of {}"
 )
 _HASH: Final = re.compile(rb"[0-9a-f]{64}").fullmatch
-_BLANK: Final = re.compile(rb"[\s\0]").search
+_SPACE: Final = re.compile(rb"[\s\0]").search
 _DATABASES: Final = re.compile(rb"[0-9]+(,[0-9]+)*").fullmatch
 _CATEGORIES_BEFORE_7: Final[dict[str, frozenset[str]]] = {
     name: frozenset(categories.split())
@@ -58,11 +59,11 @@ _CATEGORIES_BEFORE_7: Final[dict[str, frozenset[str]]] = {
 
 
 class RuleError(Exception):
-    """A rule that cannot be; the message is the server's reason."""
+    """A rule is not valid. The message is the reason that the server prints."""
 
 
 class Catalogue:
-    """The commands of a server version as rules name them.
+    """The command and category names that rules of one server version can use.
 
     Attributes:
         categories: The categories of each command and subcommand, by full name.
@@ -70,7 +71,7 @@ class Catalogue:
     """
 
     def __init__(self, version: Version) -> None:
-        self.describes_anew = version.is_redis() and version.before(7, 2)
+        self.computes_rules = version.is_redis() and version.before(7, 2)
         self.has_subcommands = not version.before(7)
         self.categories: dict[str, frozenset[str]] = {}
         self.members: dict[str, list[str]] = {}
@@ -87,7 +88,7 @@ class Catalogue:
         if not self.has_subcommands:
             del self.categories["quit"]
             self.categories.update(_CATEGORIES_BEFORE_7)
-        elif self.describes_anew:
+        elif self.computes_rules:
             self.categories["wait"] -= {"blocking"}
 
     def within(self, category: str) -> list[str]:
@@ -102,13 +103,13 @@ def catalogue(version: Version) -> Catalogue:
 
 
 class Selector:
-    """What one set of rules permits.
+    """The permissions of one selector.
 
     Attributes:
-        all_commands: Nothing has to be looked up: every command is permitted.
-        future: Whether the description starts from all commands, known or not.
+        all_commands: Whether every command is permitted, so that `allowed` need not be searched.
+        future: Whether the rules start with ``+@all``, which includes commands of future releases.
         allowed: Full names of the permitted commands.
-        first_words: Commands permitted only with certain first arguments.
+        first_words: Commands permitted only with certain first arguments, with these arguments.
         keys: Patterns of keys, each with `READ` and `WRITE` flags.
         databases: Numbers of the permitted databases, None for all.
     """
@@ -140,7 +141,7 @@ class Selector:
         self.rules: list[str] = []
 
     def copy(self) -> Selector:
-        """The same rules, to be changed independently."""
+        """An independent copy."""
         other = Selector(self.version, self.all_channels)
         other.all_keys, other.keys = self.all_keys, dict(self.keys)
         other.channels, other.databases = dict(self.channels), self.databases
@@ -155,10 +156,10 @@ class Selector:
         return self.all_commands and self.all_keys and self.all_channels and self.databases is None
 
     def apply(self, rule: bytes) -> None:
-        """Change what is permitted by one rule.
+        """Apply one rule.
 
         Raises:
-            RuleError: There is no such rule.
+            RuleError: The rule is not valid.
         """
         word = rule.lower()
         if word in (b"allkeys", b"~*"):
@@ -180,7 +181,7 @@ class Selector:
         elif rule[:1] in (b"+", b"-"):
             self._change_commands(quote(rule[1:]), rule[:1] == b"+")
         elif self.version.is_valkey(9, 1):
-            self._choose_databases(word)
+            self._set_databases(word)
         else:
             raise RuleError(_SYNTAX)
 
@@ -192,7 +193,7 @@ class Selector:
 
     def _add_key(self, rule: bytes) -> None:
         if self.all_keys:
-            raise RuleError(_USELESS.format("allkeys", "resetkeys", "patterns"))
+            raise RuleError(_PATTERN_WITHOUT_EFFECT.format("allkeys", "resetkeys", "patterns"))
         flags, pattern = READ | WRITE, rule[1:]
         if rule[:1] == b"%":
             letters, _, pattern = rule[1:].partition(b"~")
@@ -200,18 +201,20 @@ class Selector:
             flags = kinds[0] | kinds[1]
             if len(letters) not in (1, 2) or flags.bit_count() != len(letters):
                 raise RuleError(_SYNTAX)
-        if _BLANK(pattern):
+        if _SPACE(pattern):
             raise RuleError(_SYNTAX)
         self.keys[pattern] = self.keys.get(pattern, 0) | flags
 
     def _add_channel(self, pattern: bytes) -> None:
         if self.all_channels:
-            raise RuleError(_USELESS.format("allchannels", "resetchannels", "channels"))
-        if _BLANK(pattern):
+            raise RuleError(
+                _PATTERN_WITHOUT_EFFECT.format("allchannels", "resetchannels", "channels")
+            )
+        if _SPACE(pattern):
             raise RuleError(_SYNTAX)
         self.channels[pattern] = None
 
-    def _choose_databases(self, word: bytes) -> None:
+    def _set_databases(self, word: bytes) -> None:
         if word == b"alldbs":
             self.databases = None
         elif word == b"resetdbs":
@@ -235,7 +238,7 @@ class Selector:
             raise RuleError(UNKNOWN)
         else:
             self._permit_first_word(text)
-        self._note_rule(name, allow)
+        self._store_rule(name, allow)
 
     def _permit(self, name: str, allow: bool) -> None:
         if allow:
@@ -269,7 +272,7 @@ class Selector:
         if spelled.lower() not in map(bytes.lower, words):
             words.append(spelled)
 
-    def _note_rule(self, name: str, allow: bool) -> None:
+    def _store_rule(self, name: str, allow: bool) -> None:
         self.rules = [
             rule for rule in self.rules if rule[1:] != name and not rule[1:].startswith(name + "|")
         ]
@@ -296,7 +299,7 @@ class Selector:
         """The rules about commands."""
         rules = [
             "+@all" if self.future else "-@all",
-            *(self._found_rules() if catalogue(self.version).describes_anew else self.rules),
+            *(self._computed_rules() if catalogue(self.version).computes_rules else self.rules),
         ]
         return " ".join(rules).encode("utf-8", "surrogateescape")
 
@@ -310,8 +313,10 @@ class Selector:
             parts.append(self.describe_databases() or b"resetdbs")
         return b" ".join([*parts, self.describe_commands()])
 
-    def _found_rules(self) -> Iterator[str]:
-        """Few rules that lead to what is permitted: categories that fit best, then the rest."""
+    def _computed_rules(self) -> Iterator[str]:
+        """Compute a short list of rules for the permitted commands: first the categories that match
+        best, then single commands.
+        """
         known = catalogue(self.version)
         additive = not self.future
         made = set() if additive else set(known.categories)
@@ -330,20 +335,20 @@ class Selector:
                 break
             category = best[1]
             unused.remove(category)
-            _mark(known, made, known.within(category), additive)
-            _mark(known, left, known.within(category), not additive)
+            _set_permission(known, made, known.within(category), additive)
+            _set_permission(known, left, known.within(category), not additive)
             yield f"{sign}@{category}"
         for name in known.categories:
             allowed = name in self.allowed
             if allowed is not (name in made):
                 yield ("+" if allowed else "-") + name
-                _mark(known, made, [name], allowed)
+                _set_permission(known, made, [name], allowed)
             if not allowed:
                 for word in self.first_words.get(name, ()):
                     yield f"+{name}|{quote(word)}"
 
 
-def _mark(known: Catalogue, names: set[str], changed: Iterable[str], allow: bool) -> None:
+def _set_permission(known: Catalogue, names: set[str], changed: Iterable[str], allow: bool) -> None:
     for name in changed:
         for each in (name, *known.members.get(name, ())):
             if allow:
@@ -356,9 +361,9 @@ class User:
     """A user of ACL SETUSER.
 
     Attributes:
-        name: The name, undecodable bytes kept.
-        sanitize: The switch of the rule ``sanitize-payload``; None where it was never set.
-        selectors: The user's own rules, then those in parentheses.
+        name: The name; bytes that are not UTF-8 are escaped.
+        sanitize: The flag ``sanitize-payload``; None if it is not shown.
+        selectors: The root selector, then the selectors in parentheses.
     """
 
     __slots__ = ("enabled", "name", "nopass", "passwords", "sanitize", "selectors", "version")
@@ -374,7 +379,7 @@ class User:
         self.selectors = [Selector(version, all_channels)]
 
     def copy(self) -> User:
-        """The same user, to be changed independently."""
+        """An independent copy."""
         other = User(self.name, self.version, False)
         other.enabled, other.nopass, other.sanitize = self.enabled, self.nopass, self.sanitize
         other.passwords = list(self.passwords)
@@ -391,14 +396,14 @@ class User:
         return self.enabled and (self.nopass or _hashed(password) in self.passwords)
 
     def apply(self, rule: bytes, all_channels: bool) -> None:
-        """Change the user by one rule.
+        """Apply one rule.
 
         Args:
             rule: As in ACL SETUSER; a selector is one rule, with its parentheses.
             all_channels: Whether a reset gives all channels (``acl-pubsub-default``).
 
         Raises:
-            RuleError: There is no such rule, or it cannot be followed.
+            RuleError: The rule is not valid, or it removes a password that the user does not have.
         """
         word = rule.lower()
         if not word:
@@ -447,7 +452,7 @@ class User:
         self.selectors = [Selector(self.version, all_channels)]
 
     def flags(self) -> list[bytes]:
-        """The switches, as ACL LIST shows them."""
+        """The flags, as ACL LIST shows them."""
         shown = [b"on" if self.enabled else b"off"]
         if self.nopass:
             shown.append(b"nopass")
@@ -456,7 +461,7 @@ class User:
         return shown
 
     def describe(self) -> bytes:
-        """The rules that make this user."""
+        """All rules of the user, as ACL LIST shows them."""
         parts = self.flags() + [b"#" + password for password in self.passwords]
         parts.append(self.selectors[0].describe())
         parts += [b"(" + selector.describe() + b")" for selector in self.selectors[1:]]
@@ -464,7 +469,7 @@ class User:
 
 
 def _split(rules: bytes, version: Version) -> list[bytes]:
-    """The rules inside a selector; where quotes do not match, there are none."""
+    """Split the rules inside a selector. Returns an empty list if quotes are unbalanced."""
     try:
         return split_inline(rules, joined=version.is_valkey())
     except ProtocolError:
@@ -476,10 +481,10 @@ def _hashed(password: bytes) -> bytes:
 
 
 def join_selectors(rules: Sequence[bytes], version: Version) -> list[bytes]:
-    """``rules`` with each selector that was split at its blanks put together again.
+    """Join the parts of selectors that were split at spaces.
 
     Raises:
-        ValueError: A parenthesis is not closed; the argument is the rule that opens it.
+        ValueError: A parenthesis is not closed. The argument is the rule that opens it.
     """
     joined: list[bytes] = []
     opened: list[bytes] = []

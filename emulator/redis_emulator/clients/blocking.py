@@ -1,9 +1,9 @@
-"""Blocked clients: who waits for which key, and the pause of CLIENT PAUSE.
+"""Blocked clients by key, and the state of CLIENT PAUSE.
 
-A command that must wait returns a `redis_emulator.clients.client.Blocked`. The engine adds it here,
-under each of its keys. A change of such a key puts the key on `BlockedClients.ready`; when the
-command that made the change is over, the engine lets the clients try in the order in which they
-blocked.
+A command that must wait returns a `redis_emulator.clients.client.Blocked`. The engine registers it
+here under each of its keys. A change of such a key adds the key to `BlockedClients.ready`. After
+the command that made the change, the engine (`redis_emulator.engine.waiting`) tries to serve the
+clients in the order in which they blocked. `blocked.c` of Redis does the same.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from redis_emulator.keyspace.context import KeyObserver
 from redis_emulator.server.server import Server
 from redis_emulator.values.kinds import type_name
 
-_FOR_CONSUMERS = frozenset({b"xadd", b"xgroup-destroy"})
-"""Events after which clients try again who wait for entries of a stream."""
+_STREAM_EVENTS = frozenset({b"xadd", b"xgroup-destroy"})
+"""Events that can serve clients that wait for entries of a stream."""
 
 
 class BlockedClients(KeyObserver):
     """The blocked clients of one server. Observes keys while there is one.
 
     Attributes:
-        waiting: Who waits for a key, by index of the database and key, in order of arrival.
-        ready: The keys that clients may be served from, as index of the database and key.
+        waiting: The blocked clients of each (database index, key), in the order in which they
+            blocked.
+        ready: The (database index, key) pairs that may serve a client now.
     """
 
     def __init__(self, server: Server) -> None:
@@ -34,17 +35,17 @@ class BlockedClients(KeyObserver):
         self.ready: deque[tuple[int, bytes]] = deque()
 
     def add(self, blocked: Blocked) -> None:
-        """Have a client wait for its keys."""
+        """Register a blocked client under its keys."""
         for key in dict.fromkeys(blocked.keys):
             self.waiting.setdefault((blocked.db.index, key), []).append(blocked)
         if blocked.keys:
             self._server.observe(self)
 
     def remove(self, client: Client) -> Blocked:
-        """Have a blocked client wait no longer; returns what it waited for.
+        """Remove a blocked client from its keys. Returns its `Blocked`.
 
-        The client counts as blocked until that is done, so that it can be done again after an
-        interrupt (Ctrl-C) in here.
+        `Client.blocked` is reset last, so that the caller can repeat the call after an interrupt
+        (Ctrl-C) in this method.
         """
         blocked = client.blocked
         assert blocked is not None
@@ -61,8 +62,8 @@ class BlockedClients(KeyObserver):
         client.refresh()
         return blocked
 
-    def move_back(self, blocked: Blocked) -> None:
-        """A client has tried in vain: put it behind all others that wait for its keys."""
+    def requeue(self, blocked: Blocked) -> None:
+        """Move a client that could not be served to the end of the queues of its keys."""
         for key in dict.fromkeys(blocked.keys):
             waiting = self.waiting[blocked.db.index, key]
             waiting.remove(blocked)
@@ -70,35 +71,34 @@ class BlockedClients(KeyObserver):
 
     def created(self, index: int, key: bytes, value: object) -> None:
         for blocked in self.waiting.get((index, key), ()):
-            if blocked.concerns(value):
+            if blocked.can_be_served_by(value):
                 self.ready.append((index, key))
                 return
 
     def removed(self, index: int, key: bytes, value: object) -> None:
         if (index, key) not in self.waiting or type_name(value) != b"stream":
             return
-        if any(blocked.without_key for blocked in self.waiting[index, key]):
+        if any(blocked.unblock_on_removal for blocked in self.waiting[index, key]):
             self.ready.append((index, key))
 
     def exchanged(self, index: int, keys: Collection[bytes]) -> None:
         self.ready.extend(place for place in self.waiting if place[0] == index and place[1] in keys)
 
     def event(self, index: int, key: bytes, event: bytes, kind: int) -> None:
-        if event in _FOR_CONSUMERS and (index, key) in self.waiting:
+        if event in _STREAM_EVENTS and (index, key) in self.waiting:
             self.created(index, key, self._server.databases[index].data[key])
 
 
 class Pause:
-    """CLIENT PAUSE: how long clients are held, and who is held.
+    """The state of CLIENT PAUSE.
 
     Args:
-        until: Milliseconds since the epoch.
-        writes_only: Whether commands that change nothing run.
+        until: The end of the pause, in milliseconds since the epoch.
+        writes_only: Whether only write commands are paused.
 
     Attributes:
-        waiting: The clients whose commands run when the pause is over.
-        changes: The keys, as index of the database and key, that blocked clients may be served
-            from when the pause is over.
+        waiting: The clients whose commands run after the pause.
+        changes: The (database index, key) pairs that may serve blocked clients after the pause.
     """
 
     __slots__ = ("changes", "until", "waiting", "writes_only")
@@ -110,6 +110,6 @@ class Pause:
         self.changes: list[tuple[int, bytes]] = []
 
     def extend(self, until: int, writes_only: bool) -> None:
-        """Pause again: a pause never gets shorter or weaker by another one."""
+        """Combine with another CLIENT PAUSE: the later end and the stricter mode apply."""
         self.until = max(self.until, until)
         self.writes_only = self.writes_only and writes_only

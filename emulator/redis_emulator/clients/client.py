@@ -1,12 +1,12 @@
-"""One client: its identity, the database it has selected, its transaction, the modes it is in.
+"""The state of one client: identity, selected database, transaction, subscriptions, modes.
 
-A `Client` is state and knows neither a server nor the engine. The registries of this folder (who
-subscribes, who watches, who is blocked) hold clients; commands get the client as a
-`redis_emulator.clients.session.Session`. Replies and messages that come later than the reply of the
-running command go to `Client.deliver`, which the client's transport provides.
+A `Client` knows neither the server nor the engine. The registries of this folder (subscribers,
+watching clients, blocked clients) hold clients. Commands get the client as a
+`redis_emulator.clients.session.Session`. Messages, and replies to blocked clients, are sent with
+`Client.deliver`; the client's transport provides the function.
 
-A client in one of its modes (a transaction, a subscription, tracking, limited by ACL …) has
-`Client.needs_full_checks` set: its commands do not take the engine's short path.
+`Client.needs_full_checks` is set while the client is in a transaction, subscribed, tracking,
+limited by ACL and so on. Its commands then do not take the short path of the engine.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from redis_emulator.table.entry import Entry
 
 _LIST_NODE: Final = 24
 QUERY_BUFFER: Final = 20474
-"""Bytes that fit into the buffer that a server other than Valkey reads a client with."""
+"""Size of the query buffer of Redis, in bytes."""
 
 
 class Buffers(NamedTuple):
-    """What a transport buffers for a client, in bytes.
+    """Sizes of the buffers that a transport holds for a client, as CLIENT LIST shows them.
 
     Attributes:
-        query: What arrived and is not read yet.
-        room: What could arrive without another allocation.
-        arguments: Those that are read of a command that is not complete.
-        replies: The allocations of replies that the client has not taken.
-        blocks: How many these are.
-        short: What is not taken of replies that need no allocation.
+        query: Bytes in the query buffer (``qbuf``).
+        room: Free bytes of the query buffer (``qbuf-free``).
+        arguments: Bytes of the parsed arguments of an incomplete command (``argv-mem``).
+        replies: Bytes of the output list.
+        blocks: Number of entries of the output list (``oll``).
+        short: Bytes in the static output buffer (``obl``).
     """
 
     query: int = 0
@@ -44,12 +44,12 @@ class Buffers(NamedTuple):
     short: int = 0
 
     def output(self) -> int:
-        """The allocations of replies, with the list that holds them."""
+        """Bytes of the output list with its nodes (``omem``)."""
         return self.replies + _LIST_NODE * self.blocks
 
 
 class ReplyMode(Enum):
-    """What CLIENT REPLY asked for."""
+    """The modes of CLIENT REPLY."""
 
     ON = "on"
     OFF = "off"
@@ -60,17 +60,17 @@ class ReplyMode(Enum):
 
 
 class TrackingMode:
-    """How a client takes part in client-side caching (CLIENT TRACKING).
+    """The options of CLIENT TRACKING for one client.
 
     Attributes:
-        redirect: The client that gets the messages instead; 0 for none.
-        broken: Whether that client was found disconnected.
+        redirect: The id of the client that gets the invalidation messages; 0 for none.
+        broken: Whether that client has disconnected.
         caching: Whether CLIENT CACHING was called for the next command.
-        broadcast: Whether the client is told of all keys below its prefixes.
-        optin: Whether only reads after CLIENT CACHING YES are remembered.
-        optout: Whether reads after CLIENT CACHING NO are not remembered.
-        noloop: Whether the client is not told of its own changes.
-        prefixes: In broadcasting mode, what its keys begin with.
+        broadcast: BCAST: messages for all keys with one of the prefixes.
+        optin: OPTIN: only reads after CLIENT CACHING YES are tracked.
+        optout: OPTOUT: reads after CLIENT CACHING NO are not tracked.
+        noloop: NOLOOP: no messages for the client's own changes.
+        prefixes: The key prefixes of the broadcasting mode.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class TrackingMode:
         self.prefixes: set[bytes] = set()
 
     def flags(self) -> list[bytes]:
-        """The words of CLIENT TRACKINGINFO."""
+        """The flags of CLIENT TRACKINGINFO."""
         words = (
             (b"on", True),
             (b"bcast", self.broadcast),
@@ -104,8 +104,8 @@ class TrackingMode:
         )
         return [word for word, said in words if said]
 
-    def remembers_reads(self) -> bool:
-        """Whether what the client reads now is remembered."""
+    def tracks_reads(self) -> bool:
+        """Whether keys that the client reads now are tracked."""
         if self.broadcast:
             return False
         return self.caching if self.optin else not (self.optout and self.caching)
@@ -115,32 +115,32 @@ class Client:
     """The state of one client connection.
 
     Args:
-        number: Its id, as CLIENT ID says it.
-        db: The database it starts with.
-        now: When it connected, in milliseconds since the epoch.
-        deliver: Sends the client what `Client.deliver` is given.
-        kind: ``tcp``, ``unix``, or a name for a client inside the process.
-        buffers: Tells what the client's transport buffers.
+        number: The client id (CLIENT ID).
+        db: The selected database.
+        now: The time of the connection, in milliseconds since the epoch.
+        deliver: Sends a message to the client.
+        kind: The transport: ``tcp``, ``unix`` or ``in-process``; ``lua`` for scripts.
+        buffers: Returns the sizes of the transport's buffers.
 
     Attributes:
-        aside: Where messages are put while EXEC collects replies, None otherwise.
-        late: Messages that are delivered after the reply of the command that is running.
-        queue: The commands of MULTI so far, None outside a transaction.
+        aside: The list that collects replies and messages while EXEC runs; None otherwise.
+        pending_pushes: Push messages to send after the reply to the running command.
+        queue: The queued commands of MULTI; None outside a transaction.
         executing: The commands of the transaction that EXEC is running.
-        watched: The watched keys, as index of the database and key.
+        watched: The watched keys as (database index, key).
         dirty: Whether a watched key has changed.
         transactional: Whether the client has ever called MULTI or WATCH.
-        backlog: Commands that arrived while the client was blocked or held by a pause.
-        deny_blocking: Whether a command of this client must not block: in a transaction or script.
-        stores_digits_as_text: Whether a string of digits is not stored as an integer: in scripts of
+        backlog: Commands that arrived while the client was blocked or paused.
+        deny_blocking: Whether commands must not block: inside a transaction or script.
+        stores_digits_as_text: Whether strings of digits are not stored as integers: in scripts of
             Valkey.
-        is_script: Whether these are the calls of a script.
-        closing: Whether the client is to be disconnected once it has been sent its replies.
-        limited: Whether the client's user may not do everything.
+        is_script: Whether this is the session that runs the calls of scripts.
+        closing: Whether to disconnect the client after its pending replies.
+        limited: Whether ACL restricts the client's user.
         asking: Whether ASKING was called for the next command.
         readonly: Whether the client reads from replicas of a cluster (READONLY).
-        monitoring: Whether the client gets the feed of MONITOR.
-        is_replica: Whether the client has introduced itself as a replica (REPLCONF).
+        monitoring: Whether the client called MONITOR.
+        is_replica: Whether the client called REPLCONF as a replica.
     """
 
     __slots__ = (
@@ -171,7 +171,6 @@ class Client:
         "laddr",
         "last_active",
         "last_command",
-        "late",
         "lib_name",
         "lib_ver",
         "limited",
@@ -181,6 +180,7 @@ class Client:
         "no_evict",
         "no_touch",
         "patterns",
+        "pending_pushes",
         "protocol",
         "queue",
         "queue_failed",
@@ -214,7 +214,7 @@ class Client:
         self.protocol = 2
         self.user = "default"
         self.limited = False
-        self.late: list[Reply] = []
+        self.pending_pushes: list[Reply] = []
         self.authenticated = True
         self.name = b""
         self.lib_name = b""
@@ -257,7 +257,7 @@ class Client:
         self.needs_full_checks = False
 
     def refresh(self) -> None:
-        """Decide anew whether this client's commands need the engine's full checks."""
+        """Update `needs_full_checks` after a mode of the client has changed."""
         self.needs_full_checks = bool(
             not self.authenticated
             or self.limited
@@ -272,8 +272,8 @@ class Client:
         )
 
     def deliver(self, message: Reply) -> None:
-        """Send the client a reply or message that comes later than, or beside, the reply of the
-        command that is running.
+        """Send a message, or the reply to a command that had blocked. Replies of commands that do
+        not block are returned by the engine instead.
         """
         if self.aside is None or message is CLOSED:
             self._send(message)
@@ -281,58 +281,58 @@ class Client:
             self.aside.append(Aside(message))
 
     @property
-    def interleaves(self) -> bool:
-        """Whether messages take their place among the replies of EXEC, as on a byte stream. A
-        client inside the process gets them before its reply.
+    def interleaves_messages(self) -> bool:
+        """Whether messages that a transaction causes for its own client appear among the replies of
+        EXEC, as on a TCP connection. An in-process client gets them before the reply.
         """
         return self.kind == "tcp"
 
     @property
     def can_block(self) -> bool:
-        """Whether a command may block: not in a transaction or script."""
+        """Whether a command may block: not inside a transaction or script."""
         return not self.deny_blocking
 
     @property
     def can_subscribe(self) -> bool:
-        """Whether a command may subscribe to channels and patterns: not in a script."""
+        """Whether a command may subscribe to channels and patterns: not inside a script."""
         return not self.is_script
 
     @property
     def needs_fixed_order(self) -> bool:
-        """Whether replies must not depend on the order of a set: in a script."""
+        """Whether replies must not depend on the order of a set: inside a script."""
         return self.is_script
 
     @property
-    def only_subscribes(self) -> bool:
-        """Whether the client is a RESP2 subscriber: it may send few commands, and PING is answered
-        as a message is sent.
+    def in_subscribe_mode(self) -> bool:
+        """Whether the client is a RESP2 subscriber. Then only few commands are allowed, and PING
+        replies with a message.
         """
         return self.protocol == 2 and self.subscribed()
 
     def subscribed(self) -> bool:
-        """Whether this client listens to any channel or pattern."""
+        """Whether the client has any subscription."""
         return bool(self.channels or self.patterns or self.shard_channels)
 
     def subscription_count(self) -> int:
-        """Channels and patterns this client listens to, as SUBSCRIBE counts them."""
+        """The number of subscribed channels and patterns, as in the reply of SUBSCRIBE."""
         return len(self.channels) + len(self.patterns)
 
 
 class Blocked:
-    """What a command returns that must wait. The client is served when ``attempt`` succeeds.
+    """Returned by a command that must wait. The client is served when ``attempt`` returns a reply.
 
     Args:
         client: The client that blocks.
-        keys: The keys whose change may serve the client, in the order to be tried.
-        deadline: Milliseconds since the epoch after which to give up, or None for never.
-        attempt: Called with a key that changed; returns the reply, or None to go on waiting.
-        on_timeout: The reply when the deadline passes.
-        kind: What a key must hold for an attempt, as TYPE says it; None for whatever.
-        without_key: An attempt is made as well when a stream that was waited for is gone.
+        keys: The keys whose change may serve the client.
+        deadline: The timeout, in milliseconds since the epoch; None for no timeout.
+        attempt: Called with a changed key. Returns the reply, or None to keep waiting.
+        on_timeout: The reply after the timeout.
+        kind: The type, as TYPE prints it, that a key must hold to serve the client; None for any.
+        unblock_on_removal: Whether deleting a stream also calls ``attempt``.
 
     Attributes:
-        give_up_at: `real_seconds` after which to give up, whatever the machine's clock says.
-        argv: The command, noted by the engine.
+        real_deadline: The timeout in `real_seconds`, used while the system clock is frozen.
+        argv: The blocked command. The engine sets it.
     """
 
     __slots__ = (
@@ -341,11 +341,11 @@ class Blocked:
         "client",
         "db",
         "deadline",
-        "give_up_at",
         "keys",
         "kind",
         "on_timeout",
-        "without_key",
+        "real_deadline",
+        "unblock_on_removal",
     )
 
     def __init__(
@@ -357,21 +357,21 @@ class Blocked:
         on_timeout: Reply,
         *,
         kind: bytes | None = None,
-        without_key: bool = False,
+        unblock_on_removal: bool = False,
     ) -> None:
         self.client = client
         self.db = client.db
         self.keys = keys
         self.deadline = deadline
-        self.give_up_at: float | None = None
+        self.real_deadline: float | None = None
         self.attempt = attempt
         self.on_timeout = on_timeout
         self.argv: list[bytes] = []
         self.kind = kind
-        self.without_key = without_key
+        self.unblock_on_removal = unblock_on_removal
 
-    def concerns(self, value: object | None) -> bool:
-        """Whether to make an attempt now that a key holds ``value``."""
-        if self.kind is None or self.without_key:
+    def can_be_served_by(self, value: object | None) -> bool:
+        """Whether to call ``attempt`` for a key that now holds ``value``."""
+        if self.kind is None or self.unblock_on_removal:
             return True
         return value is not None and getattr(value, "kind", b"string") == self.kind

@@ -1,8 +1,8 @@
-"""Everything a server knows of its clients, in one object.
+"""`Clients`: the clients of one server and everything that belongs to them.
 
-Each part is a module of its own: the connected clients (`registry`), users (`access`),
-subscriptions (`pubsub`), watched keys (`watching`), blocked clients (`blocking`), client-side
-caching (`tracking`).
+Each part has its own module: connected clients (`registry`), ACL users (`access`), subscriptions
+(`pubsub`), watched keys (`watching`), blocked clients (`blocking`), client-side caching
+(`tracking`).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Clients(Registry):
     """The clients of one server.
 
     Attributes:
-        access: Users and what they may do.
+        access: ACL users and permission checks.
         pubsub: Subscriptions.
         events: Publishes keyspace events.
         watches: Watched keys.
         blocked: Blocked clients.
-        tracker: Client-side caching, None before the first client asks for it.
-        pause: The pause that holds clients, None if there is none.
+        tracker: Client-side caching; None until a client calls CLIENT TRACKING.
+        pause: The state of CLIENT PAUSE; None if clients are not paused.
     """
 
     def __init__(self, server: Server) -> None:
@@ -42,37 +42,37 @@ class Clients(Registry):
         self.pause: Pause | None = None
 
     def reset(self) -> None:
-        """Back to the users and the tracking table of a new server. Clients stay connected."""
+        """Reset users, keyspace events and the tracking table. Clients stay connected."""
         self.access = Access(self._server, self)
         for client in self.by_id.values():
             client.user = "default"
-            self.access.admit(client)
-        self.events.choose(0)
+            self.access.update_limited(client)
+        self.events.set_classes(0)
         if self.tracker is not None:
             self.tracker.keys.clear()
 
-    def leave_modes(self, client: Client) -> None:
+    def end_modes(self, client: Client) -> None:
         """End tracking and MONITOR of a client."""
         if self.tracker is not None:
-            self.tracker.leave(client)
+            self.tracker.disable(client)
         client.monitoring = False
         self.monitors.pop(client, None)
         client.refresh()
 
     def end_transaction(self, client: Client) -> None:
-        """Leave MULTI: drop the queue, unwatch."""
+        """Leave MULTI: discard the queue and unwatch all keys."""
         client.queue = None
         client.queue_failed = False
         if client.watched:
-            self.watches.forget(client)
+            self.watches.unwatch(client)
         client.dirty = False
         client.refresh()
 
     def remove(self, client: Client) -> None:
-        """Forget a client that has disconnected, and all that it waits, watches or subscribes."""
+        """Remove a disconnected client from all registries."""
         if client.blocked is not None:
             self.blocked.remove(client)
         self.end_transaction(client)
-        self.pubsub.leave(client)
-        self.leave_modes(client)
+        self.pubsub.unsubscribe_all(client)
+        self.end_modes(client)
         self.by_id.pop(client.id, None)

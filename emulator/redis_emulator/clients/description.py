@@ -1,4 +1,4 @@
-"""A client as CLIENT LIST prints it, and how much memory it takes."""
+"""The line of CLIENT LIST about a client, and the memory that a client uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STRING_HEADER: Final = 6
 
 
 def class_of(client: Client) -> str:
-    """``normal`` or ``pubsub``, the classes that limits and filters know; nobody is another's."""
+    """The client class for output buffer limits and CLIENT filters: ``normal`` or ``pubsub``."""
     return "pubsub" if client.subscribed() else "normal"
 
 
@@ -40,8 +40,13 @@ def flags_of(client: Client) -> str:
 
 
 def describe(client: Client, server: Server, asking: list[bytes] | None = None) -> str:
-    """The line of CLIENT LIST about ``client``; ``asking`` is the command, for the client that
-    asks."""
+    """The line of CLIENT LIST about ``client``.
+
+    Args:
+        client: The client.
+        server: Its server.
+        asking: The running command, if ``client`` sent it; None for other clients.
+    """
     now = server.keyspace.now
     version = server.version
 
@@ -118,13 +123,13 @@ def describe(client: Client, server: Server, asking: list[bytes] | None = None) 
 
 
 def multi_size(client: Client) -> int:
-    """Bytes of what ``client`` has queued in MULTI."""
+    """Bytes of the commands that the client has queued in MULTI (``multi-mem``)."""
     transaction = client.executing if client.queue is None else client.queue
     return sum(len(arg) + _POINTER for _, argv in transaction or () for arg in argv)
 
 
 def client_size(client: Client) -> int:
-    """Bytes that a client takes with its buffers, as CLIENT LIST sums them up."""
+    """Bytes that a client uses, with its buffers (``tot-mem``)."""
     buffers = client.buffers()
     total = CLIENT + multi_size(client) + buffers.arguments
     if buffers.query:

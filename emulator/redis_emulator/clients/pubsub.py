@@ -1,7 +1,7 @@
-"""Publish and subscribe: who subscribes to which channel, and sending messages to them.
+"""Pub/sub: the subscribers of channels, patterns and shard channels, and publishing to them.
 
-Also the keyspace events, which are messages to two channels per event: `KeyspaceEvents` observes
-keys while ``notify-keyspace-events`` names any event.
+Keyspace events are messages to two channels for each event. `KeyspaceEvents` observes keys while
+``notify-keyspace-events`` is not empty.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PubSub:
         self.shard_channels: Subscribers = {}
 
     def publish(self, channel: bytes, message: bytes) -> int:
-        """Send ``message`` to every subscriber of ``channel``; returns how many there are."""
+        """Send ``message`` to every subscriber of ``channel``. Returns the number of receivers."""
         push = self._registry.push
         count = 0
         for client in tuple(self.channels.get(channel, ())):
@@ -47,39 +47,39 @@ class PubSub:
         return count
 
     def publish_in_shard(self, channel: bytes, message: bytes) -> int:
-        """Send ``message`` to every subscriber of a shard channel; returns how many there are."""
+        """Send ``message`` to every subscriber of a shard channel. Returns the number of receivers."""
         subscribers = tuple(self.shard_channels.get(channel, ()))
         for client in subscribers:
             client.deliver(Push((b"smessage", channel, message)))
         return len(subscribers)
 
-    def leave(self, client: Client) -> None:
-        """End all subscriptions of a client without telling it."""
+    def unsubscribe_all(self, client: Client) -> None:
+        """End all subscriptions of a client without sending it messages."""
         for channels, everybody in (
             (client.channels, self.channels),
             (client.patterns, self.patterns),
             (client.shard_channels, self.shard_channels),
         ):
             for channel in channels:
-                listeners = everybody.get(channel, {})  # none: SUBSCRIBE was interrupted
+                listeners = everybody.get(channel, {})  # missing if SUBSCRIBE was interrupted
                 listeners.pop(client, None)
                 if not listeners:
                     everybody.pop(channel, None)
             channels.clear()
 
     def close_shard_channel(self, channel: bytes) -> None:
-        """End all subscriptions to a shard channel, and tell the clients."""
+        """End all subscriptions to a shard channel and send ``sunsubscribe`` to the subscribers."""
         for client in self.shard_channels.pop(channel):
             del client.shard_channels[channel]
-            told = Push((b"sunsubscribe", channel, len(client.shard_channels)))
-            self._registry.push(client, told)
+            message = Push((b"sunsubscribe", channel, len(client.shard_channels)))
+            self._registry.push(client, message)
             client.refresh()
 
 
 class KeyspaceEvents(KeyObserver):
     """Publishes the keyspace events that ``notify-keyspace-events`` names.
 
-    A replica publishes what the effect of its master's command would make it publish.
+    A replica publishes the events of the commands that its master would replicate (`AT_REPLICAS`).
     """
 
     def __init__(self, server: Server, pubsub: PubSub) -> None:
@@ -87,8 +87,8 @@ class KeyspaceEvents(KeyObserver):
         self._pubsub = pubsub
         self._flags = 0
 
-    def choose(self, flags: int) -> None:
-        """Publish the events of these classes from now on, 0 for none."""
+    def set_classes(self, flags: int) -> None:
+        """Set the event classes to publish, as bits; 0 for none."""
         self._flags = flags
         if flags:
             self._server.observe(self)

@@ -1,4 +1,4 @@
-"""The connected clients, and which of them is being served."""
+"""The connected clients of a server, and the client whose command is running."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Registry:
 
     Attributes:
         by_id: Connected clients by their id.
-        current: The client whose command runs; for a script, the client that called it.
+        current: The client whose command is running; for a script, the client that called it.
         monitors: The clients that called MONITOR, in that order.
-        last_id: The id of the client that connected last.
+        last_id: The highest client id so far.
     """
 
     def __init__(self, version: Version) -> None:
@@ -25,7 +25,7 @@ class Registry:
         self.last_id = 0
 
     def next_id(self) -> int:
-        """An id that no client had before."""
+        """A new client id."""
         self.last_id += 1
         return self.last_id
 
@@ -33,14 +33,14 @@ class Registry:
         """Send an out-of-band message to a client.
 
         Args:
-            client: Who gets it.
-            message: What it is.
-            after_reply: Whether it comes after the reply if the client is being served; by
-                default, as servers of this version do it.
+            client: The receiver.
+            message: The message.
+            after_reply: Whether to send it after the reply, if the client's command is running. By
+                default, as servers of this version do.
         """
         if after_reply is None:
             after_reply = self._late_by_default
         if after_reply and client is self.current:
-            client.late.append(message)
+            client.pending_pushes.append(message)
         else:
             client.deliver(message)

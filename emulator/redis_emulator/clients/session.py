@@ -1,7 +1,8 @@
-"""What a command gets: its client, and what it may use of the server and the engine.
+"""`Session`: the first argument of every command function, and the interface of the engine.
 
-`Session` is a `Client` that knows its server. `Engine` is what commands need of the engine, which
-is above them: running and finding commands, blocking, pausing, disconnecting.
+A `Session` is a `Client` with references to its server and engine. `Engine` is a protocol: the
+methods of the engine that commands, scripts and the cluster call. They cannot import the engine,
+which imports them.
 """
 
 from __future__ import annotations
@@ -17,42 +18,42 @@ from redis_emulator.table.entry import Entry
 
 
 class Scripts(Protocol):
-    """The scripts and functions of a server, as far as it concerns who does not run them."""
+    """The scripts and functions of a server: the part that modules below `scripting` use."""
 
     def reset(self) -> None:
-        """Forget all scripts and functions; a script that runs is killed."""
+        """Delete all scripts and functions, and kill the running script."""
         ...
 
     def count(self) -> int:
-        """How many scripts EVALSHA finds."""
+        """The number of scripts in the script cache."""
         ...
 
 
 class ClusterNode(Protocol):
-    """The node of a cluster that a server is, as far as it concerns who does not know clusters.
+    """A cluster node: the part that modules below `cluster` use.
 
     Attributes:
-        port: Its port.
-        down: Whether it was killed.
+        port: The port.
+        down: Whether the node was killed.
     """
 
     port: int
     down: bool
 
     def reset(self) -> None:
-        """Configure a server that starts anew as this node."""
+        """Configure a server that was just reset as this node."""
         ...
 
 
 class Engine(Protocol):
-    """What commands, scripts and the cluster need of the engine.
+    """The part of the engine that commands, scripts and the cluster use.
 
     Attributes:
-        server: The server's own state.
+        server: The state of the server.
         clients: Its clients.
-        cluster: Its node, None outside a cluster; `redis_emulator.cluster.node.node_of` tells its
-            type.
-        scripts: Its scripts, None before the first one is used.
+        cluster: The cluster node; None outside a cluster. `redis_emulator.cluster.node.node_of`
+            returns it with its type.
+        scripts: The scripts; None until the first one is used.
         needs_full_checks: Whether no command takes the short path.
     """
 
@@ -63,87 +64,87 @@ class Engine(Protocol):
     needs_full_checks: bool
 
     def execute(self, session: Session, argv: list[bytes]) -> Reply:
-        """Run a command of a client, with all checks; errors are returned."""
+        """Run a command of a client, with all checks. Errors are returned, not raised."""
         ...
 
     def call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
-        """Run a command that has been checked: its errors are counted and raised."""
+        """Run a command that has passed all checks. Errors are counted and raised."""
         ...
 
     def run_transaction(self, session: Session, queue: list[tuple[Entry, list[bytes]]]) -> Reply:
-        """Run the commands that MULTI has queued."""
+        """Run the queued commands of a transaction."""
         ...
 
     def find(self, argv: list[bytes]) -> Entry:
-        """The command that ``argv`` names.
+        """Look up the command of ``argv``.
 
         Raises:
-            RedisError: There is none, or the number of arguments is wrong.
+            RedisError: The command does not exist, or the number of arguments is wrong.
         """
         ...
 
     def count_failure(self, entry: Entry, error: RedisError) -> RedisError:
-        """Count an error of a command that ran; returns the error."""
+        """Count a failed call in the statistics. Returns the error."""
         ...
 
     def may_write(self, entry: Entry, argv: list[bytes]) -> bool:
-        """Whether the command writes, or runs a script or function that says that it may."""
+        """Whether the command writes, or runs a script or function whose flags allow writes."""
         ...
 
     def refresh(self) -> None:
-        """Decide anew whether commands need full checks; called when a mode of the server or of a
-        client has changed.
-        """
+        """Update `needs_full_checks`. Called after a mode of the server or of a client has changed."""
         ...
 
     def tick(self) -> None:
-        """Let time have its effect: expire keys, time out blocked clients, serve who is ready."""
+        """Periodic work: expire keys, time out blocked clients, serve blocked clients."""
         ...
 
     def unblock(self, client: Client, reply: Reply) -> bool:
-        """Give a blocked client ``reply``; whether it was blocked."""
+        """Unblock a client with ``reply``. Returns whether it was blocked."""
         ...
 
     def disconnect(self, client: Client) -> None:
-        """Forget a client; its connection is closed after the reply."""
+        """Remove a client. Its transport closes the connection after the reply."""
         ...
 
     def close(self, client: Client) -> None:
         """Disconnect a client at once."""
         ...
 
-    def end(self, client: Client) -> None:
-        """Disconnect a client; the one that is being served gets its reply first."""
+    def close_after_reply(self, client: Client) -> None:
+        """Disconnect a client. The client whose command is running gets its reply first."""
         ...
 
     def disconnect_blocked(self) -> None:
-        """The server is a replica now: disconnect the clients that wait for changes of keys."""
+        """Disconnect all blocked clients, because the server has become a replica."""
         ...
 
     def limit_memory(self) -> None:
-        """Have ``maxmemory`` take effect after it was set."""
+        """Apply a changed ``maxmemory``."""
         ...
 
     def pause(self, until: int, writes_only: bool) -> None:
-        """Hold commands, or those that write, until ``until``."""
+        """Pause all commands, or only writes, until ``until`` (milliseconds since the epoch)."""
         ...
 
     def unpause(self) -> None:
-        """End a pause."""
+        """End the pause and run the paused commands."""
         ...
 
     def sleep(self, session: Session, milliseconds: int) -> Reply:
-        """Do nothing for a while, and serve nobody: what a command that sleeps returns."""
+        """Block the whole server (DEBUG SLEEP). Returns what the command must return."""
         ...
 
     def serve_other_clients(self, way_out: str) -> None:
-        """Serve other clients for a moment while a script runs for too long; ``way_out`` is the
-        command that ends it.
+        """Serve other clients once while a slow script runs.
+
+        Args:
+            way_out: The command that kills the script, for the BUSY error.
         """
         ...
 
     def shutdown(self) -> None:
-        """SHUTDOWN: drop every client and all data, and stop listening."""
+        """SHUTDOWN: disconnect all clients, delete all data, and stop the TCP servers."""
         ...
 
 
@@ -174,14 +175,14 @@ class Session(Client):
         number = clients.next_id() if number is None else number
         super().__init__(number, server.databases[0], server.clock.ms(), deliver, kind, buffers)
         self.authenticated = not clients.access.needs_password()
-        clients.access.admit(self)
+        clients.access.update_limited(self)
 
     def close(self) -> None:
-        """Disconnect this client from the server's side; its transport is told by `CLOSED`."""
+        """Disconnect the client at once. The transport gets `CLOSED`."""
         self.engine.close(self)
 
     def fail_transaction(self, name: bytes) -> None:
-        """A command was refused: inside MULTI, EXEC will fail; EXEC itself ends MULTI and WATCH."""
+        """Mark the transaction as failed after a command was refused. A refused EXEC ends it."""
         if self.queue is not None:
             self.queue_failed = True
         if name.lower() == b"exec":

@@ -1,11 +1,12 @@
-"""Client-side caching: which client has read which key, and word of every change.
+"""Client-side caching (CLIENT TRACKING): the tracking table and invalidation messages.
 
-In the default mode a tracking client's reads are remembered, key by key, across databases; the
-first change of a key is told to everybody who read it, and forgets them. In broadcasting mode a
-client names prefixes and hears of every key below them, with all keys that one command changed in
-one message. Words about a client's own changes come after the reply to the command that made them.
-The list of broadcasting clients costs nothing while nobody tracks: `Server.tracker` is None until
-the first client asks.
+In the default mode the table stores which clients have read a key, without regard to the database.
+The first change of the key sends an invalidation message to these clients and removes the entry. In
+broadcasting mode a client names prefixes; one message lists all keys with these prefixes that a
+command changed. Messages about a client's own changes are sent after the reply to the command.
+
+`Clients.tracker` is None until the first client enables tracking, so that tracking costs nothing
+before.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from redis_emulator.table.entry import Entry
 from redis_emulator.table.keyspec import keys as keys_of
 
 CHANNEL: Final = b"__redis__:invalidate"
-_OF_SCRIPTS: Final = frozenset({"eval_ro", "evalsha_ro", "fcall_ro"})
+_READ_ONLY_SCRIPTS: Final = frozenset({"eval_ro", "evalsha_ro", "fcall_ro"})
 _REPLY_FIRST: Final = frozenset(
     "bitfield blpop brpop geoadd getdel getex getset hincrby hincrbyfloat hmset hset hsetnx lpop "
     "lpush lpushx lset rpop rpush rpushx spop xadd zadd zincrby".split()
@@ -31,15 +32,15 @@ _REPLY_FIRST_IF_KEPT: Final = frozenset({"expire", "expireat", "pexpire", "pexpi
 _REPLY_FIRST_IF_GONE: Final = frozenset(
     {"sdiffstore", "zdiffstore", "zinterstore", "zrangestore", "zunionstore"}
 )
-_MOVES: Final = frozenset({"blmove", "brpoplpush", "lmove", "rpoplpush"})
+_REPLY_FIRST_FOR_SOURCE: Final = frozenset({"blmove", "brpoplpush", "lmove", "rpoplpush"})
 
 
 class Prefix:
-    """A prefix that clients broadcast to.
+    """A prefix of the broadcasting mode.
 
     Attributes:
-        listeners: Who asked for it.
-        changed: Keys that changed during the present command, and which client changed them.
+        listeners: The clients that track it.
+        changed: Keys that the running command changed, with the client that changed them.
     """
 
     __slots__ = ("changed", "listeners")
@@ -50,16 +51,16 @@ class Prefix:
 
 
 class Tracker(KeyObserver):
-    """Everything the tracking clients of one server are to be told.
+    """The tracking table of one server.
 
     Attributes:
-        clients: Who tracks.
-        keys: Who read a key since it last changed, by client id.
-        prefixes: What broadcasting clients listen to.
+        clients: The tracking clients.
+        keys: For each key the ids of the clients that have read it since its last change.
+        prefixes: The prefixes of the broadcasting mode.
     """
 
     __slots__ = (
-        "_actor",
+        "_author",
         "_recent",
         "_registry",
         "_running",
@@ -76,11 +77,11 @@ class Tracker(KeyObserver):
         self.clients: dict[Client, None] = {}
         self.keys: dict[bytes, dict[int, None]] = {}
         self.prefixes: dict[bytes, Prefix] = {}
-        self._actor: Client | None = None
+        self._author: Client | None = None
         self._running: tuple[Entry, list[bytes]] | None = None
 
-    def enter(self, client: Client, mode: TrackingMode, prefixes: Iterable[bytes]) -> None:
-        """Let a client track as ``mode`` says, with more prefixes than it has."""
+    def enable(self, client: Client, mode: TrackingMode, prefixes: Iterable[bytes]) -> None:
+        """Enable tracking for a client. ``prefixes`` are added to those of ``mode``."""
         if mode.broadcast:
             for prefix in prefixes:
                 mode.prefixes.add(prefix)
@@ -90,13 +91,13 @@ class Tracker(KeyObserver):
         client.refresh()
         self._server.observe(self)
 
-    def leave(self, client: Client) -> None:
-        """Let a client track no more."""
+    def disable(self, client: Client) -> None:
+        """Disable tracking for a client."""
         mode, client.tracking = client.tracking, None
         if mode is None:
             return
         for name in mode.prefixes:
-            prefix = self.prefixes.get(name, Prefix())  # a new one: `enter` was interrupted
+            prefix = self.prefixes.get(name, Prefix())  # missing if `enable` was interrupted
             prefix.listeners.pop(client, None)
             if not prefix.listeners:
                 self.prefixes.pop(name, None)
@@ -105,23 +106,23 @@ class Tracker(KeyObserver):
         if not self.clients:
             self._server.ignore(self)
 
-    def begin(self, client: Client, entry: Entry, argv: list[bytes]) -> None:
-        """A command is about to run; a script's own calls run on the client of the scripts."""
-        self._actor = client
+    def before_call(self, client: Client, entry: Entry, argv: list[bytes]) -> None:
+        """Called before each command. The calls of a script have the session of the scripts."""
+        self._author = client
         if not client.is_script:
             self._running = (entry, argv)
 
-    def end(self, client: Client, entry: Entry, argv: list[bytes]) -> None:
-        """A command has run: note the keys it read for the client behind it."""
+    def after_call(self, client: Client, entry: Entry, argv: list[bytes]) -> None:
+        """Called after each command: store the keys that it read for the client."""
         caller = self._registry.current
-        self._actor = None if client is caller else caller
+        self._author = None if client is caller else caller
         if caller is None or "readonly" not in entry.flags:
             return
         mode = caller.tracking
-        if mode is None or not mode.remembers_reads() or "pubsub" in entry.flags:
+        if mode is None or not mode.tracks_reads() or "pubsub" in entry.flags:
             return
         if self._recent:
-            if entry.name in _OF_SCRIPTS:
+            if entry.name in _READ_ONLY_SCRIPTS:
                 return
         elif client.is_script and self._running is not None:
             entry, argv = self._running
@@ -131,29 +132,29 @@ class Tracker(KeyObserver):
     def changed(self, index: int, key: bytes) -> None:
         for name, prefix in self.prefixes.items():
             if key.startswith(name):
-                prefix.changed.setdefault(key, self._actor)
+                prefix.changed.setdefault(key, self._author)
         readers = self.keys.pop(key, None)
         if readers is not None:
-            self._tell_readers(index, key, readers)
+            self._invalidate(index, key, readers)
 
-    def _tell_readers(self, index: int, key: bytes, readers: Iterable[int]) -> None:
+    def _invalidate(self, index: int, key: bytes, readers: Iterable[int]) -> None:
         server = self._server
-        after = not server.version.before(7) or self._is_answered(index, key)
-        # Before Redis 7 what a script changes is not its client's doing.
-        doer = self._registry.current if not server.version.before(7) else self._actor
+        after = not server.version.before(7) or self._reply_comes_first(index, key)
+        # Before Redis 7, changes by a script do not count as changes of its client (NOLOOP).
+        author = self._registry.current if not server.version.before(7) else self._author
         for number in readers:
             client = self._registry.by_id.get(number)
             mode = None if client is None else client.tracking
             if client is None or mode is None or mode.broadcast:
                 continue
-            if not (mode.noloop and client is doer):
+            if not (mode.noloop and client is author):
                 self._send(client, mode, [key], after)
 
-    def _is_answered(self, index: int, key: bytes) -> bool:
-        """Whether the command that runs replies before it tells of its change to ``key``: before
-        Redis 7 that is each command's own habit.
+    def _reply_comes_first(self, index: int, key: bytes) -> bool:
+        """Whether the running command replies before the invalidation of ``key`` is sent. Before
+        Redis 7 this differs between commands.
         """
-        if self._running is None or self._actor is None or self._actor.is_script:
+        if self._running is None or self._author is None or self._author.is_script:
             return False
         entry, argv = self._running
         name = entry.name
@@ -163,14 +164,14 @@ class Tracker(KeyObserver):
             return key in self._server.databases[index].data
         if name in _REPLY_FIRST_IF_GONE:
             return key not in self._server.databases[index].data
-        if name in _MOVES:
+        if name in _REPLY_FIRST_FOR_SOURCE:
             return key == argv[1] != argv[2]
         return name == "set" and any(word.lower() == b"get" for word in argv[3:])
 
     def flushed(self, client: Client, argv: list[bytes]) -> None:
-        """FLUSHALL or FLUSHDB has run: everybody is told to forget everything.
+        """FLUSHALL or FLUSHDB has run: invalidate all keys of all tracking clients.
 
-        Since Redis 7.4 a flush that waits lets its own client hear of it before the reply.
+        Since Redis 7.4, a SYNC flush sends the message to its own client before the reply.
         """
         server = self._server
         version = server.version
@@ -184,7 +185,7 @@ class Tracker(KeyObserver):
                 self._send(other, mode, None, after)
 
     def after_command(self, client: Client) -> None:
-        """A client's command is over: broadcast what it changed."""
+        """Called after a command of a client: send the broadcast messages for its changes."""
         for name in sorted(self.prefixes):
             prefix = self.prefixes[name]
             if prefix.changed:
@@ -197,14 +198,16 @@ class Tracker(KeyObserver):
         limit = self._server.config.numbers["tracking-table-max-keys"]
         while limit and len(self.keys) > limit:
             key = next(iter(self.keys))
-            self._tell_readers(client.db.index, key, self.keys.pop(key))
+            self._invalidate(client.db.index, key, self.keys.pop(key))
 
     def _broadcast(self, prefix: Prefix) -> None:
         changed, prefix.changed = sorted(prefix.changed.items()), {}
         for listener, mode in tuple(prefix.listeners.items()):
-            told: list[Reply] = [key for key, by in changed if not (mode.noloop and by is listener)]
-            if told:
-                self._send(listener, mode, told, True)
+            changed_keys: list[Reply] = [
+                key for key, by in changed if not (mode.noloop and by is listener)
+            ]
+            if changed_keys:
+                self._send(listener, mode, changed_keys, True)
 
     def _send(
         self, client: Client, mode: TrackingMode, keys: list[Reply] | None, after: bool

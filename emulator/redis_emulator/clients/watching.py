@@ -1,4 +1,4 @@
-"""WATCH: which clients watch which keys."""
+"""WATCH: the watched keys and the clients that watch them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from redis_emulator.server.server import Server
 
 
 class Watches(KeyObserver):
-    """Marks clients whose watched keys change (`Client.dirty`). Observes keys while one is watched.
+    """Sets `Client.dirty` when a watched key changes. Observes keys while any key is watched.
 
     Attributes:
-        clients: Who watches a key, by index of the database and key.
+        clients: The watching clients by (database index, key).
     """
 
     def __init__(self, server: Server) -> None:
@@ -21,16 +21,16 @@ class Watches(KeyObserver):
         self.clients: dict[tuple[int, bytes], set[Client]] = {}
 
     def add(self, client: Client, key: bytes) -> None:
-        """Have ``client`` watch ``key`` of its database."""
+        """Watch ``key`` of the client's database."""
         place = (client.db.index, key)
         client.watched.add(place)
         self.clients.setdefault(place, set()).add(client)
         self._server.observe(self)
 
-    def forget(self, client: Client) -> None:
-        """UNWATCH: have ``client`` watch nothing."""
+    def unwatch(self, client: Client) -> None:
+        """End watching all keys of ``client``."""
         for place in client.watched:
-            clients = self.clients.get(place, set())  # none: WATCH was interrupted
+            clients = self.clients.get(place, set())  # missing if WATCH was interrupted
             clients.discard(client)
             if not clients:
                 self.clients.pop(place, None)

@@ -310,7 +310,7 @@ class Node:
             return
         clients = self.engine.clients
         for client in clients.by_id.values():
-            clients.watches.forget(client)
+            clients.watches.unwatch(client)
             client.db = store.databases[client.db.index]
         self.store = store
         self.server.serve(store.keyspace)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from redis_emulator.clients.access import REASONS, Refusal
+from redis_emulator.clients.access import REASONS, AclLogEntry
 from redis_emulator.clients.acl import (
     CATEGORIES,
     UNKNOWN,
@@ -59,7 +59,7 @@ def acl_setuser(ctx: Session, argv: list[bytes]) -> Reply:
             raise RedisError(
                 f"ERR Error in ACL SETUSER modifier '{quote(rule)}': {error}"
             ) from None
-    _disconnect_all(ctx, access.put(user))
+    _disconnect_all(ctx, access.set_user(user))
     return OK
 
 
@@ -78,7 +78,7 @@ def acl_deluser(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _disconnect_all(ctx: Session, clients: list[Client]) -> None:
     for client in clients:
-        ctx.engine.end(client)
+        ctx.engine.close_after_reply(client)
 
 
 def _sorted_users(ctx: Session) -> list[tuple[bytes, User]]:
@@ -185,7 +185,7 @@ def acl_log(ctx: Session, argv: list[bytes]) -> Reply:
     return [_describe_log_entry(ctx.server, entry) for entry in list(log)[:count]]
 
 
-def _describe_log_entry(server: Server, entry: Refusal) -> dict[Reply, Reply]:
+def _describe_log_entry(server: Server, entry: AclLogEntry) -> dict[Reply, Reply]:
     reply: dict[Reply, Reply] = {
         b"count": entry.count,
         b"reason": REASONS[entry.reason],

@@ -84,13 +84,13 @@ def client_kill(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) == 3:
         for session in sessions:
             if session.addr.encode() == argv[2]:
-                ctx.engine.end(session)
+                ctx.engine.close_after_reply(session)
                 return OK
         raise RedisError(_NO_SUCH_CLIENT)
     matches = filters(ctx, argv, skip_me=True)
     victims = [session for session in sessions if matches(session)]
     for session in victims:
-        ctx.engine.end(session)
+        ctx.engine.close_after_reply(session)
     return len(victims)
 
 

@@ -28,7 +28,7 @@ def client_tracking(ctx: Session, argv: list[bytes]) -> Reply:
     switch = argv[2].lower()
     if switch == b"off":
         if ctx.clients.tracker is not None:
-            ctx.clients.tracker.leave(ctx)
+            ctx.clients.tracker.disable(ctx)
             ctx.engine.refresh()
         return OK
     if switch != b"on":
@@ -40,7 +40,7 @@ def client_tracking(ctx: Session, argv: list[bytes]) -> Reply:
     mode.broadcast, mode.optin, mode.optout = requested.broadcast, requested.optin, requested.optout
     if ctx.clients.tracker is None:
         ctx.clients.tracker = Tracker(ctx.server, ctx.clients)
-    ctx.clients.tracker.enter(ctx, mode, prefixes or [b""])
+    ctx.clients.tracker.enable(ctx, mode, prefixes or [b""])
     ctx.engine.refresh()
     return OK
 

@@ -115,7 +115,7 @@ def _apply_effect(ctx: Session, name: str) -> None:
 
 @effect("notify-keyspace-events")
 def _effect_of_events(ctx: Session) -> None:
-    ctx.clients.events.choose(event_flags(ctx.server.config["notify-keyspace-events"]))
+    ctx.clients.events.set_classes(event_flags(ctx.server.config["notify-keyspace-events"]))
 
 
 @effect("slowlog-log-slower-than")
@@ -131,7 +131,7 @@ def _effect_of_maxmemory(ctx: Session) -> None:
 @effect("requirepass")
 def _effect_of_requirepass(ctx: Session) -> None:
     password = ctx.server.config["requirepass"]
-    ctx.clients.access.require(password.encode("utf-8", "surrogateescape"))
+    ctx.clients.access.set_default_password(password.encode("utf-8", "surrogateescape"))
 
 
 @command("config|resetstat")

@@ -33,7 +33,7 @@ _NOT_INT32 = "ERR value is out of range, value must between -2147483648 and 2147
 def ping(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 2:
         raise RedisError("ERR wrong number of arguments for 'ping' command")
-    if ctx.only_subscribes:
+    if ctx.in_subscribe_mode:
         return [b"pong", argv[1] if len(argv) > 1 else b""]
     return argv[1] if len(argv) > 1 else PONG
 
@@ -80,7 +80,7 @@ def log_in(ctx: Session, user: bytes, password: bytes, command: bytes) -> None:
         raise RedisError(_WRONG_PASSWORD)
     ctx.user = quote(user)
     ctx.authenticated = True
-    ctx.clients.access.admit(ctx)
+    ctx.clients.access.update_limited(ctx)
 
 
 @command("hello")
@@ -135,9 +135,9 @@ def _hello_reply(ctx: Session) -> Reply:
 
 @command("reset")
 def reset(ctx: Session, argv: list[bytes]) -> Reply:
-    ctx.clients.pubsub.leave(ctx)
+    ctx.clients.pubsub.unsubscribe_all(ctx)
     ctx.clients.end_transaction(ctx)
-    ctx.clients.leave_modes(ctx)
+    ctx.clients.end_modes(ctx)
     ctx.db = ctx.server.databases[0]
     ctx.name = b""
     ctx.protocol = 2
@@ -148,7 +148,7 @@ def reset(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.rdb_filter = None
     ctx.user = "default"
     ctx.authenticated = not ctx.clients.access.needs_password()
-    ctx.clients.access.admit(ctx)
+    ctx.clients.access.update_limited(ctx)
     return _RESET
 
 

@@ -304,5 +304,5 @@ def _read_or_block(
         retry,
         NULL_ARRAY,
         kind=b"stream",
-        without_key=request.has_group and not version.before(7),
+        unblock_on_removal=request.has_group and not version.before(7),
     )

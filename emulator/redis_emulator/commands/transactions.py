@@ -61,7 +61,7 @@ def watch(ctx: Session, argv: list[bytes]) -> Reply:
 
 @command("unwatch")
 def unwatch(ctx: Session, argv: list[bytes]) -> Reply:
-    ctx.clients.watches.forget(ctx)
+    ctx.clients.watches.unwatch(ctx)
     return OK
 
 

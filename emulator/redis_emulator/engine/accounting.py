@@ -46,7 +46,7 @@ class Accounting:
         )
         for monitor in tuple(self._clients.monitors):
             if monitor is self._clients.current:
-                monitor.late.append(SimpleString(line))
+                monitor.pending_pushes.append(SimpleString(line))
             else:
                 monitor.deliver(SimpleString(line))
 

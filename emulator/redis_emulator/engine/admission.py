@@ -60,7 +60,7 @@ class Admission:
             return text
         if server.ledger is not None and self.make_room() and self._needs_memory(session, entry):
             return OUT_OF_MEMORY
-        if session.only_subscribes and entry.name not in _IN_SUBSCRIPTION:
+        if session.in_subscribe_mode and entry.name not in _IN_SUBSCRIPTION:
             return self._only_subscriptions(entry)
         if session.monitoring and entry.flags & _ON_KEYS:
             word = "interact" if not self._version.before(7) else "interract"

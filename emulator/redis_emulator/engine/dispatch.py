@@ -205,7 +205,7 @@ class Engine:
             self._accounting.show(session, argv)
         started = server.clock.us()
         if clients.tracker is not None:
-            clients.tracker.begin(session, entry, argv)
+            clients.tracker.before_call(session, entry, argv)
         try:
             return entry.handler(session, argv)
         except RedisError as error:
@@ -216,7 +216,7 @@ class Engine:
             if hidden:
                 session.db.show(hidden)
             if clients.tracker is not None:
-                clients.tracker.end(session, entry, argv)
+                clients.tracker.after_call(session, entry, argv)
             waiting = self._waiting
             took, waiting.slept = server.clock.us() - started + waiting.slept, 0
             entry.usec += took
@@ -303,7 +303,7 @@ class Engine:
             self.disconnect(client)
             client.deliver(CLOSED)
 
-    def end(self, client: Client) -> None:
+    def close_after_reply(self, client: Client) -> None:
         """Disconnect a client; the one that is being served gets its reply first."""
         if client is self.clients.current:
             client.closing = True
@@ -406,7 +406,7 @@ class Engine:
             conditions.set(Condition.BUSY, True)
             self.refresh()
             for listener in tuple(self.listeners):
-                listener.serve_meanwhile()
+                listener.serve_during_script()
             self.ownership.in_script = True
             # No signal is handled between the two calls, and what the first returns is kept when a
             # handler ends the second.
@@ -473,7 +473,7 @@ class Engine:
         if recorder is not None and not (session.backlog and session.backlog[-1] == argv):
             at = self.server.keyspace.now / 1000
             recorder.add(at, session.id, session.name, session.db.index, argv, reply)
-        if session.late:
+        if session.pending_pushes:
             reply = self._with_late(session, reply)
         if session.reply_mode is ReplyMode.ON or reply is PENDING:
             return reply
@@ -485,7 +485,7 @@ class Engine:
 
     def _with_late(self, session: Session, reply: Reply) -> Reply:
         """Deliver a reply and the messages that come after it."""
-        late, session.late = session.late, []
+        late, session.pending_pushes = session.pending_pushes, []
         answered = reply is not PENDING and reply is not NO_REPLY
         if answered and session.reply_mode is ReplyMode.ON:
             session.deliver(reply)

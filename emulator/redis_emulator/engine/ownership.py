@@ -37,11 +37,11 @@ class Listener(Protocol):
         """Stop soon; returns at once."""
         ...
 
-    def serve_meanwhile(self) -> None:
+    def serve_during_script(self) -> None:
         """Serve other clients for a moment while a command of one runs."""
         ...
 
-    def leave_to_parent(self) -> None:
+    def close_in_child(self) -> None:
         """Close a child's copies of the sockets; the server of the parent goes on."""
         ...
 
@@ -117,16 +117,16 @@ class Ownership:
             self._engine.lock = self.own_lock
             self._drop_clients()
 
-    def after_fork(self, whole: bool) -> None:
+    def after_fork(self, consistent: bool) -> None:
         """In a child: leave sockets and clients to the parent, and refuse commands from now on."""
         engine = self._engine
-        self._torn = self._torn or self.in_script or not whole
+        self._torn = self._torn or self.in_script or not consistent
         self.is_foreign = self._torn or not self._copy_is_meant
         if self.is_foreign:
             text = _TORN if self._torn else _COPY
             engine.lock = Refusal(text.format(parent=self._made_in, child=os.getpid()))
         for listener in tuple(engine.listeners):
-            listener.leave_to_parent()
+            listener.close_in_child()
         engine.listeners.clear()
         if not self.is_foreign:
             self._drop_clients()

@@ -21,7 +21,7 @@ def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
     session.executing = queue
     at_once = engine.server.version.before(7)
     replies: list[Reply] = []
-    if session.interleaves:
+    if session.interleaves_messages:
         session.aside = replies
     try:
         for entry, argv in queue:
@@ -32,8 +32,8 @@ def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
             except RedisError as error:
                 reply = error
             replies.append(reply.on_timeout if type(reply) is Blocked else reply)
-            if at_once and session.late:
-                late, session.late = session.late, []
+            if at_once and session.pending_pushes:
+                late, session.pending_pushes = session.pending_pushes, []
                 for message in late:
                     session.deliver(message)
     finally:

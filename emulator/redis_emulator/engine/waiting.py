@@ -68,7 +68,7 @@ class Waiting:
         self._count_call(client, blocked)
         if self._server.recorder is not None:
             self._server.recorder.answered(client.id, reply)
-        late, client.late = client.late, []
+        late, client.pending_pushes = client.pending_pushes, []
         for message in late:
             client.deliver(message)
         self.resumed.append(client)
@@ -86,7 +86,7 @@ class Waiting:
             place = ready.popleft()
             for blocked in tuple(waiting.get(place, ())):
                 value = self._server.databases[place[0]].data.get(place[1])
-                if blocked.client.blocked is blocked and blocked.concerns(value):
+                if blocked.client.blocked is blocked and blocked.can_be_served_by(value):
                     self._attempt(blocked, place[1])
         resumed, self.resumed = self.resumed, []
         for client in resumed:
@@ -108,7 +108,7 @@ class Waiting:
         if reply is not None:
             self.unblock(client, reply)
         elif self._retries:
-            self._blocked.move_back(blocked)
+            self._blocked.requeue(blocked)
 
     def _no_longer_allowed(self, blocked: Blocked) -> RedisError | None:
         """Since Redis 7.2 ACL is checked again when a blocked client could be served."""
@@ -153,9 +153,9 @@ class Waiting:
         """
         if not isinstance(self._server.clock, SystemClock):
             return False
-        if blocked.give_up_at is None:
-            blocked.give_up_at = real_seconds() + left / 1000
-        return real_seconds() >= blocked.give_up_at
+        if blocked.real_deadline is None:
+            blocked.real_deadline = real_seconds() + left / 1000
+        return real_seconds() >= blocked.real_deadline
 
     def is_held(self, client: Client) -> bool:
         """Whether a client waits for the end of a pause."""

@@ -1,1 +1,4 @@
-"""Ways in: connection classes for redis-py that skip sockets and encoding."""
+"""Transports: in-process connections for redis-py, and the TCP server.
+
+The in-process connections skip sockets and the encoding of commands and replies.
+"""

@@ -1,4 +1,4 @@
-"""The connection class of `RedisEmulator.async_client`: the coroutine twin of `transports.sync`."""
+"""The asyncio connection class of `RedisEmulator.async_client`, like `transports.sync`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis_emulator.clock import real_seconds
 from redis_emulator.engine.dispatch import Engine
 from redis_emulator.resp.types import CLOSED, Push
-from redis_emulator.transports.connection import NOT_FOR_US, Link
+from redis_emulator.transports.connection import SOCKET_ARGUMENTS, InProcessSocket
 from redis_emulator.transports.sync import POLL_SECONDS
 
-_PUSH_TAKES_MORE = (
+_PUSH_HANDLER_HAS_DECODING_FLAG = (
     "disable_decoding" in inspect.signature(_AsyncRESP3Parser.handle_push_response).parameters
 )
-_TURN = 16
-"""Commands a connection runs before it lets the event loop turn, as a socket would at some time."""
+_COMMANDS_PER_YIELD = 16
+"""Commands that a connection sends before it yields to the event loop. A socket would yield when
+its buffer is full.
+"""
 
 
 class _Parser(_AsyncRESP3Parser):  # type: ignore[misc]
@@ -36,8 +38,8 @@ class _Parser(_AsyncRESP3Parser):  # type: ignore[misc]
         pass
 
 
-class _Bell:
-    """Wakes the task that waits for a reply."""
+class _ReplyEvent:
+    """Wakes the task that waits for a reply. `set` may be called by any thread."""
 
     __slots__ = ("_loop", "_waiter")
 
@@ -50,8 +52,8 @@ class _Bell:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(_finish, waiter)
 
-    def next_ring(self) -> asyncio.Future[None]:
-        """A future that the next `set` finishes."""
+    def new_waiter(self) -> asyncio.Future[None]:
+        """A future that the next `set` completes."""
         self._loop = asyncio.get_running_loop()
         self._waiter = waiter = self._loop.create_future()
         return waiter
@@ -62,14 +64,14 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
 
     Args:
         engine: The emulator's engine.
-        kwargs: What redis-py's connections take; what concerns sockets is ignored.
+        kwargs: The arguments of redis-py's connections; those about sockets are ignored.
     """
 
     def __init__(self, *, engine: Engine, **kwargs: Any) -> None:
         self._engine = engine
-        self._bell = _Bell()
+        self._reply_event = _ReplyEvent()
         self._sent = 0
-        for name in NOT_FOR_US.intersection(kwargs):
+        for name in SOCKET_ARGUMENTS.intersection(kwargs):
             del kwargs[name]
         kwargs = {name: value for name, value in kwargs.items() if not name.startswith("ssl")}
         kwargs["parser_class"] = _Parser
@@ -80,15 +82,15 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
     port = 0
 
     def __del__(self, _warnings: Any = None) -> None:
-        link = getattr(self, "_writer", None)
-        if link is not None:
-            link.close()
+        sock = getattr(self, "_writer", None)
+        if sock is not None:
+            sock.close()
 
     def repr_pieces(self) -> list[tuple[str, Any]]:
         return [("emulator", hex(id(self._engine))), ("db", self.db)]
 
     async def connect(self) -> None:
-        """As redis-py's, but whatever interrupts the handshake also closes the connection."""
+        """Connect, and disconnect if the handshake is interrupted by any exception."""
         if self._writer is not None:
             return
         self._check_process()
@@ -99,11 +101,13 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
             raise
 
     def _check_process(self) -> None:
-        """Raise what `_connect` would, where redis-py does not make a ConnectionError of it."""
+        """Raise `ForkedError` here, because redis-py turns exceptions of `_connect` into
+        ConnectionError.
+        """
         self._engine.ownership.check()
 
     async def _connect(self) -> None:
-        self._reader = self._writer = Link(self._engine, self.encoder, self._bell)
+        self._reader = self._writer = InProcessSocket(self._engine, self.encoder, self._reply_event)
 
     def _host_error(self) -> str:
         return "emulator"
@@ -112,7 +116,7 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
         return f"Error connecting to the emulator. {exception}"
 
     async def activate_maint_notifications_handling_if_enabled(self, *_: Any, **__: Any) -> None:
-        """An emulator is never moved to other hardware."""
+        """Do nothing: an emulator sends no maintenance notifications."""
 
     def pack_command(self, *args: Any) -> list[tuple[Any, ...]]:
         return [args]
@@ -125,11 +129,11 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
             await self.connect()
         if check_health and self.health_check_interval:
             await self.check_health()
-        link = self._writer
-        packed = [link.pack(args) for args in command]
+        sock = self._writer
+        packed = [sock.pack(args) for args in command]
         try:
             for argv in packed:
-                link.send(argv)
+                sock.send(argv)
             await asyncio.sleep(0)
         except BaseException:
             await self.disconnect(nowait=True)
@@ -140,12 +144,12 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
             await self.connect()
         if self.health_check_interval and kwargs.get("check_health", True):
             await self.check_health()
-        link = self._writer
-        argv = link.pack(args)
+        sock = self._writer
+        argv = sock.pack(args)
         try:
-            link.send(argv)
+            sock.send(argv)
             self._sent += 1
-            if self._sent % _TURN == 0:
+            if self._sent % _COMMANDS_PER_YIELD == 0:
                 await asyncio.sleep(0)
         except BaseException:
             await self.disconnect(nowait=True)
@@ -166,30 +170,30 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
         push_request: bool | None = False,
         **_: Any,
     ) -> Any:
-        link = self._writer
-        if link is None:
+        sock = self._writer
+        if sock is None:
             raise ConnectionError("the connection to the emulator is closed")
-        inbox = link.inbox
+        inbox = sock.inbox
         try:
             while True:
                 if not inbox and not await self._wait(
-                    link, self.socket_timeout if timeout is None else timeout
+                    sock, self.socket_timeout if timeout is None else timeout
                 ):
                     if timeout is not None:
-                        return None  # the caller's own limit: nothing is wrong
+                        return None  # not an error: the caller passed the timeout
                     raise TimeoutError("Timeout reading from emulator")
                 reply = inbox[0]
                 kind = type(reply)
-                if (kind is bytes and not link.decodes) or kind is int:
+                if (kind is bytes and not sock.decode_responses) or kind is int:
                     inbox.popleft()
                     break
                 if reply is CLOSED:
                     raise ConnectionError("Connection closed by server.")
-                reply = link.read(reply, self._parser.parse_error, disable_decoding)
+                reply = sock.read(reply, self._parser.parse_error, disable_decoding)
                 inbox.popleft()
                 if isinstance(reply, ConnectionError):
                     raise reply
-                if kind is not Push or link.session.protocol == 2:
+                if kind is not Push or sock.session.protocol == 2:
                     break
                 reply = await self._handle_push(reply)
                 if push_request:
@@ -210,51 +214,53 @@ class AsyncEmulatorConnection(AbstractConnection):  # type: ignore[misc]
 
     async def _handle_push(self, message: Any) -> Any:
         handle = self._parser.handle_push_response
-        result = handle(message, False, True) if _PUSH_TAKES_MORE else handle(message)
+        result = (
+            handle(message, False, True) if _PUSH_HANDLER_HAS_DECODING_FLAG else handle(message)
+        )
         return await result if inspect.isawaitable(result) else result
 
-    async def _wait(self, link: Link, timeout: float | None) -> bool:
-        """Wait for the inbox to fill; whether it did within ``timeout`` seconds."""
-        give_up = None if timeout is None else real_seconds() + timeout
+    async def _wait(self, sock: InProcessSocket, timeout: float | None) -> bool:
+        """Wait for a message in the inbox. Returns whether one came within ``timeout`` seconds."""
+        deadline = None if timeout is None else real_seconds() + timeout
         if timeout is not None and timeout <= 0:
             await asyncio.sleep(0)
-        while not link.inbox:
-            pause = link.patience(POLL_SECONDS)
-            if give_up is not None:
-                pause = min(pause, give_up - real_seconds())
+        while not sock.inbox:
+            pause = sock.seconds_to_wait(POLL_SECONDS)
+            if deadline is not None:
+                pause = min(pause, deadline - real_seconds())
                 if pause <= 0:
                     return False
-            waiter = self._bell.next_ring()
-            if not link.inbox:
+            waiter = self._reply_event.new_waiter()
+            if not sock.inbox:
                 await asyncio.wait((waiter,), timeout=pause)
-            if not link.inbox:
-                if link.session.closing:
-                    link.inbox.append(CLOSED)  # of the parent of this child process
+            if not sock.inbox:
+                if sock.session.closing:
+                    sock.inbox.append(CLOSED)  # after a fork: it is the parent's connection
                 self._engine.tick()
         return True
 
 
 class AsyncEmulatorPool(redis.asyncio.ConnectionPool):  # type: ignore[misc]
-    """The coroutine twin of `sync.EmulatorPool`."""
+    """Like `sync.EmulatorPool`, for asyncio."""
 
     async def release(self, connection: Any) -> None:
-        link = connection._writer
-        if link is not None and link.has_unread():
+        sock = connection._writer
+        if sock is not None and sock.has_unread():
             await connection.disconnect(nowait=True)
         await super().release(connection)
 
 
 class AsyncOneConnectionClient(redis.asyncio.Redis):
-    """The coroutine twin of `sync.OneConnectionClient`."""
+    """Like `sync.OneConnectionClient`, for asyncio."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """As `redis.asyncio.Redis.execute_command`."""
+        """Run a command; disconnect if an exception leaves a reply unread."""
         try:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except BaseException:
             connection: Any = self.connection
-            link = connection._writer if connection is not None else None
-            if link is not None and link.has_unread():
+            sock = connection._writer if connection is not None else None
+            if sock is not None and sock.has_unread():
                 await connection.disconnect(nowait=True)
             raise
 

@@ -1,4 +1,4 @@
-"""Connection classes for redis-py's cluster clients: each leads to the node of its port."""
+"""Connection classes for redis-py's cluster clients. A connection selects the node by its port."""
 
 from __future__ import annotations
 
@@ -34,20 +34,21 @@ class _AsyncParser(aio._Parser):
     EXCEPTION_CLASSES: ClassVar = {**aio._Parser.EXCEPTION_CLASSES, **_ERRORS}
 
 
-def connection_to(engine_at: EngineAt) -> type:
+def connection_class(engine_at: EngineAt) -> type:
     """A class of connections to the nodes of one cluster.
 
     Args:
-        engine_at: The engine behind a port; raises OSError where nobody listens.
+        engine_at: Returns the engine of the node with this port. Raises OSError if no running node
+            has the port.
     """
 
     class ClusterConnection(sync.EmulatorConnection):
-        """A connection to one node, found by its port whenever it connects."""
+        """A connection to one node. It looks the node up by its port at each connect."""
 
         def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **kwargs: Any) -> None:
             self.host, self.port = host, int(port)
-            nowhere_yet: Any = None
-            super().__init__(engine=nowhere_yet, **kwargs)
+            unset: Any = None
+            super().__init__(engine=unset, **kwargs)
 
         def set_parser(self, parser_class: Any) -> None:
             super().set_parser(_Parser)
@@ -62,16 +63,16 @@ def connection_to(engine_at: EngineAt) -> type:
     return ClusterConnection
 
 
-def async_connection_to(engine_at: EngineAt) -> type:
-    """The asyncio twin of `connection_to`."""
+def async_connection_class(engine_at: EngineAt) -> type:
+    """Like `connection_class`, for asyncio."""
 
     class AsyncClusterConnection(aio.AsyncEmulatorConnection):
-        """A connection to one node, found by its port whenever it connects."""
+        """A connection to one node. It looks the node up by its port at each connect."""
 
         def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **kwargs: Any) -> None:
             self.host, self.port = host, int(port)
-            nowhere_yet: Any = None
-            super().__init__(engine=nowhere_yet, **kwargs)
+            unset: Any = None
+            super().__init__(engine=unset, **kwargs)
 
         def set_parser(self, parser_class: Any) -> None:
             super().set_parser(_AsyncParser)
@@ -88,20 +89,22 @@ def async_connection_to(engine_at: EngineAt) -> type:
             await super()._connect()
 
         def should_reconnect(self) -> bool:
-            """Newer redis-py asks this when a command is over, however it ended."""
-            link = self._writer
-            if link is not None and link.has_unread():
+            """Whether to reconnect. redis-py 6 and later call this after every command, also after
+            a failed one.
+            """
+            sock = self._writer
+            if sock is not None and sock.has_unread():
                 return True
             return bool(getattr(self, "_should_reconnect", False))
 
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-            """As its base, on a new connection if somebody was interrupted before a reply.
+            """Send on a new connection if an earlier caller was interrupted before it read its
+            reply.
 
-            redis-py's asyncio cluster nodes are their own pools, and read all replies to what was
-            sent before they send again.
+            redis-py's asyncio cluster nodes have no other pool that could close the connection.
             """
-            link = self._writer
-            if link is not None and link.has_unread():
+            sock = self._writer
+            if sock is not None and sock.has_unread():
                 await self.disconnect(nowait=True)
             await super().send_packed_command(command, check_health)
 
@@ -112,8 +115,8 @@ class AsyncClusterClient(redis.asyncio.RedisCluster):
     """An asyncio client of an emulated cluster.
 
     Args:
-        ownership: Says whether the cluster may be used in this process.
-        kwargs: What redis-py's client takes.
+        ownership: Checks that the cluster may be used in this process.
+        kwargs: The arguments of `redis.asyncio.RedisCluster`.
     """
 
     def __init__(self, *, ownership: Ownership, **kwargs: Any) -> None:
@@ -121,6 +124,6 @@ class AsyncClusterClient(redis.asyncio.RedisCluster):
         super().__init__(**kwargs)
 
     async def initialize(self, *args: Any, **kwargs: Any) -> Any:
-        """As redis-py's, which would make another error of a `ForkedError`."""
+        """Raise `ForkedError` here, because redis-py would replace it by another exception."""
         self._ownership.check()
         return await super().initialize(*args, **kwargs)

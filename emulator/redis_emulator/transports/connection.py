@@ -1,8 +1,9 @@
-"""The in-process wire between one redis-py connection and its session.
+"""The in-process replacement for a socket, shared by the sync and asyncio connection classes.
 
-`Link` takes the place of the socket: argument values go in as redis-py would encode them, replies
-come out as redis-py's own parsers would have read them, for either protocol and any redis-py from 5
-on. What waits is decided by the two connection classes; a link only knows how to wake them.
+`InProcessSocket` runs commands on a session. Arguments are converted as redis-py would encode them.
+Replies are returned as redis-py's parsers would return them, for RESP2 and RESP3 and redis-py 5 to
+8. Waiting for a reply is the task of the connection classes; an `InProcessSocket` only wakes them
+through its `ReplyEvent`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from redis_emulator.resp.types import (
     lower,
 )
 
-NOT_FOR_US: Final = frozenset(
+SOCKET_ARGUMENTS: Final = frozenset(
     {
         "host",
         "port",
@@ -48,45 +49,54 @@ NOT_FOR_US: Final = frozenset(
         "cache_config",
     }
 )
-"""Arguments of redis-py's socket connections that mean nothing without a socket."""
+"""Arguments of redis-py's connections that have no meaning without a socket."""
 
-_SETS_ARE_SETS: Final = tuple(map(int, redis.__version__.split(".")[:2])) < (5, 1)
-_names: dict[Any, tuple[bytes, ...]] = {}
+_SETS_AS_SET: Final = tuple(map(int, redis.__version__.split(".")[:2])) < (5, 1)
 
 
-class Bell(Protocol):
-    """What a reader waits for."""
+class ReplyEvent(Protocol):
+    """What a connection waits for while its inbox is empty."""
 
     def set(self) -> None:
-        """Wake the reader. Called by any thread, under the engine's lock."""
+        """Wake the waiting connection. Called by any thread, under the engine's lock."""
 
 
-class Link:
-    """One session and the replies it has not read yet.
+class InProcessSocket:
+    """One session and its unread replies.
 
-    The server knows the session, the inbox and the bell, but not the link: a connection that is
-    garbage leaves the server, as one whose socket is garbage does.
+    The server holds references to the session, the inbox and the event, but not to this
+    object. When a connection is garbage-collected, `__del__` disconnects the session, as for a
+    socket.
 
     Args:
-        engine: Where commands run.
+        engine: The engine that runs the commands.
         encoder: redis-py's encoder of the connection.
-        bell: Rung when something arrives while the connection may be waiting.
+        reply_event: Set when a message is put into the inbox.
     """
 
-    __slots__ = ("_encode", "_encoding", "_errors", "bell", "decodes", "engine", "inbox", "session")
+    __slots__ = (
+        "_encode",
+        "_encoding",
+        "_errors",
+        "decode_responses",
+        "engine",
+        "inbox",
+        "reply_event",
+        "session",
+    )
 
-    def __init__(self, engine: Engine, encoder: Any, bell: Bell) -> None:
+    def __init__(self, engine: Engine, encoder: Any, reply_event: ReplyEvent) -> None:
         self.engine = engine
         self.inbox: deque[Reply] = deque()
-        self.bell = bell
-        self.decodes = bool(encoder.decode_responses)
+        self.reply_event = reply_event
+        self.decode_responses = bool(encoder.decode_responses)
         self._encode = encoder.encode
         self._encoding = encoder.encoding
         self._errors = encoder.encoding_errors
         node = engine.cluster
         if node is not None and node.down:
             raise ConnectionRefusedError(f"the node at port {node.port} is down")
-        self.session = Session(engine, _deliverer(self.inbox, bell), kind="in-process")
+        self.session = Session(engine, _deliver_to(self.inbox, reply_event), kind="in-process")
         if len(engine.clients.by_id) >= engine.server.config.numbers["maxclients"]:
             self.session.closing = True
             self.inbox.append(RedisError("ERR max number of clients reached"))
@@ -94,9 +104,10 @@ class Link:
             engine.connect(self.session)
 
     def send(self, argv: list[bytes]) -> None:
-        """Run one command; the reply goes to the inbox.
+        """Run one command and put its reply into the inbox.
 
-        Whoever is interrupted in here has to close the link: nobody knows what has been done.
+        If an exception interrupts this method, the caller must close the connection: the command
+        may or may not have run.
         """
         session = self.session
         if not session.closing:
@@ -107,10 +118,10 @@ class Link:
             self.inbox.append(CLOSED)
 
     def pack(self, args: Iterable[Any]) -> list[bytes]:
-        """Arguments as bytes, as redis-py puts them on a wire.
+        """Convert arguments to bytes as redis-py encodes them.
 
         Raises:
-            redis.DataError: An argument is of a type that redis-py refuses.
+            redis.DataError: redis-py does not accept the type of an argument.
         """
         argv: list[bytes] = []
         for arg in args:
@@ -128,26 +139,26 @@ class Link:
         return argv
 
     def has_unread(self) -> bool:
-        """Whether a reply is there or still to come that the next caller must not read."""
+        """Whether a reply to an earlier command is in the inbox or still expected."""
         session = self.session
         if not self.inbox and session.blocked is None:
             return False
         return session.blocked is not None or any(type(reply) is not Push for reply in self.inbox)
 
-    def patience(self, most: float) -> float:
-        """How many seconds to wait for a reply before looking at the clock: at most ``most``."""
+    def seconds_to_wait(self, most: float) -> float:
+        """Seconds to wait for a reply before checking the clock, at most ``most``."""
         blocked = self.session.blocked
         if blocked is None or blocked.deadline is None:
             return most
         return min(most, max(0.001, (blocked.deadline - self.engine.server.clock.ms()) / 1000))
 
     def close(self) -> None:
-        """Leave the server. A thread that waits for a reply is told, as by a socket."""
+        """Disconnect the session. A thread that waits for a reply gets a ConnectionError."""
         if self.session.id in self.engine.clients.by_id:
             self.engine.disconnect(self.session)
         self.session.closing = True
         self.inbox.append(CLOSED)
-        self.bell.set()
+        self.reply_event.set()
 
     def __del__(self) -> None:
         if hasattr(self, "session"):
@@ -155,27 +166,27 @@ class Link:
                 self.close()
 
     def decode(self, value: bytes) -> str:
-        """Bytes as the text that ``decode_responses`` promises."""
+        """Decode bytes for a client with ``decode_responses``."""
         return value.decode(self._encoding, self._errors)
 
     def shutdown(self, how: int) -> None:
-        """As a socket's; closing is what counts."""
+        """Do nothing. Part of the interface of a socket."""
 
     async def wait_closed(self) -> None:
-        """As a stream writer's; an in-process link is closed at once."""
+        """Do nothing: `close` takes effect at once. Part of the interface of a stream writer."""
 
     def read(self, reply: Reply, parse_error: Callable[[str], ClientError], raw: bool) -> Any:
-        """``reply`` as redis-py's parser hands it to the client."""
-        decode = None if raw or not self.decodes else self.decode
+        """Convert a reply to what redis-py's parser would return."""
+        decode = None if raw or not self.decode_responses else self.decode
         if self.session.protocol == 2:
             reply = lower(reply)
         return _read(reply, parse_error, decode)
 
 
-def _deliverer(inbox: deque[Reply], bell: Bell) -> Callable[[Reply], None]:
+def _deliver_to(inbox: deque[Reply], reply_event: ReplyEvent) -> Callable[[Reply], None]:
     def deliver(reply: Reply) -> None:
         inbox.append(reply)
-        bell.set()
+        reply_event.set()
 
     return deliver
 
@@ -207,7 +218,7 @@ def _read(
     if kind is SetReply:
         items = [_read(item, parse_error, decode) for item in reply]
         try:
-            return set(items) if _SETS_ARE_SETS else items
+            return set(items) if _SETS_AS_SET else items
         except TypeError:
             return items
     if isinstance(reply, RedisError):
@@ -218,4 +229,4 @@ def _read(
         return int(reply)
     if kind is Double17 or kind is Decimals17:
         return float(reply)
-    raise TypeError(f"a command replied with {reply!r}, which is not a reply")
+    raise TypeError(f"a command returned {reply!r}, which is not a reply type")

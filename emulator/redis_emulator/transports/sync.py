@@ -1,7 +1,7 @@
-"""The connection class behind `RedisEmulator.client`.
+"""The connection class of `RedisEmulator.client`.
 
-It is redis-py's own abstract connection with the socket replaced by a `Link`, so that handshakes,
-retries, health checks, pools, pipelines and pub/sub are redis-py's.
+It is redis-py's abstract connection with an `InProcessSocket` instead of a socket. Handshakes,
+retries, health checks, pools, pipelines and pub/sub are redis-py's own code.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis_emulator.clock import real_seconds
 from redis_emulator.engine.dispatch import Engine
 from redis_emulator.resp.types import CLOSED, Push
-from redis_emulator.transports.connection import NOT_FOR_US, Link
+from redis_emulator.transports.connection import SOCKET_ARGUMENTS, InProcessSocket
 
 _UNSET: Any = object()
-_PUSH_TAKES_MORE = (
+_PUSH_HANDLER_HAS_DECODING_FLAG = (
     "disable_decoding" in inspect.signature(_RESP3Parser.handle_push_response).parameters
 )
 _HEALTH_CLOCK = time.time if redis.__version__.startswith("5.") else time.monotonic
 POLL_SECONDS = 0.05
-"""How often a waiting client looks at a clock that nobody announces the moves of."""
+"""How often a waiting client checks the clock. Only a `ManualClock` reports that it has moved."""
 
 
 class _Parser(_RESP3Parser):  # type: ignore[misc]
@@ -49,10 +49,10 @@ class _Parser(_RESP3Parser):  # type: ignore[misc]
         return False
 
 
-class _Bell:
+class _ReplyEvent:
     """Wakes the thread that waits for a reply.
 
-    Not a `threading.Event`: that has a lock, which an interrupt or a fork can leave locked.
+    Not a `threading.Event`: an interrupt or a fork can leave the lock inside it locked.
     """
 
     __slots__ = ("_waiter",)
@@ -64,11 +64,11 @@ class _Bell:
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
-            with contextlib.suppress(RuntimeError):  # another thread was first
+            with contextlib.suppress(RuntimeError):  # another thread released it first
                 waiter.release()
 
-    def next_ring(self) -> threading.Lock:
-        """A lock that can be taken when `set` has been called."""
+    def new_waiter(self) -> threading.Lock:
+        """A locked lock that the next `set` releases."""
         waiter = threading.Lock()
         waiter.acquire()
         self._waiter = waiter
@@ -80,13 +80,13 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
 
     Args:
         engine: The emulator's engine.
-        kwargs: What redis-py's connections take; what concerns sockets is ignored.
+        kwargs: The arguments of redis-py's connections; those about sockets are ignored.
     """
 
     def __init__(self, *, engine: Engine, **kwargs: Any) -> None:
         self._engine = engine
-        self._bell = _Bell()
-        for name in NOT_FOR_US.intersection(kwargs):
+        self._reply_event = _ReplyEvent()
+        for name in SOCKET_ARGUMENTS.intersection(kwargs):
             del kwargs[name]
         kwargs = {name: value for name, value in kwargs.items() if not name.startswith("ssl")}
         kwargs["parser_class"] = _Parser
@@ -99,7 +99,7 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
         return [("emulator", hex(id(self._engine))), ("db", self.db)]
 
     def connect(self) -> None:
-        """As redis-py's, but whatever interrupts the handshake also closes the connection."""
+        """Connect, and disconnect if the handshake is interrupted by any exception."""
         if self._sock is not None:
             return
         try:
@@ -109,7 +109,7 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
             raise
 
     def _connect(self) -> Any:
-        return Link(self._engine, self.encoder, self._bell)
+        return InProcessSocket(self._engine, self.encoder, self._reply_event)
 
     def _host_error(self) -> str:
         return "emulator"
@@ -118,7 +118,7 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
         return f"Error connecting to the emulator. {exception}"
 
     def activate_maint_notifications_handling_if_enabled(self, *_: Any, **__: Any) -> None:
-        """An emulator is never moved to other hardware."""
+        """Do nothing: an emulator sends no maintenance notifications."""
 
     def pack_command(self, *args: Any) -> list[tuple[Any, ...]]:
         return [args]
@@ -131,11 +131,11 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
             self.connect()
         if check_health and self.health_check_interval:
             self.check_health()
-        link = self._sock
-        packed = [link.pack(args) for args in command]
+        sock = self._sock
+        packed = [sock.pack(args) for args in command]
         try:
             for argv in packed:
-                link.send(argv)
+                sock.send(argv)
         except BaseException:
             self.disconnect()
             raise
@@ -145,10 +145,10 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
             self.connect()
         if self.health_check_interval and kwargs.get("check_health", True):
             self.check_health()
-        link = self._sock
-        argv = link.pack(args)
+        sock = self._sock
+        argv = sock.pack(args)
         try:
-            link.send(argv)
+            sock.send(argv)
         except BaseException:
             self.disconnect()
             raise
@@ -156,10 +156,10 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
     def can_read(self, timeout: float | None = 0) -> bool:
         if self._sock is None:
             self.connect()
-        link = self._sock
-        if link.inbox:
+        sock = self._sock
+        if sock.inbox:
             return True
-        return timeout != 0 and self._wait(link, timeout)
+        return timeout != 0 and self._wait(sock, timeout)
 
     def read_response(
         self,
@@ -169,28 +169,28 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
         disconnect_on_error: bool = True,
         push_request: bool = False,
     ) -> Any:
-        link = self._sock
-        if link is None:
+        sock = self._sock
+        if sock is None:
             raise ConnectionError("the connection to the emulator is closed")
-        inbox = link.inbox
+        inbox = sock.inbox
         try:
             while True:
                 if not inbox and not self._wait(
-                    link, self.socket_timeout if timeout is _UNSET else timeout
+                    sock, self.socket_timeout if timeout is _UNSET else timeout
                 ):
                     raise TimeoutError("Timeout reading from emulator")
                 reply = inbox[0]
                 kind = type(reply)
-                if (kind is bytes and not link.decodes) or kind is int:
+                if (kind is bytes and not sock.decode_responses) or kind is int:
                     inbox.popleft()
                     break
                 if reply is CLOSED:
                     raise ConnectionError("Connection closed by server.")
-                reply = link.read(reply, self._parser.parse_error, disable_decoding)
+                reply = sock.read(reply, self._parser.parse_error, disable_decoding)
                 inbox.popleft()
                 if isinstance(reply, ConnectionError):
                     raise reply
-                if kind is not Push or link.session.protocol == 2:
+                if kind is not Push or sock.session.protocol == 2:
                     break
                 reply = self._handle_push(reply)
                 if push_request:
@@ -209,42 +209,44 @@ class EmulatorConnection(AbstractConnection):  # type: ignore[misc]
         return reply
 
     def _handle_push(self, message: Any) -> Any:
-        if _PUSH_TAKES_MORE:
+        if _PUSH_HANDLER_HAS_DECODING_FLAG:
             return self._parser.handle_push_response(message, False, True)
         return self._parser.handle_push_response(message)
 
-    def _wait(self, link: Link, timeout: float | None) -> bool:
-        """Wait for the inbox to fill; whether it did within ``timeout`` seconds."""
-        give_up = None if timeout is None else real_seconds() + timeout
-        while not link.inbox:
-            pause = link.patience(POLL_SECONDS)
-            if give_up is not None:
-                pause = min(pause, give_up - real_seconds())
+    def _wait(self, sock: InProcessSocket, timeout: float | None) -> bool:
+        """Wait for a message in the inbox. Returns whether one came within ``timeout`` seconds."""
+        deadline = None if timeout is None else real_seconds() + timeout
+        while not sock.inbox:
+            pause = sock.seconds_to_wait(POLL_SECONDS)
+            if deadline is not None:
+                pause = min(pause, deadline - real_seconds())
                 if pause <= 0:
                     return False
-            waiter = self._bell.next_ring()
-            if not link.inbox and not waiter.acquire(timeout=pause):
-                if link.session.closing and not link.inbox:
-                    link.inbox.append(CLOSED)  # of the parent of this child process
+            waiter = self._reply_event.new_waiter()
+            if not sock.inbox and not waiter.acquire(timeout=pause):
+                if sock.session.closing and not sock.inbox:
+                    sock.inbox.append(CLOSED)  # after a fork: it is the parent's connection
                 self._engine.tick()
         return True
 
 
 class EmulatorPool(redis.ConnectionPool):  # type: ignore[misc]
-    """Closes a connection that comes back with a reply that nobody has read.
+    """A connection pool that closes a released connection if it has an unread reply.
 
-    An exception of a signal handler can interrupt redis-py between sending a command and reading
-    its reply, where no connection notices. redis-py would give the reply to the next caller.
+    A signal handler that raises can interrupt redis-py between sending a command and reading its
+    reply. redis-py would return that reply for the next command.
     """
 
     def release(self, connection: Any) -> None:
-        link = getattr(connection, "_conn", connection)._sock
-        if link is not None and link.has_unread():
+        sock = getattr(connection, "_conn", connection)._sock
+        if sock is not None and sock.has_unread():
             connection.disconnect()
         super().release(connection)
 
     def reset(self) -> None:
-        """As redis-py's, which in a child process waits for locks of the parent's threads."""
+        """Reset the pool; in a child process with new locks, because threads of the parent may hold
+        the old ones.
+        """
         if getattr(self, "pid", None) not in (None, os.getpid()):
             dispatcher: Any = getattr(self, "_event_dispatcher", None)
             for owner in (self, dispatcher):
@@ -254,15 +256,17 @@ class EmulatorPool(redis.ConnectionPool):  # type: ignore[misc]
 
 
 class OneConnectionClient(redis.Redis):
-    """A client with ``single_connection_client``: what `EmulatorPool` is to the others."""
+    """A client with ``single_connection_client``. It closes its connection when a reply stays
+    unread, as `EmulatorPool` does for other clients.
+    """
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """As `redis.Redis.execute_command`."""
+        """Run a command; disconnect if an exception leaves a reply unread."""
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except BaseException:
             connection: Any = self.connection
-            link = getattr(connection, "_conn", connection)._sock
-            if link is not None and link.has_unread():
+            sock = getattr(connection, "_conn", connection)._sock
+            if sock is not None and sock.has_unread():
                 connection.disconnect()
             raise

@@ -1,10 +1,10 @@
-"""The TCP and unix-socket server: any client, in any language.
+"""The server for TCP and unix sockets, for clients in any language.
 
-One thread serves every connection: it waits until sockets can be read or written, lets each `Peer`
-do its part, and lets time have its effect. Memory stays bounded whatever clients do: queries by
-``client-query-buffer-limit``, replies that a client does not read by its class's part of
-``client-output-buffer-limit``, and all unread replies together by `UNSENT_MAX`, beyond which the
-client that owes most is dropped.
+One thread serves all connections with a selector. When a socket is readable or writable it calls
+the `TcpClient` of the connection, and it calls `Engine.tick` periodically. Memory is limited: a
+client's input by ``client-query-buffer-limit``, its unread replies by
+``client-output-buffer-limit``, and the unread replies of all clients together by `UNSENT_MAX`.
+Beyond that the client with the largest output buffer is disconnected.
 """
 
 from __future__ import annotations
@@ -22,36 +22,39 @@ from typing import Any, Final
 from redis_emulator.clients.description import client_size
 from redis_emulator.clock import real_seconds
 from redis_emulator.engine.dispatch import Engine
-from redis_emulator.transports.tcp_client import Peer
+from redis_emulator.transports.tcp_client import TcpClient
 
 UNSENT_MAX: Final = 1 << 30
-"""Bytes of replies that all clients together may leave unread."""
+"""Limit of the unread replies of all clients together, in bytes."""
 _LAST_PORT: Final = 65535
-_TICK: Final = 0.1
-_TICK_WAITING: Final = 0.005
-_FAREWELL: Final = 1.0
-"""How long a stopping server goes on sending what is pending."""
+_TICK_SECONDS: Final = 0.1
+_TICK_SECONDS_WAITING: Final = 0.005
+_STOP_SECONDS: Final = 1.0
+"""Seconds for which a stopping server still sends pending replies."""
 _BACKLOG: Final = 511
-_ACCEPTS: Final = 200
-_FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_ACCEPTS_PER_EVENT: Final = 200
+_OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class TcpServer:
-    """Listens for clients of an emulator until stopped; a context manager.
+    """Serves an emulator until `stop` is called. A context manager.
 
     Args:
         engine: The emulator's engine.
         host: The address to listen on.
-        port: The port; 0 takes a free one, None listens on no port.
+        port: The port; 0 for a free one, None for no TCP port.
         unixsocket: Path of a unix socket to listen on as well.
 
     Attributes:
         port: The port in use.
-        peers: Who is connected.
+        clients: The connected clients.
+        with_pending_input: Blocked clients that may have unprocessed input.
+        unsent: Bytes of unread replies of all clients.
+        selector: Waits for the sockets.
 
     Raises:
-        OSError: The address cannot be listened on.
-        ValueError: There is no such port, or nothing to listen on.
+        OSError: The server cannot listen on the address.
+        ValueError: The port is out of range, or neither a port nor a unix socket was given.
     """
 
     def __init__(
@@ -63,21 +66,21 @@ class TcpServer:
         unixsocket: str | None = None,
     ) -> None:
         if port is None and unixsocket is None:
-            raise ValueError("a server needs a port or a unixsocket to listen on")
+            raise ValueError("nothing to listen on: pass a port or a unixsocket")
         if port is not None and not 0 <= port <= _LAST_PORT:
-            raise ValueError(f"a port is a number from 0 to {_LAST_PORT}, got {port}")
+            raise ValueError(f"port must be from 0 to {_LAST_PORT}, got {port}")
         self.engine = engine
         self.host = host
         self.port = port
         self.unixsocket = unixsocket
-        self.peers: set[Peer] = set()
-        self.held: set[Peer] = set()
+        self.clients: set[TcpClient] = set()
+        self.with_pending_input: set[TcpClient] = set()
         self.unsent = 0
         self.selector: selectors.BaseSelector = selectors.DefaultSelector()
-        self._woken: list[Peer] = []
-        self._bell, self._ring = socket.socketpair()
-        self._bell.setblocking(False)
-        self._ring.setblocking(False)
+        self._pending_writes: list[TcpClient] = []
+        self._wakeup_receiver, self._wakeup_sender = socket.socketpair()
+        self._wakeup_receiver.setblocking(False)
+        self._wakeup_sender.setblocking(False)
         self._stopping = False
         self._listeners: list[socket.socket] = []
         self._thread = threading.Thread(target=self._run, name="redis-emulator", daemon=True)
@@ -92,7 +95,7 @@ class TcpServer:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """The URL for clients."""
         if self.port is None:
             return f"unix://{self.unixsocket}"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -100,17 +103,17 @@ class TcpServer:
 
     @property
     def running(self) -> bool:
-        """Whether it still listens."""
+        """Whether the server has not stopped."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Send what is pending, hang up on everybody, and stop listening."""
+        """Send pending replies, disconnect all clients, and stop listening."""
         self.request_stop()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def wait(self) -> None:
-        """Return when the server has stopped (a client sent SHUTDOWN)."""
+        """Block until the server has stopped, for example because a client sent SHUTDOWN."""
         while self._thread.is_alive():
             self._thread.join(0.5)
 
@@ -125,16 +128,16 @@ class TcpServer:
     ) -> None:
         self.stop()
 
-    def wake(self, peer: Peer) -> None:
-        """Have ``peer`` flushed by the server's thread. Called by any thread."""
-        self._woken.append(peer)
+    def schedule_write(self, client: TcpClient) -> None:
+        """Let the server's thread send the pending replies of ``client``. Called by any thread."""
+        self._pending_writes.append(client)
         if threading.get_ident() != self._thread.ident:
-            self._alarm()
+            self._wake_thread()
 
-    def forget(self, peer: Peer) -> None:
-        """``peer`` has gone."""
-        self.peers.discard(peer)
-        self.held.discard(peer)
+    def remove_client(self, client: TcpClient) -> None:
+        """Remove a client that has disconnected."""
+        self.clients.discard(client)
+        self.with_pending_input.discard(client)
 
     def _listen(self) -> None:
         if self.port is not None:
@@ -156,8 +159,8 @@ class TcpServer:
         for listener in self._listeners:
             listener.listen(_BACKLOG)
             listener.setblocking(False)
-            self.selector.register(listener, selectors.EVENT_READ, self._accepting(listener))
-        self.selector.register(self._bell, selectors.EVENT_READ, self._hear)
+            self.selector.register(listener, selectors.EVENT_READ, self._accept_handler(listener))
+        self.selector.register(self._wakeup_receiver, selectors.EVENT_READ, self._discard_wakeups)
 
     def _run(self) -> None:
         try:
@@ -165,50 +168,50 @@ class TcpServer:
             while not self._stopping:
                 clients, faults = self.engine.clients, self.engine.server.faults
                 waiting = clients.blocked.waiting or clients.pause or faults.planted
-                self._turn(_TICK_WAITING if waiting else _TICK)
+                self._serve_once(_TICK_SECONDS_WAITING if waiting else _TICK_SECONDS)
                 now = real_seconds()
                 if now >= next_tick:
-                    next_tick = now + (_TICK_WAITING if waiting else _TICK)
+                    next_tick = now + (_TICK_SECONDS_WAITING if waiting else _TICK_SECONDS)
                     self.engine.tick()
                     self._check_outputs()
                     self._evict_clients()
-            self._say_goodbye()
+            self._disconnect_clients()
         finally:
             self.engine.listeners.remove(self)
             self._close()
 
-    def _turn(self, pause: float) -> None:
+    def _serve_once(self, pause: float) -> None:
         for key, mask in self.selector.select(pause):
             key.data(mask)
-        while self._woken or self.held:
-            woken, self._woken = self._woken, []
-            for peer in woken:
-                peer.flush()
-            free = [peer for peer in self.held if peer.session.blocked is None]
-            for peer in free:
-                self.held.discard(peer)
-                peer.work()
+        while self._pending_writes or self.with_pending_input:
+            woken, self._pending_writes = self._pending_writes, []
+            for client in woken:
+                client.flush()
+            free = [client for client in self.with_pending_input if client.session.blocked is None]
+            for client in free:
+                self.with_pending_input.discard(client)
+                client.process_input()
             if not woken and not free:
                 break
         while self.unsent > UNSENT_MAX:
-            max(self.peers, key=lambda peer: peer.unsent).drop()
+            max(self.clients, key=lambda client: client.unsent).close()
 
-    def serve_meanwhile(self) -> None:
-        """Serve other clients for a moment while a client of this server runs a long script."""
+    def serve_during_script(self) -> None:
+        """Serve other clients once while a client of this server runs a slow script."""
         if threading.get_ident() == self._thread.ident:
             for key, mask in self.selector.select(0):
                 key.data(mask)
-            woken, self._woken = self._woken, []
-            for peer in woken:
-                peer.flush()
+            woken, self._pending_writes = self._pending_writes, []
+            for client in woken:
+                client.flush()
 
     def _check_outputs(self) -> None:
         if self.unsent:
-            for peer in tuple(self.peers):
-                peer.check_output()
+            for client in tuple(self.clients):
+                client.check_output()
 
     def _evict_clients(self) -> None:
-        """Drop those who take most while clients take more than ``maxmemory-clients`` together."""
+        """Disconnect the largest clients until all together are within ``maxmemory-clients``."""
         server = self.engine.server
         text = server.config.values.get("maxmemory-clients", "0")
         limit = int(text.rstrip("%"))
@@ -216,30 +219,30 @@ class TcpServer:
             limit = server.config.numbers["maxmemory"] * limit // 100
         if not limit:
             return
-        sizes = {peer: client_size(peer.session) for peer in self.peers}
+        sizes = {client: client_size(client.session) for client in self.clients}
         total = sum(sizes.values())
-        for peer in sorted(sizes, key=lambda peer: -sizes[peer]):
+        for client in sorted(sizes, key=lambda client: -sizes[client]):
             if total <= limit:
                 return
-            if not peer.session.no_evict:
-                total -= sizes[peer]
+            if not client.session.no_evict:
+                total -= sizes[client]
                 server.stats.counters["evicted_clients"] += 1
-                peer.drop()
+                client.close()
 
-    def _accepting(self, listener: socket.socket) -> Any:
+    def _accept_handler(self, listener: socket.socket) -> Any:
         def accept(mask: int) -> None:
-            for _ in range(_ACCEPTS):
+            for _ in range(_ACCEPTS_PER_EVENT):
                 try:
                     connection, address = listener.accept()
                 except OSError as error:
-                    if error.errno in _FULL:
+                    if error.errno in _OUT_OF_RESOURCES:
                         time.sleep(0.01)
                     return
-                self._welcome(connection, address)
+                self._accept(connection, address)
 
         return accept
 
-    def _welcome(self, connection: socket.socket, address: Any) -> None:
+    def _accept(self, connection: socket.socket, address: Any) -> None:
         connection.setblocking(False)
         server = self.engine.server
         if len(self.engine.clients.by_id) >= server.config.integer("maxclients"):
@@ -249,56 +252,56 @@ class TcpServer:
             return
         if isinstance(address, tuple):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            addr, laddr = _printed(address), _printed(connection.getsockname())
+            addr, laddr = _address_text(address), _address_text(connection.getsockname())
         else:
             addr = laddr = f"{self.unixsocket}:0"
-        self.peers.add(Peer(self, connection, addr, laddr))
+        self.clients.add(TcpClient(self, connection, addr, laddr))
 
-    def _hear(self, mask: int) -> None:
+    def _discard_wakeups(self, mask: int) -> None:
         with contextlib.suppress(BlockingIOError):
-            self._bell.recv(4096)
+            self._wakeup_receiver.recv(4096)
 
-    def _alarm(self) -> None:
+    def _wake_thread(self) -> None:
         with contextlib.suppress(OSError):
-            self._ring.send(b"\0")
+            self._wakeup_sender.send(b"\0")
 
     def request_stop(self) -> None:
-        """Stop soon; returns at once. Called by any thread."""
+        """Ask the server's thread to stop. Returns at once. Called by any thread."""
         self._stopping = True
-        self._alarm()
+        self._wake_thread()
 
-    def leave_to_parent(self) -> None:
-        """Close a child's copies of the sockets; the server of the parent goes on.
+    def close_in_child(self) -> None:
+        """Close the sockets in a child process. The server of the parent keeps running.
 
-        They are only closed: to shut them down, or to unregister them from the selector, would
-        take them from the parent.
+        The sockets are only closed. `shutdown` and unregistering from the selector would also
+        affect the parent.
         """
         self._stopping = True
-        for peer in tuple(self.peers):
-            peer.leave_to_parent()
-        self.peers.clear()
-        self.held.clear()
-        for each in (*self._listeners, self._bell, self._ring):
+        for client in tuple(self.clients):
+            client.close_in_child()
+        self.clients.clear()
+        self.with_pending_input.clear()
+        for each in (*self._listeners, self._wakeup_receiver, self._wakeup_sender):
             each.close()
         with contextlib.suppress(OSError):  # a child does not inherit a kqueue
             self.selector.close()
 
-    def _say_goodbye(self) -> None:
+    def _disconnect_clients(self) -> None:
         for listener in self._listeners:
             self.selector.unregister(listener)
             listener.close()
         with self.engine.lock:
-            for peer in tuple(self.peers):
-                peer.session.close()
-        give_up = real_seconds() + _FAREWELL
-        self._turn(0)
-        while self.peers and real_seconds() < give_up:
-            self._turn(0.01)
-        for peer in tuple(self.peers):
-            peer.drop()
+            for client in tuple(self.clients):
+                client.session.close()
+        deadline = real_seconds() + _STOP_SECONDS
+        self._serve_once(0)
+        while self.clients and real_seconds() < deadline:
+            self._serve_once(0.01)
+        for client in tuple(self.clients):
+            client.close()
 
     def _close(self) -> None:
-        for each in (*self._listeners, self._bell, self._ring):
+        for each in (*self._listeners, self._wakeup_receiver, self._wakeup_sender):
             each.close()
         self.selector.close()
         if self.unixsocket is not None:
@@ -306,6 +309,6 @@ class TcpServer:
                 os.unlink(self.unixsocket)
 
 
-def _printed(address: tuple[Any, ...]) -> str:
+def _address_text(address: tuple[Any, ...]) -> str:
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     return f"{host}:{address[1]}"

@@ -1,10 +1,10 @@
-"""One client of the TCP server: bytes in, commands through the engine, bytes out.
+"""One client of the TCP server: parses its input, runs the commands, and sends the replies.
 
-The server's thread alone reads, runs and sends. Late replies and messages (`Session.deliver`) may
-come from any thread that runs commands, always under the engine's lock; they are put into `out` and
-sent by the server's thread. Like the real server, a client that is blocked is read but not obeyed,
-and one that does not read its replies is dropped when they pass the limit of its class
-(``client-output-buffer-limit``).
+Only the server's thread reads from sockets, runs commands of TCP clients and sends. Messages and
+replies to blocked clients (`Session.deliver`) may come from any thread that runs commands, under
+the engine's lock; they are queued, and the server's thread sends them. As in Redis, input of a
+blocked client is read but not processed, and a client whose output buffer exceeds
+``client-output-buffer-limit`` is disconnected.
 """
 
 from __future__ import annotations
@@ -30,94 +30,95 @@ _UNAUTHENTICATED_OUTPUT_MAX: Final = 1024
 _BIG_ARGUMENT: Final = 32 * 1024
 _QUERY_BUFFER_OF_VALKEY: Final = 16386
 _STATIC_BUFFER: Final = 16 * 1024
-"""Bytes of replies that no limit of a class counts."""
+"""Size of a client's static reply buffer, which ``client-output-buffer-limit`` does not count."""
 
 
-class Host(Protocol):
-    """The server that a client belongs to: what a client needs of it.
+class Owner(Protocol):
+    """What a client needs of its `TcpServer`.
 
     Attributes:
         engine: Runs the commands.
-        selector: Waits for sockets.
-        held: Clients that are blocked, and may have commands to run afterwards.
-        unsent: Bytes of replies that all clients together have not taken.
+        selector: Waits for the sockets.
+        with_pending_input: Blocked clients that may have unprocessed input.
+        unsent: Bytes of unread replies of all clients.
     """
 
     engine: Engine
     selector: selectors.BaseSelector
-    held: set[Peer]
+    with_pending_input: set[TcpClient]
     unsent: int
 
-    def wake(self, peer: Peer) -> None:
-        """Have a client flushed by the server's thread."""
+    def schedule_write(self, client: TcpClient) -> None:
+        """Let the server's thread send the pending replies of a client."""
         ...
 
-    def forget(self, peer: Peer) -> None:
-        """A client has gone."""
+    def remove_client(self, client: TcpClient) -> None:
+        """Remove a client that has disconnected."""
         ...
 
 
-class Peer:
+class TcpClient:
     """One connected client.
 
     Attributes:
-        session: What the engine knows of it.
-        unsent: Bytes that its socket has not taken yet.
+        session: The client's session in the engine.
+        unsent: Bytes of replies that are not sent yet.
+        closed: Whether the connection is closed.
     """
 
     __slots__ = (
-        "_at_work",
-        "_copies",
-        "_deaf",
+        "_copies_replies",
         "_engine",
-        "_limited",
-        "_out",
+        "_ignores_input",
+        "_limits_unauthenticated",
+        "_output",
+        "_owner",
         "_parser",
-        "_pieces",
-        "_queued",
-        "_server",
+        "_processing",
+        "_replies",
         "_socket",
         "_soft_since",
-        "_woken",
+        "_transaction_bytes",
+        "_write_scheduled",
         "_writing",
-        "gone",
+        "closed",
         "session",
         "unsent",
     )
 
-    def __init__(self, server: Host, connection: socket.socket, addr: str, laddr: str) -> None:
-        self._server = server
+    def __init__(self, server: Owner, connection: socket.socket, addr: str, laddr: str) -> None:
+        self._owner = server
         self._socket = connection
         self._engine = engine = server.engine
-        self._out: list[bytes] = []
-        self._pieces: list[memoryview] = []
+        self._replies: list[bytes] = []
+        self._output: list[memoryview] = []
         self.unsent = 0
-        self.gone = False
-        self._at_work = False
-        self._deaf = False
-        self._woken = False
+        self.closed = False
+        self._processing = False
+        self._ignores_input = False
+        self._write_scheduled = False
         self._writing = False
-        self._queued = 0
+        self._transaction_bytes = 0
         self._soft_since: float | None = None
         self.session = session = Session(engine, self._deliver, buffers=self._buffers)
         session.addr = addr
         session.laddr = laddr
         version = engine.server.version
-        self._limited = version.compatible >= (7, 0)
-        self._copies = version.flavour == "redis" or version.number < (9, 0)
+        self._limits_unauthenticated = version.compatible >= (7, 0)
+        self._copies_replies = version.flavour == "redis" or version.number < (9, 0)
         self._parser = RequestParser(
-            trusted=session.authenticated or not self._limited,
-            count_max=MULTIBULK_MAX if self._limited else 1 << 20,
+            trusted=session.authenticated or not self._limits_unauthenticated,
+            count_max=MULTIBULK_MAX if self._limits_unauthenticated else 1 << 20,
             strict_ends=version.flavour == "valkey" and version.number >= (9, 0),
         )
         engine.connect(session)
-        server.selector.register(connection, selectors.EVENT_READ, self.ready)
+        server.selector.register(connection, selectors.EVENT_READ, self.on_socket_event)
 
-    def ready(self, mask: int) -> None:
-        """The socket can be read or written."""
+    def on_socket_event(self, mask: int) -> None:
+        """The socket is readable or writable: send pending replies, read and process input."""
         if mask & selectors.EVENT_WRITE:
             self._send(b"")
-        if not mask & selectors.EVENT_READ or self.gone or self._at_work:
+        if not mask & selectors.EVENT_READ or self.closed or self._processing:
             return
         try:
             data = self._socket.recv(_READ_MORE if self._parser.size >= _READ else _READ)
@@ -126,25 +127,30 @@ class Peer:
         except OSError:
             data = b""
         if not data:
-            self.drop()
-        elif not self._deaf:
+            self.close()
+        elif not self._ignores_input:
             self.session.bytes_in += len(data)
             self._parser.add(data)
-            self.work(len(data))
+            self.process_input(len(data))
 
-    def work(self, arrived: int = 0) -> None:
-        """Run what has come in as far as possible, and send the replies together."""
+    def process_input(self, arrived: int = 0) -> None:
+        """Run the commands that have arrived, and send all replies at once. A command that blocks
+        ends the run; the rest stays in the parser.
+
+        Args:
+            arrived: How many bytes were read for this call.
+        """
         session, engine, parser = self.session, self._engine, self._parser
         if session.blocked is not None:
-            self._server.held.add(self)
-            self._check_query(0)
+            self._owner.with_pending_input.add(self)
+            self._check_query_buffer(0)
             return
-        execute, out, append = engine.execute, self._out, self._out.append
+        execute, out, append = engine.execute, self._replies, self._replies.append
         reply: Any
         parser.bulk_max = engine.server.config.numbers["proto-max-bulk-len"]
-        parser.trusted = session.authenticated or not self._limited
+        parser.trusted = session.authenticated or not self._limits_unauthenticated
         with engine.lock:
-            self._at_work = self._woken = True
+            self._processing = self._write_scheduled = True
             try:
                 for argv in parser.commands():
                     reply = execute(session, argv)
@@ -157,57 +163,57 @@ class Peer:
                         append(b":%d\r\n" % reply)
                     elif reply is PENDING:
                         if parser.size:
-                            self._server.held.add(self)
+                            self._owner.with_pending_input.add(self)
                         break
                     elif reply is not NO_REPLY:
                         append(encode(reply, session.protocol))
                     if session.closing:
-                        self._leave(heard=reply is not NO_REPLY)
+                        self._stop_processing(replied=reply is not NO_REPLY)
                         if reply is NO_REPLY:
                             out.clear()
                         break
                     if not parser.trusted:
                         parser.trusted = session.authenticated
             except ProtocolError as error:
-                self._refuse(error)
+                self._reply_protocol_error(error)
             except Exception as error:
-                _log.exception("a command failed in a way that no server does")
+                _log.exception("unexpected exception in a command")
                 append(encode(RedisError(f"ERR the emulator failed: {error!r}"), 2))
                 if parser.size:
-                    self._server.held.add(self)
+                    self._owner.with_pending_input.add(self)
             data = b"".join(out)
             out.clear()
-            self._at_work = self._woken = False
-        self._check_query(arrived)
-        if not self.gone:
+            self._processing = self._write_scheduled = False
+        self._check_query_buffer(arrived)
+        if not self.closed:
             self._send(data)
 
     def flush(self) -> None:
-        """Send what was delivered; hang up when the session is over."""
-        if self.gone:
+        """Send queued replies; close the connection if the session has ended."""
+        if self.closed:
             return
         with self._engine.lock:
-            self._woken = False
-            data = b"".join(self._out)
-            self._out.clear()
+            self._write_scheduled = False
+            data = b"".join(self._replies)
+            self._replies.clear()
         self._send(data)
 
-    def drop(self) -> None:
-        """Hang up at once."""
-        if self.gone:
+    def close(self) -> None:
+        """Close the connection at once."""
+        if self.closed:
             return
-        self.gone = True
-        self._server.unsent -= self.unsent
+        self.closed = True
+        self._owner.unsent -= self.unsent
         self.unsent = 0
-        self._pieces.clear()
-        self._server.forget(self)
+        self._output.clear()
+        self._owner.remove_client(self)
         self._engine.disconnect(self.session)
-        self._server.selector.unregister(self._socket)
+        self._owner.selector.unregister(self._socket)
         self._socket.close()
 
-    def leave_to_parent(self) -> None:
-        """Close a child's copy of the socket; the parent goes on with its own."""
-        self.gone = True
+    def close_in_child(self) -> None:
+        """Close the socket in a child process. The connection of the parent stays open."""
+        self.closed = True
         self._socket.close()
 
     def _buffers(self) -> Buffers:
@@ -218,7 +224,7 @@ class Peer:
             usual = _QUERY_BUFFER_OF_VALKEY if valkey else QUERY_BUFFER
             whole = size_class(length + 12) - 10 if length >= _BIG_ARGUMENT else usual
             room = max(whole - query, 0)
-        pieces = [memoryview(piece.obj).nbytes for piece in self._pieces]
+        pieces = [memoryview(piece.obj).nbytes for piece in self._output]
         long = [size_class(size + 24) for size in pieces if size > _STATIC_BUFFER]
         rest = sum(size for size in pieces if size <= _STATIC_BUFFER)
         short = 0 if long else min(rest, _STATIC_BUFFER)
@@ -227,136 +233,140 @@ class Peer:
         return Buffers(query, room, arguments, replies, len(long) + shared, short)
 
     def check_output(self) -> None:
-        """Drop the client if it leaves too much unread, or too much for too long."""
+        """Disconnect the client if its output buffer exceeds the hard limit, or the soft limit for
+        too long.
+        """
         session = self.session
-        if not self.unsent or self.gone:
+        if not self.unsent or self.closed:
             self._soft_since = None
             return
         if (
-            self._limited
+            self._limits_unauthenticated
             and not session.authenticated
             and self.unsent > _UNAUTHENTICATED_OUTPUT_MAX
         ):
-            self.drop()
+            self.close()
             return
         hard, soft, seconds = self._limits()
         if hard and self.unsent >= hard:
-            self._drop_for("client_output_buffer_limit_disconnections")
+            self._close_and_count("client_output_buffer_limit_disconnections")
         elif not soft or self.unsent < soft:
             self._soft_since = None
         elif self._soft_since is None:
             self._soft_since = real_seconds()
         elif real_seconds() - self._soft_since > seconds:
-            self._drop_for("client_output_buffer_limit_disconnections")
+            self._close_and_count("client_output_buffer_limit_disconnections")
 
-    def _drop_for(self, counter: str) -> None:
-        """Hang up, and have INFO count why."""
+    def _close_and_count(self, counter: str) -> None:
+        """Close the connection and count it in this field of INFO."""
         self._engine.server.stats.counters[counter] += 1
-        self.drop()
+        self.close()
 
     def _check_size(self, new: int) -> None:
-        """Drop the client if it would owe too much with so many bytes more: it gets none of them
-        then. Servers that send long values without a copy of their own do not look before.
+        """Disconnect the client before ``new`` bytes are sent if they would exceed the hard limit.
+        Servers that send long values without copying them (Valkey 9) do not check this.
         """
         hard, _, _ = self._limits()
         if hard and self.unsent + new >= hard:
-            self._drop_for("client_output_buffer_limit_disconnections")
+            self._close_and_count("client_output_buffer_limit_disconnections")
 
     def _limits(self) -> tuple[int, int, int]:
-        """How many bytes its class may leave unread: ever, and for more than some seconds."""
+        """The hard limit, soft limit and soft seconds of the client's class."""
         words = self._engine.server.config["client-output-buffer-limit"].split()
         place = words.index("pubsub" if self.session.subscribed() else "normal")
         hard, soft, seconds = map(int, words[place + 1 : place + 4])
         return hard, soft, seconds
 
-    def _refuse(self, error: ProtocolError) -> None:
+    def _reply_protocol_error(self, error: ProtocolError) -> None:
         session = self.session
-        heard = session.reply_mode is ReplyMode.ON
-        if heard:
-            self._out.append(encode(RedisError(f"ERR Protocol error: {error}"), 2))
+        replied = session.reply_mode is ReplyMode.ON
+        if replied:
+            self._replies.append(encode(RedisError(f"ERR Protocol error: {error}"), 2))
         session.closing = True
         self._engine.disconnect(session)
-        self._leave(heard)
+        self._stop_processing(replied)
 
-    def _leave(self, heard: bool) -> None:
-        """Obey no more. Who has silenced its replies is not hung up on either: the real server
-        would do that after the reply.
+    def _stop_processing(self, replied: bool) -> None:
+        """Stop processing input. With CLIENT REPLY OFF the connection also stays open, because the
+        real server closes it only after it has sent the reply.
         """
-        if not heard and self.session.reply_mode is not ReplyMode.ON:
-            self._deaf = True
+        if not replied and self.session.reply_mode is not ReplyMode.ON:
+            self._ignores_input = True
 
-    def _check_query(self, arrived: int) -> None:
-        self._queued = self._queued + arrived if self.session.queue is not None else 0
+    def _check_query_buffer(self, arrived: int) -> None:
+        self._transaction_bytes = (
+            self._transaction_bytes + arrived if self.session.queue is not None else 0
+        )
         limit = self._engine.server.config.numbers["client-query-buffer-limit"]
-        if self._parser.size + self._queued > limit:
-            self._drop_for("client_query_buffer_limit_disconnections")
+        if self._parser.size + self._transaction_bytes > limit:
+            self._close_and_count("client_query_buffer_limit_disconnections")
 
     def _deliver(self, reply: Reply) -> None:
         if reply is CLOSED:
-            self._deaf = False
+            self._ignores_input = False
         else:
-            self._out.append(encode(reply, self.session.protocol))
-        if not self._woken:
-            self._woken = True
-            self._server.wake(self)
+            self._replies.append(encode(reply, self.session.protocol))
+        if not self._write_scheduled:
+            self._write_scheduled = True
+            self._owner.schedule_write(self)
 
     def _send(self, data: bytes) -> None:
-        if len(data) > _STATIC_BUFFER and self._copies:
+        if len(data) > _STATIC_BUFFER and self._copies_replies:
             self._check_size(len(data) - _STATIC_BUFFER)
-            if self.gone:
+            if self.closed:
                 return
-        if self._pieces:
+        if self._output:
             if data:
-                self._keep(memoryview(data))
-            while self._pieces and self._send_piece():
+                self._queue_output(memoryview(data))
+            while self._output and self._send_piece():
                 pass
         elif data:
-            sent = self._try(data)
+            sent = self._send_bytes(data)
             self.session.bytes_out += sent
             if sent < len(data):
-                self._keep(memoryview(data)[sent:])
-        if self.gone:
+                self._queue_output(memoryview(data)[sent:])
+        if self.closed:
             return
-        if self._pieces:
+        if self._output:
             self.check_output()
-            self._watch(writing=not self.gone)
+            self._set_write_interest(writing=not self.closed)
         else:
-            self._watch(writing=False)
-            if self.session.closing and not self._deaf:
-                self.drop()
+            self._set_write_interest(writing=False)
+            if self.session.closing and not self._ignores_input:
+                self.close()
 
-    def _keep(self, piece: memoryview) -> None:
-        self._pieces.append(piece)
+    def _queue_output(self, piece: memoryview) -> None:
+        self._output.append(piece)
         self.unsent += len(piece)
-        self._server.unsent += len(piece)
+        self._owner.unsent += len(piece)
 
     def _send_piece(self) -> bool:
-        """Send the oldest piece; whether the socket took all of it."""
-        piece = self._pieces[0]
-        sent = self._try(piece)
+        """Send the oldest queued piece. Returns whether all of it was sent."""
+        piece = self._output[0]
+        sent = self._send_bytes(piece)
         self.session.bytes_out += sent
-        if self.gone:
+        if self.closed:
             return False
         self.unsent -= sent
-        self._server.unsent -= sent
+        self._owner.unsent -= sent
         if sent < len(piece):
-            self._pieces[0] = piece[sent:]
+            self._output[0] = piece[sent:]
             return False
-        del self._pieces[0]
+        del self._output[0]
         return True
 
-    def _try(self, data: Any) -> int:
+    def _send_bytes(self, data: Any) -> int:
         try:
             return self._socket.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
-            self.drop()
+            self.close()
             return 0
 
-    def _watch(self, writing: bool) -> None:
-        if writing is self._writing or self.gone:
+    def _set_write_interest(self, writing: bool) -> None:
+        if writing is self._writing or self.closed:
             return
         self._writing = writing
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-        self._server.selector.modify(self._socket, mask, self.ready)
+        self._owner.selector.modify(self._socket, mask, self.on_socket_event)
