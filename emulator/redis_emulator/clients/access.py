@@ -170,7 +170,7 @@ class Access:
         ]
 
     def _check_subscriptions(self, client: Client) -> bool:
-        """Update `Client.limited`. Returns whether the client's subscriptions are still permitted."""
+        """Update `Client.limited`. Returns whether the client's subscriptions are permitted."""
         self.update_limited(client)
         if not client.limited or not client.subscribed():
             return True
@@ -335,7 +335,7 @@ class Access:
     def explain(
         self, denial: Denial, user: User, entry: Entry, argv: list[bytes], *, in_full: bool
     ) -> str:
-        """The error text for a denial. With ``in_full`` (ACL DRYRUN) it names the key or channel."""
+        """The error text for a denial. With ``in_full`` it names the key or channel."""
         recent = not self._version.before(7, 2)
         who = f"User {user.name}" if recent else "This user" if in_full else "this user"
         if denial.reason == OF_COMMAND:

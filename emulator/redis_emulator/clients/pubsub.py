@@ -47,7 +47,7 @@ class PubSub:
         return count
 
     def publish_in_shard(self, channel: bytes, message: bytes) -> int:
-        """Send ``message`` to every subscriber of a shard channel. Returns the number of receivers."""
+        """Send ``message`` to the subscribers of a shard channel. Returns the number of receivers."""
         subscribers = tuple(self.shard_channels.get(channel, ()))
         for client in subscribers:
             client.deliver(Push((b"smessage", channel, message)))

@@ -92,7 +92,7 @@ class Engine(Protocol):
         ...
 
     def refresh(self) -> None:
-        """Update `needs_full_checks`. Called after a mode of the server or of a client has changed."""
+        """Update `needs_full_checks`. Called after a mode of the server or a client has changed."""
         ...
 
     def tick(self) -> None:
