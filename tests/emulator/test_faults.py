@@ -1,4 +1,4 @@
-"""Faults: planted ones on every transport, and states that refuse in the words of real servers."""
+"""Injected faults through every transport; server states with the error texts of real servers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_an_error_so_many_times(transport: Transport, client: redis.Redis) -> No
     assert not transport.emulator.faults.active
 
 
-def test_an_error_is_of_the_class_that_its_code_says(transport: Transport, client: redis.Redis) -> None:
+def test_an_error_is_of_the_class_that_its_code_says(
+    transport: Transport, client: redis.Redis
+) -> None:
     transport.emulator.faults.fail("GET", error="NOSCRIPT gone", times=1)
     with pytest.raises(redis.exceptions.NoScriptError):
         client.get("k")

@@ -227,7 +227,7 @@ def test_clients_that_vanish(server: TcpServer) -> None:
         until(lambda: len(server.clients) == 2)
         assert client.ask(b"RPUSH l x\r\n") == b":1\r\n"
         assert client.ask(b"EXISTS k\r\n") == b":0\r\n"
-        assert not server.held
+        assert not server.with_pending_input
 
 
 @pytest.mark.parametrize("command", ["SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"])

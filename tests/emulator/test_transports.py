@@ -1,4 +1,4 @@
-"""What redis-py's clients do through every transport: the socket's way and the short way are alike."""
+"""redis-py clients behave the same through every transport: in-process, TCP and unix socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_emulator import RedisEmulator
-from tests.support.transports import TRANSPORTS, REDIS_PY, Transport
+from tests.support.transports import REDIS_PY, TRANSPORTS, Transport
 from tests.support.waiting import PATIENCE, let_pass, until
 
 pytestmark = pytest.mark.timeout(60)
@@ -207,7 +207,9 @@ def test_who_is_killed_while_waiting(transport: Transport, client: redis.Redis) 
     thread.join()
 
 
-def test_a_subscriber_that_was_killed_listens_again(transport: Transport, client: redis.Redis) -> None:
+def test_a_subscriber_that_was_killed_listens_again(
+    transport: Transport, client: redis.Redis
+) -> None:
     pubsub = transport.client(**retry_arguments()).pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("a")
     pubsub.get_message(timeout=1)

@@ -42,7 +42,7 @@ class Twin:
         self.ids = [real("CLUSTER MYID")[1].decode() for _, real in self.clients]
         for place, emulated in enumerate(self.emulator.nodes):
             emulated.node.id = self.ids[place].encode()
-            self.emulator._move(emulated, "127.0.0.1", self.ports[place])
+            self.emulator._set_address(emulated, "127.0.0.1", self.ports[place])
         epochs = [_epoch(real) for _, real in self.clients[:3]]
         for node, epoch in zip(self.emulator.nodes, epochs, strict=False):
             node.node.epoch = epoch

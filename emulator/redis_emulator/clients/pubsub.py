@@ -33,7 +33,7 @@ class PubSub:
         self.shard_channels: Subscribers = {}
 
     def publish(self, channel: bytes, message: bytes) -> int:
-        """Send ``message`` to every subscriber of ``channel``. Returns the number of receivers."""
+        """Send ``message`` to every subscriber of ``channel``. Returns their number."""
         push = self._registry.push
         count = 0
         for client in tuple(self.channels.get(channel, ())):
@@ -47,7 +47,7 @@ class PubSub:
         return count
 
     def publish_in_shard(self, channel: bytes, message: bytes) -> int:
-        """Send ``message`` to the subscribers of a shard channel. Returns the number of receivers."""
+        """Send ``message`` to the subscribers of a shard channel. Returns their number."""
         subscribers = tuple(self.shard_channels.get(channel, ()))
         for client in subscribers:
             client.deliver(Push((b"smessage", channel, message)))
