@@ -130,8 +130,14 @@ def pytest_terminal_summary(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """If several backends are requested, run a test once on each of them."""
-    if "stateful_backend" in metafunc.fixturenames:
+    """If several backends are requested, run a test once on each of them.
+
+    A test that is parametrized with `stateful_backend` itself runs on those backends only.
+    """
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "stateful_backend" in metafunc.fixturenames and not any(
+        "stateful_backend" in mark.args[0] for mark in marks
+    ):
         names = backends(metafunc.config).names
         if len(names) > 1:
             metafunc.parametrize("stateful_backend", names, indirect=True)

@@ -219,6 +219,24 @@ def test_stateful_clock_on_an_emulator_with_a_system_clock_is_an_error(
 
 
 @pytest.mark.needs_servers
+def test_parametrized_backends_of_a_test_replace_those_of_the_run(
+    pytester: pytest.Pytester, run: Run
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("stateful_backend", ["emulator"], indirect=True)
+        def test_it(stateful_executor, redis_emulator):
+            stateful_executor.set_linked_pod("ns", "uid", "svc", 1)
+            assert redis_emulator.client().dbsize() == 2
+        """
+    )
+    result = run("-v", "--stateful-backend", "redis-8.2", "--stateful-backend", "redis-6.2")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_it?emulator? PASSED*"])
+
+
 def test_with_several_backends_getfixturevalue_is_an_error(
     pytester: pytest.Pytester, run: Run
 ) -> None:

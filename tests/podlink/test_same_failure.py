@@ -78,6 +78,7 @@ async def test_a_connection_dropped_around_a_write_of_a_coroutine(
         assert await links.get_linked_pod("ns", "uid", "service") == (2 if when == "after" else 1)
 
 
+@pytest.mark.parametrize("stateful_backend", ["emulator"], indirect=True)
 def test_the_executor_of_the_plugin_sends_nothing_twice(
     stateful_executor: StatefulExecutor, redis_emulator: RedisEmulator
 ) -> None:
@@ -89,6 +90,7 @@ def test_the_executor_of_the_plugin_sends_nothing_twice(
     assert fault.hits == 1
 
 
+@pytest.mark.parametrize("stateful_backend", ["emulator"], indirect=True)
 async def test_the_asyncio_executor_of_the_plugin_sends_nothing_twice(
     async_stateful_executor: AsyncStatefulExecutor, redis_emulator: RedisEmulator
 ) -> None:

@@ -8,7 +8,6 @@ through its `ReplyEvent`.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
@@ -162,8 +161,10 @@ class InProcessSocket:
 
     def __del__(self) -> None:
         if hasattr(self, "session"):
-            with contextlib.suppress(Exception):
+            try:
                 self.close()
+            except Exception:  # modules are half gone when the interpreter ends
+                pass
 
     def decode(self, value: bytes) -> str:
         """Decode bytes for a client with ``decode_responses``."""

@@ -269,14 +269,18 @@ class Histories(RuleBasedStateMachine):
             self.write(("HSET", key, b"%d" % pod, state.encode()))
         self.write(("SET", values.workload_key(*place), state.encode()))
 
-    @rule(place=places, pod=pods, whole=st.booleans())
-    def another_program_deletes_states(self, place: tuple[str, str], pod: int, whole: bool) -> None:
+    @rule(place=places, pod=pods, whole=st.booleans(), then=st.none() | pods)
+    def another_program_deletes_states(
+        self, place: tuple[str, str], pod: int, whole: bool, then: int | None
+    ) -> None:
         key = values.state_key(*place)
         if not whole and self.holds(key, "hash"):
             self.write(("HDEL", key, b"%d" % pod))
         elif whole:
             self.write(("DEL", key))
             self.write(("DEL", values.workload_key(*place)))
+        if then is not None:
+            self.operate("set_service_state", *place, then, "up")
 
     @rule(link=links, ttl=seconds)
     def another_program_changes_a_ttl(self, link: Link, ttl: int) -> None:
@@ -285,7 +289,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         met=links.flatmap(lambda link: st.tuples(st.just(link), strategies.calls_on(link))),
-        which=st.sampled_from([0, 1, 2]),
+        which=st.sampled_from([0, 0, 1, 2]),
     )
     def a_key_is_evicted(self, met: tuple[Link, tuple[str, dict[str, Any]]], which: int) -> None:
         link, (operation, arguments) = met

@@ -238,10 +238,11 @@ persistence: SearchStrategy[dict[str, int]] = st.fixed_dictionaries(
 
 @st.composite
 def bad_calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    """An operation with at least one argument outside its limits."""
-    operation = draw(st.sampled_from(list(OPERATIONS)))
+    """An operation with one or two arguments outside their limits. Each parameter is as likely."""
+    first = draw(st.sampled_from(list(BAD)))
+    operation = draw(st.sampled_from([name for name in OPERATIONS if first in OPERATIONS[name]]))
     arguments = {name: GOOD[name] for name in OPERATIONS[operation]}
-    for name in draw(st.sets(st.sampled_from(OPERATIONS[operation]), min_size=1, max_size=2)):
+    for name in {first, draw(st.just(first) | st.sampled_from(OPERATIONS[operation]))}:
         arguments[name] = draw(st.sampled_from(BAD[name]))
     return operation, arguments
 
@@ -276,8 +277,9 @@ def call(draw: st.DrawFn, link: Link, operation: str) -> tuple[str, dict[str, An
 
 
 def calls_on(link: Link) -> SearchStrategy[tuple[str, dict[str, Any]]]:
-    """Any operation on one link."""
-    return st.sampled_from(ON_A_LINK).flatmap(lambda operation: call(link, operation))
+    """An operation on one link; those that remove it are drawn more often."""
+    operations = st.sampled_from(REMOVING) | st.sampled_from(ON_A_LINK)
+    return operations.flatmap(lambda operation: call(link, operation))
 
 
 def _pod_and_time(operation: str) -> SearchStrategy[dict[str, int]]:
