@@ -1,8 +1,10 @@
-"""The emulated cluster beside real ones: redirections, CLUSTER, scripts, replicas."""
+"""Redirections, CLUSTER, scripts and replicas of an emulated cluster, compared with real ones."""
 
 from __future__ import annotations
 
 import re
+import string
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -16,50 +18,63 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 # Slots: b and bar are served by the first master, c by the second, foo by the third.
 
 
+ON_THE_FIRST_MASTER = {
+    "own-key": ("SET b 1", "GET b"),
+    "moved": (
+        *("GET foo", "SORT c", "OBJECT ENCODING foo", "XREAD COUNT 1 STREAMS foo 0"),
+        *("BLPOP foo 0", "WATCH foo"),
+    ),
+    "keys-in-different-slots": (
+        *("MGET b c", "MGET b foo", "DEL b bar", "COPY b foo", "ZUNION 2 b foo", "WATCH b bar"),
+    ),
+    "hash-tags": (
+        *("MSET {b}1 1 {b}2 2", "MGET {b}1 {b}2", "EXISTS {}a", "EXISTS {b}{c}"),
+        *("EXISTS foo{", "EXISTS {b"),
+    ),
+    "errors-before-redirections": ("GET", "FOO foo", "RANDOMKEY FOO"),
+    "without-keys": ("WATCH b", "UNWATCH", "DBSIZE"),
+    "select": ("SELECT 0", "SELECT 1", "SELECT x", "SELECT -1"),
+    "move-and-swapdb": (
+        *("SET b 1", "MOVE b 1", "MOVE b 0", "MOVE foo 0", "SWAPDB 0 1", "SWAPDB 0 0"),
+    ),
+    "copy-to-a-database": (
+        *("SET b 1", "COPY b {b}y DB 0", "COPY b {b}z", "COPY b {b}x DB 1", "COPY b {b}x DB 99"),
+        "COPY b {b}x DB x",
+    ),
+    "replicaof-and-failover-are-errors": ("REPLICAOF NO ONE", "FAILOVER"),
+    "parameters": ("CONFIG GET databases", "CONFIG GET cluster-enabled"),
+    "transaction-aborted-by-moved": ("MULTI", "SET b 2", "GET foo", "EXEC", "GET b"),
+    "transaction-aborted-by-crossslot": (
+        *("MULTI", "SET b 2", "MGET b foo", "EXEC", "GET b"),
+        *("MULTI", "SET bar 1", "MGET b foo", "SET b 1", "EXEC"),
+    ),
+    "transaction-of-one-slot": ("SET b 1", "MULTI", "SET b 2", "INCR b", "EXEC"),
+    "transaction-of-several-slots": ("MULTI", "SET b 1", "SET bar 1", "EXEC", "GET b"),
+    "empty-transaction": ("MULTI", "EXEC", "EXEC"),
+    "discard": ("MULTI", "GET b", "DISCARD", "GET b", "MULTI", "WATCH foo", "DISCARD"),
+}
+
+
 @pytest.mark.servers(*ALL)
-def test_keys_lead_to_their_nodes(twin: Twin) -> None:
-    twin.all(
-        0,
-        *("GET foo", "SET b 1", "GET b", "MGET b c", "MGET b foo", "DEL b bar"),
-        *("MSET {b}1 1 {b}2 2", "MGET {b}1 {b}2", "GET", "FOO foo", "COPY b foo"),
-        *("SORT c", "ZUNION 2 b foo", "XREAD COUNT 1 STREAMS foo 0", "OBJECT ENCODING foo"),
-        *("WATCH foo", "WATCH b bar", "WATCH b", "UNWATCH", "DBSIZE", "RANDOMKEY FOO"),
-        *("BLPOP foo 0", "EXISTS {}a", "EXISTS {b}{c}", "EXISTS foo{", "EXISTS {b"),
-    )
+@pytest.mark.parametrize("commands", ON_THE_FIRST_MASTER.values(), ids=ON_THE_FIRST_MASTER)
+def test_commands_on_a_master(twin: Twin, commands: tuple[str, ...]) -> None:
+    twin.all(0, *commands)
+
+
+@pytest.mark.servers(*ALL)
+def test_other_masters_redirect(twin: Twin) -> None:
     twin(1, "GET b")
     twin(2, "GET b")
 
 
-@pytest.mark.servers(*ALL)
-def test_databases(twin: Twin) -> None:
-    twin.all(
-        0,
-        *("SET b 1", "SELECT 0", "SELECT 1", "SELECT x", "SELECT -1", "MOVE b 1", "MOVE b 0"),
-        *("MOVE foo 0", "SWAPDB 0 1", "SWAPDB 0 0", "COPY b {b}y DB 0", "COPY b {b}z"),
-        *("COPY b {b}x DB 1", "COPY b {b}x DB 99", "COPY b {b}x DB x"),
-        *("REPLICAOF NO ONE", "FAILOVER", "CONFIG GET databases", "CONFIG GET cluster-enabled"),
-    )
-
-
-@pytest.mark.servers(*ALL)
-def test_transactions(twin: Twin) -> None:
-    twin.all(
-        0,
-        *("MULTI", "SET b 2", "GET foo", "EXEC", "MULTI", "SET b 2", "MGET b foo", "EXEC"),
-        *("MULTI", "SET b 2", "INCR b", "EXEC", "MULTI", "SET b 1", "SET bar 1", "EXEC"),
-        *("GET b", "MULTI", "EXEC", "EXEC", "MULTI", "GET b", "DISCARD", "GET b"),
-        *("MULTI", "SET bar 1", "MGET b foo", "SET b 1", "EXEC", "MULTI", "WATCH foo", "DISCARD"),
-    )
-
-
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_shard_channels(twin: Twin) -> None:
+def test_shard_channels_in_other_slots_are_redirected(twin: Twin) -> None:
     twin.all(0, "SPUBLISH foo x", "SPUBLISH b x", "PUBLISH foo x", "SSUBSCRIBE foo")
     twin(0, "SSUBSCRIBE b foo")
     twin(0, "SSUBSCRIBE b")
 
 
-def test_messages_reach_other_nodes(twin: Twin) -> None:
+def test_published_messages_reach_subscribers_of_other_nodes(twin: Twin) -> None:
     twin(1, "SUBSCRIBE news")
     twin(3, "SSUBSCRIBE {b}news")
     twin(0, "PUBLISH news hello")
@@ -69,25 +84,34 @@ def test_messages_reach_other_nodes(twin: Twin) -> None:
         assert emulated.read() == real.read()
 
 
+ON_A_REPLICA = {
+    "redirected-without-readonly": ("SET b x", "GET b", "WATCH b"),
+    "readonly": (
+        *("READONLY", "GET b", "SET b 1", "GET foo", "BLPOP b 1", "XREAD STREAMS b 0"),
+        *("COPY b {b} DB 1", "WATCH b", "UNWATCH", "READWRITE", "GET b"),
+    ),
+    "transactions": (*("READONLY", "MULTI", "GET b", "SET b 1", "EXEC", "MULTI", "GET b", "EXEC"),),
+    "without-keys": ("FLUSHALL", "FLUSHDB", "PUBLISH a b", "DBSIZE", "WAIT 1 10"),
+    "cluster-subcommands": (
+        *("CLUSTER SETSLOT 3300 STABLE", "CLUSTER COUNTKEYSINSLOT 3300"),
+        *("CLUSTER GETKEYSINSLOT 3300 1", "CLUSTER REPLICATE $replica", "CLUSTER FORGET $master"),
+        *("CLUSTER FLUSHSLOTS", "CLUSTER ADDSLOTS 1"),
+    ),
+}
+
+
 @pytest.mark.servers(*ALL)
-def test_replicas(twin: Twin) -> None:
+@pytest.mark.parametrize("commands", ON_A_REPLICA.values(), ids=ON_A_REPLICA)
+def test_commands_on_a_replica(twin: Twin, commands: tuple[str, ...]) -> None:
     twin(0, "SET b 1")
     twin.in_step()
-    twin.all(
-        3,
-        *("SET b x", "GET b", "READONLY", "GET b", "SET b 1", "GET foo", "MULTI", "GET b"),
-        *("SET b 1", "EXEC", "MULTI", "GET b", "EXEC", "FLUSHALL", "FLUSHDB", "PUBLISH a b"),
-        *("DBSIZE", "WATCH b", "UNWATCH", "BLPOP b 1", "XREAD STREAMS b 0", "WAIT 1 10"),
-        *("COPY b {b} DB 1", "READWRITE", "GET b", "CLUSTER SETSLOT 3300 STABLE"),
-        *("CLUSTER COUNTKEYSINSLOT 3300", "CLUSTER GETKEYSINSLOT 3300 1", "WATCH b"),
-        *(f"CLUSTER REPLICATE {twin.ids[3]}", f"CLUSTER FORGET {twin.ids[0]}"),
-        *("CLUSTER FLUSHSLOTS", "CLUSTER ADDSLOTS 1"),
-    )
+    for command in commands:
+        twin(3, command.replace("$replica", twin.ids[3]).replace("$master", twin.ids[0]))
     twin(0, "WAIT 1 100")
 
 
 @pytest.mark.servers(*ALL)
-def test_scripts(twin: Twin) -> None:
+def test_keys_of_scripts(twin: Twin) -> None:
     twin(0, "SET b 1")
     get = "return redis.call('get',KEYS[1])"
     eval_(twin, 0, get, "foo")
@@ -109,7 +133,7 @@ def test_scripts(twin: Twin) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2")
-def test_scripts_that_leave_their_node(twin: Twin) -> None:
+def test_scripts_that_access_keys_of_other_nodes(twin: Twin) -> None:
     eval_(twin, 0, "return redis.call('get','foo')", "b")
     eval_(twin, 0, "return redis.call('get','foo')")
     eval_(twin, 0, "return redis.call('mget','bar','b')")
@@ -119,7 +143,7 @@ def test_scripts_that_leave_their_node(twin: Twin) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0")
-def test_scripts_with_flags(twin: Twin) -> None:
+def test_script_flags_no_cluster_and_allow_cross_slot_keys(twin: Twin) -> None:
     twin(0, "SET b 1")
     two = "redis.call('get','bar') return redis.call('get','b')"
     eval_(twin, 0, f"#!lua\n{two}")
@@ -148,7 +172,7 @@ def test_scripts_with_flags(twin: Twin) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_sort(twin: Twin) -> None:
+def test_sort_by_and_get_patterns_in_other_slots(twin: Twin) -> None:
     twin.all(
         0,
         *("SORT b BY foo*", "SORT {b}l BY {b}w_*", "SORT {b}l BY nosort", "SORT {b}l GET #"),
@@ -157,12 +181,20 @@ def test_sort(twin: Twin) -> None:
     )
 
 
-@pytest.mark.servers(*ALL)
-def test_a_slot_on_its_way(twin: Twin) -> None:
-    first, second = twin.ids[0], twin.ids[1]
+@pytest.fixture
+def migrating(twin: Twin) -> Iterator[None]:
+    """Slot 3300 is migrating from the first to the second master; two of its keys are set."""
     twin.all(0, "SET {b}1 1", "SET {b}2 2")
-    twin(1, f"CLUSTER SETSLOT 3300 IMPORTING {first}")
-    twin(0, f"CLUSTER SETSLOT 3300 MIGRATING {second}")
+    twin(1, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[0]}")
+    twin(0, f"CLUSTER SETSLOT 3300 MIGRATING {twin.ids[1]}")
+    yield
+    for place in (0, 1):
+        twin(place, "CLUSTER SETSLOT 3300 STABLE")
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.usefixtures("migrating")
+def test_source_of_a_migrating_slot_redirects_missing_keys(twin: Twin) -> None:
     for place in (0, 1, 3):
         twin(place, "CLUSTER NODES", key=nodes)
     twin.all(
@@ -170,6 +202,15 @@ def test_a_slot_on_its_way(twin: Twin) -> None:
         *("GET {b}1", "GET b", "SET b 1", "MGET {b}1 b", "MGET b {b}9", "MGET {b}1 {b}2"),
         *("MULTI", "GET b", "EXEC", "MULTI", "GET {b}1", "SET {b}1 2", "EXEC"),
     )
+    eval_(twin, 0, "return 1", "b")
+    eval_(twin, 0, "return 1", "{b}1", "b")
+    twin.in_step()
+    twin.all(3, "READONLY", "GET b", "GET {b}1", "MGET {b}1 b")
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.usefixtures("migrating")
+def test_target_of_a_migrating_slot_serves_keys_after_asking(twin: Twin) -> None:
     twin.all(
         1,
         *("GET {b}1", "ASKING", "GET b", "GET b", "ASKING", "MGET {b}1 b", "ASKING"),
@@ -179,10 +220,11 @@ def test_a_slot_on_its_way(twin: Twin) -> None:
     )
     twin(1, "ASKING")
     eval_(twin, 1, "return redis.call('get','b')", "b")
-    eval_(twin, 0, "return 1", "b")
-    eval_(twin, 0, "return 1", "{b}1", "b")
-    twin.in_step()
-    twin.all(3, "READONLY", "GET b", "GET {b}1", "MGET {b}1 b")
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.usefixtures("migrating")
+def test_migrate(twin: Twin) -> None:
     to = f"MIGRATE 127.0.0.1 {twin.ports[1]}"
     twin.all(
         0,
@@ -193,6 +235,14 @@ def test_a_slot_on_its_way(twin: Twin) -> None:
         f"{to} {{b}}2 0 1000 AUTH2 x y",
         *(f"MIGRATE 127.0.0.1 {twin.ports[place]} {{b}}2 0 1000" for place in (2, 3, 4)),
     )
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.usefixtures("migrating")
+def test_setslot_node_ends_a_migration(twin: Twin) -> None:
+    first, second = twin.ids[0], twin.ids[1]
+    twin(0, f"MIGRATE 127.0.0.1 {twin.ports[1]} {{b}}1 0 1000")
+    twin.all(1, "ASKING", "SET {b}5 1")
     to_all = ("MIGRATE", "127.0.0.1", twin.ports[1], "", 0, 1000)
     twin(0, *to_all, "KEYS", "{b}3")
     twin(0, *to_all, "KEYS", "{b}3", "foo")
@@ -214,7 +264,7 @@ def test_a_slot_on_its_way(twin: Twin) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_who_waits_for_a_key_is_led_after_it(twin: Twin) -> None:
+def test_clients_blocked_on_a_moved_slot_are_redirected(twin: Twin) -> None:
     waiting = twin.connect(0)
     for connection in waiting:
         connection.send([b"BLPOP", b"b", b"0"])
@@ -230,7 +280,7 @@ def test_who_waits_for_a_key_is_led_after_it(twin: Twin) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_shard_channels_end_with_their_slot(twin: Twin) -> None:
+def test_subscribers_of_a_moved_shard_channel_are_unsubscribed(twin: Twin) -> None:
     listening = twin.connect(0)
     for connection in listening:
         connection("SSUBSCRIBE", "{b}x")
@@ -246,7 +296,7 @@ def test_shard_channels_end_with_their_slot(twin: Twin) -> None:
         connection.close()
 
 
-def test_askings_end(twin: Twin) -> None:
+def test_asking_holds_for_one_command(twin: Twin) -> None:
     twin(1, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[0]}")
     for between in ("FOO", "GET", "PING", "CLUSTER FOO"):
         twin.all(1, "ASKING", between, "GET b")
@@ -254,7 +304,7 @@ def test_askings_end(twin: Twin) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2")
-def test_a_slot_on_its_way_to_itself(twin: Twin) -> None:
+def test_slot_that_migrates_to_its_own_node(twin: Twin) -> None:
     twin(0, f"CLUSTER SETSLOT 3300 MIGRATING {twin.ids[0]}")
     twin.all(0, "GET b", "SET b 1", "MGET b {b}1", "CLUSTER SETSLOT 3300 STABLE")
 
@@ -264,8 +314,8 @@ def _lists_replicas(node: ServerConnection) -> bool:
 
 
 @pytest.mark.servers(*ALL)
-def test_what_a_node_tells(twin: Twin) -> None:
-    # A node lists a replica once it has heard of its replication offset.
+def test_information_about_the_cluster(twin: Twin) -> None:
+    # A node lists a replica once it has received its replication offset.
     for _, node in twin.clients:
         until("replicas are listed", partial(_lists_replicas, node))
     for place in (0, 1, 3):
@@ -286,7 +336,7 @@ def test_what_a_node_tells(twin: Twin) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_what_a_node_announces(twin: Twin) -> None:
+def test_cluster_announce_parameters(twin: Twin) -> None:
     modern = of_version(twin)[1] >= (7, 0)
     announced = {"ip": "127.0.0.2"}
     if modern:
@@ -309,23 +359,23 @@ def test_what_a_node_announces(twin: Twin) -> None:
     for name in announced:
         at = "127.0.0.1" if name == "ip" else twin.ports[0] if name == "port" else ""
         twin(0, "CONFIG", "SET", f"cluster-announce-{name}", at or (0 if "port" in name else ""))
-    until("the address is back", lambda: all(not_moved(r) for r in places))
+    until("the address is back", lambda: all(has_own_address(r) for r in places))
     until("all is well", lambda: all(b"state:ok" in r("CLUSTER INFO")[1] for r in places))
     until("the name is gone", lambda: all(b"a.ex" not in r("CLUSTER NODES")[1] for r in places))
     twin.agree()
     until("the replica is back", lambda: twin.clients[0][1]("WAIT 1 100")[1] == b"1")
 
 
-def not_moved(real: Connection) -> bool:
+def has_own_address(real: Connection) -> bool:
     return re.search(rb"127.0.0.2|7777@", real("CLUSTER NODES")[1]) is None
 
 
 def places_of(reply: Wire) -> list[list[str]]:
-    """The nodes with what they announce."""
+    """Ids and announced addresses of all nodes."""
     return sorted(line.split()[:2] for line in text_of(reply).splitlines() if line)
 
 
-def test_shards_have_names(twin: Twin) -> None:
+def test_cluster_myshardid(twin: Twin) -> None:
     for _, real in twin.clients:
         assert len(real("CLUSTER MYSHARDID")[1]) == 40
     names = [emulated("CLUSTER MYSHARDID")[1] for emulated, _ in twin.clients]
@@ -334,7 +384,7 @@ def test_shards_have_names(twin: Twin) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_a_replica_parts(twin: Twin) -> None:
+def test_cluster_replicate_no_one(twin: Twin) -> None:
     twin.all(0, "SET b 1", "CLUSTER REPLICATE NO ONE", "CLUSTER REPLICATE NO TWO")
     twin.all(0, "CLUSTER REPLICATE x y z", "CLUSTER FAILOVER FORCE TAKEOVER")
     twin.in_step()
@@ -347,7 +397,7 @@ def test_a_replica_parts(twin: Twin) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_clients_of_a_master_that_steps_down(twin: Twin) -> None:
+def test_clients_of_a_master_that_becomes_a_replica(twin: Twin) -> None:
     waiting, listening = twin.connect(0), twin.connect(0)
     for place, words in ((waiting, (b"BLPOP", b"b", b"0")), (listening, (b"SSUBSCRIBE", b"b"))):
         for connection in place:
@@ -367,43 +417,54 @@ def test_clients_of_a_master_that_steps_down(twin: Twin) -> None:
     until("the replica is back", lambda: twin.clients[0][1]("WAIT 1 100")[1] == b"1")
 
 
+ARGUMENTS = {
+    "KEYSLOT": ("", "a b"),
+    "SLOTS": ("x",),
+    "COUNTKEYSINSLOT": ("3300", "-1", "16384", "12182", "x"),
+    "GETKEYSINSLOT": ("3300 10", "3300 -1", "3300 x", "x 1", "16384 1", "3300 0"),
+    "ADDSLOTS": ("1", "-1", "16384", "x", "1 1"),
+    "DELSLOTS": ("x", "16384"),
+    "FLUSHSLOTS": ("",),
+    "SETSLOT": (
+        *("3300", "3300 FOO", "3300 MIGRATING", "x STABLE", "99999 STABLE", "1 NODE"),
+        *("3300 STABLE x", "3300 STABLE", "3300 MIGRATING $unknown", "3300 IMPORTING $other"),
+        *("12182 MIGRATING $other", "12182 IMPORTING $unknown", "3300 NODE $unknown"),
+        "3300 NODE $other",
+    ),
+    "REPLICATE": ("$unknown", "$self", "$other", "$replica", "x"),
+    "REPLICAS": ("$unknown", "$replica", "x"),
+    "FAILOVER": ("", "FORCE", "FOO", "FORCE x"),
+    "RESET": ("", "FOO", "SOFT x"),
+    "FORGET": ("$unknown", "$self", "x"),
+    "MEET": (
+        *("x", "x 1", "127.0.0.1 x", "127.0.0.1 0", "127.0.0.1 70000", "127.0.0.1 7000 x"),
+        *("127.0.0.1 7000 70000", "127.0.0.1 7000 0", "a b c d e"),
+    ),
+    "BUMPEPOCH": ("x",),
+    "SAVECONFIG": ("",),
+    "SET-CONFIG-EPOCH": ("x", "-1", "5"),
+    "COUNT-FAILURE-REPORTS": ("$unknown", "$other"),
+}
+"""Arguments of CLUSTER subcommands that change nothing; names with ``$`` are ids of nodes."""
+
+
 @pytest.mark.servers(*ALL)
-def test_wrong_commands(twin: Twin) -> None:
-    unknown = "f" * 40
-    me, other, replica = twin.ids[0], twin.ids[1], twin.ids[4]
+@pytest.mark.parametrize("subcommand", ARGUMENTS)
+def test_arguments_of_cluster_subcommands(twin: Twin, subcommand: str) -> None:
+    ids = {"unknown": "f" * 40, "self": twin.ids[0], "other": twin.ids[1], "replica": twin.ids[4]}
     twin(0, "SET b 1")
-    twin.all(
-        0,
-        *("CLUSTER", "CLUSTER FOO", "CLUSTER KEYSLOT", "CLUSTER KEYSLOT a b", "CLUSTER SLOTS x"),
-        *(f"CLUSTER COUNTKEYSINSLOT {slot}" for slot in (3300, -1, 16384, 12182, "x")),
-        *(f"CLUSTER GETKEYSINSLOT {slot}" for slot in ("3300 10", "3300 -1", "3300 x", "x 1")),
-        *("CLUSTER GETKEYSINSLOT 16384 1", "CLUSTER GETKEYSINSLOT 3300 0"),
-        *(f"CLUSTER ADDSLOTS {slot}" for slot in (1, -1, 16384, "x", "1 1")),
-        *("CLUSTER DELSLOTS x", "CLUSTER DELSLOTS 16384", "CLUSTER FLUSHSLOTS"),
-        *("CLUSTER SETSLOT 3300", "CLUSTER SETSLOT 3300 FOO", "CLUSTER SETSLOT 3300 MIGRATING"),
-        *("CLUSTER SETSLOT x STABLE", "CLUSTER SETSLOT 99999 STABLE", "CLUSTER SETSLOT 1 NODE"),
-        *("CLUSTER SETSLOT 3300 STABLE x", "CLUSTER SETSLOT 3300 STABLE"),
-        f"CLUSTER SETSLOT 3300 MIGRATING {unknown}",
-        f"CLUSTER SETSLOT 3300 IMPORTING {other}",
-        f"CLUSTER SETSLOT 12182 MIGRATING {other}",
-        f"CLUSTER SETSLOT 12182 IMPORTING {unknown}",
-        *(f"CLUSTER SETSLOT 3300 NODE {name}" for name in (unknown, other)),
-        *(f"CLUSTER REPLICATE {name}" for name in (unknown, me, other, replica, "x")),
-        *(f"CLUSTER REPLICAS {name}" for name in (unknown, replica, "x")),
-        *("CLUSTER FAILOVER", "CLUSTER FAILOVER FORCE", "CLUSTER FAILOVER FOO"),
-        *("CLUSTER FAILOVER FORCE x", "CLUSTER RESET", "CLUSTER RESET FOO", "CLUSTER RESET SOFT x"),
-        *(f"CLUSTER FORGET {name}" for name in (unknown, me, "x")),
-        *(f"CLUSTER MEET {where}" for where in ("x", "x 1", "127.0.0.1 x", "127.0.0.1 0")),
-        *(f"CLUSTER MEET 127.0.0.1 {port}" for port in (70000, "7000 x", "7000 70000", "7000 0")),
-        *("CLUSTER MEET a b c d e", "CLUSTER BUMPEPOCH x", "CLUSTER SAVECONFIG"),
-        *(f"CLUSTER SET-CONFIG-EPOCH {epoch}" for epoch in ("x", -1, 5)),
-        *(f"CLUSTER COUNT-FAILURE-REPORTS {name}" for name in (unknown, other)),
-        *("ASKING x", "READONLY x", "ASKING", "READONLY", "READWRITE"),
-    )
+    for arguments in ARGUMENTS[subcommand]:
+        twin(0, f"CLUSTER {subcommand} {string.Template(arguments).substitute(ids)}")
+
+
+@pytest.mark.servers(*ALL)
+def test_unknown_subcommands_and_arguments_of_asking_and_readonly(twin: Twin) -> None:
+    twin.all(0, "CLUSTER", "CLUSTER FOO")
+    twin.all(0, "ASKING x", "READONLY x", "ASKING", "READONLY", "READWRITE")
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_ranges_and_replicas_as_targets(twin: Twin) -> None:
+def test_slot_ranges_and_migrations_to_replicas(twin: Twin) -> None:
     replica = twin.ids[4]
     twin.all(
         0,
@@ -416,7 +477,7 @@ def test_ranges_and_replicas_as_targets(twin: Twin) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
-def test_slot_statistics(twin: Twin) -> None:
+def test_cluster_slot_stats(twin: Twin) -> None:
     twin.all(0, "MSET {b}1 1 {b}2 2", "SET bar 1")
     twin.all(
         0,
@@ -433,7 +494,7 @@ def test_slot_statistics(twin: Twin) -> None:
     )
 
 
-def test_slots_that_nobody_serves(twin: Twin) -> None:
+def test_cluster_is_down_if_a_slot_is_not_served(twin: Twin) -> None:
     twin(0, "CLUSTER DELSLOTS 0")
     twin.all(
         0,
@@ -450,7 +511,7 @@ def test_slots_that_nobody_serves(twin: Twin) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_replicas_publish_events(twin: Twin) -> None:
+def test_replicas_publish_keyspace_events(twin: Twin) -> None:
     for place in (0, 3):
         twin(place, "CONFIG SET notify-keyspace-events KAm")
     listening = [twin.connect(place) for place in (0, 3)]
@@ -492,7 +553,7 @@ def test_replicas_publish_events(twin: Twin) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_no_cluster(same: Pair) -> None:
+def test_cluster_commands_without_cluster_mode(same: Pair) -> None:
     for command in (
         *("CLUSTER", "CLUSTER FOO", "CLUSTER HELP", "CLUSTER INFO", "CLUSTER KEYSLOT a"),
         *("CLUSTER KEYSLOT", "CLUSTER SLOTS x", "CLUSTER MYSHARDID", "CLUSTER RESET FOO"),

@@ -1,4 +1,4 @@
-"""`ClusterEmulator`: what a test does with a cluster, in the process and over TCP."""
+"""The API of `ClusterEmulator`, in the process and over TCP."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from redis_emulator import ClusterEmulator, ManualClock, RedisEmulator
 from tests.support.transports import program
 
 KEYS = [f"key-{number}" for number in range(30)]
-SAME_PLACE = (b"{b}2201e130-0", b"{b}38f96f10-5")
-"""Keys that scans cannot tell apart by their position."""
+SAME_POSITION = (b"{b}2201e130-0", b"{b}38f96f10-5")
+"""Keys with the same position in the order of a scan."""
 
 
 @pytest.fixture
@@ -43,7 +43,9 @@ def holds_all(client: redis.RedisCluster) -> bool:
     return all(client.get(key) == key for key in KEYS)
 
 
-def test_keys_are_spread(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
+def test_keys_are_stored_on_the_nodes_of_their_slots(
+    cluster: ClusterEmulator, client: redis.RedisCluster
+) -> None:
     fill(client)
     assert holds_all(client)
     assert all(len(master[0]) for master in cluster.masters)
@@ -55,7 +57,9 @@ def test_keys_are_spread(cluster: ClusterEmulator, client: redis.RedisCluster) -
         assert cluster.execute("GET", key) == key.encode()
 
 
-def test_replicas_are_in_step(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
+def test_replicas_have_the_data_of_their_master(
+    cluster: ClusterEmulator, client: redis.RedisCluster
+) -> None:
     client.set("foo", "1", ex=10)
     replica = cluster.nodes[5].client(decode_responses=True)
     with pytest.raises(redis.ResponseError, match="12182"):
@@ -72,7 +76,7 @@ def test_replicas_are_in_step(cluster: ClusterEmulator, client: redis.RedisClust
 _OLD = () if int(redis.__version__.partition(".")[0]) >= 6 else ("_",)
 
 
-def test_a_client_of_a_replica_waits_for_a_stream(cluster: ClusterEmulator) -> None:
+def test_xread_block_on_a_replica(cluster: ClusterEmulator) -> None:
     replica = cluster.nodes[5].client()
     link = replica.connection_pool.get_connection(*_OLD)
     link.send_command("READONLY")
@@ -82,7 +86,7 @@ def test_a_client_of_a_replica_waits_for_a_stream(cluster: ClusterEmulator) -> N
     assert b"1-1" in repr(link.read_response()).encode()
 
 
-def test_moved_slots(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
+def test_move_slot(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
     client.set("foo", "1", px=5000)
     cluster.move_slot(cluster.slot_of("foo"), 0)
     assert cluster.node_of("foo") is cluster.nodes[0]
@@ -94,7 +98,7 @@ def test_moved_slots(cluster: ClusterEmulator, client: redis.RedisCluster) -> No
         cluster.move_slot(1, 3)
 
 
-def test_a_slot_on_its_way(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
+def test_slot_that_is_being_migrated(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
     source, target = cluster.nodes[2], cluster.nodes[0]
     slot = cluster.slot_of("foo")
     client.set("foo", "1")
@@ -138,7 +142,7 @@ def test_kill_and_revive(cluster: ClusterEmulator, client: redis.RedisCluster) -
     assert holds_all(client)
 
 
-def test_a_cluster_that_is_down(cluster: ClusterEmulator) -> None:
+def test_commands_are_refused_while_the_cluster_is_down(cluster: ClusterEmulator) -> None:
     cluster.kill(0, fail_over=False)
     other = cluster.nodes[2].client()
     with pytest.raises(redis.ResponseError, match="The cluster is down"):
@@ -150,14 +154,16 @@ def test_a_cluster_that_is_down(cluster: ClusterEmulator) -> None:
     assert cluster.client().get("b") is None
 
 
-def test_shutdown_by_a_client(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
+def test_shutdown_of_a_master_by_a_client(
+    cluster: ClusterEmulator, client: redis.RedisCluster
+) -> None:
     fill(client)
     cluster.nodes[1].client(retry=Retry(NoBackoff(), 0)).shutdown(nosave=True)
     assert cluster.nodes[1].is_down
     assert holds_all(client)
 
 
-def test_snapshot(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
+def test_snapshot_and_restore(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
     fill(client)
     snapshot = cluster.snapshot()
     client.flushall(target_nodes=redis.RedisCluster.PRIMARIES)
@@ -178,7 +184,9 @@ def test_snapshot(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
         ClusterEmulator().restore(snapshot)
 
 
-def test_reset(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
+def test_reset_restores_nodes_and_slots(
+    cluster: ClusterEmulator, client: redis.RedisCluster
+) -> None:
     fill(client)
     ids = [node.id for node in cluster.nodes]
     cluster.kill(0)
@@ -194,7 +202,7 @@ def test_reset(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
     assert holds_all(client)
 
 
-def test_a_node_leaves_and_comes_back(cluster: ClusterEmulator) -> None:
+def test_cluster_reset_meet_and_forget(cluster: ClusterEmulator) -> None:
     first, fourth = cluster.nodes[0], cluster.nodes[3]
     cluster.execute("SET", "b", 1)
     fourth.execute("CLUSTER", "RESET", "HARD")
@@ -210,20 +218,20 @@ def test_a_node_leaves_and_comes_back(cluster: ClusterEmulator) -> None:
     assert cluster.nodes[2].execute("CLUSTER", "FORGET", fourth.id)
 
 
-def test_seeds_name_the_nodes() -> None:
+def test_node_ids_follow_from_the_seed() -> None:
     one, two = ClusterEmulator(seed=5), ClusterEmulator(seed=5)
     assert [node.id for node in one.nodes] == [node.id for node in two.nodes]
     assert ClusterEmulator(seed=6).nodes[0].id != one.nodes[0].id
 
 
-def test_names() -> None:
+def test_named_clusters_are_shared() -> None:
     assert ClusterEmulator.named("a") is ClusterEmulator.named("a")
     assert ClusterEmulator.named("a") is not ClusterEmulator.named("b")
     with pytest.raises(ValueError, match="nodes must be 1 to 1000"):
         ClusterEmulator(nodes=0)
 
 
-def test_pipelines_scripts_and_messages(client: redis.RedisCluster) -> None:
+def test_pipelines_scripts_and_pubsub(client: redis.RedisCluster) -> None:
     pipeline = client.pipeline()
     for key in KEYS:
         pipeline.set(key, key)
@@ -236,7 +244,7 @@ def test_pipelines_scripts_and_messages(client: redis.RedisCluster) -> None:
     assert listener.get_message(timeout=1)["data"] == "hello"
 
 
-def test_threads(cluster: ClusterEmulator) -> None:
+def test_threads_use_the_cluster_while_slots_move(cluster: ClusterEmulator) -> None:
     client = cluster.client()
 
     def work() -> None:
@@ -255,7 +263,7 @@ def test_threads(cluster: ClusterEmulator) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_without_blocking(cluster: ClusterEmulator, protocol: int) -> None:
+def test_async_client(cluster: ClusterEmulator, protocol: int) -> None:
     async def run() -> None:
         client = cluster.async_client(decode_responses=True, protocol=protocol)
         for key in KEYS:
@@ -274,7 +282,9 @@ def test_without_blocking(cluster: ClusterEmulator, protocol: int) -> None:
     asyncio.run(run())
 
 
-def test_over_tcp(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
+def test_redis_py_cluster_client_over_tcp(
+    cluster: ClusterEmulator, client: redis.RedisCluster
+) -> None:
     client.set("foo", "1")
     with cluster.serve():
         with redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[4].port) as remote:
@@ -290,7 +300,7 @@ def test_over_tcp(cluster: ClusterEmulator, client: redis.RedisCluster) -> None:
     assert cluster.nodes[0].port == 7000
 
 
-def test_redis_cli(cluster: ClusterEmulator) -> None:
+def test_redis_cli_check_and_reshard(cluster: ClusterEmulator) -> None:
     path = program("redis-cli")
     with cluster.serve():
         port = str(cluster.nodes[0].port)
@@ -313,7 +323,9 @@ def test_redis_cli(cluster: ClusterEmulator) -> None:
         assert "[OK] All 16384 slots covered." in cli("--cluster", "check", f"127.0.0.1:{port}")
 
 
-def test_redis_cli_takes_nodes_out_and_in(cluster: ClusterEmulator, tmp_path: Path) -> None:
+def test_redis_cli_backup_del_node_add_node_and_rebalance(
+    cluster: ClusterEmulator, tmp_path: Path
+) -> None:
     path = program("redis-cli")
     with cluster.serve():
         first, last = (f"127.0.0.1:{cluster.nodes[place].port}" for place in (0, 5))
@@ -330,7 +342,7 @@ def test_redis_cli_takes_nodes_out_and_in(cluster: ClusterEmulator, tmp_path: Pa
     assert len(cluster.nodes[0].slots) > 8000
 
 
-def test_command_line() -> None:
+def test_command_line_option_cluster() -> None:
     port = _seven_free_ports()
     command = [sys.executable, "-m", "redis_emulator", "--port", str(port)]
     process = subprocess.Popen(
@@ -347,7 +359,7 @@ def test_command_line() -> None:
 
 
 def _seven_free_ports() -> int:
-    """The first of some ports in a row that are free now."""
+    """The first of seven consecutive ports that are free now."""
     for port in range(21000, 30000, 7):
         with contextlib.ExitStack() as held, contextlib.suppress(OSError):
             for place in range(7):
@@ -357,7 +369,7 @@ def _seven_free_ports() -> int:
 
 
 def scanned(cluster: ClusterEmulator, *options: str) -> list[bytes]:
-    """All that CLUSTERSCAN tells from its beginning to its end."""
+    """All keys that a complete CLUSTERSCAN returns."""
     cursor, found = b"0", []
     while True:
         node = cluster.node_of(cursor)
@@ -372,7 +384,7 @@ def valkey() -> ClusterEmulator:
     return RedisEmulator.cluster(seed=1, clock=ManualClock(), flavour="valkey")
 
 
-def test_a_scan_of_the_cluster_while_keys_come_and_go(valkey: ClusterEmulator) -> None:
+def test_clusterscan_returns_every_key_that_stays(valkey: ClusterEmulator) -> None:
     stays = {b"stays-%d" % number for number in range(200)}
     for key in stays:
         valkey.execute("SET", key, 1)
@@ -394,13 +406,13 @@ def test_a_scan_of_the_cluster_while_keys_come_and_go(valkey: ClusterEmulator) -
     assert sorted(scanned(valkey, "MATCH", "stays-*")) == sorted(stays)
 
 
-def test_keys_at_one_place_of_a_scan(valkey: ClusterEmulator) -> None:
-    for key in (*SAME_PLACE, "{b}1"):
+def test_clusterscan_returns_keys_with_the_same_position(valkey: ClusterEmulator) -> None:
+    for key in (*SAME_POSITION, "{b}1"):
         valkey.execute("SET", key, 1)
-    assert sorted(scanned(valkey, "COUNT", "1")) == sorted((*SAME_PLACE, b"{b}1"))
+    assert sorted(scanned(valkey, "COUNT", "1")) == sorted((*SAME_POSITION, b"{b}1"))
 
 
-def test_many_slots_migrate(valkey: ClusterEmulator) -> None:
+def test_migrateslots_of_all_slots_of_a_node(valkey: ClusterEmulator) -> None:
     client = valkey.client(decode_responses=True)
     fill(client)
     client.pexpire(KEYS[0], 100_000)

@@ -1,4 +1,4 @@
-"""CLUSTER MIGRATESLOTS and SYNCSLOTS: slots that Valkey moves by itself."""
+"""Atomic slot migration of Valkey: CLUSTER MIGRATESLOTS and SYNCSLOTS, compared with Valkey."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 
 def jobs(reply: Wire) -> str:
-    """A reply of GETSLOTMIGRATIONS without names of jobs, times and memory."""
+    """A reply of GETSLOTMIGRATIONS without job names, times and memory sizes."""
     fixed = []
     for _, content in reply[1]:
         pairs = (
@@ -37,8 +37,8 @@ def _has_no_jobs(node: ServerConnection) -> bool:
     return not node("CLUSTER GETSLOTMIGRATIONS")[1]
 
 
-def forget_jobs(twin: Twin) -> None:
-    """Empty the lists of jobs of all nodes on both sides."""
+def clear_job_logs(twin: Twin) -> None:
+    """Empty the migration logs of all nodes on both sides."""
     for place, (emulated, real) in enumerate(twin.clients):
         for client in (emulated, real):
             client("CONFIG SET cluster-slot-migration-log-max-len 0")
@@ -47,8 +47,8 @@ def forget_jobs(twin: Twin) -> None:
         twin(place, "CONFIG SET cluster-slot-migration-log-max-len 1000")
 
 
-def migrated(twin: Twin, place: int) -> None:
-    """Wait until the real node tells of its jobs what the emulated one tells."""
+def wait_for_jobs(twin: Twin, place: int) -> None:
+    """Wait until the real node reports the same migration jobs as the emulated one."""
     emulated, real = twin.clients[place]
     asked = "CLUSTER GETSLOTMIGRATIONS"
     with contextlib.suppress(AssertionError):
@@ -57,8 +57,8 @@ def migrated(twin: Twin, place: int) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_slots_migrate_by_themselves(twin: Twin) -> None:
-    forget_jobs(twin)
+def test_migrateslots_moves_keys_and_redirects_clients(twin: Twin) -> None:
+    clear_job_logs(twin)
     first, second, third = twin.ids[:3]
     twin.all(0, "SET {b}1 1 EX 1000", "HSET {b}h f 1", "SET {b}w 1", "SET bar 1")
     waiting, watching, listening = (twin.connect(0) for _ in range(3))
@@ -71,9 +71,9 @@ def test_slots_migrate_by_themselves(twin: Twin) -> None:
         events[side]("PSUBSCRIBE __key*")
     for slots, node in (("3300 3300 10 20", second), ("30 30", third)):
         twin(0, f"CLUSTER MIGRATESLOTS SLOTSRANGE {slots} NODE {node}")
-        migrated(twin, 0)
+        wait_for_jobs(twin, 0)
     for place in (0, 1, 2, 3, 4):
-        migrated(twin, place)
+        wait_for_jobs(twin, place)
     for emulated, real in (waiting, listening):
         assert emulated.read() == real.read()
     told = [sorted(repr(client.read()) for _ in range(4)) for client in events]
@@ -89,7 +89,7 @@ def test_slots_migrate_by_themselves(twin: Twin) -> None:
     twin(1, f"CLUSTER MIGRATESLOTS SLOTSRANGE 10 20 3300 3300 NODE {first}")
     twin(2, f"CLUSTER MIGRATESLOTS SLOTSRANGE 30 30 NODE {first}")
     for place in (2, 1):
-        migrated(twin, place)
+        wait_for_jobs(twin, place)
     twin.agree()
     twin(0, "CLUSTER SLOTS")
     twin(0, "GET {b}1")
@@ -103,7 +103,7 @@ def test_slots_migrate_by_themselves(twin: Twin) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_wrong_migrations(twin: Twin) -> None:
+def test_argument_errors_of_migrateslots(twin: Twin) -> None:
     first, second, third = twin.ids[:3]
     unknown = "f" * 40
     for words in (
@@ -173,8 +173,8 @@ def test_wrong_migrations(twin: Twin) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_migrations_that_end_early(twin: Twin) -> None:
-    forget_jobs(twin)
+def test_cancelled_and_failed_migrations(twin: Twin) -> None:
+    clear_job_logs(twin)
     first, second, third, replica = twin.ids[:4]
     for command in (
         "MULTI",
@@ -191,18 +191,18 @@ def test_migrations_that_end_early(twin: Twin) -> None:
     twin(0, "EXEC")
     twin(0, "CLUSTER GETSLOTMIGRATIONS", key=jobs)
     twin(0, f"CLUSTER MIGRATESLOTS SLOTSRANGE 0 1 NODE {replica}")
-    migrated(twin, 0)
+    wait_for_jobs(twin, 0)
     for state in ("MIGRATING", "IMPORTING"):
         slot = 9 if state == "IMPORTING" else 5461
         twin(1, f"CLUSTER SETSLOT {slot} {state} {first}")
         twin(0, f"CLUSTER MIGRATESLOTS SLOTSRANGE 0 1 NODE {second}")
-        migrated(twin, 0)
+        wait_for_jobs(twin, 0)
         twin(1, f"CLUSTER SETSLOT {slot} STABLE")
     twin(1, "CLUSTER GETSLOTMIGRATIONS")
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_what_nodes_say_to_each_other(twin: Twin) -> None:
+def test_syncslots(twin: Twin) -> None:
     first, second, _, replica = twin.ids[:4]
     name, unknown = f"NAME {'e' * 40}", "f" * 40
     for words in (
@@ -249,7 +249,7 @@ def test_what_nodes_say_to_each_other(twin: Twin) -> None:
     twin.all(
         1, "CLUSTER SYNCSLOTS", "MULTI", "CLUSTER SYNCSLOTS ACK", "CLUSTER SYNCSLOTS x", "EXEC"
     )
-    forget_jobs(twin)
+    clear_job_logs(twin)
     job = f"{twin.protocol}" * 40
     for connection in twin.connect(1):
         connection.send([b"CLUSTER", b"SYNCSLOTS", b"CAPA"])
@@ -257,7 +257,7 @@ def test_what_nodes_say_to_each_other(twin: Twin) -> None:
         established = f"CLUSTER SYNCSLOTS ESTABLISH SOURCE {first} NAME {job} SLOTSRANGE 1 1"
         assert connection(established) == ("+", b"OK")
         connection.close()
-    migrated(twin, 1)
+    wait_for_jobs(twin, 1)
     for state in ("foo", "success", "failed"):
         twin(1, f"CLUSTER SYNCSLOTS FINISH STATE {state} NAME {job}")
         twin(1, "CLUSTER GETSLOTMIGRATIONS", key=jobs)

@@ -1,4 +1,4 @@
-"""CLUSTERSCAN and commands on one slot, on Valkey."""
+"""CLUSTERSCAN and CLUSTER FLUSHSLOT, compared with Valkey."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 FIRST = re.compile(rb"^[^-]+-(?={\w+}-\d+$)")
 
 
-def portable(reply: Wire) -> str:
-    """A reply of CLUSTERSCAN without the node's fingerprint, its keys in any order."""
+def comparable(reply: Wire) -> str:
+    """A reply of CLUSTERSCAN with sorted keys and without the fingerprint of the node."""
     if reply[0] != "*":
         return repr(reply)
     (_, cursor), keys = reply[1]
     return FIRST.sub(b"", cursor).decode() + repr(unordered(keys))
 
 
-def walk(twin: Twin, *options: str) -> None:
-    """Scan both clusters to the end: each must tell all keys that the real one has, once."""
+def scan_both(twin: Twin, *options: str) -> None:
+    """Scan both clusters completely and compare the keys that were returned."""
     found = []
     for side in (0, 1):
         keys, cursor, place = [], b"0", 0
@@ -44,21 +44,26 @@ def walk(twin: Twin, *options: str) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_scanning_the_cluster(twin: Twin) -> None:
+def test_clusterscan_returns_all_keys(twin: Twin) -> None:
     for place, key in enumerate(("b", "c", "foo")):
         twin(place, "MSET", *(word for n in range(30) for word in (f"{{{key}}}{n}", n)))
     twin(0, "SET bar 1")
     twin(0, "LPUSH 06S 1")
     for options in ("", "COUNT 1", "COUNT 1000", "MATCH *1*", "MATCH {c}1*", "MATCH bar"):
-        walk(twin, *options.split())
+        scan_both(twin, *options.split())
     for options in ("MATCH nothing", "MATCH ", "TYPE list", "TYPE string COUNT 3", "MATCH {}1"):
-        walk(twin, *options.split(" "))
+        scan_both(twin, *options.split(" "))
+
+
+def set_keys(twin: Twin) -> None:
+    """Set keys in three slots of the first master and in one of the third."""
+    twin.all(0, "SET b 1", "SET bar 1", "LPUSH 06S 1")
+    twin(2, "SET foo 1")
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_cursors_of_the_cluster(twin: Twin) -> None:
-    twin.all(0, "SET b 1", "SET bar 1", "LPUSH 06S 1")
-    twin(2, "SET foo 1")
+def test_clusterscan_cursors(twin: Twin) -> None:
+    set_keys(twin)
     for cursor in (
         *(
             "0",
@@ -96,7 +101,12 @@ def test_cursors_of_the_cluster(twin: Twin) -> None:
         ),
     ):
         for place in (0, 1, 2, 3):
-            twin(place, "CLUSTERSCAN", cursor, key=portable)
+            twin(place, "CLUSTERSCAN", cursor, key=comparable)
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_clusterscan_options(twin: Twin) -> None:
+    set_keys(twin)
     for options in (
         *(
             "COUNT 1",
@@ -142,27 +152,39 @@ def test_cursors_of_the_cluster(twin: Twin) -> None:
         *("MATCH {b}* SLOT 3300", "MATCH nothing TYPE set", "MATCH 06? COUNT 1"),
     ):
         for place, cursor in ((0, "0-{06S}-0"), (0, "0-{b}-0"), (0, "x{06S}"), (2, "0")):
-            twin(place, "CLUSTERSCAN", cursor, *options.split(), key=portable)
+            twin(place, "CLUSTERSCAN", cursor, *options.split(), key=comparable)
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_clusterscan_on_replicas_in_transactions_and_in_scripts(twin: Twin) -> None:
+    set_keys(twin)
     twin.in_step()
     twin(3, "READONLY")
-    twin(3, "CLUSTERSCAN 0-{06S}-0 COUNT 1", key=portable)
+    twin(3, "CLUSTERSCAN 0-{06S}-0 COUNT 1", key=comparable)
     twin.all(0, "MULTI", "CLUSTERSCAN 0-{foo}-0", "EXEC", "MULTI", "CLUSTERSCAN 0-{b}-0", "GET bar")
     twin.all(0, "EXEC", "CLUSTERSCAN", "COMMAND GETKEYS CLUSTERSCAN 0-{b}-0")
     eval_(twin, 0, "return redis.call('CLUSTERSCAN','0-{bar}-0')")
     eval_(twin, 0, "return redis.call('CLUSTERSCAN','0')")
+
+
+@pytest.mark.servers("valkey-9.1")
+def test_clusterscan_of_a_migrating_slot(twin: Twin) -> None:
+    set_keys(twin)
+    twin.in_step()
+    twin(3, "READONLY")
     twin(1, f"CLUSTER SETSLOT 3300 IMPORTING {twin.ids[0]}")
     twin(0, f"CLUSTER SETSLOT 3300 MIGRATING {twin.ids[1]}")
     for place, command in ((0, ""), (1, ""), (1, "ASKING"), (3, "")):
         if command:
             twin(place, command)
-        twin(place, "CLUSTERSCAN 0-{b}-0", key=portable)
-    twin(0, "CLUSTERSCAN 0-{06S}-0 COUNT 2", key=portable)
+        twin(place, "CLUSTERSCAN 0-{b}-0", key=comparable)
+    twin(0, "CLUSTERSCAN 0-{06S}-0 COUNT 2", key=comparable)
     twin(0, "CLUSTER SETSLOT 3300 STABLE")
     twin(1, "CLUSTER SETSLOT 3300 STABLE")
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_flushing_a_slot(twin: Twin) -> None:
+def test_cluster_flushslot(twin: Twin) -> None:
     twin.all(
         0,
         *(

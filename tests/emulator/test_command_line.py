@@ -1,4 +1,4 @@
-"""``redis-emulator``, and the tools that come with Redis on it."""
+"""The ``redis-emulator`` program, and redis-cli and redis-benchmark connected to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from redis_emulator.cli import main
 from tests.support.transports import program, wire
 
 PATIENCE = 120
-"""Seconds until a program counts as hung."""
+"""Seconds until a program counts as hanging."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def start(*options: str) -> tuple[subprocess.Popen[str], int]:
 
 
 def tool(name: str, port: int, *options: str, text: str = "") -> str:
-    """What a program prints that ends by itself."""
+    """The output of redis-cli or redis-benchmark; waits until the program ends."""
     command = [program(name), "-p", str(port), *options]
     return subprocess.run(
         command,
@@ -53,8 +53,8 @@ def tool(name: str, port: int, *options: str, text: str = "") -> str:
     ).stdout.decode()
 
 
-def printed(wanted: str, port: int, *options: str) -> None:
-    """Run redis-cli until it has printed a text, and end it.
+def run_until_printed(wanted: str, port: int, *options: str) -> None:
+    """Run redis-cli until it has run_until_printed a text, and end it.
 
     Fails if it ends before.
     """
@@ -69,7 +69,7 @@ def printed(wanted: str, port: int, *options: str) -> None:
         process.terminate()
 
 
-def test_options() -> None:
+def test_options_and_sigint() -> None:
     process, port = start(
         "--version", "9.1", "--flavour", "valkey", "--requirepass", "secret", "--seed", "7"
     )
@@ -83,7 +83,7 @@ def test_options() -> None:
     process.stdout.close()
 
 
-def test_a_port_in_use(port: int) -> None:
+def test_port_in_use_is_an_error(port: int) -> None:
     command = [sys.executable, "-m", "redis_emulator", "--port", str(port)]
     failed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert failed.returncode == 1
@@ -102,13 +102,15 @@ def test_a_port_in_use(port: int) -> None:
         ("--version 3.0", "redis 3.0 is not emulated"),
     ],
 )
-def test_wrong_options(options: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_options_are_errors(
+    options: str, wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with contextlib.suppress(SystemExit):
         assert main(options.split()) == 1
     assert wrong in capsys.readouterr().err
 
 
-def test_redis_cli(port: int) -> None:
+def test_redis_cli_commands_and_modes(port: int) -> None:
     def cli(*options: str, text: str = "") -> str:
         return tool("redis-cli", port, *options, text=text)
 
@@ -119,10 +121,10 @@ def test_redis_cli(port: int) -> None:
     assert "Biggest string found" in cli("--bigkeys")
     assert "redis_version:8.2" in cli("INFO", "server")
     assert "proto 3" in cli("-3", "HELLO", "3")
-    printed(r"^\d+ \d+ \d", port, "--latency", "-i", "1")
+    run_until_printed(r"^\d+ \d+ \d", port, "--latency", "-i", "1")
 
 
-def test_redis_cli_listens(port: int) -> None:
+def test_redis_cli_subscribe_and_monitor(port: int) -> None:
     heard = threading.Event()
 
     def talk() -> None:
@@ -134,8 +136,8 @@ def test_redis_cli_listens(port: int) -> None:
     talker = threading.Thread(target=talk)
     talker.start()
     try:
-        printed("news\nhello", port, "SUBSCRIBE", "news")
-        printed('"PUBLISH" "news" "hello"', port, "MONITOR")
+        run_until_printed("news\nhello", port, "SUBSCRIBE", "news")
+        run_until_printed('"PUBLISH" "news" "hello"', port, "MONITOR")
     finally:
         heard.set()
         talker.join()

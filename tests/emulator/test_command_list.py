@@ -1,4 +1,4 @@
-"""Every command and subcommand that a real server lists is there, and none that it does not."""
+"""The emulator has exactly the commands and subcommands that a real server lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.pair import Pair, Wire
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 NOT_COMMANDS = {"host:", "post"}
-"""What Redis 6.2 lists to catch HTTP requests that reach it by mistake."""
+"""Internal commands of Redis 6.2 that detect HTTP requests."""
 
 
 def listed(reply: Wire) -> set[str]:
@@ -37,12 +37,12 @@ def emulated(commands: dict[bytes, Entry]) -> set[str]:
 
 
 @pytest.mark.servers(*ALL)
-def test_nothing_is_lacking(same: Pair) -> None:
+def test_every_command_of_the_server_is_emulated(same: Pair) -> None:
     lacking = listed(same.real("COMMAND")) - emulated(same.emulator.engine.server.commands)
     assert lacking == set()
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_nothing_is_there_that_the_server_lacks(same: Pair) -> None:
+def test_every_emulated_command_is_one_of_the_server(same: Pair) -> None:
     server = same.emulator.engine.server
     assert emulated(server.commands) - listed(same.real("COMMAND")) == set()

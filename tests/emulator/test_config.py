@@ -1,4 +1,4 @@
-"""CONFIG, beside real servers: every parameter, what it accepts and refuses, and in which words."""
+"""CONFIG, compared with real servers: accepted values and error texts of every parameter."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ NOT_TRIED = (
         *("loading-process-events-interval-bytes", "maxmemory-clients", "timeout", "activedefrag"),
     }
 )
-"""Parameters whose setting would harm the servers of the other tests, or depends on the machine."""
+"""Parameters that would disturb the servers of other tests or depend on the machine."""
 
 
 def pairs(reply: Wire) -> object:
-    """CONFIG GET's map without its order."""
+    """The parameters in a reply of CONFIG GET, sorted."""
     kind, items = reply
     if kind == "*":
         items = list(zip(items[::2], items[1::2], strict=True))
@@ -39,8 +39,8 @@ def pairs(reply: Wire) -> object:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_every_parameter(same: Pair) -> None:
-    """What can be set, the error text, and what is read back."""
+def test_config_set_of_every_parameter(same: Pair) -> None:
+    """Compare accepted values, error texts and the values that CONFIG GET returns."""
     known = parameters(same.emulator.engine.server.version)
     names = {name for name, _ in _items(same.real("CONFIG", "GET", "*"))}
     assert names == set(known)
@@ -60,72 +60,79 @@ def _items(reply: Wire) -> list[tuple[str, bytes]]:
     return [(name[1].decode(), value[1]) for name, value in items]
 
 
-@pytest.mark.servers(*EVERY_SERVER)
-def test_forms(same: Pair) -> None:
-    for line in (
+CALLS = {
+    "get": (
         "CONFIG GET",
         "CONFIG GET nosuch",
         "CONFIG GET MAXMEMORY-P*",
         "CONFIG GET hz maxmemory-samples hz",
         "CONFIG GET hash-max-*entries",
+    ),
+    "set": (
         "CONFIG SET",
         "CONFIG SET hz",
         "CONFIG SET nosuch 1",
         "CONFIG SET HZ 11",
+        "CONFIG GET hz",
+        "CONFIG SET databases 17",
+    ),
+    "set-several-with-an-error-sets-none": (
         "CONFIG SET hz 12 hz 13",
         "CONFIG SET hz 12 nosuch 1",
         "CONFIG SET hz 12 maxmemory-samples",
         "CONFIG SET hz 12 maxmemory-samples 0",
         "CONFIG SET hz 12 databases 3 nosuch 1",
         "CONFIG GET hz",
-        "CONFIG SET hz 10",
-        "CONFIG SET maxmemory-samples 5",
-        "CONFIG SET databases 17",
+    ),
+    "other-subcommands": (
         "CONFIG NOSUCH x",
         "CONFIG REWRITE",
         "CONFIG REWRITE x",
         "CONFIG RESETSTAT",
         "CONFIG HELP",
-    ):
-        same(line, key=pairs if " GET " in line else None)
+    ),
+}
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_sizes_and_words(same: Pair) -> None:
-    for name, values in {
-        "client-query-buffer-limit": (
-            "2mb",
-            "2MB",
-            "3m",
-            "1gb",
-            "1g",
-            "5kib",
-            "",
-            "1 mb",
-        ),
-        "maxmemory-policy": ("NOEVICTION", "allkeys-lfu", "lru", "", "noeviction"),
-        "appendfsync": ("ALWAYS", "everysec", "sometimes"),
-        "repl-diskless-sync": ("YES", "No", "true"),
-        "save": ("", "60 1", "60 1 30 2", "60", "60 x", "0 1", "60 -1", "60  1", ""),
-        "notify-keyspace-events": ("KEA", "AKE", "Elg", "gxE$lshztd", "m", "AKm", "Z", "K!", ""),
-        "client-output-buffer-limit": (
-            "normal 100mb 200000000 3",
-            "pubsub 1mb 1k 5 normal 0 0 0",
-            "slave 0 0",
-            "foo 1 2 3",
-            "normal x 2 3",
-            "normal 1 2 x",
-            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
-        ),
-        "oom-score-adj-values": ("1 2 3", "1 2", "1 2 x", "3000 0 0", "0 200 800"),
-    }.items():
-        for value in values:
-            same("CONFIG", "SET", name, value)
-            same("CONFIG", "GET", name, key=pairs)
+@pytest.mark.parametrize("calls", CALLS.values(), ids=CALLS)
+def test_config_calls(same: Pair, calls: tuple[str, ...]) -> None:
+    for line in calls:
+        same(line, key=pairs if " GET " in line else None)
+    same("CONFIG SET hz 10")
+    same("CONFIG SET maxmemory-samples 5")
+
+
+VALUES = {
+    "client-query-buffer-limit": ("2mb", "2MB", "3m", "1gb", "1g", "5kib", "", "1 mb"),
+    "maxmemory-policy": ("NOEVICTION", "allkeys-lfu", "lru", "", "noeviction"),
+    "appendfsync": ("ALWAYS", "everysec", "sometimes"),
+    "repl-diskless-sync": ("YES", "No", "true"),
+    "save": ("", "60 1", "60 1 30 2", "60", "60 x", "0 1", "60 -1", "60  1", ""),
+    "notify-keyspace-events": ("KEA", "AKE", "Elg", "gxE$lshztd", "m", "AKm", "Z", "K!", ""),
+    "client-output-buffer-limit": (
+        "normal 100mb 200000000 3",
+        "pubsub 1mb 1k 5 normal 0 0 0",
+        "slave 0 0",
+        "foo 1 2 3",
+        "normal x 2 3",
+        "normal 1 2 x",
+        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+    ),
+    "oom-score-adj-values": ("1 2 3", "1 2", "1 2 x", "3000 0 0", "0 200 800"),
+}
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+@pytest.mark.parametrize("name", VALUES)
+def test_formats_of_values(same: Pair, name: str) -> None:
+    for value in VALUES[name]:
+        same("CONFIG", "SET", name, value)
+        same("CONFIG", "GET", name, key=pairs)
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_several_at_once_are_one_step(same: Pair) -> None:
+def test_config_set_of_several_parameters_is_atomic(same: Pair) -> None:
     same("CONFIG SET hz 15 maxmemory-samples 500")
     same("CONFIG GET hz maxmemory-samples", key=pairs)
     same("CONFIG SET hz 15 maxmemory-samples 7")
@@ -139,7 +146,7 @@ def test_several_at_once_are_one_step(same: Pair) -> None:
     same("CONFIG SET hz 10 maxmemory-samples 5 hash-max-ziplist-entries 512")
 
 
-def test_reset_brings_the_defaults_back(same: Pair) -> None:
+def test_reset_restores_the_defaults(same: Pair) -> None:
     emulator = same.emulator
     client = emulator.client(decode_responses=True)
     client.config_set("notify-keyspace-events", "KEA")
@@ -150,7 +157,7 @@ def test_reset_brings_the_defaults_back(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_several_words(same: Pair) -> None:
+def test_parameters_that_take_several_words(same: Pair) -> None:
     for words in ("nosave now", "save nosave", "now nosave", "default force", "foo", "", "default"):
         same("CONFIG", "SET", "shutdown-on-sigint", words)
         same("CONFIG GET shutdown-on-sigint")
@@ -160,7 +167,7 @@ def test_several_words(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_writing_needs_replicas_when_told(same: Pair) -> None:
+def test_min_replicas_to_write(same: Pair) -> None:
     try:
         same("CONFIG SET min-slaves-to-write 1")
         same("SET a b")
@@ -183,7 +190,7 @@ def test_writing_needs_replicas_when_told(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
-def test_names_of_nodes(same: Pair) -> None:
+def test_announced_node_and_host_names(same: Pair) -> None:
     for code in range(1, 128):
         same("CONFIG", "SET", "cluster-announce-human-nodename", bytes([code]))
     for name in ("a" * 300, ""):

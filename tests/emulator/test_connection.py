@@ -1,4 +1,4 @@
-"""Greeting, authentication, databases, leaving: beside real servers."""
+"""HELLO, AUTH, SELECT, RESET, QUIT and unknown commands, compared with real servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 
 def greeting(reply: Wire) -> Any:
-    """A HELLO reply without what differs between any two servers: client id, modules."""
+    """A HELLO reply without the client id and the modules."""
     if reply[0] == "-":
         return reply
     items = reply[1] if reply[0] == "%" else list(zip(reply[1][::2], reply[1][1::2], strict=True))
@@ -65,9 +65,13 @@ def test_ping_echo_select(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_authentication(same: Pair) -> None:
+def test_auth_without_requirepass(same: Pair) -> None:
     for line in ("AUTH x", "AUTH default x", "AUTH nobody x", "AUTH a b c", "AUTH"):
         same(line)
+
+
+@pytest.mark.servers(*EVERY_SERVER)
+def test_auth_and_hello_with_requirepass(same: Pair) -> None:
     same("CONFIG SET requirepass secret")
     try:
         emulated, real = same.connect_raw()
@@ -98,7 +102,7 @@ def test_authentication(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_quit_closes(same: Pair) -> None:
+def test_quit_closes_the_connection(same: Pair) -> None:
     same("QUIT")
     for connection in (same.emulated, same.real):
         with pytest.raises(ConnectionError):
@@ -106,7 +110,7 @@ def test_quit_closes(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_reset_forgets_all_about_the_client(same: Pair) -> None:
+def test_reset_clears_the_state_of_the_client(same: Pair) -> None:
     same("SELECT 3")
     same("CLIENT SETNAME me")
     same("WATCH k")
@@ -124,7 +128,7 @@ def test_reset_forgets_all_about_the_client(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_who_came_when_a_password_was_asked_for_must_still_say_hello_with_one(same: Pair) -> None:
+def test_clients_stay_unauthenticated_when_requirepass_is_removed(same: Pair) -> None:
     same("CONFIG SET requirepass secret")
     late = same.connect_raw()
     try:
@@ -137,7 +141,7 @@ def test_who_came_when_a_password_was_asked_for_must_still_say_hello_with_one(sa
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_unknown_names(same: Pair) -> None:
+def test_unknown_commands_and_subcommands(same: Pair) -> None:
     same("NOSUCH a b")
     same("NOSUCH", "a\r\nb", b"\xff\x00")
     same("NOSUCH", "x" * 200, "y" * 200, "z")

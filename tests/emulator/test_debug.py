@@ -1,4 +1,4 @@
-"""DEBUG beside real servers: which words there are, and what they answer."""
+"""DEBUG subcommands, compared with real servers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _stopped() -> Iterator[None]:
         _running.popitem()[1].stop()
 
 
-WORDS = """
+SUBCOMMANDS = """
 AOF-FLUSH-SLEEP|AOF-FLUSH-SLEEP 0|CHANGE-REPL-ID|CHANGE-REPL-ID x|CLIENT-EVICTION|CLIENT-EVICTION x
 CLIENT-ENFORCE-REPLY-LIST|CLIENT-ENFORCE-REPLY-LIST 0|CLOSE-CLUSTER-LINK-ON-PACKET-DROP 0
 CLUSTERLINK KILL all x|CONFIG-REWRITE-FORCE-ALL|DICT-RESIZING|DICT-RESIZING 1|DIGEST|DIGEST x
@@ -61,29 +61,29 @@ ZIPLIST no|ZIPLIST str|ZIPLIST hsh
 
 
 @pytest.mark.servers(*ALL)
-def test_words(same: Pair) -> None:
+def test_replies_of_debug_subcommands(same: Pair) -> None:
     same("SET str hello")
     same("RPUSH lst a b")
     same("HSET hsh f v")
-    for words in WORDS.replace("\n", "|").strip("|").split("|"):
+    for words in SUBCOMMANDS.replace("\n", "|").strip("|").split("|"):
         same(f"DEBUG {words}")
 
 
 @pytest.mark.servers(*ALL)
-def test_protocol(same: Pair) -> None:
+def test_debug_protocol(same: Pair) -> None:
     kinds = "string integer double bignum null array set map verbatim true false"
     for kind in kinds.split():
         same("DEBUG", "PROTOCOL", kind)
 
 
 @pytest.mark.servers(*ALL)
-def test_tables_of_an_empty_server(same: Pair) -> None:
+def test_debug_htstats_of_an_empty_server(same: Pair) -> None:
     same("DEBUG HTSTATS 0")
     same("DEBUG HTSTATS 1 full")
 
 
 @pytest.mark.servers(*ALL)
-def test_digests(same: Pair) -> None:
+def test_debug_digest(same: Pair) -> None:
     same("SET str hello")
     same("SET number 12 EX 1000")
     same("RPUSH lst a b c")
@@ -104,7 +104,7 @@ def test_digests(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_reload_brings_the_form_that_fits(same: Pair) -> None:
+def test_debug_reload_converts_encodings(same: Pair) -> None:
     limits = {"set-max-intset-entries": 512, "hash-max-ziplist-entries": 128}
     limits |= {"zset-max-ziplist-value": 64, "list-max-ziplist-size": -2}
     for parameter in limits:
@@ -140,7 +140,7 @@ def test_reload_brings_the_form_that_fits(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
-def test_packed_threshold(same: Pair) -> None:
+def test_debug_quicklist_packed_threshold(same: Pair) -> None:
     same("DEBUG QUICKLIST-PACKED-THRESHOLD 5b")
     same("CONFIG SET list-max-listpack-size 3")
     same("RPUSH lst a b long-one c d e longer-one")
@@ -161,7 +161,7 @@ def test_packed_threshold(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_reload_touches_what_is_watched(same: Pair) -> None:
+def test_debug_reload_aborts_transactions_that_watch_keys(same: Pair) -> None:
     same("SET key 1")
     for key in ("key", "no"):
         same("WATCH", key)
@@ -171,17 +171,17 @@ def test_reload_touches_what_is_watched(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
-def test_digest_of_a_field_that_expires(same: Pair) -> None:
+def test_digest_of_a_hash_with_an_expiring_field(same: Pair) -> None:
     same("HSET hsh f v g w")
     same("HEXPIRE hsh 1000 FIELDS 1 f")
     same("DEBUG DIGEST-VALUE hsh")
 
 
-def test_the_append_only_file_can_be_read_when_there_is_one(same: Pair) -> None:
+def test_debug_loadaof_without_append_only_file(same: Pair) -> None:
     same("DEBUG LOADAOF")
 
 
-def test_a_crash_takes_the_data_and_the_clients() -> None:
+def test_debug_segfault_loses_the_data() -> None:
     emulator = RedisEmulator()
     client = emulator.client()
     client.set("a", 1)
@@ -190,7 +190,7 @@ def test_a_crash_takes_the_data_and_the_clients() -> None:
 
 
 @pytest.mark.parametrize("seconds", ["0", "0.01", "-1", "x"])
-def test_sleeping_answers_at_every_door(seconds: str) -> None:
+def test_debug_sleep_over_every_transport(seconds: str) -> None:
     with RedisEmulator() as emulator:
         clients = [emulator.client()]
         with emulator.serve() as server:
@@ -201,19 +201,19 @@ def test_sleeping_answers_at_every_door(seconds: str) -> None:
 
 
 @pytest.mark.servers(*NEWER)
-def test_a_message_comes_beside_the_reply(same: Pair) -> None:
+def test_debug_protocol_push(same: Pair) -> None:
     same("DEBUG PROTOCOL push")
     if same.protocol == 3:
         assert same.real.read() == same.emulated.read()
 
 
 @pytest.mark.servers(*ALL)
-def test_the_doctor_of_latency_is_not_on_duty(same: Pair) -> None:
+def test_latency_doctor(same: Pair) -> None:
     same("LATENCY DOCTOR")
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_what_is_due_stays_until_it_is_met(same: Pair) -> None:
+def test_expired_keys_are_deleted_on_access_without_active_expire(same: Pair) -> None:
     same("DEBUG SET-ACTIVE-EXPIRE 0")
     try:
         for key in ("a", "b", "c", "d"):
@@ -242,7 +242,7 @@ def test_what_is_due_stays_until_it_is_met(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_what_is_no_time_is_not_slept(same: Pair) -> None:
+def test_debug_sleep_with_invalid_times(same: Pair) -> None:
     for text in ("nan", "NAN(1)", "inf", "-inf", "infinity", "-1", "1e300", "9.3e12", "text", ""):
         same("DEBUG", "SLEEP", text)
     for raw in (b" 1e-5", b"1e-5x", b"1e-5\0z", b"0x.0001p0x", b"-1e-5", b"0.0000_1", b"+.00001e"):
@@ -252,7 +252,7 @@ def test_what_is_no_time_is_not_slept(same: Pair) -> None:
 @pytest.mark.parametrize(
     ("text", "ms"), [("1.5x", 1500), (" 0x1.8", 1500), ("1e2_", 100_000), ("1e1e1", 10_000)]
 )
-def test_a_sleep_takes_the_number_that_the_text_begins_with(text: str, ms: int) -> None:
+def test_debug_sleep_parses_the_leading_number(text: str, ms: int) -> None:
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock)
     before = clock.ms()

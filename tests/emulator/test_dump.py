@@ -1,4 +1,4 @@
-"""DUMP and RESTORE beside real servers: the same bytes, read on both sides, and damage refused."""
+"""DUMP and RESTORE: same payloads as real servers, and errors for damaged payloads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ VALUES = {
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("line", VALUES.values(), ids=VALUES.keys())
-def test_same_bytes(same: Pair, line: str) -> None:
+def test_dump_payloads_are_equal(same: Pair, line: str) -> None:
     same(line)
     same("DUMP k")
     same("CONFIG SET rdbcompression no")
@@ -55,7 +55,7 @@ def test_same_bytes(same: Pair, line: str) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
-def test_same_bytes_of_what_newer_servers_have(same: Pair) -> None:
+def test_dump_payloads_of_encodings_of_newer_releases(same: Pair) -> None:
     for line in (
         "SADD small a b 1",
         f"RPUSH large a b {'x' * 9000} c",
@@ -68,7 +68,7 @@ def test_same_bytes_of_what_newer_servers_have(same: Pair) -> None:
         same("DUMP", key)
 
 
-def test_same_bytes_of_expiring_fields(same: Pair) -> None:
+def test_dump_payloads_of_hashes_with_expiring_fields(same: Pair) -> None:
     same("HSET k a 1 b 2 c 3")
     same(f"HPEXPIREAT k {FAR} FIELDS 1 b")
     same("DUMP k")
@@ -79,7 +79,7 @@ def test_same_bytes_of_expiring_fields(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_same_bytes_of_streams(same: Pair) -> None:
+def test_dump_payloads_of_streams(same: Pair) -> None:
     for line in (
         "XADD s 1-1 a 1 b 2",
         "XADD s 1-2 a 1 b 3",
@@ -100,17 +100,9 @@ def test_same_bytes_of_streams(same: Pair) -> None:
     same("DUMP t")
 
 
-@pytest.mark.servers(*ALL)
-def test_replies_and_options(same: Pair) -> None:
-    watcher = EventWatcher(same)
-    same("SET s hello")
-    data = same("DUMP s")[1]
-    for options in (
-        "s 0 P",
-        "s x P",
-        "s -1 P",
-        "s 0 P REPLACE",
-        "s 0 P absttl",
+RESTORE_ARGUMENTS = {
+    "existing-key": ("s 0 P", "s x P", "s -1 P", "s 0 P REPLACE", "s 0 P absttl"),
+    "ttl": (
         "n -1 P",
         "n x P",
         "n 0 P",
@@ -120,6 +112,8 @@ def test_replies_and_options(same: Pair) -> None:
         f"n {FAR} P ABSTTL",
         f"n {2**63 - 1} P REPLACE",
         f"n {2**63 - 1} P REPLACE ABSTTL",
+    ),
+    "idletime-and-freq": (
         "i 0 P REPLACE IDLETIME 100",
         "i 0 P REPLACE IDLETIME -1",
         "i 0 P REPLACE IDLETIME x",
@@ -130,16 +124,23 @@ def test_replies_and_options(same: Pair) -> None:
         "i 0 P REPLACE FREQ 256",
         "i 0 P REPLACE FREQ -1",
         "i 0 P REPLACE FREQ 5",
-        "i 0 P FOO",
-        "s 0 bad",
-        "q 0 bad",
-        "q x bad",
-        "q 0 badbadbadbadbadbad",
-        "q -1 bad FREQ 999",
-        "q",
-        "q 0",
-    ):
-        same("RESTORE", *(data if word == "P" else word for word in options.split()))
+    ),
+    "syntax-errors": ("i 0 P FOO", "q", "q 0"),
+    "damaged-payload": (
+        *("s 0 bad", "q 0 bad", "q x bad", "q 0 badbadbadbadbadbad", "q -1 bad FREQ 999"),
+    ),
+}
+"""Arguments of RESTORE in which ``P`` stands for a valid payload; the key ``s`` exists."""
+
+
+@pytest.mark.servers(*ALL)
+@pytest.mark.parametrize("calls", RESTORE_ARGUMENTS.values(), ids=RESTORE_ARGUMENTS)
+def test_arguments_of_restore(same: Pair, calls: tuple[str, ...]) -> None:
+    watcher = EventWatcher(same)
+    same("SET s hello")
+    data = same("DUMP s")[1]
+    for arguments in calls:
+        same("RESTORE", *(data if word == "P" else word for word in arguments.split()))
         same("EXISTS n")
     same("OBJECT IDLETIME i")
     same("DUMP no")
@@ -149,7 +150,7 @@ def test_replies_and_options(same: Pair) -> None:
     assert emulated == real
 
 
-def test_restore_takes_over_idle_time_and_frequency() -> None:
+def test_restore_with_idletime_and_freq() -> None:
     client = RedisEmulator(clock=ManualClock()).client()
     client.set("k", "v")
     data = client.dump("k")
@@ -162,7 +163,7 @@ def test_restore_takes_over_idle_time_and_frequency() -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_versions_and_trailing_bytes(same: Pair) -> None:
+def test_restore_checks_version_checksum_and_length(same: Pair) -> None:
     for version in (1, 6, 9, 10, 11, 12, 13, 79, 80, 81, 65535):
         same("RESTORE", "k", 0, signed(b"\0\5hello", version), "REPLACE")
     for body in (b"", b"\0", b"\0\5hell", b"\0\5hello there", b"\xff\5hello", b"\6", b"\7"):
@@ -175,8 +176,8 @@ def test_versions_and_trailing_bytes(same: Pair) -> None:
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("limit", [1, 100_000])
-def test_encodings_after_restoring(same: Pair, limit: int) -> None:
-    """A compact payload stays compact unless it has too many members."""
+def test_encodings_after_restore(same: Pair, limit: int) -> None:
+    """A value in a compact encoding keeps it unless it has too many members."""
     limits = [
         f"{kind}-max-{form}-{what}"
         for kind in ("hash", "zset", "set")
@@ -219,8 +220,8 @@ def config(same: Pair, name: str) -> bytes | None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.lists(payloads(), min_size=1, max_size=8))
-def test_values_travel_both_ways(same: Pair, data: list[bytes]) -> None:
-    """What one side dumps is restored on the other, and is the same there."""
+def test_values_can_be_exchanged_in_both_directions(same: Pair, data: list[bytes]) -> None:
+    """Each side restores what the other has dumped, and then has the same value."""
     same("FLUSHALL")
     for number, each in enumerate(data):
         if same("RESTORE", f"k{number}", 0, each)[0] != "+":
@@ -234,7 +235,7 @@ def test_values_travel_both_ways(same: Pair, data: list[bytes]) -> None:
     compare_keyspaces(same)
 
 
-def test_fields_that_have_expired_meanwhile(same: Pair) -> None:
+def test_restore_of_expired_hash_fields(same: Pair) -> None:
     watcher = EventWatcher(same)
     writer = Writer(12)
     fields = [(b"gone", b"1", 1), (b"stays", b"2", None)]
@@ -258,7 +259,7 @@ _changes = st.lists(
 
 
 def damaged(body: bytes, changes: list[Change]) -> bytes:
-    """``body`` with bytes overwritten, inserted and dropped."""
+    """``body`` with bytes overwritten, inserted and removed."""
     changed = bytearray(body)
     for change, where, byte in changes:
         place = int(where * len(changed))
@@ -267,19 +268,19 @@ def damaged(body: bytes, changes: list[Change]) -> bytes:
 
 
 def signed(body: bytes, version: int) -> bytes:
-    """A payload with this body, right in version and checksum."""
+    """A payload with this body and a valid version and checksum."""
     data = body + struct.pack("<H", version)
     return data + struct.pack("<Q", crc64(data))
 
 
 @settings(max_examples=150, deadline=None, database=None)
 @given(contents(), st.booleans(), _changes)
-def test_damaged_values_are_refused_or_read(
+def test_damaged_payloads_are_refused_or_readable(
     content: tuple[bytes, object, bytes, int],
     compressing: bool,
     changes: list[Change],
 ) -> None:
-    """Whatever the bytes, RESTORE replies, and what it stores can be read and dumped again."""
+    """RESTORE replies to any bytes, and a stored value can be read and dumped again."""
     kind, value, form, version = content
     whole = payload.dump(Writer(version, compressing=compressing), kind, value, form)
     try_restore(signed(damaged(whole[:-10], changes), version), version)
@@ -287,7 +288,7 @@ def test_damaged_values_are_refused_or_read(
 
 @settings(max_examples=150, deadline=None, database=None)
 @given(_changes)
-def test_damaged_streams_are_refused_or_work(changes: list[Change]) -> None:
+def test_damaged_streams_are_refused_or_usable(changes: list[Change]) -> None:
     emulator = RedisEmulator()
     session = EmulatorConnection(emulator)
     for line in (
@@ -318,7 +319,7 @@ def test_damaged_streams_are_refused_or_work(changes: list[Change]) -> None:
         session(line)
 
 
-def test_streams_out_of_order_are_refused() -> None:
+def test_streams_with_unordered_ids_are_refused() -> None:
     for ids in (((1, 1), (1, 1)), ((1, 2), (1, 1))):
         stream = Stream()
         for entry_id in ids:
@@ -329,12 +330,12 @@ def test_streams_out_of_order_are_refused() -> None:
 
 @settings(max_examples=150, deadline=None, database=None)
 @given(st.integers(0, 26), st.binary(max_size=80), st.sampled_from([9, 12, 80]))
-def test_noise_is_refused_or_read(code: int, noise: bytes, version: int) -> None:
+def test_random_payloads_are_refused_or_readable(code: int, noise: bytes, version: int) -> None:
     try_restore(signed(bytes([code]) + noise, version), version)
 
 
 def try_restore(data: bytes, version: int) -> EmulatorConnection:
-    """Restore into a new emulator, which refuses the data or can read what it stored."""
+    """Restore into a new emulator; it refuses the payload or can read the stored value."""
     emulator = RedisEmulator(flavour="valkey", version="9.1") if version == 80 else RedisEmulator()
     session = EmulatorConnection(emulator)
     reply = session("RESTORE", "k", 0, data)
@@ -350,20 +351,20 @@ def try_restore(data: bytes, version: int) -> EmulatorConnection:
 
 
 @given(st.binary(max_size=2000) | st.text("ab", max_size=3000).map(str.encode))
-def test_compression_is_undone(data: bytes) -> None:
+def test_lzf_round_trip(data: bytes) -> None:
     packed = compress(data, len(data))
     assert packed is None or (len(packed) <= len(data) and decompress(packed, len(data)) == data)
 
 
 @given(st.lists(st.binary(max_size=300) | st.integers(-(2**63), 2**63 - 1).map(b"%d".__mod__)))
-def test_packing_is_undone(items: list[bytes]) -> None:
+def test_listpack_and_ziplist_round_trip(items: list[bytes]) -> None:
     assert unpack(pack(items)) == items
     assert unpack_ziplist(pack_ziplist(items)) == items
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if servers.is_expected(name)])
 @pytest.mark.needs_servers
-def test_loading_a_running_server(name: str) -> None:
+def test_load_from_a_running_server(name: str) -> None:
     with servers.start(name) as server:
         source = redis.Redis(port=server.port, decode_responses=True)
         for line in VALUES.values():
@@ -389,7 +390,7 @@ def test_loading_a_running_server(name: str) -> None:
             assert here[:-10] == there[:-10] or name != "redis-8.2"
 
 
-def test_loading_another_emulator() -> None:
+def test_load_from_another_emulator() -> None:
     source, target = RedisEmulator(), RedisEmulator(version="6.2")
     source.client().rpush("l", *range(3000))
     source.client().hset("h", "f", "v")
@@ -401,7 +402,7 @@ def test_loading_another_emulator() -> None:
     assert target.load(source.client()) == 3
 
 
-def test_loading_what_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_names_the_key_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     source = RedisEmulator()
     source.client(db=2).set("k", "v")
 
@@ -413,7 +414,7 @@ def test_loading_what_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
         RedisEmulator().load(source.client())
 
 
-def test_all_keys_as_text() -> None:
+def test_dump_of_an_emulator_as_text() -> None:
     emulator = RedisEmulator(clock=ManualClock())
     client = emulator.client()
     assert emulator.dump() == ""
@@ -441,8 +442,8 @@ def test_all_keys_as_text() -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_partly_given_stream_ids(same: Pair) -> None:
-    """Redis 6.2 does not know them; a payload has the ids that came of them."""
+def test_stream_ids_without_sequence_number(same: Pair) -> None:
+    """Redis 6.2 refuses them; the payload contains the generated ids."""
     for line in ("XADD s 1-* f v", "XADD s 1-* f v", "XADD s -* f v", "XADD s 0-* f v", "XADD s"):
         same(line)
     same("DUMP s")
