@@ -185,7 +185,7 @@ class LinkCache:
         """Changes are not heard of any more, if they were."""
         with self._lock:
             if self._namespaces:
-                self._start_over(self._source)
+                self._start_over(None)
 
     def _start_over(self, source: Any) -> None:
         self._source = source

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from podlink.calls import Call, Reply
 from podlink.errors import InvalidParameterError
@@ -60,7 +60,7 @@ class DrainProgress:
     resume: str | None = None
 
 
-Step = Scan | Sequence[Call[Any]]
+Step: TypeAlias = Scan | Sequence[Call[Any]]
 
 
 def steps(
@@ -105,7 +105,7 @@ def steps(
                 on_progress(progress)
             if not at:
                 break
-    return replace(progress, resume=None)
+    return progress
 
 
 def _resumed(resume: str | None) -> tuple[str | None, int]:
@@ -156,11 +156,10 @@ def _uids(keys: list[bytes], namespace: str, service_name: str) -> list[str]:
     uids = []
     for key in dict.fromkeys(keys):
         uid = key[len(prefix) : len(key) - len(suffix)]
-        if b"{" not in uid and b"}" not in uid:
-            try:
-                uids.append(uid.decode())
-            except UnicodeDecodeError:
-                pass  # no uid of ours
+        try:
+            uids.append(uid.decode())
+        except UnicodeDecodeError:
+            pass  # no uid of ours
     return uids
 
 

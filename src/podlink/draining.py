@@ -79,7 +79,7 @@ def size(executor: StatefulExecutor) -> int:
 
     call = Call("drain_pod", ("DBSIZE",), (b"",), number)
     manager = executor.manager
-    return sum(int(manager.send_to(node, call, RAW)) for node in manager.nodes())
+    return sum(call.parse(call, manager.send_to(node, call, RAW)) for node in manager.nodes())
 
 
 def _summarise(console: Console, progress: DrainProgress, seconds: float, to: int | None) -> None:

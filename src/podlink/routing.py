@@ -20,7 +20,6 @@ with what is there, for another ``states_ttl`` at most.
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -28,7 +27,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from podlink import forks
 from podlink.cache import LinkCache
@@ -176,7 +175,7 @@ class ReplaceLink(NamedTuple):
     pod_id: int
 
 
-Step = ReadStates | ReadLink | MakeLink | ReplaceLink
+Step: TypeAlias = ReadStates | ReadLink | MakeLink | ReplaceLink
 
 
 class _Service:
@@ -236,7 +235,7 @@ class Routing:
         """Forget the states in a child process, and choose otherwise than the other children."""
         self._lock = threading.Lock()
         self._services = {}
-        self._random.seed(f"{self._random.random()} {os.getpid()}")
+        self._random.seed()
 
     def known(self, source: Any, namespace: str, uid: str, service_name: str) -> int | None:
         """The pod, if nothing has to be asked for; see `LinkCache.get` for ``source``.
@@ -410,7 +409,7 @@ def check_size(name: str, value: int) -> int:
     raise InvalidParameterError(f"{name} must be an integer from 0; got {shown(value)}")
 
 
-TimeLeft = Callable[[], "float | None"]
+TimeLeft: TypeAlias = Callable[[], "float | None"]
 
 
 def make_routing(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from podlink.cache import LinkCache, RouterStats, changed_keys, track
+from tests.support.children import in_child
 
 SERVER, OTHER = object(), object()
 U, V, W = b"sf:{n:lk:u}s", b"sf:{n:lk:v}s", b"sf:{n:lk:w}s"
@@ -181,17 +184,27 @@ def test_lost_connection_empties_the_cache(clock: Clock) -> None:
     assert not cache.stats().tracked
     assert cache.stats().links == 0
     cache.heard_until(SERVER, clock.now)
+    assert not cache.stats().tracked
     assert cache.begin(SERVER, "n", U) is None, "no namespace is tracked"
 
 
 def test_forked_child_has_an_empty_cache(clock: Clock) -> None:
     cache = tracked(clock)
     remember(cache, U, 4)
-    with cache._lock:  # another thread of the parent may hold it
-        cache._after_fork()
+    cache._lock.acquire()  # another thread of the parent may hold it
+    cache._after_fork()
     assert cache.get(SERVER, "n", U) is None
     assert cache.stats() == RouterStats(0, 1, 0, False)
     assert cache.begin(SERVER, "n", U) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_cache_is_emptied_by_a_fork(clock: Clock) -> None:
+    cache = tracked(clock)
+    remember(cache, U, 4)
+    assert in_child(cache.stats) == RouterStats(0, 1, 0, False)
+    assert cache.get(SERVER, "n", U) == 4
 
 
 def test_tracking_command_and_invalidation_messages() -> None:

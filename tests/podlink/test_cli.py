@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -198,3 +199,14 @@ def test_inspect_and_repair() -> None:
     assert "nothing to repair" in run("repair", "n", "s", "--uid", "u", "--url", url).output
     assert "field b'one'" in run("repair", "n", "s", "--url", url).output
     assert run("repair", "n", "a:b", "--url", url).exit_code == 1
+
+
+def test_interrupted_drain_prints_where_to_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drain(self: Any, *args: Any, on_progress: Any, **options: Any) -> Any:
+        on_progress(podlink.DrainProgress(scanned=1000, resume="127.0.0.1:7 42"))
+        raise podlink.RedisConnectionError("it broke")
+
+    monkeypatch.setattr(podlink.StatefulExecutor, "drain_pod", drain)
+    result = run("drain", "n", "s", "3", "--url", "emulator://")
+    assert result.exit_code == 1
+    assert "interrupted; go on with --resume '127.0.0.1:7 42'" in result.output

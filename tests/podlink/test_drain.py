@@ -268,7 +268,7 @@ def test_keys_that_are_not_links_are_ignored() -> None:
     assert isinstance(scan, Scan)
     assert scan.node is None
     assert scan.call.wire == (
-        "SCAN", 0, "MATCH", b"sf:{n:lk:*}s", "COUNT", PAGE, "TYPE", "string",
+        "SCAN", 0, "MATCH", b"sf:{n:lk:*}s", "COUNT", 1000, "TYPE", "string",
     )  # fmt: skip
     page = [b"sf:{n:lk:u}s", b"sf:{n:lk:u}s", b"sf:{n:lk:}s", b"sf:{n:lk:\xff}s", b"sf:{n:lk:a}x}s",
             b"sf:{n:lk:{a}s", b"sf:{n:lk:" + b"x" * 513 + b"}s"]  # fmt: skip
@@ -319,7 +319,7 @@ def test_moved_links_get_a_creation_time_if_times_are_tracked(track: bool) -> No
 
 
 @pytest.mark.parametrize(("args", "name"), [
-    (("n n", "s", 1, None), "namespace"), (("n", "s s", 1, None), "service_name"),
+    (("n n", "s", 1, None), " namespace"), (("n", "s s", 1, None), " service_name"),
     (("n", "s", "1", None), "pod_id"), (("n", "s", 1, 1), "drained to itself"),
 ])  # fmt: skip
 def test_error_of_an_invalid_argument_names_it(args: Any, name: str) -> None:
@@ -339,3 +339,16 @@ def test_keys_with_braces_in_the_uid_are_ignored() -> None:
     page = [b"sf:{n:lk:a{b}s", b"sf:{n:lk:a}b}s", b"sf:{n:lk:u}s"]
     calls: Any = plan.send((0, page))
     assert [call.uid for call in calls] == ["u"]
+
+
+def test_unexpected_reply_names_the_operation_and_the_key() -> None:
+    plan = steps("n", "s", GONE, None, ["a"], False, None, None)
+    plan.send(None)
+    plan.send((0, [b"sf:{n:lk:u}s"]))
+    plan.send([b"3"])
+    with pytest.raises(StopIteration) as stop:
+        plan.send(["x"])
+    [(uid, error)] = stop.value.value.failures
+    assert uid == "u"
+    assert isinstance(error, podlink.InternalError)
+    assert "remove_linked_pod_with_id" in str(error)

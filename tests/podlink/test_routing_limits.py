@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +21,10 @@ from podlink.routing import (
     Routing,
     check_duration,
     check_size,
+    make_routing,
+    time_left,
 )
+from tests.support.children import in_child
 from tests.support.routing import (
     KEY,
     READ_LINK,
@@ -69,7 +75,7 @@ def test_a_link_that_was_written_is_forgotten_and_no_other(time: Time) -> None:
     follow(router, (READ_STATES, states), (other, 1), uid="v")
     reading = router.cache.begin(SERVER, "n", KEY)
     follow(router, (READ_LINK, None), (made, 1))
-    router.cache.end(reading, 7)
+    router.cache.end(reading, 1)
     assert router.known(SERVER, "n", "u", "s") is None, "it was read before it was written"
     assert router.known(SERVER, "n", "v", "s") == 1
 
@@ -122,6 +128,25 @@ def test_a_choice_that_came_to_nothing_is_taken_back(time: Time) -> None:
         assert follow(router, *questions, uid=uid) == pod
 
 
+def test_choices_that_came_to_nothing_leave_the_others_counted(time: Time) -> None:
+    router = routing(time)
+    states = {1: time.state(0), 2: time.state(1.5)}
+    follow(router, (READ_STATES, states), (READ_LINK, None), (MakeLink("n", "u", "s", 1), 1))
+    for uid, chosen, linked in (("f", 1, 2), ("g", 1, 1), ("h", 2, 2)):
+        made = (MakeLink("n", uid, "s", chosen), linked)
+        assert follow(router, (ReadLink("n", uid, "s"), None), made, uid=uid) == linked
+
+
+def test_a_failed_read_is_not_remembered(time: Time) -> None:
+    router = tracking(time)
+    plan = router.plan(SERVER, "n", "u", "s")
+    assert [next(plan), plan.send({1: time.state()})] == [READ_STATES, READ_LINK]
+    with pytest.raises(OSError):
+        plan.throw(OSError())
+    assert router.cache.stats().links == 0
+    assert follow(router, (READ_LINK, 1)) == 1
+
+
 @pytest.mark.parametrize(("load", "text"), [
     (0, "0"), (10, "10"), (0.5, "0.5"), (100.25, "100.25"), (0.000001, "0.000001"),
 ])  # fmt: skip
@@ -159,3 +184,149 @@ def test_a_policy_is_a_value_with_limits() -> None:
     assert LeastLoaded(load_per_link=0).load_per_link == 0
     with pytest.raises(AttributeError):
         LeastLoaded().stale_after = 1  # type: ignore[misc]
+
+
+def test_a_process_that_was_forked_reads_the_states_anew_and_chooses_differently(
+    time: Time,
+) -> None:
+    states = {pod: time.state() for pod in range(1000)}
+    routers = [routing(time), routing(time)]
+
+    def choose(router: Routing) -> list[int]:
+        chosen = []
+        for uid in "abc":
+            plan = router.plan(SERVER, "n", uid, "s")
+            step = next(plan)
+            if uid == "a":
+                assert step == READ_STATES
+                step = plan.send(states)
+            assert step == ReadLink("n", uid, "s")
+            made = plan.send(None)
+            assert isinstance(made, MakeLink)
+            chosen.append(made.pod_id)
+            plan.close()
+        return chosen
+
+    first, second = map(choose, routers)
+    assert first == second
+    for router in routers:
+        router._lock.acquire()  # another thread of the parent may hold it
+        router._after_fork()
+    first, second = map(choose, routers)
+    assert first != second
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_is_noticed(time: Time) -> None:
+    router = routing(time, max_staleness=600.0)
+    follow(router, (READ_STATES, {1: time.state()}), (READ_LINK, 1))
+    assert router.known(SERVER, "n", "u", "s") == 1
+    assert next(router.plan(SERVER, "n", "v", "s")) == ReadLink("n", "v", "s")
+
+    def child() -> Any:
+        step = next(router.plan(SERVER, "n", "v", "s"))
+        return router.known(SERVER, "n", "u", "s"), step == READ_STATES
+
+    assert in_child(child) == (None, True)
+
+
+def test_the_last_of_eight_links_may_be_to_a_pod_that_is_alive(time: Time) -> None:
+    router = routing(time)
+    asked: list[Any] = []
+
+    def answer(step: Any) -> Any:
+        if isinstance(step, ReadStates):
+            return {1: time.state(), 2: time.state(9)}
+        if isinstance(step, ReadLink):
+            return 50
+        asked.append(step)
+        return (False, 50 + len(asked) if len(asked) < ATTEMPTS else 2)
+
+    plan = router.plan(SERVER, "n", "u", "s")
+    with pytest.raises(StopIteration) as stop:
+        run(plan, next(plan), answer)
+    assert stop.value.value == 2
+    assert len(asked) == ATTEMPTS
+
+
+def test_states_are_used_while_they_are_read_for_twice_their_time(time: Time) -> None:
+    router = routing(time, states_ttl=10.0)
+    states = {1: time.state()}
+    follow(router, (READ_STATES, states), (READ_LINK, 1))
+    time.now = 10.0
+    reader = router.plan(SERVER, "n", "u", "s")
+    assert next(reader) == READ_STATES
+    for now, step in ((10.0, READ_LINK), (19.9, READ_LINK), (20.0, READ_STATES)):
+        time.now = now
+        assert next(router.plan(SERVER, "n", "u", "s")) == step
+
+
+def test_of_two_reads_that_began_together_the_last_reply_counts(time: Time) -> None:
+    router = routing(time)
+    plans = [router.plan(SERVER, "n", "u", "s") for _ in range(2)]
+    assert [next(plan) for plan in plans] == [READ_STATES] * 2
+    for pod, plan in enumerate(plans, 1):
+        assert plan.send({pod: time.state()}) == READ_LINK
+    assert follow(router, (READ_LINK, 2)) == 2
+
+
+class NobodyAlive(LeastLoaded):
+    def loads(self, states: Any, now: float) -> dict[int, float]:
+        return {}
+
+
+@pytest.mark.parametrize(("ago", "text"), [
+    (0.0, "0.0 s ago"), (0.5, "0.5 s ago"), (-0.5, "0.5 s ahead of this process's clock"),
+])  # fmt: skip
+def test_the_age_of_a_heartbeat_is_shown(time: Time, ago: float, text: str) -> None:
+    plan = routing(time, policy=NobodyAlive()).plan(SERVER, "n", "u", "s")
+    states = {1: time.state(ago=ago)}
+    with pytest.raises(podlink.PodNotFoundError, match=f"its heartbeat was {text}$"):
+        run(plan, next(plan), lambda step: None if step == READ_LINK else states)
+
+
+@pytest.mark.parametrize(("pods", "more"), [(10, ""), (11, "; 1 more")])
+def test_ten_pods_are_shown(time: Time, pods: int, more: str) -> None:
+    states = dict.fromkeys(range(pods), "x")
+    plan = routing(time).plan(SERVER, "n", "u", "s")
+    with pytest.raises(podlink.PodNotFoundError) as caught:
+        run(plan, next(plan), lambda step: None if step == READ_LINK else states)
+    last = "pod 9 has the state 'x', which is not load-timestamp"
+    assert caught.value.message.endswith(last + more)
+
+
+def test_a_deadline_tells_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("podlink.routing.time", SimpleNamespace(monotonic=lambda: now))
+    assert time_left(None)() is None
+    left = time_left(5.0)
+    assert left() == 5.0
+    now = 104.5
+    assert left() == 0.5
+    now = 105.0
+    with pytest.raises(podlink.OperationTimeoutError, match="resolve was not finished in time"):
+        left()
+    with pytest.raises(podlink.InvalidParameterError, match="timeout must be"):
+        time_left(0)
+
+
+def test_a_router_uses_what_it_is_given(time: Time) -> None:
+    def made(policy: podlink.Policy | None, random: Random | None) -> Routing:
+        clocks = time.wall, time.monotonic
+        return make_routing(policy, 60, 3.0, 7, 2.0, 9.0, random, *clocks)
+
+    policy = LeastLoaded()
+    router = made(policy, Random(5))
+    assert router.policy is policy
+    assert (router.persist_seconds, router.states_ttl) == (60, 3.0)
+    assert (router.cache.size, router.cache.max_silence, router.cache.max_staleness) == (7, 2, 9)
+    assert made(None, None).policy == LeastLoaded()
+    states = {pod: time.state() for pod in range(1000)}
+    choices = []
+    for random in (Random(5), Random(5), None, None):
+        plan = made(None, random).plan(SERVER, "n", "u", "s")
+        assert [next(plan), plan.send(states)] == [READ_STATES, READ_LINK]
+        choices.append(plan.send(None))
+    assert choices[0] == choices[1]
+    assert choices[2] not in (choices[0], choices[3])

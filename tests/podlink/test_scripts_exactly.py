@@ -322,36 +322,41 @@ def test_links_of_other_services_are_left_alone(server: Any, executor: StatefulE
     assert server.ttl(LINK) == 60
 
 
-def test_replies_are_integers_and_nils_as_documented(server: Any) -> None:
-    keys = (LINK, INDEX, CREATED)
-
-    def run(script: str, *args: Any, found: int | None = 7, on: tuple[bytes, ...] = keys) -> Any:
-        server.flushall()
-        if found is not None:
-            server.set(LINK, found)
-            server.hset(INDEX, "s", found)
-        code = podlink.scripts.SCRIPTS[script]
-        call = Call("raw", run_script(code, on, args), on, lambda call, reply: reply, code)
-        return server.execute_command(*call.wire_with_source)
-
-    assert run("set_linked_pod", "s", 9, -1, "0") == 7
-    assert run("set_linked_pod", "s", 9, -1, "0", found=None) is None
-    assert run("try_set_linked_pod", "s", 9, -1, "0") == [0, 7]
-    assert run("try_set_linked_pod", "s", 7, -1, "0") == [1, 7]
-    assert run("set_linked_pod_if_absent", "s", 9, -1, "0") == [0, 7]
-    assert run("set_linked_pod_if_absent", "s", 9, -1, "0", found=None) == [1, 9]
-    assert run("replace_linked_pod", "s", 9, -1, "0", 7) == [1, 9]
-    assert run("replace_linked_pod", "s", 9, -1, "0", 8) == [0, 7]
-    assert run("replace_linked_pod", "s", 9, -1, "0", 8, found=None) == [0, None]
-    assert run("refresh_linked_pod", "s", 7, 60) == 1
-    assert run("refresh_linked_pod", "s", 8, 60) == 0
-    assert run("remove_linked_pod", "s", -1) == 1
-    assert run("remove_linked_pod", "s", -1, found=None) == 0
-    assert run("remove_linked_pod_with_id", "s", -1, 7) == 1
-    assert run("remove_linked_pod_with_id", "s", -1, 8) == 0
-    assert run("remove_linked_pod_with_id", "s", -1, 8, found=None) == 0
-    assert run("set_service_state", 1, "UP", on=(STATES, TIMES)) is None
-    assert run("set_workload_state", "UP", on=(WORKLOAD, WORKLOAD_TIME)) is None
+@pytest.mark.parametrize(("script", "args", "link", "reply"), [
+    ("set_linked_pod", ("s", 9, -1, "0",), 7, 7),
+    ("set_linked_pod", ("s", 9, -1, "0",), None, None),
+    ("try_set_linked_pod", ("s", 9, -1, "0",), 7, [0, 7]),
+    ("try_set_linked_pod", ("s", 7, -1, "0",), 7, [1, 7]),
+    ("set_linked_pod_if_absent", ("s", 9, -1, "0",), 7, [0, 7]),
+    ("set_linked_pod_if_absent", ("s", 9, -1, "0",), None, [1, 9]),
+    ("replace_linked_pod", ("s", 9, -1, "0", 7,), 7, [1, 9]),
+    ("replace_linked_pod", ("s", 9, -1, "0", 8,), 7, [0, 7]),
+    ("replace_linked_pod", ("s", 9, -1, "0", 8,), None, [0, None]),
+    ("refresh_linked_pod", ("s", 7, 60,), 7, 1),
+    ("refresh_linked_pod", ("s", 8, 60,), 7, 0),
+    ("remove_linked_pod", ("s", -1,), 7, 1),
+    ("remove_linked_pod", ("s", -1,), None, 0),
+    ("remove_linked_pod_with_id", ("s", -1, 7,), 7, 1),
+    ("remove_linked_pod_with_id", ("s", -1, 8,), 7, 0),
+    ("remove_linked_pod_with_id", ("s", -1, 8,), None, 0),
+    ("set_service_state", (1, "UP",), 7, None),
+    ("set_workload_state", ("UP",), 7, None),
+])  # fmt: skip
+def test_reply_is_as_documented(
+    server: Any, script: str, args: tuple[Any, ...], link: int | None, reply: Any
+) -> None:
+    """Integers and nil, before podlink reads them; other programs may run the scripts too."""
+    keys: dict[str, tuple[bytes, ...]] = {
+        "set_service_state": (STATES, TIMES),
+        "set_workload_state": (WORKLOAD, WORKLOAD_TIME),
+    }
+    if link is not None:
+        server.set(LINK, link)
+        server.hset(INDEX, "s", link)
+    code = podlink.scripts.SCRIPTS[script]
+    wire = run_script(code, keys.get(script, (LINK, INDEX, CREATED)), args)
+    call = Call("raw", wire, (), lambda call, reply: reply, code)
+    assert server.execute_command(*call.wire_with_source) == reply
 
 
 def test_a_malformed_time_without_a_state_is_deleted(
