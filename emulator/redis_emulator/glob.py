@@ -1,13 +1,13 @@
-"""Glob patterns as KEYS, SCAN, PSUBSCRIBE and ACL rules use them: the server's `stringmatchlen`.
+"""Glob patterns as in KEYS, SCAN, PSUBSCRIBE and ACL rules (``stringmatchlen`` of Redis).
 
 ``*`` matches any bytes, ``?`` one byte, ``[a-z]`` and ``[^a]`` are classes, ``\\`` escapes the next
-byte. Special cases are those of the server: an unclosed class ends with the pattern, a range
-compares bytes as signed numbers, a star never matches in an empty string, and a pattern in which
-more than `_STARS_MAX` stars are followed by something matches nothing.
+byte. The special cases are those of Redis: an unclosed class ends with the pattern, a range
+compares bytes as signed numbers, ``*`` does not match an empty string, and a pattern with more than
+`_STARS_MAX` stars before its last part matches nothing.
 
-The part between two stars matches a fixed number of bytes. So it is enough to find each part once,
-as far to the left as possible, and the time is bounded by the length of the pattern times that of
-the string. A pattern of usual length is compiled and cached. A long one is interpreted for each
+The part between two stars matches a fixed number of bytes. It is therefore enough to find each part
+once, as far to the left as possible, and the time is bounded by the length of the pattern times
+that of the string. Short patterns are compiled and cached. A long pattern is interpreted for each
 string, only as far as the string goes, because compiling it could take seconds.
 """
 
@@ -25,7 +25,7 @@ _STARS_MAX: Final = 1000
 """Maximum recursion depth of the server's matcher, which recurses for each star."""
 _COMPILED_MAX: Final = 1024
 """Length in bytes of the longest pattern that is compiled and cached."""
-_ORDINARY: Final = re.compile(rb"[^*?\[\\]+").match
+_LITERAL: Final = re.compile(rb"[^*?\[\\]+").match
 
 
 def glob(pattern: bytes, ignore_case: bool = False) -> Matcher:
@@ -46,53 +46,53 @@ class Interpreter:
         self._classes: dict[int, tuple[set[int], int]] = {}
 
     def __call__(self, string: bytes) -> bool:
-        """Whether the whole of ``string`` matches."""
+        """Return whether the whole string matches."""
         pattern = self._pattern
-        place = at = stars = 0
+        position = at = stars = 0
         after_star = retry_at = -1
         while at < len(string):
-            if pattern[place : place + 1] == b"*":
-                place = self._skip_stars(place)
-                if place == len(pattern):
+            if pattern[position : position + 1] == b"*":
+                position = self._skip_stars(position)
+                if position == len(pattern):
                     return True
                 stars += 1
                 if stars > _STARS_MAX:
                     return False
-                after_star, retry_at = place, at
+                after_star, retry_at = position, at
                 continue
-            following = self._match_byte(place, string[at])
-            if following >= 0:
-                place, at = following, at + 1
+            next_position = self._match_byte(position, string[at])
+            if next_position >= 0:
+                position, at = next_position, at + 1
             elif after_star < 0:
                 return False
             else:
                 retry_at += 1
-                place, at = after_star, retry_at
-        return bool(string or not pattern) and self._skip_stars(place) == len(pattern)
+                position, at = after_star, retry_at
+        return bool(string or not pattern) and self._skip_stars(position) == len(pattern)
 
-    def _skip_stars(self, place: int) -> int:
-        while self._pattern[place : place + 1] == b"*":
-            place += 1
-        return place
+    def _skip_stars(self, position: int) -> int:
+        while self._pattern[position : position + 1] == b"*":
+            position += 1
+        return position
 
-    def _match_byte(self, place: int, byte: int) -> int:
+    def _match_byte(self, position: int, byte: int) -> int:
         """The position in the pattern after it has matched ``byte`` at ``place``, or -1."""
         pattern = self._pattern
-        if place >= len(pattern):
+        if position >= len(pattern):
             return -1
-        wanted = pattern[place]
+        wanted = pattern[position]
         if wanted == 63:
-            return place + 1
+            return position + 1
         if wanted == 91:
-            if place not in self._classes:
-                self._classes[place] = _members(pattern, place + 1, self._ignore_case)
-            members, following = self._classes[place]
-            return following if byte in members else -1
-        if wanted == 92 and place + 1 < len(pattern):
-            place += 1
-            wanted = pattern[place]
+            if position not in self._classes:
+                self._classes[position] = _class_members(pattern, position + 1, self._ignore_case)
+            members, next_position = self._classes[position]
+            return next_position if byte in members else -1
+        if wanted == 92 and position + 1 < len(pattern):
+            position += 1
+            wanted = pattern[position]
         same = _lower(wanted) == _lower(byte) if self._ignore_case else wanted == byte
-        return place + 1 if same else -1
+        return position + 1 if same else -1
 
 
 class _Part:
@@ -117,7 +117,7 @@ class _Part:
         if ignore_case and data.lower() != data.upper():
             for byte in data:
                 both = {byte, *bytes([byte]).lower(), *bytes([byte]).upper()}
-                self.source += _set_of(both)
+                self.source += _character_class(both)
             self.literal = None
             return
         self.source += re.escape(data)
@@ -134,13 +134,13 @@ class _Part:
 @lru_cache(maxsize=1024)
 def compiled(pattern: bytes, ignore_case: bool = False) -> Matcher:
     """A function that matches strings with ``pattern``; cached."""
-    parts = _parts(pattern, ignore_case)
+    parts = _split_parts(pattern, ignore_case)
     head, tail = parts[0], parts[-1]
     if len(parts) == 1:
-        return _exactly(head)
+        return _full_matcher(head)
     if len(parts) == 2 and head.literal is not None and tail.literal is not None:
-        return _ends(bytes(head.literal), bytes(tail.literal))
-    starts, ends = _exactly(head), _exactly(tail)
+        return _prefix_suffix_matcher(bytes(head.literal), bytes(tail.literal))
+    starts, ends = _full_matcher(head), _full_matcher(tail)
     before, after = head.size, tail.size
     between = [_finder(part) for part in parts[1:-1]]
 
@@ -148,23 +148,23 @@ def compiled(pattern: bytes, ignore_case: bool = False) -> Matcher:
         end = len(string) - after
         if not string or end < before or not starts(string[:before]) or not ends(string[end:]):
             return False
-        place = before
+        position = before
         for find in between:
-            place = find(string, place, end)
-            if place < 0:
+            position = find(string, position, end)
+            if position < 0:
                 return False
         return True
 
     return matches
 
 
-def _exactly(part: _Part) -> Matcher:
+def _full_matcher(part: _Part) -> Matcher:
     if part.literal is not None:
         return bytes(part.literal).__eq__
     return re.compile(bytes(part.source), re.DOTALL).fullmatch
 
 
-def _ends(head: bytes, tail: bytes) -> Matcher:
+def _prefix_suffix_matcher(head: bytes, tail: bytes) -> Matcher:
     """A matcher for the most frequent patterns: one star and no other wildcard."""
     if not tail and head:
         return lambda string: string.startswith(head)
@@ -179,8 +179,8 @@ def _finder(part: _Part) -> Callable[[bytes, int, int], int]:
         literal = bytes(part.literal)
 
         def find(string: bytes, start: int, end: int) -> int:
-            place = string.find(literal, start, end)
-            return place if place < 0 else place + size
+            position = string.find(literal, start, end)
+            return position if position < 0 else position + size
 
         return find
     search = re.compile(bytes(part.source), re.DOTALL).search
@@ -192,54 +192,54 @@ def _finder(part: _Part) -> Callable[[bytes, int, int], int]:
     return find_wildcards
 
 
-def _parts(pattern: bytes, ignore_case: bool) -> list[_Part]:
+def _split_parts(pattern: bytes, ignore_case: bool) -> list[_Part]:
     parts = [_Part()]
-    place, end = 0, len(pattern)
-    while place < end:
-        if run := _ORDINARY(pattern, place):
+    position, end = 0, len(pattern)
+    while position < end:
+        if run := _LITERAL(pattern, position):
             parts[-1].add_bytes(run[0], ignore_case)
-            place = run.end()
+            position = run.end()
             continue
-        letter = pattern[place : place + 1]
-        place += 1
+        letter = pattern[position : position + 1]
+        position += 1
         if letter == b"*":
             if len(parts) == 1 or parts[-1].size:
                 parts.append(_Part())
         elif letter == b"?":
             parts[-1].add_wildcard(b".")
         elif letter == b"[":
-            members, place = _members(pattern, place, ignore_case)
-            parts[-1].add_wildcard(_set_of(members))
+            members, position = _class_members(pattern, position, ignore_case)
+            parts[-1].add_wildcard(_character_class(members))
         else:
-            if place < end:
-                letter = pattern[place : place + 1]
-                place += 1
+            if position < end:
+                letter = pattern[position : position + 1]
+                position += 1
             parts[-1].add_bytes(letter, ignore_case)
     return parts
 
 
-def _members(pattern: bytes, place: int, ignore_case: bool) -> tuple[set[int], int]:
+def _class_members(pattern: bytes, position: int, ignore_case: bool) -> tuple[set[int], int]:
     """The bytes that the class at ``place`` matches, and the position of its end."""
     end = len(pattern)
-    negated = pattern[place : place + 1] == b"^"
-    place += negated
+    negated = pattern[position : position + 1] == b"^"
+    position += negated
     members: set[int] = set()
-    while place < end and pattern[place] != 93:
-        byte = pattern[place]
-        if byte == 92 and place + 1 < end:
-            members.add(pattern[place + 1])
-            place += 2
-        elif place + 2 < end and pattern[place + 1] == 45:
-            members |= _range(byte, pattern[place + 2], ignore_case)
-            place += 3
+    while position < end and pattern[position] != 93:
+        byte = pattern[position]
+        if byte == 92 and position + 1 < end:
+            members.add(pattern[position + 1])
+            position += 2
+        elif position + 2 < end and pattern[position + 1] == 45:
+            members |= _range(byte, pattern[position + 2], ignore_case)
+            position += 3
         else:
             members.add(byte)
             if ignore_case:
                 members |= {*bytes([byte]).lower(), *bytes([byte]).upper()}
-            place += 1
+            position += 1
     if negated:
         members = set(range(256)) - members
-    return members, min(place + 1, end)
+    return members, min(position + 1, end)
 
 
 @lru_cache(maxsize=256)
@@ -259,7 +259,7 @@ def _lower(byte: int) -> int:
     return bytes([byte]).lower()[0]
 
 
-def _set_of(members: set[int]) -> bytes:
+def _character_class(members: set[int]) -> bytes:
     """A regular expression for one byte of ``members``."""
     if len(members) == 256:
         return b"."

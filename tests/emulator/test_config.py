@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from redis_emulator.server.config import parameters
-from redis_emulator.table.parameters import _UNTRIED
+from redis_emulator.table.parameters import _NOT_TRIED
 from tests.support.pair import Pair, Wire
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 TRIALS = ("zzz", "-1", "yes", "1", "0", "9223372036854775807", "99999999999999999999", "101%")
 NOT_TRIED = (
-    set(_UNTRIED)
+    set(_NOT_TRIED)
     | {"maxclients", "oom-score-adj", "cluster-announce-human-nodename"}
     | {
         *("latency-tracking-info-percentiles", "locale-collate", "tls-auth-clients", "maxmemory"),

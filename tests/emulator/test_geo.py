@@ -303,10 +303,10 @@ def test_a_hash_is_exact_to_its_cell() -> None:
 def test_neighbours_go_around_the_globe() -> None:
     for steps in (1, 2, 7, 26):
         cell = geohash.encode(Point(179.9999999, 10.0), steps)
-        assert cell.moved(1, 0).moved(-1, 0) == cell
-        assert cell.moved(1, 0).bounds().west == -180.0
+        assert cell.neighbour(1, 0).neighbour(-1, 0) == cell
+        assert cell.neighbour(1, 0).bounds().west == -180.0
     here = Cell(0, 1)
-    assert here.moved(1, 1).moved(1, 1) == here
+    assert here.neighbour(1, 1).neighbour(1, 1) == here
 
 
 def test_a_polygon_around_the_pole_is_searched() -> None:

@@ -15,21 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redis_emulator.resp import batch
-from redis_emulator.resp.batch import HiredisTaker, Taken, take_split
+from redis_emulator.resp.batch import Batch, HiredisParser, split_commands
 from redis_emulator.resp.decode import ProtocolError, RequestParser
 
-Take = Callable[[bytes], Taken]
-WAYS: dict[str, Callable[[], Take]] = {"split": lambda: take_split}
+Take = Callable[[bytes], Batch]
+WAYS: dict[str, Callable[[], Take]] = {"split": lambda: split_commands}
 hiredis: Any = vars(batch)["hiredis"]  # None if it is not installed
 if hiredis is not None:
-    WAYS["hiredis"] = lambda: HiredisTaker(hiredis)
+    WAYS["hiredis"] = lambda: HiredisParser(hiredis)
 
 
 def frame(*argv: bytes) -> bytes:
     return b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%b\r\n" % (len(a), a) for a in argv)
 
 
-def nothing(_: bytes) -> Taken:
+def nothing(_: bytes) -> Batch:
     """Leaves everything to be read argument by argument."""
     return [], 0
 
@@ -37,7 +37,7 @@ def nothing(_: bytes) -> Taken:
 def read(take: Take, pieces: list[bytes], *, strict: bool) -> tuple[list[list[bytes]], str]:
     """The commands that arrive in pieces, and the error that ends them."""
     parser = RequestParser(strict_ends=strict, bulk_max=1 << 20)
-    parser._take = take
+    parser._parse_batch = take
     found: list[list[bytes]] = []
     try:
         for piece in pieces:
@@ -123,7 +123,7 @@ def test_reading_may_stop_anywhere(way: str, size: int) -> None:
         ]
         data = b"".join(frame(*argv) for argv in commands)
         parser, found = RequestParser(), []
-        parser._take = WAYS[way]()
+        parser._parse_batch = WAYS[way]()
         for place in range(0, len(data), size):
             parser.add(data[place : place + size])
             for argv in parser.commands():
@@ -138,7 +138,7 @@ def test_reading_may_stop_anywhere(way: str, size: int) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_what_was_not_asked_for_counts(way: str) -> None:
     parser = RequestParser()
-    parser._take = WAYS[way]()
+    parser._parse_batch = WAYS[way]()
     parser.add(frame(b"SET", b"key", b"x" * 100) * 10)
     assert next(parser.commands())[0] == b"SET"
     assert 9 * 106 <= parser.size < 1500

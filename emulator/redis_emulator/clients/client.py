@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from redis_emulator.keyspace.database import Database
-from redis_emulator.resp.types import CLOSED, Aside, Reply
+from redis_emulator.resp.types import CLOSED, InterleavedMessage, Reply
 from redis_emulator.table.entry import Entry
 
 _LIST_NODE: Final = 24
@@ -278,7 +278,7 @@ class Client:
         if self.aside is None or message is CLOSED:
             self._send(message)
         else:
-            self.aside.append(Aside(message))
+            self.aside.append(InterleavedMessage(message))
 
     @property
     def interleaves_messages(self) -> bool:

@@ -19,12 +19,12 @@ from redis_emulator.commands.registry import command
 from redis_emulator.commands.string import lookup_string
 from redis_emulator.keyspace.events import GENERIC, STRING
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.values.string import Printed
+from redis_emulator.values.string import UnencodedInteger
 
 _BAD_OFFSET: Final = "ERR bit offset is not an integer or out of range"
 _BAD_BIT: Final = "ERR bit is not an integer or out of range"
 _CHUNK: Final = 1 << 16
-_STRINGS: Final = (bytes, bytearray, Printed)
+_STRINGS: Final = (bytes, bytearray, UnencodedInteger)
 
 
 def parse_offset(ctx: Session, raw: bytes, width: int = 0) -> int:
@@ -59,7 +59,7 @@ def raw_string(ctx: Session, key: bytes, size: int) -> tuple[bytearray, bool]:
         fresh = bytearray(size)
         db.set(key, fresh)
         return fresh, True
-    if type(value) is bytes or type(value) is Printed:
+    if type(value) is bytes or type(value) is UnencodedInteger:
         value = bytearray(value)
         db.replace(key, value)
     elif type(value) is not bytearray:

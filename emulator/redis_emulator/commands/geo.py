@@ -19,7 +19,7 @@ from redis_emulator.keyspace.events import GENERIC, ZSET
 from redis_emulator.resp.double import Decimals17
 from redis_emulator.resp.types import NULL_ARRAY, RedisError, Reply, quote
 from redis_emulator.values import geohash
-from redis_emulator.values.geohash import Box, Circle, Found, Point, Polygon, Shape
+from redis_emulator.values.geohash import Box, Circle, Point, Polygon, SearchResult, Shape
 from redis_emulator.values.sorted_set import SortedSet
 
 _UNITS: Final = {b"m": 1.0, b"km": 1000.0, b"ft": 0.3048, b"mi": 1609.34}
@@ -295,7 +295,7 @@ class _Query:
         else:
             self.shape = Circle(self._centre, self._size[0] * self.unit)
 
-    def results(self) -> list[Found]:
+    def results(self) -> list[SearchResult]:
         """Run the search; return the matches in the requested order, at most ``count``."""
         if self.source is None or self.shape is None:
             return []
@@ -306,7 +306,7 @@ class _Query:
             self._sort(found)
         return found[: self.count] if self.count else found
 
-    def _sort(self, found: list[Found]) -> None:
+    def _sort(self, found: list[SearchResult]) -> None:
         """Sort by distance.
 
         With COUNT, Redis sorts only the results that it returns (``pqsort``). `sort_range` gives
@@ -317,14 +317,14 @@ class _Query:
             found.sort(key=_distance_of, reverse=farthest)
             return
 
-        def compare(one: Found, other: Found) -> int:
+        def compare(one: SearchResult, other: SearchResult) -> int:
             order = (one.distance > other.distance) - (one.distance < other.distance)
             return -order if farthest else order
 
         sort_range(found, compare, 0, self.count - 1)
 
 
-def _distance_of(match: Found) -> float:
+def _distance_of(match: SearchResult) -> float:
     return match.distance
 
 
@@ -377,7 +377,7 @@ def _reply(ctx: Session, query: _Query, event: bytes) -> Reply:
     return [_describe_match(ctx, query, match) for match in found]
 
 
-def _describe_match(ctx: Session, query: _Query, match: Found) -> list[Reply]:
+def _describe_match(ctx: Session, query: _Query, match: SearchResult) -> list[Reply]:
     described: list[Reply] = [match.member]
     if b"WITHDIST" in query.with_options:
         described.append(_format_distance(match.distance / query.unit))
@@ -388,7 +388,7 @@ def _describe_match(ctx: Session, query: _Query, match: Found) -> list[Reply]:
     return described
 
 
-def _store(ctx: Session, query: _Query, found: list[Found], event: bytes) -> int:
+def _store(ctx: Session, query: _Query, found: list[SearchResult], event: bytes) -> int:
     db, target = ctx.db, query.target
     assert target is not None
     if not found:

@@ -18,7 +18,7 @@ from redis_emulator.resp.types import RedisError, Reply
 from redis_emulator.server.config import effect
 from redis_emulator.values.hash import Hash
 from redis_emulator.values.kinds import type_name
-from redis_emulator.values.string import Printed
+from redis_emulator.values.string import UnencodedInteger
 from redis_emulator.version import Version
 
 _INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
@@ -115,7 +115,7 @@ def encoding(version: Version, db: Database, key: bytes, value: object) -> bytes
         return b"int" if is_integer(value) else _text_encoding(version, db, key, value)
     if type(value) is bytearray:
         return b"raw"
-    if type(value) is Printed:
+    if type(value) is UnencodedInteger:
         return _text_encoding(version, db, key, value)
     if type(value) is Hash:
         name = _hash_encoding(value)

@@ -62,14 +62,14 @@ def sadd(ctx: Session, argv: list[bytes]) -> Reply:
     value = db.writable(key)
     if value is None:
         limits = limits_of(ctx)
-        value = Set.fit_for(argv[2], len(argv) - 2, limits)
+        value = Set.for_members(argv[2], len(argv) - 2, limits)
         db.set(key, value)
     elif type(value) is not Set:
         raise wrong_type()
     before = len(value)
     if value.encoding is not HASHTABLE:
         limits = limits_of(ctx)
-        value.expect(len(argv) - 2, limits)
+        value.convert_for_count(len(argv) - 2, limits)
     if value.encoding is HASHTABLE:
         value.add_all(argv[2:])
     else:
@@ -149,7 +149,7 @@ def smove(ctx: Session, argv: list[bytes]) -> Reply:
     _finish_removal(db, source_key, source, b"srem")
     limits = limits_of(ctx)
     if target is None:
-        target = Set.fit_for(member, 1, limits)
+        target = Set.for_members(member, 1, limits)
         db.set(target_key, target)
     if target.add(member, limits):
         db.changed(target_key, b"sadd", SET)
@@ -166,7 +166,7 @@ def spop(ctx: Session, argv: list[bytes]) -> Reply:
     value = _writable_set(ctx, key)
     if value is None:
         return None
-    member = value.pick(ctx.server.random)
+    member = value.random_member(ctx.server.random)
     value.discard(member)
     _finish_removal(db, key, value, b"spop")
     return member
@@ -194,7 +194,7 @@ def srandmember(ctx: Session, argv: list[bytes]) -> Reply:
         raise syntax_error()
     if len(argv) == 2:
         value = lookup_set(ctx, argv[1])
-        return None if value is None else value.pick(ctx.server.random)
+        return None if value is None else value.random_member(ctx.server.random)
     count = parse_integer(argv[2])
     if count == INT64_MIN and not ctx.server.version.before(7):
         raise RedisError(_NOT_SYMMETRIC)
@@ -237,7 +237,7 @@ def sinterstore(ctx: Session, argv: list[bytes]) -> Reply:
     result = Set(encoding)
     for member in members:
         result.add(member, limits)
-    result.become_intset(limits)
+    result.convert_to_intset(limits)
     return _store(ctx, argv[1], result, b"sinterstore")
 
 

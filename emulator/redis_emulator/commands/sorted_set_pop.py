@@ -65,9 +65,9 @@ def _pop_members(
     """Pop up to ``count`` members with the lowest or highest scores, in this order."""
     length = len(value.scores)
     if lowest:
-        popped = value.cut(0, min(count, length))
+        popped = value.remove_ranks(0, min(count, length))
     else:
-        popped = value.cut(max(0, length - count), length)[::-1]
+        popped = value.remove_ranks(max(0, length - count), length)[::-1]
     ctx.db.changed(key, b"zpopmin" if lowest else b"zpopmax", ZSET)
     ctx.db.context.dirty += len(popped) - 1
     remove_if_empty(ctx, key, value)

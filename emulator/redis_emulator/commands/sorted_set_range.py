@@ -319,7 +319,7 @@ def zremrangebylex(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _remove_range(ctx: Session, argv: list[bytes], value: SortedSet, ranks: tuple[int, int]) -> int:
-    removed = value.cut(*ranks)
+    removed = value.remove_ranks(*ranks)
     if removed:
         ctx.db.changed(argv[1], argv[0].lower(), ZSET)
         ctx.db.context.dirty += len(removed) - 1

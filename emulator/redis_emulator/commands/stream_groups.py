@@ -512,7 +512,7 @@ def _entries_read_and_lag(ctx: Session, stream: Stream, group: Group) -> dict[Re
     lag = stream.lag(
         group,
         counts_all=newest,
-        cautious=not version.before(7, 2),
+        check_deleted=not version.before(7, 2),
         early_gaps=version.is_valkey(),
     )
     return {b"entries-read": None if group.entries_read < 0 else group.entries_read, b"lag": lag}

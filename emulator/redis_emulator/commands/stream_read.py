@@ -248,7 +248,9 @@ def _deliver(
         if group.entries_read >= 0 and _can_increment_read(stream, group, entry_id, version):
             group.entries_read += 1
         elif stream.added:
-            group.entries_read = stream.estimate_read(entry_id, cautious=not version.before(7, 2))
+            group.entries_read = stream.estimate_read(
+                entry_id, check_deleted=not version.before(7, 2)
+            )
         group.last_id = entry_id
         if not request.noack:
             group.deliver(entry_id, consumer, ctx.db.context.now)

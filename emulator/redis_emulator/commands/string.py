@@ -24,7 +24,7 @@ from redis_emulator.commands.object import is_integer
 from redis_emulator.commands.registry import command
 from redis_emulator.keyspace.events import GENERIC, STRING
 from redis_emulator.resp.types import OK, RedisError, Reply
-from redis_emulator.values.string import Printed
+from redis_emulator.values.string import UnencodedInteger
 
 _TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
@@ -60,7 +60,7 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
 
 def stored_string(ctx: Session, raw: bytes) -> bytes | bytearray:
     """Return a new value as it is stored. In scripts, Valkey does not encode digits as ``int``."""
-    return Printed(raw) if ctx.stores_digits_as_text and is_integer(raw) else raw
+    return UnencodedInteger(raw) if ctx.stores_digits_as_text and is_integer(raw) else raw
 
 
 @dataclass
@@ -329,7 +329,7 @@ def incrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
     base = Fraction(0) if value is None else parse_long_double(bytes(value))
     amount = parse_long_double(argv[2])
     text = add_long_doubles(base, amount)
-    ctx.db.replace(argv[1], Printed(text) if b"." not in text else text)
+    ctx.db.replace(argv[1], UnencodedInteger(text) if b"." not in text else text)
     ctx.db.changed(argv[1], b"incrbyfloat", STRING)
     return text
 

@@ -11,7 +11,7 @@ from redis_emulator.clients.clients import Clients
 from redis_emulator.clients.session import Engine, Session
 from redis_emulator.cluster.node import node_of
 from redis_emulator.keyspace.memory import empty_memory
-from redis_emulator.resp.errors import NO_LOGIN, OUT_OF_MEMORY
+from redis_emulator.resp.errors import NOAUTH, OUT_OF_MEMORY
 from redis_emulator.server.server import Server
 from redis_emulator.table.entry import Entry
 
@@ -47,7 +47,7 @@ class Admission:
         """The error with which a command is refused, None if it runs."""
         server = self._server
         if self.must_log_in(session) and not self._without_login(entry):
-            return NO_LOGIN
+            return NOAUTH
         if session.queue is not None and "no_multi" in entry.flags:
             return "ERR Command not allowed inside a transaction"
         if session.limited and (text := self._clients.access.refuse(session, entry, argv)):

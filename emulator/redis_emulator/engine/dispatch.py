@@ -52,7 +52,7 @@ from redis_emulator.engine.ownership import Listener, Ownership
 from redis_emulator.engine.transaction import Queue, run_queue
 from redis_emulator.engine.waiting import Waiting
 from redis_emulator.keyspace.context import NEVER
-from redis_emulator.resp.errors import NO_LOGIN, ROLE_CHANGED
+from redis_emulator.resp.errors import NOAUTH, ROLE_CHANGED
 from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING, QUEUED, RedisError, Reply
 from redis_emulator.scripting.functions import function_writes, promises_no_writes
 from redis_emulator.scripting.scripts import MAY_REPLICATE
@@ -560,7 +560,7 @@ class Engine:
             return QUEUED
         session.fail_transaction(argv[0])
         if self._admission.must_log_in(session) and self._lookup.login_comes_first(argv):
-            error = RedisError(NO_LOGIN)
+            error = RedisError(NOAUTH)
         elif refusal := self._admission.refused_container(session, container, argv):
             error = RedisError(refusal)
         self.server.stats.count_error(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis_emulator.clients.client import Blocked
 from redis_emulator.clients.session import Engine, Session
-from redis_emulator.resp.types import Interleaved, RedisError, Reply
+from redis_emulator.resp.types import InterleavedReplies, RedisError, Reply
 from redis_emulator.table.entry import Entry
 
 Queue = list[tuple[Entry, list[bytes]]]
@@ -40,7 +40,7 @@ def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
         session.aside = None
         session.deny_blocking = denied
         session.executing = None
-    return replies if len(replies) == len(queue) else Interleaved(replies)
+    return replies if len(replies) == len(queue) else InterleavedReplies(replies)
 
 
 def _check_access(engine: Engine, session: Session, entry: Entry, argv: list[bytes]) -> None:

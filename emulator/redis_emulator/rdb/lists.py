@@ -46,7 +46,7 @@ def write_list(out: Writer, nodes: Sequence[Node]) -> None:
 
 
 def _nodes(out: Writer, elements: Iterable[bytes]) -> list[Node]:
-    exceeds = _limit(out.fill)
+    exceeds = _size_check(out.fill)
     nodes: list[Node] = []
     node: list[bytes] = []
     taken = 0
@@ -60,7 +60,7 @@ def _nodes(out: Writer, elements: Iterable[bytes]) -> list[Node]:
     return nodes
 
 
-def _limit(fill: int) -> Callable[[int, int], bool]:
+def _size_check(fill: int) -> Callable[[int, int], bool]:
     """A function that returns whether a node with that many bytes and elements is too large."""
     if fill < 0:
         most = _NODE_BYTES[max(fill, -5)]
@@ -69,7 +69,7 @@ def _limit(fill: int) -> Callable[[int, int], bool]:
 
 
 def _write_ziplists(out: Writer, elements: Iterable[bytes]) -> None:
-    exceeds = _limit(out.fill)
+    exceeds = _size_check(out.fill)
     nodes: list[list[bytes]] = []
     taken = before = 0
     for element in elements:

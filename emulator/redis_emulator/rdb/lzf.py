@@ -14,7 +14,7 @@ from __future__ import annotations
 
 _LONGEST_LITERAL = 32
 _LONGEST_MATCH = 264
-_FARTHEST = 8192
+_MAX_OFFSET = 8192
 _SLOTS = (1 << 16) - 1
 
 
@@ -25,24 +25,24 @@ def decompress(data: bytes, size: int) -> bytes:
         ValueError: It does not decompress to that size.
     """
     out = bytearray()
-    place, end = 0, len(data)
-    while place < end:
-        control = data[place]
-        place += 1
+    position, end = 0, len(data)
+    while position < end:
+        control = data[position]
+        position += 1
         if control < _LONGEST_LITERAL:
-            literal = data[place : place + control + 1]
+            literal = data[position : position + control + 1]
             if len(literal) != control + 1:
                 raise ValueError("a literal run is cut short")
             out += literal
-            place += control + 1
+            position += control + 1
         else:
             length = control >> 5
             if length == 7:
-                length += _at(data, place)
-                place += 1
-            offset = ((control & 31) << 8 | _at(data, place)) + 1
-            place += 1
-            _repeat(out, offset, length + 2)
+                length += _at(data, position)
+                position += 1
+            offset = ((control & 31) << 8 | _at(data, position)) + 1
+            position += 1
+            _copy_reference(out, offset, length + 2)
         if len(out) > size:
             raise ValueError("there is more than was announced")
     if len(out) != size:
@@ -50,7 +50,7 @@ def decompress(data: bytes, size: int) -> bytes:
     return bytes(out)
 
 
-def _repeat(out: bytearray, offset: int, length: int) -> None:
+def _copy_reference(out: bytearray, offset: int, length: int) -> None:
     start = len(out) - offset
     if start < 0:
         raise ValueError("a reference points before the start")
@@ -61,10 +61,10 @@ def _repeat(out: bytearray, offset: int, length: int) -> None:
         out += (pattern * (length // offset + 1))[:length]
 
 
-def _at(data: bytes, place: int) -> int:
-    if place >= len(data):
+def _at(data: bytes, position: int) -> int:
+    if position >= len(data):
         raise ValueError("a reference is cut short")
-    return data[place]
+    return data[position]
 
 
 def compress(data: bytes, limit: int) -> bytes | None:
@@ -72,65 +72,69 @@ def compress(data: bytes, limit: int) -> bytes | None:
     out = bytearray(1)
     literal = 0
     seen: dict[int, int] = {}
-    place, end = 0, len(data)
+    position, end = 0, len(data)
     last = end - 2
-    while place < last:
-        slot = _slot(data, place)
+    while position < last:
+        slot = _slot(data, position)
         start = seen.get(slot, 0)
-        seen[slot] = place
-        offset = place - start - 1
-        if not start or offset >= _FARTHEST or data[start : start + 3] != data[place : place + 3]:
+        seen[slot] = position
+        offset = position - start - 1
+        if (
+            not start
+            or offset >= _MAX_OFFSET
+            or data[start : start + 3] != data[position : position + 3]
+        ):
             if len(out) >= limit:
                 return None
-            out.append(data[place])
+            out.append(data[position])
             literal += 1
-            place += 1
+            position += 1
             if literal == _LONGEST_LITERAL:
-                literal = _close(out, literal)
+                literal = _end_literal_run(out, literal)
             continue
         if len(out) - (not literal) + 4 >= limit:
             return None
-        literal = _close(out, literal, more=False)
-        length = _matching(data, start, place, last - place)
+        literal = _end_literal_run(out, literal, more=False)
+        length = _match_length(data, start, position, last - position)
         code = length - 2
         if code < 7:
             out += bytes((code << 5 | offset >> 8, offset & 0xFF, 0))
         else:
             out += bytes((7 << 5 | offset >> 8, code - 7, offset & 0xFF, 0))
-        place += length
-        if place >= last:
+        position += length
+        if position >= last:
             break
-        for each in (place - 2, place - 1):
+        for each in (position - 2, position - 1):
             seen[_slot(data, each)] = each
     if len(out) + 3 > limit:
         return None
-    for each in range(place, end):
+    for each in range(position, end):
         out.append(data[each])
         literal += 1
         if literal == _LONGEST_LITERAL:
-            literal = _close(out, literal)
-    _close(out, literal, more=False)
+            literal = _end_literal_run(out, literal)
+    _end_literal_run(out, literal, more=False)
     return bytes(out)
 
 
-def _slot(data: bytes, place: int) -> int:
-    three = data[place] << 16 | data[place + 1] << 8 | data[place + 2]
+def _slot(data: bytes, position: int) -> int:
+    three = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
     return (three >> 8) - 5 * three & _SLOTS
 
 
-def _matching(data: bytes, start: int, place: int, room: int) -> int:
+def _match_length(data: bytes, start: int, position: int, room: int) -> int:
     """The number of equal bytes from ``start`` and from ``place``; three are known to be equal.
 
     ``room`` is the maximum; as in liblzf, a match of 17 or 18 may exceed it by two.
     """
     limit = 19 if 16 < room < 19 else min(room, _LONGEST_MATCH)
     length = 3
-    while length < limit and data[start + length] == data[place + length]:
+    while length < limit and data[start + length] == data[position + length]:
         length += 1
     return length
 
 
-def _close(out: bytearray, literal: int, *, more: bool = True) -> int:
+def _end_literal_run(out: bytearray, literal: int, *, more: bool = True) -> int:
     """Write the control byte of a literal run into the byte reserved in front of the run.
 
     With ``more``, reserve a byte for the next run; without, remove the reserved byte of an empty

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 _INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
-_MANY = 65_535
+_MAX_ELEMENT_COUNT = 65_535
 
 
 def pack(items: Iterable[bytes | int]) -> bytes:
@@ -25,7 +25,7 @@ def pack(items: Iterable[bytes | int]) -> bytes:
         element = _element(item)
         body += element
         body += _back_length(len(element))
-    return struct.pack("<IH", len(body) + 7, min(count, _MANY)) + bytes(body) + b"\xff"
+    return struct.pack("<IH", len(body) + 7, min(count, _MAX_ELEMENT_COUNT)) + bytes(body) + b"\xff"
 
 
 def grouped(items: list[bytes], size: int) -> list[tuple[bytes, ...]]:
@@ -85,42 +85,47 @@ def unpack(data: bytes) -> list[bytes]:
     if len(data) < 7 or int.from_bytes(data[:4], "little") != len(data) or data[-1] != 0xFF:
         raise ValueError("not a listpack")
     items: list[bytes] = []
-    place = 6
-    while place < len(data) - 1:
-        item, size = _read_element(data, place)
+    position = 6
+    while position < len(data) - 1:
+        item, size = _read_element(data, position)
         back = _back_length(size)
-        if data[place + size : place + size + len(back)] != back:
+        if data[position + size : position + size + len(back)] != back:
             raise ValueError("a listpack element has a wrong back length")
         items.append(item)
-        place += size + len(back)
-    if place != len(data) - 1 or int.from_bytes(data[4:6], "little") not in (len(items), _MANY):
+        position += size + len(back)
+    if position != len(data) - 1 or int.from_bytes(data[4:6], "little") not in (
+        len(items),
+        _MAX_ELEMENT_COUNT,
+    ):
         raise ValueError("a listpack has a wrong count")
     return items
 
 
-def _read_element(data: bytes, place: int) -> tuple[bytes, int]:
-    head = data[place]
+def _read_element(data: bytes, position: int) -> tuple[bytes, int]:
+    head = data[position]
     if head < 0x80:
         return b"%d" % head, 1
     if head < 0xC0:
-        return _cut(data, place, 1, head & 0x3F)
+        return _slice(data, position, 1, head & 0x3F)
     if head < 0xE0:
-        number = (head & 0x1F) << 8 | data[place + 1]
+        number = (head & 0x1F) << 8 | data[position + 1]
         return b"%d" % (number - (1 << 13) if number >= 1 << 12 else number), 2
     if head < 0xF0:
-        return _cut(data, place, 2, (head & 0x0F) << 8 | data[place + 1])
+        return _slice(data, position, 2, (head & 0x0F) << 8 | data[position + 1])
     if head == 0xF0:
-        return _cut(data, place, 5, int.from_bytes(data[place + 1 : place + 5], "little"))
+        return _slice(
+            data, position, 5, int.from_bytes(data[position + 1 : position + 5], "little")
+        )
     width = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}.get(head)
     if width is None:
         raise ValueError("unknown listpack element")
-    raw, size = _cut(data, place, 1, width)
+    raw, size = _slice(data, position, 1, width)
     return b"%d" % int.from_bytes(raw, "little", signed=True), size
 
 
-def _cut(data: bytes, place: int, head: int, length: int) -> tuple[bytes, int]:
-    item = data[place + head : place + head + length]
-    if len(item) != length or place + head + length >= len(data):
+def _slice(data: bytes, position: int, head: int, length: int) -> tuple[bytes, int]:
+    item = data[position + head : position + head + length]
+    if len(item) != length or position + head + length >= len(data):
         raise ValueError("an element ends early")
     return item, head + length
 
@@ -139,7 +144,9 @@ def pack_ziplist(items: Iterable[bytes]) -> bytes:
         element += _ziplist_element(item)
         before = len(element)
         body += element
-    head = struct.pack("<IIH", len(body) + 11, 10 + len(body) - before, min(count, _MANY))
+    head = struct.pack(
+        "<IIH", len(body) + 11, 10 + len(body) - before, min(count, _MAX_ELEMENT_COUNT)
+    )
     return head + bytes(body) + b"\xff"
 
 
@@ -172,33 +179,36 @@ def unpack_ziplist(data: bytes) -> list[bytes]:
     if len(data) < 11 or int.from_bytes(data[:4], "little") != len(data) or data[-1] != 0xFF:
         raise ValueError("not a ziplist")
     items: list[bytes] = []
-    place = 10
-    while place < len(data) - 1:
-        place += 5 if data[place] == 0xFE else 1
-        if place >= len(data) - 1:
+    position = 10
+    while position < len(data) - 1:
+        position += 5 if data[position] == 0xFE else 1
+        if position >= len(data) - 1:
             raise ValueError("an element ends early")
-        item, size = _read_ziplist_element(data, place)
+        item, size = _read_ziplist_element(data, position)
         items.append(item)
-        place += size
-    if place != len(data) - 1 or int.from_bytes(data[8:10], "little") not in (len(items), _MANY):
+        position += size
+    if position != len(data) - 1 or int.from_bytes(data[8:10], "little") not in (
+        len(items),
+        _MAX_ELEMENT_COUNT,
+    ):
         raise ValueError("a ziplist has a wrong count")
     return items
 
 
-def _read_ziplist_element(data: bytes, place: int) -> tuple[bytes, int]:
-    head = data[place]
+def _read_ziplist_element(data: bytes, position: int) -> tuple[bytes, int]:
+    head = data[position]
     if head < 0x40:
-        return _cut(data, place, 1, head)
+        return _slice(data, position, 1, head)
     if head < 0x80:
-        return _cut(data, place, 2, (head & 0x3F) << 8 | data[place + 1])
+        return _slice(data, position, 2, (head & 0x3F) << 8 | data[position + 1])
     if head == 0x80:
-        return _cut(data, place, 5, int.from_bytes(data[place + 1 : place + 5], "big"))
+        return _slice(data, position, 5, int.from_bytes(data[position + 1 : position + 5], "big"))
     if 0xF1 <= head <= 0xFD:
         return b"%d" % (head - 0xF1), 1
     width = {0xC0: 2, 0xD0: 4, 0xE0: 8, 0xF0: 3, 0xFE: 1}.get(head)
     if width is None:
         raise ValueError("unknown ziplist element")
-    raw, size = _cut(data, place, 1, width)
+    raw, size = _slice(data, position, 1, width)
     return b"%d" % int.from_bytes(raw, "little", signed=True), size
 
 

@@ -23,7 +23,9 @@ def write_sorted_set(out: Writer, pairs: Sequence[tuple[bytes, float]], encoding
             out.string(member)
             out.double(score)
         return
-    parts = [part for member, score in pairs for part in (member, _packed(score, out.version))]
+    parts = [
+        part for member, score in pairs for part in (member, _format_score(score, out.version))
+    ]
     if encoding == b"ziplist":
         out.byte(codes.ZSET_ZIPLIST)
         out.string(pack_ziplist(parts))
@@ -32,7 +34,7 @@ def write_sorted_set(out: Writer, pairs: Sequence[tuple[bytes, float]], encoding
         out.string(pack(parts))
 
 
-def _packed(score: float, version: int) -> bytes:
+def _format_score(score: float, version: int) -> bytes:
     """A score as text: an integer if it is one, else as servers of this version print doubles."""
     if math.isinf(score):
         return b"inf" if score > 0 else b"-inf"

@@ -153,7 +153,7 @@ def _read_group(source: Reader, stream: Stream, revision: int) -> Group:
         read = source.length()
         read = -1 if read == _UNKNOWN else read
     else:
-        read = stream.estimate_read(last_id, cautious=True)
+        read = stream.estimate_read(last_id, check_deleted=True)
     group = Group(last_id, read)
     unowned: dict[_Id, tuple[int, int]] = {}
     for _ in range(source.length()):

@@ -1,13 +1,15 @@
-"""Whole commands off the front of what a client has sent, many at a time.
+"""The fast path of the request parser: parse many complete commands at once.
 
-A command is taken as long as it stands there as clients write it: every number in its shortest
-form, every argument with its line end. What comes first that is otherwise (an inline command, an
-error, a command that is not complete) stays for `RequestParser` to read argument by argument.
+A batch parser returns the commands at the start of the received bytes, as long as they have the
+form in which clients send them: numbers without leading zeros or signs, and a line end after each
+argument. It stops at anything else (an inline command, an error, an incomplete command).
+`RequestParser` parses the rest argument by argument.
 
-There are two ways, with the same result. Without hiredis, everything is split at its line ends,
-which finds commands whose arguments are short and contain none. With hiredis, its reader parses;
-but it takes more than commands, and makes room for as much as a header promises. So it is not given
-large counts, and what it has read counts only if writing it down again gives the same bytes.
+There are two batch parsers with the same results. `split_commands` splits the bytes at line ends.
+It finds commands whose arguments are short and contain no line end. `HiredisParser` uses the reader
+of hiredis, if that is installed. That reader accepts more than a Redis server does, and allocates
+as much memory as a header asks for. Therefore it gets no bytes with large counts, and its result is
+used only if encoding it again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -21,54 +23,54 @@ try:
 except ImportError:
     hiredis = None
 
-Taken: TypeAlias = tuple[list[list[bytes]], int]
-"""The commands, and how many bytes they stood in."""
+Batch: TypeAlias = tuple[list[list[bytes]], int]
+"""The parsed commands, and the number of bytes that they had."""
 
 _LENGTHS: Final = [b"$%d" % length for length in range(1024)]
 _COUNTS: Final = {b"*%d" % count: count for count in range(1, 256)}
-_SHORT: Final = 256
-"""Bytes that are split sooner than hiredis can be asked."""
+_HIREDIS_MIN_BYTES: Final = 256
+"""Below this number of bytes, splitting is faster than hiredis."""
 _LARGE_COUNT: Final = re.compile(rb"[*~%>|][0-9]{4}").search
-"""Anywhere: hiredis does not check that an argument ends with a line end, so whatever follows the
-argument may be a header.
+"""Finds large counts anywhere in the bytes, not only after line ends: hiredis does not check that a
+line end follows an argument, so it can read a header at any position.
 """
 
 
-def taker() -> Callable[[bytes], Taken]:
-    """The way that is there, for one client."""
-    return take_split if hiredis is None else HiredisTaker(hiredis)
+def new_batch_parser() -> Callable[[bytes], Batch]:
+    """A batch parser for one client: hiredis if it is installed, else splitting."""
+    return split_commands if hiredis is None else HiredisParser(hiredis)
 
 
-def take_split(data: bytes) -> Taken:
-    """Take commands by splitting at line ends."""
+def split_commands(data: bytes) -> Batch:
+    """Parse commands by splitting at line ends."""
     tokens = data.split(b"\r\n")
     lengths, count_of = _LENGTHS, _COUNTS.get
     commands: list[list[bytes]] = []
     last = len(tokens) - 1
-    place = 0
-    while place < last:
-        count = count_of(tokens[place])
+    index = 0
+    while index < last:
+        count = count_of(tokens[index])
         if count is None:
             break
-        end = place + 1 + 2 * count
+        end = index + 1 + 2 * count
         if end > last:
             break
-        argv = tokens[place + 2 : end : 2]
+        argv = tokens[index + 2 : end : 2]
         try:
-            if [lengths[len(argument)] for argument in argv] != tokens[place + 1 : end : 2]:
+            if [lengths[len(argument)] for argument in argv] != tokens[index + 1 : end : 2]:
                 break
         except IndexError:
             break
         commands.append(argv)
-        place = end
-    return commands, sum(map(len, tokens[:place])) + 2 * place
+        index = end
+    return commands, sum(map(len, tokens[:index])) + 2 * index
 
 
-class HiredisTaker:
-    """Takes commands with hiredis.
+class HiredisParser:
+    """Parses commands with hiredis.
 
     Args:
-        module: hiredis.
+        module: The module ``hiredis``.
     """
 
     __slots__ = ("_module", "_reader")
@@ -77,13 +79,13 @@ class HiredisTaker:
         self._module = module
         self._reader = module.Reader()
 
-    def __call__(self, data: bytes) -> Taken:
-        if len(data) < _SHORT or data[1:5].isdigit() or _LARGE_COUNT(data):
-            return take_split(data)
+    def __call__(self, data: bytes) -> Batch:
+        if len(data) < _HIREDIS_MIN_BYTES or data[1:5].isdigit() or _LARGE_COUNT(data):
+            return split_commands(data)
         commands = self._parse(data)
         lengths = _LENGTHS
-        written: list[bytes] = []
-        append = written.append
+        parts: list[bytes] = []
+        append = parts.append
         try:
             for argv in commands:
                 append(b"*%d" % len(argv))
@@ -92,25 +94,25 @@ class HiredisTaker:
                     append(lengths[length] if length < 1024 else b"$%d" % length)
                     append(argument)
             append(b"")
-            same = b"\r\n".join(written)
-        except TypeError:  # not a list of strings: no command
-            return take_split(data)
-        if not data.startswith(same) or [] in commands:
-            return take_split(data)
-        return commands, len(same)
+            encoded = b"\r\n".join(parts)
+        except TypeError:  # not a list of bulk strings, so not a command
+            return split_commands(data)
+        if not data.startswith(encoded) or [] in commands:
+            return split_commands(data)
+        return commands, len(encoded)
 
     def _parse(self, data: bytes) -> list[Any]:
         reader = self._reader
         reader.feed(data)
         gets = reader.gets
         found: list[Any] = []
-        whole = False
+        complete = False
         try:
             while (argv := gets()) is not False:
                 found.append(argv)
-            whole = not reader.has_data()
+            complete = not reader.has_data()
         except Exception:
-            pass  # not only HiredisError: whatever it cannot read or make, the parser reads
-        if not whole:
+            pass  # hiredis raises other errors than HiredisError too
+        if not complete:
             self._reader = self._module.Reader()
         return found

@@ -1,9 +1,9 @@
-"""Doubles as text, the way servers print them.
+"""Formatting of doubles as Redis does it.
 
-Since 7.2 a server prints the digits that Grisu2 finds: nearly always the fewest that read back as
-the same double, now and then one more. So `repr` does not do, and the algorithm stands here. See
-Florian Loitsch, "Printing Floating-Point Numbers Quickly and Accurately with Integers". Before 7.2
-it was C's ``%.17g``.
+Redis before 7.2 uses ``%.17g`` of C. Since 7.2 it uses the algorithm Grisu2 (``fpconv_dtoa.c``),
+which nearly always gives the shortest digits that parse to the same double, but sometimes one digit
+more. `repr` always gives the shortest digits, so Grisu2 is implemented here. See Florian Loitsch,
+"Printing Floating-Point Numbers Quickly and Accurately with Integers".
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ _POWER_STEP: Final = 8
 
 
 class Double17(float):
-    """A double for servers before 7.2, which print it with 17 digits."""
+    """A double that is formatted with 17 digits, as Redis before 7.2 does."""
 
     __slots__ = ()
 
 
 class Decimals17(float):
-    """A coordinate of a place, printed with up to 17 decimals and never with an exponent."""
+    """A coordinate of a GEO command, formatted with up to 17 decimals and without an exponent."""
 
     __slots__ = ()
 
 
 def format_double(value: float) -> bytes:
-    """A double as the server prints it since 7.2; whole numbers up to 2**62 in full."""
+    """Format a double as Redis since 7.2 does. Integers up to 2**62 have no exponent."""
     if math.isfinite(value):
         if -(2.0**62) <= value <= 2.0**62 and value == (whole := int(value)):
             return b"%d" % whole if whole or math.copysign(1.0, value) > 0 else b"-0"
-        return _lay_out(value < 0, *_digits(abs(value)))
+        return _format_digits(value < 0, *_grisu2(abs(value)))
     if math.isnan(value):
         return b"nan"
     return b"inf" if value > 0 else b"-inf"
 
 
 def format_double17(value: float) -> bytes:
-    """A double as the server prints it before 7.2."""
+    """Format a double as Redis before 7.2 does."""
     if math.isnan(value):
         return b"-nan" if math.copysign(1.0, value) < 0 else b"nan"
     return b"%.17g" % value
 
 
 def format_decimals17(value: float) -> bytes:
-    """A double with 17 decimals, without the zeros at the end."""
+    """Format a double with 17 decimals, without trailing zeros."""
     text = (b"%.17f" % value).rstrip(b"0").rstrip(b".")
     return b"0" if text == b"-0" else text
 
 
-def _lay_out(negative: bool, digits: str, scale: int) -> bytes:
-    """``digits`` times ten to the ``scale``, in full or with an exponent, whichever is usual."""
+def _format_digits(negative: bool, digits: str, scale: int) -> bytes:
+    """Format ``digits`` times ten to the ``scale``, with an exponent where Redis uses one."""
     sign = "-" if negative else ""
     count = len(digits)
     exponent = scale + count - 1
@@ -71,7 +71,7 @@ def _lay_out(negative: bool, digits: str, scale: int) -> bytes:
     return f"{sign}{digits[0]}{fraction}e{'-' if exponent < 0 else '+'}{abs(exponent)}".encode()
 
 
-def _digits(value: float) -> tuple[str, int]:
+def _grisu2(value: float) -> tuple[str, int]:
     """The digits of a positive double and the power of ten they are multiplied by."""
     bits = struct.unpack("<Q", struct.pack("<d", value))[0]
     fraction, exponent = bits & (_HIDDEN - 1), bits >> 52
@@ -86,11 +86,15 @@ def _digits(value: float) -> tuple[str, int]:
     middle = (middle * power + (1 << 63)) >> 64
     high = ((high * power + (1 << 63)) >> 64) - 1
     low = ((low * power + (1 << 63)) >> 64) + 1
-    return _generate(middle, high, low, -(top + power_exponent + 64), -decimal)
+    return _generate_digits(middle, high, low, -(top + power_exponent + 64), -decimal)
 
 
 def _boundaries(fraction: int, exponent: int) -> tuple[int, int, int]:
-    """What reads back as the double lies between these two 64-bit numbers, times 2**exponent."""
+    """The boundaries of the decimal numbers that parse to this double.
+
+    Returns:
+        The upper and the lower boundary as 64-bit numbers, and their common binary exponent.
+    """
     high, high_exponent = (fraction << 1) + 1, exponent - 1
     shift = 64 - high.bit_length()
     high <<= shift
@@ -101,7 +105,7 @@ def _boundaries(fraction: int, exponent: int) -> tuple[int, int, int]:
 
 
 def _power(decimal: int) -> tuple[int, int]:
-    """Ten to the ``decimal`` as a 64-bit number and its binary exponent, rounded."""
+    """Ten to the ``decimal`` as a rounded 64-bit number and its binary exponent."""
     if decimal >= 0:
         exact = 10**decimal
         shift = exact.bit_length() - 64
@@ -124,7 +128,7 @@ _powers: Final = [_power(_FIRST_POWER + _POWER_STEP * index) for index in range(
 
 
 def _cached_power(exponent: int) -> tuple[int, int, int]:
-    """The power of ten that brings a number with this binary exponent near one."""
+    """The power of ten by which Grisu2 scales a number with this binary exponent."""
     approximate = int(-(exponent + 87) * 0.30102999566398114)
     index = (approximate - _FIRST_POWER) // _POWER_STEP
     while True:
@@ -138,8 +142,8 @@ def _cached_power(exponent: int) -> tuple[int, int, int]:
             return power, power_exponent, _FIRST_POWER + index * _POWER_STEP
 
 
-def _generate(middle: int, high: int, low: int, bits: int, scale: int) -> tuple[str, int]:
-    """Digits of ``high``, until what is left lies between the boundaries."""
+def _generate_digits(middle: int, high: int, low: int, bits: int, scale: int) -> tuple[str, int]:
+    """Generate digits of ``high`` until the remainder is within the boundaries."""
     distance, delta = high - middle, high - low
     whole, rest = high >> bits, high & ((1 << bits) - 1)
     digits: list[int] = []
@@ -150,7 +154,7 @@ def _generate(middle: int, high: int, low: int, bits: int, scale: int) -> tuple[
             digits.append(digit)
         left = (whole << bits) + rest
         if left <= delta:
-            return _nearest(digits, delta, left, unit << bits, distance), scale + kappa
+            return _round_last_digit(digits, delta, left, unit << bits, distance), scale + kappa
     kappa, unit = 0, 1
     while True:
         rest, delta, unit = rest * 10, delta * 10, unit * 10
@@ -160,11 +164,11 @@ def _generate(middle: int, high: int, low: int, bits: int, scale: int) -> tuple[
             digits.append(digit)
         if rest < delta:
             close = distance * unit & _WORD
-            return _nearest(digits, delta, rest, 1 << bits, close), scale + kappa
+            return _round_last_digit(digits, delta, rest, 1 << bits, close), scale + kappa
 
 
-def _nearest(digits: list[int], delta: int, left: int, unit: int, distance: int) -> str:
-    """Lower the last digit while that comes nearer to the double itself."""
+def _round_last_digit(digits: list[int], delta: int, left: int, unit: int, distance: int) -> str:
+    """Decrement the last digit while that brings the result closer to the double."""
     while (
         left < distance
         and delta - left >= unit

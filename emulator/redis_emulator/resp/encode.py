@@ -1,4 +1,4 @@
-"""Replies to bytes, for RESP2 and RESP3."""
+"""The reply encoder: reply values to bytes in RESP2 or RESP3."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from redis_emulator.resp.double import (
 )
 from redis_emulator.resp.types import (
     NULL_ARRAY,
-    Aside,
     BigNumber,
     File,
-    Interleaved,
+    InterleavedMessage,
+    InterleavedReplies,
     MapReply,
     PairMap,
     Pairs,
@@ -26,22 +26,23 @@ from redis_emulator.resp.types import (
     SetReply,
     SimpleString,
     Verbatim,
-    lower,
+    to_resp2,
 )
 
 
 def encode(reply: Reply, protocol: int) -> bytes:
-    """``reply`` as a client that speaks ``protocol`` (2 or 3) reads it from the wire."""
-    if type(reply) is Interleaved:
-        asides = sum(type(item) is Aside for item in reply)
-        return b"*%d\r\n" % (len(reply) - asides) + b"".join(
-            encode(item.message if type(item) is Aside else item, protocol) for item in reply
+    """Encode a reply in RESP ``protocol`` 2 or 3."""
+    if type(reply) is InterleavedReplies:
+        messages = sum(type(item) is InterleavedMessage for item in reply)
+        return b"*%d\r\n" % (len(reply) - messages) + b"".join(
+            encode(item.message if type(item) is InterleavedMessage else item, protocol)
+            for item in reply
         )
     if type(reply) is File:
         return b"$%d\r\n%b" % (len(reply), reply)
     out = bytearray()
     if protocol == 2:
-        _encode2(lower(reply), out)
+        _encode2(to_resp2(reply), out)
     else:
         _encode3(reply, out)
     return bytes(out)

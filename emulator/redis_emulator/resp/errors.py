@@ -1,4 +1,4 @@
-"""The error texts that several modules need, each written once."""
+"""Error texts that several modules use."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ STALE_REPLICA: Final = "ERR Can not execute the command on a stale replica"
 NO_REPLICAS: Final = "NOREPLICAS Not enough good replicas to write."
 NO_SCRIPT: Final = "NOSCRIPT No matching script. Please use EVAL."
 CLUSTER_DOWN: Final = "CLUSTERDOWN The cluster is down"
-NO_LOGIN: Final = "NOAUTH Authentication required."
+NOAUTH: Final = "NOAUTH Authentication required."
 ROLE_CHANGED: Final = (
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 )
 
 
-def busy(product: str, way_out: str) -> str:
-    """A script runs for too long; ``way_out`` is the command that ends it."""
+def busy(product: str, kill_command: str) -> str:
+    """The error while a script exceeds its time limit; ``kill_command`` is the way to stop it."""
     return (
-        f"BUSY {product} is busy running a script. You can only call {way_out} or SHUTDOWN NOSAVE."
+        f"BUSY {product} is busy running a script. You can only call {kill_command} or "
+        "SHUTDOWN NOSAVE."
     )
 
 
 def loading(product: str) -> str:
-    """The server is loading its data."""
+    """The error while the server is loading its data."""
     return f"LOADING {product} is loading the dataset in memory"
 
 
 def cannot_save(product: str) -> str:
-    """Saving fails, and the server is configured to refuse writes then."""
+    """The error for writes after a failed save, with ``stop-writes-on-bgsave-error yes``."""
     return (
         f"MISCONF {product} is configured to save RDB snapshots, but it's currently unable to "
         "persist to disk. Commands that may modify the data set are disabled, because this "

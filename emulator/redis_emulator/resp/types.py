@@ -1,9 +1,8 @@
-"""The values a command replies with, none of them tied to RESP2 or RESP3.
+"""The values that commands return as replies, independent of the protocol version.
 
-Plain Python values stand for what both protocols have: ``bytes`` a bulk string, ``int`` an integer,
-``None`` null, ``list`` an array. The classes below are what RESP3 adds, and ``lower`` is the only
-place that says what each becomes for a RESP2 client. ``bool``, ``float`` and ``dict`` are RESP3's
-boolean, double and map; a `Double17` is a double as servers before 7.2 print it.
+Plain Python values are the types that both protocols have: ``bytes`` is a bulk string, ``int`` an
+integer, ``None`` null and ``list`` an array. ``bool``, ``float`` and ``dict`` are boolean, double
+and map of RESP3. The classes below are the other types. `to_resp2` converts a reply to RESP2.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ Reply: TypeAlias = object
 
 
 class SimpleString(bytes):
-    """A status reply such as ``OK``: a byte string that travels on one line."""
+    """A simple string (status reply) such as ``OK``."""
 
     __slots__ = ()
 
@@ -28,43 +27,43 @@ QUEUED: Final = SimpleString(b"QUEUED")
 
 
 class SetReply(list[Reply]):
-    """An unordered collection without duplicates; an array in RESP2."""
+    """A set; an array in RESP2."""
 
     __slots__ = ()
 
 
 class Pairs(list[Reply]):
-    """A list of two-element lists; RESP2 clients get them flattened into one array."""
+    """An array of two-element arrays; one flat array in RESP2."""
 
     __slots__ = ()
 
 
 class MapReply(list[tuple[Reply, Reply]]):
-    """A map as pairs, where keys may be anything, even twice the same; flat in RESP2 as a dict."""
+    """A map as a list of pairs, for keys that are unhashable or repeated; a flat array in RESP2."""
 
     __slots__ = ()
 
 
 class File(bytes):
-    """Bytes that are sent like a bulk string but without the end of line behind it."""
+    """The RDB file in the reply of PSYNC: a bulk string without the line end after it."""
 
     __slots__ = ()
 
 
 class PairMap(list[Reply]):
-    """A list of pairs that is a map in RESP3 and stays a list of pairs in RESP2."""
+    """A list of pairs: a map in RESP3, an array of two-element arrays in RESP2."""
 
     __slots__ = ()
 
 
 class Push(list[Reply]):
-    """An out-of-band message; for a RESP2 client it is an ordinary array."""
+    """A push message; an array in RESP2."""
 
     __slots__ = ()
 
 
-class Aside:
-    """A message that a transaction sends its own client while it runs."""
+class InterleavedMessage:
+    """A message that a transaction sends to its own client while it runs."""
 
     __slots__ = ("message",)
 
@@ -72,20 +71,23 @@ class Aside:
         self.message = message
 
 
-class Interleaved(list[Reply]):
-    """EXEC's replies with each `Aside` where it came, not counted as the array's on the wire."""
+class InterleavedReplies(list[Reply]):
+    """The replies of EXEC, with messages in between.
+
+    A message is sent at its position in the array, but is not counted in the length of the array.
+    """
 
     __slots__ = ()
 
 
 class Verbatim(bytes):
-    """Text for people, sent with its format of three letters; a bulk string in RESP2."""
+    """A verbatim string, which has a three-letter format; a bulk string in RESP2."""
 
     format = b"txt"
 
 
 class BigNumber(bytes):
-    """The digits of an integer that may not fit 64 bits; a bulk string in RESP2."""
+    """A big number as its digits; a bulk string in RESP2."""
 
     __slots__ = ()
 
@@ -100,7 +102,7 @@ class _NullArray:
 
 
 NULL_ARRAY: Final = _NullArray()
-"""Null where an array was promised: ``*-1`` in RESP2, plain null in RESP3."""
+"""A null array: ``*-1`` in RESP2, null in RESP3."""
 
 
 class _NoReply:
@@ -116,20 +118,21 @@ class _NoReply:
 
 
 NO_REPLY: Final = _NoReply("NO_REPLY")
-"""The command answers nothing, or has delivered its answers itself (SUBSCRIBE)."""
+"""The command sends no reply, or has already delivered its replies."""
 PENDING: Final = _NoReply("PENDING")
 """The client is blocked; its reply is delivered later."""
 CLOSED: Final = _NoReply("CLOSED")
-"""Not a reply: delivered when the server ends the connection."""
+"""Not a reply: delivered when the server closes the connection."""
 
 
 class RedisError(Exception):
-    """An error reply: the whole line a client sees, code first, without the leading ``-``.
+    """An error reply. The text is the line without the leading ``-``, starting with the error code.
 
-    Bytes of the client's that the text quotes are kept through ``surrogateescape``.
+    Bytes from the client in the text are decoded with ``surrogateescape``.
 
     Attributes:
-        counted: Whether the statistics of errors know of it: a script was told, and passes it on.
+        counted: Whether the error is already counted in the error statistics, for example when a
+            script returns an error that a command raised in it.
     """
 
     counted = False
@@ -141,19 +144,19 @@ class RedisError(Exception):
 
     @property
     def code(self) -> str:
-        """The first word, ``ERR`` or ``WRONGTYPE`` and so on."""
+        """The error code: the first word, such as ``ERR`` or ``WRONGTYPE``."""
         return self.text.split(" ", 1)[0]
 
     def wire(self) -> bytes:
-        """The error line as sent: line breaks are not allowed inside."""
+        """The error line as it is sent. Line breaks are replaced with spaces, as in Redis."""
         line = self.text.encode("utf-8", "surrogateescape")
         return line.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def quote(raw: bytes) -> str:
-    """Bytes as text for an error message, which ends where C's strings end, at a zero byte.
+    """Decode bytes for an error message, up to the first zero byte, as Redis formats C strings.
 
-    `RedisError.wire` turns them back unchanged.
+    `RedisError.wire` encodes them to the same bytes again.
     """
     if b"\0" in raw:
         raw = raw[: raw.index(b"\0")]
@@ -163,19 +166,20 @@ def quote(raw: bytes) -> str:
 _ARRAYS: Final = frozenset((list, tuple, SetReply, PairMap, Push))
 
 
-def lower(reply: Any) -> Reply:
-    """What a RESP2 client gets for ``reply``: only bytes, integers, None, lists, statuses,
-    errors.
+def to_resp2(reply: Any) -> Reply:
+    """Convert a reply to the types of RESP2.
+
+    These are bytes, int, None, list, `NULL_ARRAY`, `SimpleString` and `RedisError`.
     """
     kind = type(reply)
     if kind is bytes or kind is int or reply is None:
         return reply
     if kind in _ARRAYS:
-        return [lower(item) for item in reply]
+        return [to_resp2(item) for item in reply]
     if kind is dict:
-        return [lower(item) for pair in reply.items() for item in pair]
+        return [to_resp2(item) for pair in reply.items() for item in pair]
     if kind is Pairs or kind is MapReply:
-        return [lower(item) for pair in reply for item in pair]
+        return [to_resp2(item) for pair in reply for item in pair]
     if kind is bool:
         return 1 if reply else 0
     if kind is float:

@@ -58,7 +58,7 @@ def rows_of(url: str) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _keep_what_older_servers_say(rows: dict[str, dict[str, Any]], name: str, spec: Spec) -> None:
+def _keep_legacy_attributes(rows: dict[str, dict[str, Any]], name: str, spec: Spec) -> None:
     """Keep what new servers do not report: removed commands and arities of older releases."""
     if spec.until:
         rows[name] = json.loads(_line_of(spec))[name]
@@ -100,7 +100,7 @@ def main() -> None:
         if name not in rows:
             rows[name] = row | {"flavours": ["valkey"]}
     for name, spec in load().items():
-        _keep_what_older_servers_say(rows, name, spec)
+        _keep_legacy_attributes(rows, name, spec)
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for name in sorted(rows):
         groups.setdefault(rows[name]["group"], {})[name] = rows[name]

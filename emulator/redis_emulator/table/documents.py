@@ -18,7 +18,7 @@ from typing import Any
 from redis_emulator.table import Spec
 from redis_emulator.version import Version
 
-_MACHINE = frozenset(
+_MACHINE_FIELDS = frozenset(
     {
         "atomicvar_api",
         "availability_zone",
@@ -99,14 +99,14 @@ def server_like(version: Version) -> str:
 def _helps(link: Any) -> dict[str, Any]:
     helps = {}
     for name in _CONTAINERS:
-        answer = _ask(link, name, "HELP")
+        answer = _call(link, name, "HELP")
         if isinstance(answer, list):
             helps[name] = answer
     return helps
 
 
 def _docs(link: Any) -> dict[str, Any]:
-    found = _ask(link, "COMMAND", "DOCS")
+    found = _call(link, "COMMAND", "DOCS")
     if not isinstance(found, dict):
         return {}
     return {name: document for name, document in found.items() if document["group"] != "module"}
@@ -115,19 +115,19 @@ def _docs(link: Any) -> dict[str, Any]:
 def _layout(link: Any) -> dict[str, Any]:
     sections: dict[str, Any] = {}
     fields: dict[str, str] = {}
-    for line in _ask(link, "INFO", "EVERYTHING").splitlines():
+    for line in _call(link, "INFO", "EVERYTHING").splitlines():
         if line.startswith("# "):
             fields = sections[line[2:]] = {}
         elif ":" in line:
             field, value = line.split(":", 1)
-            fields[field] = "" if field in _MACHINE else value
+            fields[field] = "" if field in _MACHINE_FIELDS else value
     for name in ("Commandstats", "Errorstats", "Latencystats", "Keyspace", "Keysizes"):
         if name in sections:
             sections[name] = {}
     return sections
 
 
-def _ask(link: Any, *words: str) -> Any:
+def _call(link: Any, *words: str) -> Any:
     import redis
 
     link.send_command(*words)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from redis_emulator.table import Spec
 
-_HINTS: Final = frozenset({"not_key", "incomplete", "variable_flags"})
+_ADVISORY_FLAGS: Final = frozenset({"not_key", "incomplete", "variable_flags"})
 _READ: Final = ("RO", "access")
 _WRITE: Final = ("OW", "update")
 _READ_WRITE: Final = ("RW", "access", "update")
@@ -40,7 +40,7 @@ def has_keys(spec: Spec) -> bool:
 
 def keys(spec: Spec, argv: Sequence[bytes]) -> list[Key]:
     """The keys in ``argv``, a call of the command ``spec``; empty if the arguments are invalid."""
-    special = _SPECIAL.get(spec.name)
+    special = _KEY_FUNCTIONS.get(spec.name)
     if special is not None:
         return special(argv)
     try:
@@ -67,7 +67,7 @@ def _found(key_spec: dict[str, Any], argv: Sequence[bytes]) -> Iterator[Key]:
 
 
 def _range(key_spec: dict[str, Any], argv: Sequence[bytes]) -> Iterator[Key]:
-    first = _begin(key_spec["begin_search"], argv)
+    first = _begin_search(key_spec["begin_search"], argv)
     if first is None:
         return
     kind, find = key_spec["find_keys"]["type"], key_spec["find_keys"]["spec"]
@@ -82,19 +82,19 @@ def _range(key_spec: dict[str, Any], argv: Sequence[bytes]) -> Iterator[Key]:
         else:
             last += first + (count - first) // find["limit"]
     elif kind == "keynum":
-        number = _count(argv, first + find["keynumidx"])
+        number = _parse_count(argv, first + find["keynumidx"])
         first += find["firstkey"]
         last = first + (number - 1) * step
     else:
         raise _Invalid
     if last >= count or last < first:
         raise _Invalid
-    flags = tuple(flag for flag in key_spec["flags"] if flag not in _HINTS)
+    flags = tuple(flag for flag in key_spec["flags"] if flag not in _ADVISORY_FLAGS)
     for position in range(first, last + 1, step):
         yield Key(position, flags)
 
 
-def _begin(begin: dict[str, Any], argv: Sequence[bytes]) -> int | None:
+def _begin_search(begin: dict[str, Any], argv: Sequence[bytes]) -> int | None:
     kind, spec = begin["type"], begin["spec"]
     if kind == "index":
         return int(spec["index"])
@@ -103,16 +103,16 @@ def _begin(begin: dict[str, Any], argv: Sequence[bytes]) -> int | None:
     keyword = spec["keyword"].lower().encode()
     start = spec["startfrom"]
     places = range(start, len(argv)) if start > 0 else range(len(argv) + start, 0, -1)
-    for place in places:
-        if argv[place].lower() == keyword:
-            return place + 1
+    for index in places:
+        if argv[index].lower() == keyword:
+            return index + 1
     return None
 
 
-def _count(argv: Sequence[bytes], place: int) -> int:
-    if place >= len(argv) or not argv[place].isdigit() or int(argv[place]) < 1:
+def _parse_count(argv: Sequence[bytes], index: int) -> int:
+    if index >= len(argv) or not argv[index].isdigit() or int(argv[index]) < 1:
         raise _Invalid
-    return int(argv[place])
+    return int(argv[index])
 
 
 def _set_keys(argv: Sequence[bytes]) -> list[Key]:
@@ -121,38 +121,38 @@ def _set_keys(argv: Sequence[bytes]) -> list[Key]:
 
 
 def _bitfield_keys(argv: Sequence[bytes]) -> list[Key]:
-    place, reads_only = 2, True
-    while place < len(argv) and reads_only:
-        word = argv[place].lower()
-        reads_only = word == b"get" and place + 2 < len(argv)
-        place += 3
+    index, reads_only = 2, True
+    while index < len(argv) and reads_only:
+        word = argv[index].lower()
+        reads_only = word == b"get" and index + 2 < len(argv)
+        index += 3
     return [Key(1, _READ if reads_only else _READ_WRITE)]
 
 
 def _sort_keys(argv: Sequence[bytes]) -> list[Key]:
     found = [Key(1, _READ)]
-    place = 2
-    while place < len(argv):
-        word = argv[place].lower()
-        if word == b"store" and place + 1 < len(argv):
-            found[1:] = [Key(place + 1, _WRITE)]
-            place += 1
-        place += _SKIPPED_BY_SORT.get(word, 0) + 1
+    index = 2
+    while index < len(argv):
+        word = argv[index].lower()
+        if word == b"store" and index + 1 < len(argv):
+            found[1:] = [Key(index + 1, _WRITE)]
+            index += 1
+        index += _SKIPPED_BY_SORT.get(word, 0) + 1
     return found
 
 
 def _migrate_keys(argv: Sequence[bytes]) -> list[Key]:
-    place = 6
-    while place < len(argv):
-        word = argv[place].lower()
+    index = 6
+    while index < len(argv):
+        word = argv[index].lower()
         if word == b"keys":
-            first = len(argv) if argv[3] else place + 1
+            first = len(argv) if argv[3] else index + 1
             return [Key(each, _MOVE) for each in range(first, len(argv))]
-        place += _SKIPPED_BY_MIGRATE.get(word, 0) + 1
+        index += _SKIPPED_BY_MIGRATE.get(word, 0) + 1
     return [Key(3, _MOVE)]
 
 
-_SPECIAL: Final[dict[str, Callable[[Sequence[bytes]], list[Key]]]] = {
+_KEY_FUNCTIONS: Final[dict[str, Callable[[Sequence[bytes]], list[Key]]]] = {
     "bitfield": _bitfield_keys,
     "migrate": _migrate_keys,
     "set": _set_keys,

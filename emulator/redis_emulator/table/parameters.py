@@ -27,7 +27,7 @@ _AS_STARTED = {
     "save": "3600 1 300 100 60 10000",
 }
 """Values that depend on how the server was started. The emulator, being for tests, allows DEBUG."""
-_UNTRIED: dict[str, dict[str, Any]] = {
+_NOT_TRIED: dict[str, dict[str, Any]] = {
     "tls-replication": {"type": "boolean"},
     "tls-cluster": {"type": "boolean"},
     "appendonly": {"type": "boolean"},
@@ -47,7 +47,7 @@ _UNTRIED: dict[str, dict[str, Any]] = {
     "masterauth": {"type": "string"},
 }
 """Parameters that are not tried, because they would make the server unreachable or change it."""
-_SEVERAL = ("shutdown-on-sigint", "shutdown-on-sigterm")
+_MULTI_VALUED = ("shutdown-on-sigint", "shutdown-on-sigterm")
 """Enums that accept several words."""
 _TRIALS = (
     "zzz",
@@ -67,11 +67,11 @@ def parameters(url: str) -> dict[str, dict[str, Any]]:
     found = {}
     for name, value in sorted(client.config_get("*").items()):
         row = {"default": _AS_STARTED.get(name, value)}
-        if name in _UNTRIED:
-            row.update(_UNTRIED[name])
+        if name in _NOT_TRIED:
+            row.update(_NOT_TRIED[name])
         else:
             row.update(_classify({trial: _try(client, name, trial) for trial in _TRIALS}))
-            if name in _SEVERAL:
+            if name in _MULTI_VALUED:
                 row["type"] = "enums"
             _try(client, name, value)
         found[name] = row
@@ -90,8 +90,8 @@ def _try(client: Any, name: str, value: str) -> str:
     return ""
 
 
-def _classify(said: dict[str, str]) -> dict[str, Any]:
-    nonsense = said["zzz"]
+def _classify(replies: dict[str, str]) -> dict[str, Any]:
+    nonsense = replies["zzz"]
     if "immutable" in nonsense or "nsupported CONFIG parameter" in nonsense:
         return {"type": "string", "immutable": True}
     if "protected" in nonsense:
@@ -107,10 +107,10 @@ def _classify(said: dict[str, str]) -> dict[str, Any]:
         return {"type": "string"}
     row: dict[str, Any] = {"type": kind}
     for trial in _TRIALS:
-        limits = re.search(r"between (-?\d+) and (\d+)", said[trial])
+        limits = re.search(r"between (-?\d+) and (\d+)", replies[trial])
         if limits:
             row |= {"low": int(limits[1]), "high": int(limits[2])}
-    if any("greater or equal to 0" in said[trial] for trial in _TRIALS):
+    if any("greater or equal to 0" in replies[trial] for trial in _TRIALS):
         row["unsigned"] = True
     return row
 

@@ -58,7 +58,7 @@ class DatabaseMapping(MutableMapping[Key, Any]):
 
     def __setitem__(self, key: Key, value: Any) -> None:
         name = encoded(key)
-        command = _creation(name, value)
+        command = _creating_command(name, value)
         with self._engine.lock:
             if command is None or command[0] != b"SET":
                 self._run(b"DEL", name)
@@ -118,7 +118,7 @@ class DatabaseMapping(MutableMapping[Key, Any]):
 
 def own_session(engine: Engine) -> Session:
     """A session that is not listed as a client, has all permissions and never blocks."""
-    session = Session(engine, _unheard, kind="internal")
+    session = Session(engine, _discard, kind="internal")
     session.authenticated = True
     session.deny_blocking = True
     session.refresh()
@@ -154,11 +154,11 @@ def plain(reply: Any) -> Any:
     return int(reply)
 
 
-def _unheard(reply: Reply) -> None:
+def _discard(reply: Reply) -> None:
     """Discard what is delivered to the session."""
 
 
-def _creation(name: bytes, value: Any) -> list[bytes] | None:
+def _creating_command(name: bytes, value: Any) -> list[bytes] | None:
     """The command that stores ``value``, or None for an empty collection."""
     if isinstance(value, (Mapping, list, tuple, set, frozenset)) and not value:
         return None

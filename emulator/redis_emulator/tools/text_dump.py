@@ -27,19 +27,20 @@ def dump(engine: Engine) -> str:
     server = engine.server
     with engine.lock:
         engine.tick()
+        now = server.keyspace.now
         return "\n".join(
-            f"{db.index} {_word(key)} {type_name(value).decode()} "
-            f"{_ttl(db.expires.get(key), server.keyspace.now)} {_shown(value, server.keyspace.now)}"
+            f"{db.index} {_format_word(key)} {type_name(value).decode()} "
+            f"{_format_ttl(db.expires.get(key), now)} {_format_value(value, now)}"
             for db in server.databases
             for key, value in sorted(db.data.items(), key=lambda item: item[0])
         )
 
 
-def _ttl(at: int | None, now: int) -> str:
+def _format_ttl(at: int | None, now: int) -> str:
     return "-" if at is None else f"{(at - now) / 1000:g}s"
 
 
-def _word(raw: bytes) -> str:
+def _format_word(raw: bytes) -> str:
     if _WORD(raw):
         return raw.decode("ascii")
     escaped = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
@@ -50,52 +51,53 @@ def _word(raw: bytes) -> str:
     return f'"{"".join(shown)}"'
 
 
-def _shown(value: Any, now: int) -> str:
+def _format_value(value: Any, now: int) -> str:
     if isinstance(value, List):
-        return f"[{', '.join(map(_word, value))}]"
+        return f"[{', '.join(map(_format_word, value))}]"
     if isinstance(value, Set):
-        return f"{{{', '.join(map(_word, sorted(value)))}}}"
+        return f"{{{', '.join(map(_format_word, sorted(value)))}}}"
     if isinstance(value, SortedSet):
         scored = (
-            f"{_word(each)}: {format_double(score).decode()}" for each, score in value.pairs()
+            f"{_format_word(each)}: {format_double(score).decode()}"
+            for each, score in value.pairs()
         )
         return f"{{{', '.join(scored)}}}"
     if isinstance(value, Hash):
-        return f"{{{', '.join(_fields(value, now))}}}"
+        return f"{{{', '.join(_format_fields(value, now))}}}"
     if isinstance(value, Stream):
-        return _stream(value)
-    return _word(bytes(value))
+        return _format_stream(value)
+    return _format_word(bytes(value))
 
 
-def _fields(value: Hash, now: int) -> list[str]:
+def _format_fields(value: Hash, now: int) -> list[str]:
     deadlines = value.deadlines or {}
     shown = []
     for field, content in value.items():
-        left = f" ({_ttl(deadlines[field], now)})" if field in deadlines else ""
-        shown.append(f"{_word(field)}: {_word(content)}{left}")
+        left = f" ({_format_ttl(deadlines[field], now)})" if field in deadlines else ""
+        shown.append(f"{_format_word(field)}: {_format_word(content)}{left}")
     return shown
 
 
-def _stream(value: Stream) -> str:
+def _format_stream(value: Stream) -> str:
     entries = [
-        f"{format_id(entry_id).decode()} {{{', '.join(_pairs(node.entries[entry_id]))}}}"
+        f"{format_id(entry_id).decode()} {{{', '.join(_format_pairs(node.entries[entry_id]))}}}"
         for node in value.nodes
         for entry_id in node.ids
     ]
-    groups = "".join(f" {_group(name, group)}" for name, group in value.groups.items())
+    groups = "".join(f" {_format_group(name, group)}" for name, group in value.groups.items())
     return f"[{', '.join(entries)}]{groups}"
 
 
-def _pairs(fields: tuple[bytes, ...]) -> list[str]:
+def _format_pairs(fields: tuple[bytes, ...]) -> list[str]:
     return [
-        f"{_word(field)}: {_word(content)}"
+        f"{_format_word(field)}: {_format_word(content)}"
         for field, content in zip(fields[::2], fields[1::2], strict=True)
     ]
 
 
-def _group(name: bytes, group: Group) -> str:
+def _format_group(name: bytes, group: Group) -> str:
     pending = [
-        f"{format_id(entry_id).decode()} {_word(entry.consumer.name)}"
+        f"{format_id(entry_id).decode()} {_format_word(entry.consumer.name)}"
         for entry_id, entry in group.pending.items()
     ]
-    return f"{_word(name)}@{format_id(group.last_id).decode()}({', '.join(pending)})"
+    return f"{_format_word(name)}@{format_id(group.last_id).decode()}({', '.join(pending)})"

@@ -33,7 +33,7 @@ from redis_emulator.resp.types import (
     SetReply,
     SimpleString,
     Verbatim,
-    lower,
+    to_resp2,
 )
 
 SOCKET_ARGUMENTS: Final = frozenset(
@@ -180,7 +180,7 @@ class InProcessSocket:
         """Convert a reply to what redis-py's parser would return."""
         decode = None if raw or not self.decode_responses else self.decode
         if self.session.protocol == 2:
-            reply = lower(reply)
+            reply = to_resp2(reply)
         return _read(reply, parse_error, decode)
 
 

@@ -1,1 +1,1 @@
-"""What a key can hold. These classes know no client, no clock and no command."""
+"""The types of values. These classes do not depend on clients, the clock or commands."""

@@ -19,7 +19,7 @@ LONGITUDE_LIMIT: Final = 180.0
 LATITUDE_LIMIT: Final = 85.05112878
 EARTH_RADIUS: Final = 6372797.560856
 _MERCATOR: Final = 20037726.37
-_RADIAN: Final = math.pi / 180.0
+_RADIANS_PER_DEGREE: Final = math.pi / 180.0
 _UINT64: Final = (1 << 64) - 1
 _LONGITUDES: Final = 0xAAAAAAAAAAAAAAAA
 _LATITUDES: Final = 0x5555555555555555
@@ -51,7 +51,7 @@ class Cell(NamedTuple):
 
     def bounds(self) -> Bounds:
         """The rectangle of the cell."""
-        longitude, latitude = _squeeze(self.bits >> 1), _squeeze(self.bits)
+        longitude, latitude = _deinterleave(self.bits >> 1), _deinterleave(self.bits)
         scale = float(1 << self.steps)
         width, height = 2 * LONGITUDE_LIMIT, 2 * LATITUDE_LIMIT
         return Bounds(
@@ -61,12 +61,12 @@ class Cell(NamedTuple):
             -LATITUDE_LIMIT + ((latitude + 1) / scale) * height,
         )
 
-    def moved(self, east: int, north: int) -> Cell:
+    def neighbour(self, east: int, north: int) -> Cell:
         """The neighbour at an offset of -1, 0 or 1 cells to the east and north; wraps around."""
         spare = 64 - 2 * self.steps
         longitude, latitude = self.bits & _LONGITUDES, self.bits & _LATITUDES
-        longitude = _stepped(longitude, east, _LATITUDES >> spare, _LONGITUDES >> spare)
-        latitude = _stepped(latitude, north, _LONGITUDES >> spare, _LATITUDES >> spare)
+        longitude = _add_steps(longitude, east, _LATITUDES >> spare, _LONGITUDES >> spare)
+        latitude = _add_steps(latitude, north, _LONGITUDES >> spare, _LATITUDES >> spare)
         return Cell(longitude | latitude, self.steps)
 
     def scores(self) -> tuple[ScoreBound, ScoreBound]:
@@ -76,16 +76,16 @@ class Cell(NamedTuple):
         return ScoreBound(float(low), exclusive=False), ScoreBound(float(high), exclusive=True)
 
 
-def _stepped(bits: int, by: int, others: int, kept: int) -> int:
+def _add_steps(bits: int, by: int, others: int, mask: int) -> int:
     """Add ``by`` to the number in every second bit; ``others`` are the bits in between."""
     if by > 0:
         bits += others + 1
     elif by < 0:
         bits = (bits | others) - (others + 1)
-    return bits & kept if by else bits
+    return bits & mask if by else bits
 
 
-def _spread(number: int) -> int:
+def _interleave(number: int) -> int:
     """32 bits with a zero between each and the next."""
     number &= 0xFFFFFFFF
     number = (number | number << 16) & 0x0000FFFF0000FFFF
@@ -95,8 +95,8 @@ def _spread(number: int) -> int:
     return (number | number << 1) & 0x5555555555555555
 
 
-def _squeeze(number: int) -> int:
-    """Every second bit of 64, the inverse of `_spread`."""
+def _deinterleave(number: int) -> int:
+    """Every second bit of 64, the inverse of `_interleave`."""
     number &= 0x5555555555555555
     number = (number | number >> 1) & 0x3333333333333333
     number = (number | number >> 2) & 0x0F0F0F0F0F0F0F0F
@@ -110,7 +110,7 @@ def encode(point: Point, steps: int = STEPS, latitude_limit: float = LATITUDE_LI
     scale = 1 << steps
     latitude = (point.latitude + latitude_limit) / (2 * latitude_limit) * scale
     longitude = (point.longitude + LONGITUDE_LIMIT) / (2 * LONGITUDE_LIMIT) * scale
-    return Cell(_spread(int(latitude)) | _spread(int(longitude)) << 1, steps)
+    return Cell(_interleave(int(latitude)) | _interleave(int(longitude)) << 1, steps)
 
 
 def score_bits(score: float) -> int:
@@ -140,15 +140,15 @@ def text(score: float) -> bytes:
 
 def latitude_distance(one: float, other: float) -> float:
     """The distance in metres between two latitudes."""
-    return EARTH_RADIUS * abs(other * _RADIAN - one * _RADIAN)
+    return EARTH_RADIUS * abs(other * _RADIANS_PER_DEGREE - one * _RADIANS_PER_DEGREE)
 
 
 def distance(one: Point, other: Point) -> float:
     """The great-circle distance in metres between two positions."""
-    v = math.sin((other.longitude * _RADIAN - one.longitude * _RADIAN) / 2)
+    v = math.sin((other.longitude * _RADIANS_PER_DEGREE - one.longitude * _RADIANS_PER_DEGREE) / 2)
     if v == 0.0:
         return latitude_distance(one.latitude, other.latitude)
-    from_, to = one.latitude * _RADIAN, other.latitude * _RADIAN
+    from_, to = one.latitude * _RADIANS_PER_DEGREE, other.latitude * _RADIANS_PER_DEGREE
     u = math.sin((to - from_) / 2)
     a = u * u + math.cos(from_) * math.cos(to) * v * v
     return 2.0 * EARTH_RADIUS * math.asin(math.sqrt(a))
@@ -217,13 +217,17 @@ class Polygon(NamedTuple):
         """The polygon with these corners."""
         x = y = z = 0.0
         for vertex in vertices:
-            longitude, latitude = vertex.longitude * _RADIAN, vertex.latitude * _RADIAN
+            longitude, latitude = (
+                vertex.longitude * _RADIANS_PER_DEGREE,
+                vertex.latitude * _RADIANS_PER_DEGREE,
+            )
             x += math.cos(latitude) * math.cos(longitude)
             y += math.cos(latitude) * math.sin(longitude)
             z += math.sin(latitude)
         x, y, z = x / len(vertices), y / len(vertices), z / len(vertices)
         centre = Point(
-            math.atan2(y, x) / _RADIAN, math.atan2(z, math.sqrt(x * x + y * y)) / _RADIAN
+            math.atan2(y, x) / _RADIANS_PER_DEGREE,
+            math.atan2(z, math.sqrt(x * x + y * y)) / _RADIANS_PER_DEGREE,
         )
         return cls(centre, tuple(vertices))
 
@@ -255,16 +259,18 @@ class Polygon(NamedTuple):
 
 def _bounds(centre: Point, width: float, height: float) -> Bounds:
     """The rectangle around ``centre``. A width spans more degrees of longitude near a pole."""
-    up = (height / EARTH_RADIUS) / _RADIAN
-    towards_pole = centre.latitude + (up if centre.latitude >= 0 else -up)
-    if math.isinf(up):
+    north_south = (height / EARTH_RADIUS) / _RADIANS_PER_DEGREE
+    towards_pole = centre.latitude + (north_south if centre.latitude >= 0 else -north_south)
+    if math.isinf(north_south):
         return Bounds(math.nan, -math.inf, math.nan, math.inf)
-    aside = (width / EARTH_RADIUS / math.cos(towards_pole * _RADIAN)) / _RADIAN
+    east_west = (
+        width / EARTH_RADIUS / math.cos(towards_pole * _RADIANS_PER_DEGREE)
+    ) / _RADIANS_PER_DEGREE
     return Bounds(
-        centre.longitude - aside,
-        centre.latitude - up,
-        centre.longitude + aside,
-        centre.latitude + up,
+        centre.longitude - east_west,
+        centre.latitude - north_south,
+        centre.longitude + east_west,
+        centre.latitude + north_south,
     )
 
 
@@ -284,31 +290,31 @@ def search_cells(shape: Shape, *, old: bool = False) -> list[Cell]:
     steps = _steps_for(shape.reach(), within)
     bounds = shape.bounds()
     cell = encode(centre, steps)
-    enough = _reaches(cell, shape) if old else _surrounded(cell, bounds)
-    if steps > 1 and not enough:
+    covered = _neighbours_reach(cell, shape) if old else _neighbours_cover(cell, bounds)
+    if steps > 1 and not covered:
         steps -= 1
         cell = encode(centre, steps)
     area, steps = cell.bounds(), cell.steps
-    useless_north = steps >= 2 and area.north > bounds.north
-    useless_south = steps >= 2 and area.south < bounds.south
-    useless_east = steps >= 2 and area.east > bounds.east
-    useless_west = steps >= 2 and area.west < bounds.west
+    skip_north = steps >= 2 and area.north > bounds.north
+    skip_south = steps >= 2 and area.south < bounds.south
+    skip_east = steps >= 2 and area.east > bounds.east
+    skip_west = steps >= 2 and area.west < bounds.west
     found: list[Cell] = []
-    for east, north in _MOVES:
+    for east, north in _NEIGHBOUR_OFFSETS:
         if (
-            (north > 0 and useless_north)
-            or (north < 0 and useless_south)
-            or (east > 0 and useless_east)
-            or (east < 0 and useless_west)
+            (north > 0 and skip_north)
+            or (north < 0 and skip_south)
+            or (east > 0 and skip_east)
+            or (east < 0 and skip_west)
         ):
             continue
-        neighbour = cell.moved(east, north)
+        neighbour = cell.neighbour(east, north)
         if neighbour not in found[-1:]:
             found.append(neighbour)
     return found
 
 
-_MOVES: Final = (
+_NEIGHBOUR_OFFSETS: Final = (
     (0, 0),
     (0, 1),
     (0, -1),
@@ -335,29 +341,29 @@ def _steps_for(metres: float, latitude: float) -> int:
     return min(max(steps, 1), STEPS)
 
 
-def _surrounded(cell: Cell, bounds: Bounds) -> bool:
+def _neighbours_cover(cell: Cell, bounds: Bounds) -> bool:
     """Whether the neighbours of ``cell`` cover all of ``bounds``."""
     return not (
-        cell.moved(0, 1).bounds().north < bounds.north
-        or cell.moved(0, -1).bounds().south > bounds.south
-        or cell.moved(1, 0).bounds().east < bounds.east
-        or cell.moved(-1, 0).bounds().west > bounds.west
+        cell.neighbour(0, 1).bounds().north < bounds.north
+        or cell.neighbour(0, -1).bounds().south > bounds.south
+        or cell.neighbour(1, 0).bounds().east < bounds.east
+        or cell.neighbour(-1, 0).bounds().west > bounds.west
     )
 
 
-def _reaches(cell: Cell, shape: Shape) -> bool:
+def _neighbours_reach(cell: Cell, shape: Shape) -> bool:
     """Whether the outer sides of the neighbours of ``cell`` are farther away than the shape."""
     longitude, latitude = shape.centre
     far = (
-        Point(longitude, cell.moved(0, 1).bounds().north),
-        Point(longitude, cell.moved(0, -1).bounds().south),
-        Point(cell.moved(1, 0).bounds().east, latitude),
-        Point(cell.moved(-1, 0).bounds().west, latitude),
+        Point(longitude, cell.neighbour(0, 1).bounds().north),
+        Point(longitude, cell.neighbour(0, -1).bounds().south),
+        Point(cell.neighbour(1, 0).bounds().east, latitude),
+        Point(cell.neighbour(-1, 0).bounds().west, latitude),
     )
     return all(distance(shape.centre, point) >= shape.reach() for point in far)
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """A search result; the distance is in metres."""
 
     member: bytes
@@ -366,17 +372,19 @@ class Found(NamedTuple):
     point: Point
 
 
-def search(places: SortedSet, shape: Shape, limit: int = 0, *, old: bool = False) -> list[Found]:
-    """The members of ``places`` in ``shape``; with a ``limit`` other than 0, the first found."""
-    found: list[Found] = []
-    order = places.order()
+def search(
+    members: SortedSet, shape: Shape, limit: int = 0, *, old: bool = False
+) -> list[SearchResult]:
+    """The members in ``shape``; with a ``limit`` other than 0, the first ones found."""
+    found: list[SearchResult] = []
+    order = members.order()
     for cell in search_cells(shape, old=old):
-        start, stop = places.score_range(*cell.scores())
+        start, stop = members.score_range(*cell.scores())
         for score, member in order[start:stop]:
             point = decode(score)
             metres = shape.distance(point)
             if metres is not None:
-                found.append(Found(member, score, metres, point))
+                found.append(SearchResult(member, score, metres, point))
                 if len(found) == limit:
                     return found
     return found

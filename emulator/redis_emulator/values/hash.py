@@ -1,8 +1,7 @@
 """A hash: fields, values, and the times at which fields expire.
 
-It is a dict, so reading a field costs a dict lookup. Redis keeps a small hash as one flat listpack
-and turns it into a hash table for good once it outgrows the configured limits; `compact` remembers
-which one it is.
+It is a dict, so reading a field costs a dict lookup. Redis stores a small hash as a listpack, and
+converts it to a hash table when it exceeds the configured limits. `compact` is true for a listpack.
 
 Field deadlines are a dict too. A heap finds the next one. It is built on first use; an entry that
 is no longer the deadline of its field is dropped when it reaches the top.
@@ -28,11 +27,11 @@ class Hash(dict[bytes, bytes]):
         self.queue: list[tuple[int, bytes]] | None = None
 
     def __copy__(self) -> Hash:
-        twin = Hash()
-        twin.update(self)
-        twin.compact = self.compact
-        twin.deadlines = None if self.deadlines is None else dict(self.deadlines)
-        return twin
+        copy = Hash()
+        copy.update(self)
+        copy.compact = self.compact
+        copy.deadlines = None if self.deadlines is None else dict(self.deadlines)
+        return copy
 
     def discard(self, field: bytes) -> bool:
         """Remove ``field`` and its deadline. Returns whether it existed."""

@@ -1,16 +1,16 @@
-"""HyperLogLogs: strings that count distinct elements, equal to the server's byte for byte.
+"""HyperLogLogs: strings that count distinct elements, byte for byte as in Redis.
 
-A header of 16 bytes (``HYLL``, the encoding, three unused bytes, and the last count with a flag
-that says whether it is still valid) is followed by 2**14 registers. Each register keeps the longest
-run of zero bits among the hashes that map to it.
+A header of 16 bytes (``HYLL``, the encoding, three unused bytes, and the cached count with a flag
+that says whether it is valid) is followed by 2**14 registers. Each register stores the longest run
+of zero bits among the hashes that map to it.
 
 * Dense: six bits a register, lowest bits first.
 * Sparse: run lengths. ``00xxxxxx`` is up to 64 registers of zero, ``01xxxxxx yyyyyyyy`` up to 16384
   of them, ``1vvvvvxx`` up to four registers with a value of up to 32.
 
-How an update splits and joins runs is visible to a client that reads the string, so it is done in
-the server's order. Where all registers are needed they are unpacked to one byte each: six bits a
-character is base64, once the bytes are reversed.
+A client that reads the string sees how updates split and merge runs, so this is done in the same
+order as in Redis. Code that needs all registers unpacks them to one byte each with the base64
+functions, since base64 has six bits per character too (in reverse byte order).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DENSE_SIZE: Final = HEADER + REGISTERS * 6 // 8
 _INDEX_BITS: Final = 14
 _HASH_BITS: Final = 64 - _INDEX_BITS
 _DENSE, _SPARSE = 0, 1
-_LONGEST_ZERO, _LONGEST_VALUE, _LARGEST_VALUE = 64, 4, 32
+_MAX_ZERO_RUN, _MAX_VALUE_RUN, _MAX_SPARSE_VALUE = 64, 4, 32
 _STALE: Final = 0x80
 _SEED: Final = 0xADC83B19
 _MULTIPLIER: Final = 0xC6A4A7935BD1E995
@@ -63,7 +63,7 @@ def is_valid(data: bytes | bytearray) -> bool:
 
 
 def is_dense(data: bytes | bytearray) -> bool:
-    """Whether the registers are packed one by one."""
+    """Whether the encoding is dense."""
     return data[4] == _DENSE
 
 
@@ -99,7 +99,7 @@ def murmur(data: bytes, seed: int = _SEED) -> int:
     return result ^ result >> 47
 
 
-def add(data: bytearray, element: bytes, longest: int) -> bool:
+def add(data: bytearray, element: bytes, sparse_max_bytes: int) -> bool:
     """Add ``element``. Returns whether a register changed.
 
     Args:
@@ -112,66 +112,68 @@ def add(data: bytearray, element: bytes, longest: int) -> bool:
     """
     hashed = murmur(element)
     rest = hashed >> _INDEX_BITS | 1 << _HASH_BITS
-    return raise_register(data, hashed & REGISTERS - 1, (rest & -rest).bit_length(), longest)
+    return raise_register(
+        data, hashed & REGISTERS - 1, (rest & -rest).bit_length(), sparse_max_bytes
+    )
 
 
-def raise_register(data: bytearray, index: int, value: int, longest: int) -> bool:
+def raise_register(data: bytearray, index: int, value: int, sparse_max_bytes: int) -> bool:
     """Raise register ``index`` to ``value``. Returns whether it was lower. See `add`."""
     if data[4] == _DENSE:
         return _raise_dense(data, index, value)
-    return _raise_sparse(data, index, value, longest)
+    return _raise_sparse(data, index, value, sparse_max_bytes)
 
 
 def _raise_dense(data: bytearray, index: int, value: int) -> bool:
-    place, shift = HEADER + index * 6 // 8, index * 6 % 8
-    window = int.from_bytes(data[place : place + 2], "little")
+    offset, shift = HEADER + index * 6 // 8, index * 6 % 8
+    window = int.from_bytes(data[offset : offset + 2], "little")
     if window >> shift & 63 >= value:
         return False
     window = window & ~(63 << shift) | value << shift
-    size = min(2, DENSE_SIZE - place)
-    data[place : place + size] = window.to_bytes(size, "little")
+    size = min(2, DENSE_SIZE - offset)
+    data[offset : offset + size] = window.to_bytes(size, "little")
     return True
 
 
-def _run(data: bytes | bytearray, place: int) -> tuple[int, int, int]:
+def _read_run(data: bytes | bytearray, offset: int) -> tuple[int, int, int]:
     """The run at offset ``place``: number of registers, their value, size in bytes."""
-    byte = data[place]
+    byte = data[offset]
     if byte & 0x80:
         return (byte & 3) + 1, (byte >> 2 & 31) + 1, 1
     if byte & 0x40:
-        low = data[place + 1] if place + 1 < len(data) else 0
+        low = data[offset + 1] if offset + 1 < len(data) else 0
         return ((byte & 63) << 8 | low) + 1, 0, 2
     return byte + 1, 0, 1
 
 
-def _zeros(count: int) -> bytes:
-    if count > _LONGEST_ZERO:
+def _zero_run(count: int) -> bytes:
+    if count > _MAX_ZERO_RUN:
         return (count - 1 | 0x4000).to_bytes(2, "big")
     return bytes((count - 1,)) if count else b""
 
 
-def _values(value: int, count: int) -> bytes:
+def _value_run(value: int, count: int) -> bytes:
     return bytes((0x80 | value - 1 << 2 | count - 1,)) if count else b""
 
 
-def _raise_sparse(data: bytearray, index: int, value: int, longest: int) -> bool:
-    if value > _LARGEST_VALUE:
+def _raise_sparse(data: bytearray, index: int, value: int, sparse_max_bytes: int) -> bool:
+    if value > _MAX_SPARSE_VALUE:
         return _promote(data, index, value)
-    first, place, before, end = 0, HEADER, HEADER, len(data)
-    while place < end:
-        byte = data[place]
+    first, offset, before, end = 0, HEADER, HEADER, len(data)
+    while offset < end:
+        byte = data[offset]
         size = 1
         if byte & 0x80:
             span = (byte & 3) + 1
         elif byte < 0x40:
             span = byte + 1
         else:
-            span = (byte - 0x40 << 8 | (data[place + 1] if place + 1 < end else 0)) + 1
+            span = (byte - 0x40 << 8 | (data[offset + 1] if offset + 1 < end else 0)) + 1
             size = 2
         if index < first + span:
             break
-        before = place
-        place += size
+        before = offset
+        offset += size
         first += span
     else:
         raise CorruptError
@@ -180,33 +182,33 @@ def _raise_sparse(data: bytearray, index: int, value: int, longest: int) -> bool
         return False
     head, tail = index - first, first + span - 1 - index
     if present:
-        runs = _values(present, head) + _values(value, 1) + _values(present, tail)
+        runs = _value_run(present, head) + _value_run(value, 1) + _value_run(present, tail)
     else:
-        runs = _zeros(head) + _values(value, 1) + _zeros(tail)
-    if len(runs) > size and end + len(runs) - size > longest:
+        runs = _zero_run(head) + _value_run(value, 1) + _zero_run(tail)
+    if len(runs) > size and end + len(runs) - size > sparse_max_bytes:
         return _promote(data, index, value)
-    data[place : place + size] = runs
-    _join(data, before)
+    data[offset : offset + size] = runs
+    _merge_runs(data, before)
     invalidate_cache(data)
     return True
 
 
-def _join(data: bytearray, place: int) -> None:
+def _merge_runs(data: bytearray, offset: int) -> None:
     """Merge adjacent runs of equal value among the five runs from offset ``place``."""
     for _ in range(5):
-        if place >= len(data):
+        if offset >= len(data):
             return
-        byte = data[place]
+        byte = data[offset]
         if not byte & 0x80:
-            place += 2 if byte & 0x40 else 1
+            offset += 2 if byte & 0x40 else 1
             continue
-        if place + 1 < len(data):
-            following = data[place + 1]
-            together = (byte & 3) + (following & 3) + 2
-            if byte & 0xFC == following & 0xFC and together <= _LONGEST_VALUE:
-                data[place : place + 2] = bytes((byte & 0xFC | together - 1,))
+        if offset + 1 < len(data):
+            following = data[offset + 1]
+            total_length = (byte & 3) + (following & 3) + 2
+            if byte & 0xFC == following & 0xFC and total_length <= _MAX_VALUE_RUN:
+                data[offset : offset + 2] = bytes((byte & 0xFC | total_length - 1,))
                 continue
-        place += 1
+        offset += 1
 
 
 def _promote(data: bytearray, index: int, value: int) -> bool:
@@ -238,14 +240,14 @@ def registers(data: bytes | bytearray, *, lenient: bool = False) -> bytes:
     if data[4] == _DENSE:
         return binascii.b2a_base64(data[:15:-1], newline=False).translate(_FROM_BASE64)[::-1]
     parts: list[bytes] = []
-    place, end, total = HEADER, len(data), 0
-    while place < end:
-        span, value, size = _run(data, place)
+    offset, end, total = HEADER, len(data), 0
+    while offset < end:
+        span, value, size = _read_run(data, offset)
         if lenient and value and total + span > REGISTERS:
             break
         parts.append(bytes((value,)) * span if value else bytes(span))
         total += span
-        place += size
+        offset += size
         if total > REGISTERS:
             break
     if total != REGISTERS:
@@ -270,14 +272,14 @@ def merge(one: bytes, other: bytes) -> bytes:
     return (left & mask | right & (mask ^ _LOW_BITS)).to_bytes(REGISTERS, "little")
 
 
-def write_registers(data: bytearray, values: bytes, longest: int) -> None:
+def write_registers(data: bytearray, values: bytes, sparse_max_bytes: int) -> None:
     """Raise the registers of ``data`` to ``values``; none of them may be greater already."""
     for found in _NOT_ZERO(values):
         if data[4] == _DENSE:
             data[HEADER:] = pack(values)
             break
         index = found.start()
-        _raise_sparse(data, index, values[index], longest)
+        _raise_sparse(data, index, values[index], sparse_max_bytes)
     invalidate_cache(data)
 
 
@@ -324,9 +326,9 @@ def _tau(x: float) -> float:
 
 def describe(data: bytes | bytearray) -> str:
     """The runs of a sparse HyperLogLog as PFDEBUG DECODE prints them."""
-    place, words = HEADER, []
-    while place < len(data):
-        span, value, size = _run(data, place)
+    offset, words = HEADER, []
+    while offset < len(data):
+        span, value, size = _read_run(data, offset)
         words.append(f"v:{value},{span}" if value else f"{'Z' if size == 2 else 'z'}:{span}")
-        place += size
+        offset += size
     return " ".join(words)

@@ -1,11 +1,11 @@
-"""A list: elements in nodes, divided as the server divides them.
+"""A list: elements in nodes, with the same node boundaries as in Redis.
 
-A small list is one listpack. One that outgrows ``list-max-listpack-size`` becomes a quicklist: a
-chain of listpacks, its nodes, each kept within that limit; an element that is too
-large for any node has a plain node of its own. OBJECT ENCODING of a list that has shrunk depends on
-whether one node is left, so the node boundaries here equal the server's; they follow from the sizes
-that the packed form would have. Nodes also keep operations fast: finding an element skips whole
-nodes, and a change moves only the elements of one node.
+A small list is one listpack. A list that exceeds ``list-max-listpack-size`` is converted to a
+quicklist: a chain of nodes, each a listpack within that limit. An element that is too large for any
+node gets a plain node of its own. A list that has shrunk is converted back only if one node is
+left, so OBJECT ENCODING depends on the node boundaries. They follow from the sizes that the
+elements have in a listpack. Nodes also make operations fast: a lookup skips nodes, and a change
+moves only the elements of one node.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from redis_emulator.values.stream import packed_size
 
-_FRAME: Final = 7
+_EMPTY_SIZE: Final = 7
 """Bytes of an empty listpack."""
 _OVERHEAD: Final = 8
 """Overhead of an element that the server assumes before it packs the element."""
@@ -52,7 +52,7 @@ class Node:
         self.plain = plain
 
     def delete(self, start: int, stop: int) -> None:
-        """Take out the elements from ``start`` up to, but not including, ``stop``."""
+        """Delete the elements from ``start`` up to, but not including, ``stop``."""
         self.size -= sum(map(_size, self.items[start:stop]))
         del self.items[start:stop]
 
@@ -61,7 +61,7 @@ class Node:
 
 
 def _pack(items: list[bytes]) -> Node:
-    return Node(items, _FRAME + sum(map(_size, items)))
+    return Node(items, _EMPTY_SIZE + sum(map(_size, items)))
 
 
 class List:
@@ -69,8 +69,8 @@ class List:
 
     Attributes:
         nodes: The elements; a listpack has exactly one node, a quicklist has no empty ones.
-        fill: None for a listpack; a quicklist's limit for its nodes, which stays what was
-            configured when it became one.
+        fill: None for a listpack. For a quicklist, ``list-max-listpack-size`` at the time of the
+            conversion, which stays the limit of its nodes.
         large: Size in bytes from which an element of a quicklist gets a plain node; 0 if that
             follows from the limit.
     """
@@ -81,7 +81,7 @@ class List:
 
     def __init__(self, large: int = 0) -> None:
         self.large = large
-        self.nodes: list[Node] = [Node([], _FRAME)]
+        self.nodes: list[Node] = [Node([], _EMPTY_SIZE)]
         self._length = 0
         self.fill: int | None = None
         self.max_bytes = self.max_count = 0
@@ -91,26 +91,26 @@ class List:
         """A list as SORT STORE and RDB files without nodes create it: pushed as a quicklist, then
         packed if it is small.
         """
-        made = cls(large)
-        made._unpack(fill)
+        result = cls(large)
+        result._unpack(fill)
         for element in elements:
-            made._push(element, left=False)
-        made.settle(fill)
-        return made
+            result._push(element, left=False)
+        result.convert_to_fit(fill)
+        return result
 
     @classmethod
     def of_nodes(cls, nodes: Iterable[bytes | list[bytes]], fill: int, large: int = 0) -> List:
         """A list with the given nodes; a node given as bytes is a plain node."""
-        made = cls(large)
-        made._unpack(fill)
+        result = cls(large)
+        result._unpack(fill)
         for node in nodes:
             if isinstance(node, bytes):
-                made.nodes.append(Node([node], len(node), plain=True))
+                result.nodes.append(Node([node], len(node), plain=True))
             elif node:
-                made.nodes.append(_pack(node))
-        made._length = sum(len(node.items) for node in made.nodes)
-        made.settle(fill)
-        return made
+                result.nodes.append(_pack(node))
+        result._length = sum(len(node.items) for node in result.nodes)
+        result.convert_to_fit(fill)
+        return result
 
     @property
     def encoding(self) -> bytes:
@@ -125,11 +125,11 @@ class List:
             yield from node.items
 
     def __copy__(self) -> List:
-        twin = List(self.large)
-        twin.nodes = [node.__copy__() for node in self.nodes]
-        twin._length, twin.fill = self._length, self.fill
-        twin.max_bytes, twin.max_count = self.max_bytes, self.max_count
-        return twin
+        copy = List(self.large)
+        copy.nodes = [node.__copy__() for node in self.nodes]
+        copy._length, copy.fill = self._length, self.fill
+        copy.max_bytes, copy.max_count = self.max_bytes, self.max_count
+        return copy
 
     def grow(self, added: Sequence[bytes], fill: int) -> None:
         """Convert to a quicklist if ``added`` elements do not fit into a listpack under
@@ -146,14 +146,14 @@ class List:
     def shrink(self, fill: int) -> None:
         """Convert to a listpack if one node of at most half the limit is left."""
         if self.fill is not None:
-            self._pack_within(fill, 2)
+            self._convert_if_small(fill, 2)
 
-    def settle(self, fill: int) -> None:
-        """Convert to the encoding that fits the present content."""
+    def convert_to_fit(self, fill: int) -> None:
+        """Convert to the encoding that Redis gives a new list with these elements."""
         if self.fill is None:
             self.grow((), fill)
         else:
-            self._pack_within(fill, 1)
+            self._convert_if_small(fill, 1)
 
     def _unpack(self, fill: int) -> None:
         self.fill = max(-5, min(fill, _MOST_PER_NODE))
@@ -161,7 +161,7 @@ class List:
         if not self._length:
             self.nodes = []
 
-    def _pack_within(self, fill: int, share: int) -> None:
+    def _convert_if_small(self, fill: int, share: int) -> None:
         if len(self.nodes) != 1 or self.nodes[0].plain:
             return
         max_bytes, max_count = _limits(fill)
@@ -218,7 +218,7 @@ class List:
             return Node([element], len(element), plain=True)
         return _pack([element])
 
-    def _takes(self, node: Node | None, element: bytes) -> bool:
+    def _has_room(self, node: Node | None, element: bytes) -> bool:
         """Whether the node exists and has room for one more element."""
         return (
             node is not None
@@ -230,16 +230,16 @@ class List:
 
     def pop(self, *, left: bool) -> bytes:
         """Remove and return the element at one end. The list must not be empty."""
-        place = 0 if left else -1
-        node = self.nodes[place]
-        element = node.items.pop(place)
+        position = 0 if left else -1
+        node = self.nodes[position]
+        element = node.items.pop(position)
         self._length -= 1
         if node.plain:
-            del self.nodes[place]
+            del self.nodes[position]
         else:
             node.size -= _size(element)
             if not node.items and self.fill is not None:
-                del self.nodes[place]
+                del self.nodes[position]
         return element
 
     def range(self, start: int, stop: int) -> list[bytes]:
@@ -249,50 +249,50 @@ class List:
             return nodes[0].items[start:stop]
         if start >= stop:
             return []
-        place, offset = self._locate(start)
+        position, offset = self._locate(start)
         wanted = stop - start
-        found = nodes[place].items[offset : offset + wanted]
+        found = nodes[position].items[offset : offset + wanted]
         while len(found) < wanted:
-            place += 1
-            found += nodes[place].items[: wanted - len(found)]
+            position += 1
+            found += nodes[position].items[: wanted - len(found)]
         return found
 
     def __getitem__(self, index: int) -> bytes:
-        place, offset = self._locate(index)
-        return self.nodes[place].items[offset]
+        position, offset = self._locate(index)
+        return self.nodes[position].items[offset]
 
     def _locate(self, index: int) -> tuple[int, int]:
-        """The node that has the element at ``index``, which must exist, and the offset in it."""
+        """The position of the node with the element at ``index``, and the offset in the node."""
         nodes = self.nodes
         if index * 2 <= self._length:
-            place = 0
-            while index >= (count := len(nodes[place].items)):
+            position = 0
+            while index >= (count := len(nodes[position].items)):
                 index -= count
-                place += 1
-            return place, index
-        place = len(nodes) - 1
-        behind = self._length - index
-        while behind > (count := len(nodes[place].items)):
-            behind -= count
-            place -= 1
-        return place, count - behind
+                position += 1
+            return position, index
+        position = len(nodes) - 1
+        from_end = self._length - index
+        while from_end > (count := len(nodes[position].items)):
+            from_end -= count
+            position -= 1
+        return position, count - from_end
 
     def delete(self, start: int, stop: int) -> None:
-        """Take out the elements from ``start`` up to, but not including, ``stop``."""
+        """Delete the elements from ``start`` up to, but not including, ``stop``."""
         if start >= stop:
             return
-        place, offset = self._locate(start)
+        position, offset = self._locate(start)
         wanted = stop - start
         self._length -= wanted
         while wanted:
-            node = self.nodes[place]
-            there = min(wanted, len(node.items) - offset)
-            wanted -= there
-            if there == len(node.items) and self.fill is not None:
-                del self.nodes[place]
+            node = self.nodes[position]
+            count_here = min(wanted, len(node.items) - offset)
+            wanted -= count_here
+            if count_here == len(node.items) and self.fill is not None:
+                del self.nodes[position]
             else:
-                node.delete(offset, offset + there)
-                place += 1
+                node.delete(offset, offset + count_here)
+                position += 1
             offset = 0
 
     def remove(self, element: bytes, count: int) -> int:
@@ -303,11 +303,11 @@ class List:
         left = abs(count) or self._length
         removed = 0
         for node in tuple(self.nodes) if count >= 0 else tuple(reversed(self.nodes)):
-            there = min(node.items.count(element), left)
-            if there:
-                self._remove_from(node, element, there, backwards=count < 0)
-                left -= there
-                removed += there
+            count_here = min(node.items.count(element), left)
+            if count_here:
+                self._remove_from(node, element, count_here, backwards=count < 0)
+                left -= count_here
+                removed += count_here
                 if not left:
                     break
         self._length -= removed
@@ -335,75 +335,75 @@ class List:
         return -1
 
     def replace(self, index: int, element: bytes) -> None:
-        """Store ``element`` at ``index``, which exists."""
-        place, offset = self._locate(index)
-        node = self.nodes[place]
+        """Replace the element at ``index``, which must exist."""
+        position, offset = self._locate(index)
+        node = self.nodes[position]
         large = self.fill is not None and self._is_large(element)
         if not node.plain and not large:
             node.size += _size(element) - _size(node.items[offset])
             node.items[offset] = element
         elif node.plain and large:
-            self.nodes[place] = self._node_of(element)
+            self.nodes[position] = self._node_of(element)
         elif node.plain:
             self._length -= 1
-            self._insert_at(place, 0, element, after=True)
-            del self.nodes[place]
+            self._insert_at(position, 0, element, after=True)
+            del self.nodes[position]
         else:
-            self._make_way(place, offset, element)
+            self._replace_with_plain(position, offset, element)
 
-    def _make_way(self, place: int, offset: int, element: bytes) -> None:
+    def _replace_with_plain(self, position: int, offset: int, element: bytes) -> None:
         """Replace a packed element with a plain node."""
-        node = self.nodes[place]
+        node = self.nodes[position]
         new = [self._node_of(element)]
         if offset != len(node.items) - 1:
             new.append(_pack(node.items[offset + 1 :]))
         node.delete(offset, len(node.items))
         if node.items:
-            self.nodes[place : place + 1] = [node, *new]
-            self._merge_around(place + 1)
+            self.nodes[position : position + 1] = [node, *new]
+            self._merge_around(position + 1)
         else:
-            self.nodes[place : place + 1] = new
+            self.nodes[position : position + 1] = new
 
     def insert(self, pivot: int, element: bytes, *, after: bool) -> None:
         """Insert ``element`` before or after the one at index ``pivot``."""
-        place, offset = self._locate(pivot)
+        position, offset = self._locate(pivot)
         if self.fill is not None:
-            self._insert_at(place, offset, element, after=after)
+            self._insert_at(position, offset, element, after=after)
             return
         self._length += 1
         node = self.nodes[0]
         node.items.insert(offset + after, element)
         node.size += _size(element)
 
-    def _insert_at(self, place: int, offset: int, element: bytes, *, after: bool) -> None:
+    def _insert_at(self, position: int, offset: int, element: bytes, *, after: bool) -> None:
         """Insert beside the element at ``offset`` of a quicklist's node."""
         nodes = self.nodes
-        node = nodes[place]
+        node = nodes[position]
         self._length += 1
         at_end = offset == (len(node.items) - 1 if after else 0)
-        if self._takes(node, element):
+        if self._has_room(node, element):
             node.items.insert(offset + after, element)
             node.size += _size(element)
             return
         large = self._is_large(element)
         if at_end or (large and node.plain):
-            beside = place + 1 if after else place - 1
+            beside = position + 1 if after else position - 1
             neighbour = nodes[beside] if 0 <= beside < len(nodes) else None
-            if neighbour is not None and self._takes(neighbour, element):
+            if neighbour is not None and self._has_room(neighbour, element):
                 neighbour.items.insert(0 if after else len(neighbour.items), element)
                 neighbour.size += _size(element)
             else:
-                nodes.insert(place + after, self._node_of(element))
+                nodes.insert(position + after, self._node_of(element))
             return
         head, tail = _pack(node.items[: offset + after]), _pack(node.items[offset + after :])
         if large:
-            nodes[place : place + 1] = [head, self._node_of(element), tail]
+            nodes[position : position + 1] = [head, self._node_of(element), tail]
             return
         new = tail if after else head
         new.items.insert(0 if after else len(new.items), element)
         new.size += _size(element)
-        nodes[place : place + 1] = [head, tail]
-        self._merge_around(place if after else place + 1)
+        nodes[position : position + 1] = [head, tail]
+        self._merge_around(position if after else position + 1)
 
     def _merge_around(self, centre: int) -> None:
         """Merge neighbours of a new node that fit together, in the server's order."""
@@ -414,14 +414,14 @@ class List:
             centre -= 1
         self._merge(centre)
 
-    def _merge(self, place: int) -> bool:
+    def _merge(self, position: int) -> bool:
         """Merge a node with the next one if both exist and the result is within the limit."""
-        if place < 0 or place + 1 >= len(self.nodes):
+        if position < 0 or position + 1 >= len(self.nodes):
             return False
-        node, following = self.nodes[place : place + 2]
-        size = node.size + following.size - _FRAME
+        node, following = self.nodes[position : position + 2]
+        size = node.size + following.size - _EMPTY_SIZE
         count = len(node.items) + len(following.items)
         if node.plain or following.plain or size > self.max_bytes or count > self.max_count:
             return False
-        self.nodes[place : place + 2] = [Node(node.items + following.items, size)]
+        self.nodes[position : position + 2] = [Node(node.items + following.items, size)]
         return True

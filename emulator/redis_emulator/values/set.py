@@ -47,35 +47,37 @@ def is_integer(member: bytes) -> bool:
 
 
 class Set(dict[bytes, int]):
-    """Member → index in `_pool`, if the pool exists; otherwise the number is unused."""
+    """Member → index in `_members_by_index`, if that exists; otherwise the number is unused."""
 
-    __slots__ = ("_pool", "encoding")
+    __slots__ = ("_members_by_index", "encoding")
 
     kind = b"set"
 
     def __init__(self, encoding: bytes = INTSET) -> None:
         self.encoding = encoding
-        self._pool: list[bytes] | None = None
+        self._members_by_index: list[bytes] | None = None
 
     @classmethod
-    def fit_for(cls, first: bytes, count: int, limits: Limits) -> Set:
+    def for_members(cls, first: bytes, count: int, limits: Limits) -> Set:
         """An empty set in the encoding for ``count`` members, one of which is ``first``."""
         if is_integer(first) and (limits.listpack < 0 or count <= limits.intset):
             return cls(INTSET)
         return cls(LISTPACK if count <= limits.listpack else HASHTABLE)
 
     def __copy__(self) -> Set:
-        twin = Set(self.encoding)
-        twin.update(self)
-        twin._pool = None if self._pool is None else list(self._pool)
-        return twin
+        copy = Set(self.encoding)
+        copy.update(self)
+        copy._members_by_index = (
+            None if self._members_by_index is None else list(self._members_by_index)
+        )
+        return copy
 
     def members(self) -> list[bytes]:
         """All members, in the order in which the server returns them."""
         return sorted(self, key=int) if self.encoding is INTSET else list(self)
 
-    def expect(self, count: int, limits: Limits) -> None:
-        """Convert to a hash table at once if ``count`` more members would need one."""
+    def convert_for_count(self, count: int, limits: Limits) -> None:
+        """Convert to a hash table at once if ``count`` arguments exceed the limit."""
         most = limits.intset if self.encoding is INTSET else limits.listpack
         if self.encoding is not HASHTABLE and limits.listpack >= 0 and count > most:
             self.encoding = HASHTABLE
@@ -85,27 +87,27 @@ class Set(dict[bytes, int]):
         if member in self:
             return False
         if self.encoding is not HASHTABLE:
-            self._make_room(member, limits)
-        if self._pool is None:
+            self._convert_for(member, limits)
+        if self._members_by_index is None:
             self[member] = 0
         else:
-            self[member] = len(self._pool)
-            self._pool.append(member)
+            self[member] = len(self._members_by_index)
+            self._members_by_index.append(member)
         if self.encoding is INTSET and len(self) > limits.intset:
             self.encoding = HASHTABLE
         return True
 
     def add_all(self, members: Iterable[bytes]) -> None:
         """Add ``members`` to a hash table."""
-        if self._pool is None:
+        if self._members_by_index is None:
             self.update(dict.fromkeys(members, 0))
             return
         for member in members:
             if member not in self:
-                self[member] = len(self._pool)
-                self._pool.append(member)
+                self[member] = len(self._members_by_index)
+                self._members_by_index.append(member)
 
-    def _make_room(self, member: bytes, limits: Limits) -> None:
+    def _convert_for(self, member: bytes, limits: Limits) -> None:
         """Convert the set if its encoding cannot hold ``member``."""
         longest = len(member)
         if self.encoding is INTSET:
@@ -122,28 +124,28 @@ class Set(dict[bytes, int]):
 
     def discard(self, member: bytes) -> bool:
         """Remove ``member``. Returns whether it existed."""
-        place = self.pop(member, None)
-        if place is None:
+        index = self.pop(member, None)
+        if index is None:
             return False
-        pool = self._pool
-        if pool is not None:
-            last = pool.pop()
-            if place < len(pool):
-                pool[place] = last
-                self[last] = place
+        members = self._members_by_index
+        if members is not None:
+            last = members.pop()
+            if index < len(members):
+                members[index] = last
+                self[last] = index
         return True
 
     def choices(self) -> Sequence[bytes]:
-        """The members as a sequence to choose from. Only small sets build it at each call."""
+        """The members as a sequence. Only for small sets it is built at each call."""
         if self.encoding is not HASHTABLE:
             return list(self)
-        if self._pool is None:
-            self._pool = list(self)
-            for place, member in enumerate(self._pool):
-                self[member] = place
-        return self._pool
+        if self._members_by_index is None:
+            self._members_by_index = list(self)
+            for index, member in enumerate(self._members_by_index):
+                self[member] = index
+        return self._members_by_index
 
-    def pick(self, source: random.Random) -> bytes:
+    def random_member(self, source: random.Random) -> bytes:
         """A random member; all are equally likely."""
         choices = self.choices()
         return choices[source.randrange(len(choices))]
@@ -153,9 +155,9 @@ class Set(dict[bytes, int]):
         choices = self.choices()
         if self.encoding is not LISTPACK:
             return source.sample(choices, count)
-        return [choices[place] for place in sorted(source.sample(range(len(choices)), count))]
+        return [choices[index] for index in sorted(source.sample(range(len(choices)), count))]
 
-    def become_intset(self, limits: Limits) -> None:
+    def convert_to_intset(self, limits: Limits) -> None:
         """Convert to an intset if the members allow it."""
         if (
             self.encoding is not INTSET
@@ -163,4 +165,4 @@ class Set(dict[bytes, int]):
             and all(map(is_integer, self))
         ):
             self.encoding = INTSET
-            self._pool = None
+            self._members_by_index = None

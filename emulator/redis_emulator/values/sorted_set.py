@@ -1,9 +1,9 @@
-"""A sorted set: members, their scores, and the order that follows from both.
+"""A sorted set: members and scores, ordered by score and then by member.
 
-Scores are a dict. The order is a sorted list of (score, member), built on first use and kept up to
-date from then on, so that a set that is only written costs no more than a hash.
-Redis keeps a small sorted set as one flat listpack and turns it into a skiplist once it outgrows
-the configured limits; `compact` remembers which one it is.
+Scores are a dict. The order is a sorted list of (score, member). It is built on first use and
+updated from then on, so a set that is only written costs no more than a hash. Redis stores a small
+sorted set as a listpack, and converts it to a skiplist when it exceeds the configured limits.
+`compact` is true for a listpack.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ Item = tuple[float, bytes]
 
 
 class ScoreBound(NamedTuple):
-    """One end of a range of scores."""
+    """A bound of a range of scores."""
 
     score: float
     exclusive: bool
 
 
 class LexBound(NamedTuple):
-    """One end of a range of members; infinite if ``member`` is None."""
+    """A bound of a lexicographical range; infinite if ``member`` is None."""
 
     member: bytes | None
     exclusive: bool = False
 
-    def below(self, member: bytes) -> bool:
-        """Whether ``member`` is inside, this being the lower end."""
+    def is_lower_bound_of(self, member: bytes) -> bool:
+        """Whether ``member`` is in a range with this lower bound."""
         if self.member is None:
             return self is LOWEST
         return member >= self.member and not (self.exclusive and member == self.member)
 
-    def above(self, member: bytes) -> bool:
-        """Whether ``member`` is inside, this being the upper end."""
+    def is_upper_bound_of(self, member: bytes) -> bool:
+        """Whether ``member`` is in a range with this upper bound."""
         if self.member is None:
             return self is HIGHEST
         return member <= self.member and not (self.exclusive and member == self.member)
@@ -60,10 +60,10 @@ class SortedSet:
         self._order: SortedList[Item] | None = None
 
     def __copy__(self) -> SortedSet:
-        twin = SortedSet()
-        twin.scores = dict(self.scores)
-        twin.compact = self.compact
-        return twin
+        copy = SortedSet()
+        copy.scores = dict(self.scores)
+        copy.compact = self.compact
+        return copy
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -112,14 +112,14 @@ class SortedSet:
             self._order.remove((score, member))
         return True
 
-    def cut(self, start: int, stop: int) -> list[Item]:
+    def remove_ranks(self, start: int, stop: int) -> list[Item]:
         """Remove and return the items from rank ``start`` up to, not including, ``stop``."""
         order = self.order()
-        gone: list[Item] = order[start:stop]
+        removed: list[Item] = order[start:stop]
         del order[start:stop]
-        for _, member in gone:
+        for _, member in removed:
             del self.scores[member]
-        return gone
+        return removed
 
     def rank(self, member: bytes) -> int | None:
         """The rank of ``member`` (0 is the lowest), or None."""
@@ -129,22 +129,24 @@ class SortedSet:
     def score_range(self, low: ScoreBound, high: ScoreBound) -> tuple[int, int]:
         """Ranks of the scores between two bounds: the first, and the one after the last."""
         order = self.order()
-        start = _above(order, low.score) if low.exclusive else order.bisect_left((low.score,))
-        stop = order.bisect_left((high.score,)) if high.exclusive else _above(order, high.score)
+        start = _rank_above(order, low.score) if low.exclusive else order.bisect_left((low.score,))
+        stop = (
+            order.bisect_left((high.score,)) if high.exclusive else _rank_above(order, high.score)
+        )
         return start, max(start, stop)
 
     def lex_range(self, low: LexBound, high: LexBound, *, reverse: bool = False) -> tuple[int, int]:
         """Ranks of the members between two bounds: the first, and the one after the last.
 
-        Well defined only if all scores are equal. Otherwise the result is that of a walk through
-        the listpack, from its upper end with ``reverse``.
+        It is well defined only if all scores are equal. Otherwise the result is that of Redis for a
+        listpack, which it scans from the start, or from the end with ``reverse``.
         """
         order = self.order()
         if not order or low is HIGHEST or high is LOWEST:
             return 0, 0
         score = order[0][0]
         if order[-1][0] != score:
-            return self._walk(low, high, reverse)
+            return self._scan_lex_range(low, high, reverse)
         start, stop = 0, len(order)
         if low.member is not None:
             find = order.bisect_right if low.exclusive else order.bisect_left
@@ -154,27 +156,27 @@ class SortedSet:
             stop = find((score, high.member))
         return start, max(start, stop)
 
-    def _walk(self, low: LexBound, high: LexBound, reverse: bool) -> tuple[int, int]:
+    def _scan_lex_range(self, low: LexBound, high: LexBound, reverse: bool) -> tuple[int, int]:
         members = [member for _, member in self.order()]
-        if not low.below(members[-1]) or not high.above(members[0]):
+        if not low.is_lower_bound_of(members[-1]) or not high.is_upper_bound_of(members[0]):
             return 0, 0
         start, stop = 0, len(members)
         if reverse:
-            while not high.above(members[stop - 1]):
+            while not high.is_upper_bound_of(members[stop - 1]):
                 stop -= 1
             start = stop
-            while start > 0 and low.below(members[start - 1]):
+            while start > 0 and low.is_lower_bound_of(members[start - 1]):
                 start -= 1
         else:
-            while not low.below(members[start]):
+            while not low.is_lower_bound_of(members[start]):
                 start += 1
             stop = start
-            while stop < len(members) and high.above(members[stop]):
+            while stop < len(members) and high.is_upper_bound_of(members[stop]):
                 stop += 1
         return start, stop
 
 
-def _above(order: SortedList[Item], score: float) -> int:
+def _rank_above(order: SortedList[Item], score: float) -> int:
     """The rank of the first score greater than ``score``."""
     if score == math.inf:
         return len(order)

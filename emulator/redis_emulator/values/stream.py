@@ -1,9 +1,9 @@
 """A stream: entries in the order of their ids, and the consumer groups that read them.
 
-Redis keeps entries in nodes of up to ``stream-node-max-entries`` entries and
-``stream-node-max-bytes`` bytes; approximate trimming (``~``) removes whole nodes only, so the nodes
-are kept here too, with the size that the server's packed form of each would have. A deleted entry
-keeps its place until its node is empty.
+Redis stores entries in nodes of up to ``stream-node-max-entries`` entries and
+``stream-node-max-bytes`` bytes. Approximate trimming (``~``) removes only whole nodes, so the nodes
+are modelled here too, with the size that each would have as a listpack. A deleted entry counts
+until its node is empty, as in Redis.
 
 An id is a tuple of milliseconds and sequence number.
 """
@@ -46,7 +46,7 @@ def previous_id(entry_id: Id) -> Id | None:
 
 
 class Node:
-    """Entries that the server packs together; deleted ones stay until all are deleted."""
+    """Entries that Redis stores in one listpack; deleted ones stay until all are deleted."""
 
     __slots__ = ("deleted", "entries", "fields", "first", "ids", "size", "slots")
 
@@ -79,11 +79,11 @@ class Node:
         return size + sum(map(packed_size, parts)) + packed_number(items)
 
     def __copy__(self) -> Node:
-        twin = Node(self.first, ())
-        twin.ids, twin.entries = list(self.ids), dict(self.entries)
-        twin.deleted = dict(self.deleted)
-        twin.fields, twin.slots, twin.size = self.fields, self.slots, self.size
-        return twin
+        result = Node(self.first, ())
+        result.ids, result.entries = list(self.ids), dict(self.entries)
+        result.deleted = dict(self.deleted)
+        result.fields, result.slots, result.size = self.fields, self.slots, self.size
+        return result
 
 
 def packed_number(number: int) -> int:
@@ -138,7 +138,7 @@ class Group:
 
     Attributes:
         last_id: The last entry delivered.
-        entries_read: How many entries were read, or -1 when that cannot be known.
+        entries_read: The number of entries read, -1 if it is unknown.
     """
 
     __slots__ = ("consumers", "entries_read", "last_id", "pending")
@@ -154,8 +154,8 @@ class Group:
         found = self.consumers.get(name)
         if found is not None:
             return found, False
-        self.consumers[name] = made = Consumer(name, now)
-        return made, True
+        self.consumers[name] = created = Consumer(name, now)
+        return created, True
 
     def deliver(self, entry_id: Id, consumer: Consumer, now: int, deliveries: int = 1) -> Pending:
         """Make an entry pending for ``consumer``, and for no other consumer."""
@@ -178,16 +178,16 @@ class Group:
         return True
 
     def __copy__(self) -> Group:
-        twin = Group(self.last_id, self.entries_read)
+        result = Group(self.last_id, self.entries_read)
         for name, consumer in self.consumers.items():
             copied = Consumer(name, consumer.seen_at)
             copied.active_at = consumer.active_at
-            twin.consumers[name] = copied
+            result.consumers[name] = copied
         for entry_id, pending in self.pending.items():
-            owner = twin.consumers[pending.consumer.name]
+            owner = result.consumers[pending.consumer.name]
             copy = Pending(owner, pending.delivered_at, pending.deliveries)
-            twin.pending[entry_id] = owner.pending[entry_id] = copy
-        return twin
+            result.pending[entry_id] = owner.pending[entry_id] = copy
+        return result
 
 
 class Stream:
@@ -210,13 +210,13 @@ class Stream:
         return self.length
 
     def __copy__(self) -> Stream:
-        twin = Stream()
-        twin.nodes = [node.__copy__() for node in self.nodes]
-        twin.length, twin.last_id = self.length, self.last_id
-        twin.max_deleted, twin.added = self.max_deleted, self.added
+        result = Stream()
+        result.nodes = [node.__copy__() for node in self.nodes]
+        result.length, result.last_id = self.length, self.last_id
+        result.max_deleted, result.added = self.max_deleted, self.added
         for name, group in self.groups.items():
-            twin.groups[name] = group.__copy__()
-        return twin
+            result.groups[name] = group.__copy__()
+        return result
 
     @property
     def first_id(self) -> Id:
@@ -240,22 +240,22 @@ class Stream:
 
     def get(self, entry_id: Id) -> Fields | None:
         """The fields of an entry, or None."""
-        place = self._node_of(entry_id)
-        return None if place < 0 else self.nodes[place].entries.get(entry_id)
+        index = self._node_of(entry_id)
+        return None if index < 0 else self.nodes[index].entries.get(entry_id)
 
     def remove(self, entry_id: Id) -> bool:
         """Delete an entry. Returns whether it existed. The caller updates `max_deleted`."""
-        place = self._node_of(entry_id)
-        if place < 0:
+        index = self._node_of(entry_id)
+        if index < 0:
             return False
-        node = self.nodes[place]
+        node = self.nodes[index]
         fields = node.entries.pop(entry_id, None)
         if fields is None:
             return False
         node.deleted[entry_id] = fields
         del node.ids[bisect_left(node.ids, entry_id)]
         if not node.ids:
-            del self.nodes[place]
+            del self.nodes[index]
         self.length -= 1
         return True
 
@@ -265,8 +265,8 @@ class Stream:
 
     def range(self, low: Id, high: Id) -> Iterator[tuple[Id, Fields]]:
         """Entries from ``low`` to ``high``, both included."""
-        place = max(0, self._node_of(low))
-        for node in self.nodes[place:]:
+        index = max(0, self._node_of(low))
+        for node in self.nodes[index:]:
             for entry_id in node.ids[bisect_left(node.ids, low) :]:
                 if entry_id > high:
                     return
@@ -281,15 +281,15 @@ class Stream:
                 yield entry_id, node.entries[entry_id]
 
     def lag(
-        self, group: Group, *, counts_all: bool, cautious: bool, early_gaps: bool
+        self, group: Group, *, counts_all: bool, check_deleted: bool, early_gaps: bool
     ) -> int | None:
-        """The lag: how many entries ``group`` has not read, or None if it is unknown.
+        """The lag: the number of entries that ``group`` has not read, None if it is unknown.
 
         Args:
             group: One of the stream's groups.
             counts_all: A group before the first entry has a lag of all entries, whatever its
                 ``entries_read`` says.
-            cautious: See `estimate_read`.
+            check_deleted: See `estimate_read`.
             early_gaps: An entry deleted before the first remaining one counts as a gap too.
         """
         if not self.added or (counts_all and not self.length):
@@ -298,20 +298,20 @@ class Stream:
             return self.length
         if group.entries_read >= 0 and not self.has_gap_after(group.last_id, early=early_gaps):
             return self.added - group.entries_read
-        read = self.estimate_read(group.last_id, cautious=cautious)
+        read = self.estimate_read(group.last_id, check_deleted=check_deleted)
         return None if read < 0 else self.added - read
 
-    def estimate_read(self, entry_id: Id, *, cautious: bool) -> int:
-        """How many entries were ever added up to ``entry_id``, or -1 if that is unknown.
+    def estimate_read(self, entry_id: Id, *, check_deleted: bool) -> int:
+        """The number of entries ever added up to ``entry_id``, or -1 if it is unknown.
 
-        With ``cautious`` it is also unknown if a later entry was deleted, even one before the
+        With ``check_deleted`` it is also unknown if a later entry was deleted, even one before the
         first remaining entry.
         """
         if not self.added:
             return 0
         if not self.length and entry_id <= self.last_id:
             return self.added
-        if cautious and entry_id != MIN_ID and entry_id < self.max_deleted:
+        if check_deleted and entry_id != MIN_ID and entry_id < self.max_deleted:
             return -1
         if entry_id == self.last_id:
             return self.added

@@ -1,12 +1,12 @@
-"""A string type besides `bytes` and `bytearray`."""
+"""The type of strings with digits that Redis does not encode as ``int``."""
 
 from __future__ import annotations
 
 
-class Printed(bytearray):
-    """An integer that INCRBYFLOAT, or a script on Valkey, has written as a string.
+class UnencodedInteger(bytearray):
+    """The digits of an integer, written by INCRBYFLOAT, or by a script on Valkey.
 
-    OBJECT ENCODING treats it as text, not as an integer. It is never changed in place; a command
+    OBJECT ENCODING replies ``embstr`` or ``raw`` for it. It is never changed in place; a command
     that changes it converts it to a `bytearray` first.
     """
 
