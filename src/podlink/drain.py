@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from podlink.calls import Call, Reply
-from podlink.errors import InvalidParameterError
+from podlink.errors import InvalidParameterError, no_primary
 from podlink.keys import check_name, check_pod_id, shown
 from podlink.operations import get_linked_pod, move_linked_pod, remove_linked_pod_with_id
 
@@ -106,6 +106,19 @@ def steps(
             if not at:
                 break
     return progress
+
+
+def check_nodes(before: Sequence[str | None], after: Sequence[str | None]) -> None:
+    """Check that the nodes that were scanned are those that hold the keys at the end.
+
+    A node that was demoted meanwhile answers SCAN as a replica, with what it has by then.
+
+    Raises:
+        RedisConnectionError: they are not.
+    """
+    for node in before:
+        if node is not None and node not in after:
+            raise no_primary(node)
 
 
 def _resumed(resume: str | None) -> tuple[str | None, int]:

@@ -222,6 +222,8 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
     sent = not isinstance(error, (NotSent, TimeUp))
     if isinstance(error, NotSent):
         error, write = error.cause, False
+        if isinstance(error, StatefulError):
+            return error
     if _is_timeout(error):
         if not sent or is_connect_failure(error):
             return OperationTimeoutError(f"{doing} was not sent in time; nothing was done", error)
@@ -272,6 +274,14 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
         return _broken(message, error, write)
     unforeseen = InternalError(f"{doing} failed in a way that was not foreseen", error)
     return _unknown(unforeseen) if write else unforeseen
+
+
+def no_primary(node: str) -> RedisConnectionError:
+    """The error of a call to a node of a cluster that is a primary no more."""
+    return RedisConnectionError(
+        f"node {node} is no primary of the cluster any more, because of a failover or because its "
+        "slots have moved: start again"
+    )
 
 
 def _broken(message: str, error: BaseException, unknown: bool) -> StatefulError:

@@ -14,7 +14,7 @@ from typing import Any
 
 from podlink import operations, repair, telemetry
 from podlink.config import RedisConfig
-from podlink.drain import DrainProgress, steps
+from podlink.drain import DrainProgress, check_nodes, steps
 from podlink.errors import ErrorMetrics
 from podlink.keys import DELETE_NOW, PERSIST_FOREVER
 from podlink.manager import RedisManager
@@ -440,14 +440,19 @@ class StatefulExecutor:
 
         Returns:
             The counts. ``failed`` counts links that could not be changed: the drain went on.
+
+        Raises:
+            RedisConnectionError: the primaries of the cluster changed meanwhile, so that a link may
+                have been missed: drain again.
         """
         started = perf_counter()
         try:
+            nodes = self.manager.nodes(timeout=timeout)
             plan = steps(
-                namespace, service_name, pod_id, to,
-                self.manager.nodes(timeout=timeout), self._track, on_progress, resume,
-            )  # fmt: skip
+                namespace, service_name, pod_id, to, nodes, self._track, on_progress, resume
+            )
             result = self._follow(plan, timeout)
+            check_nodes(nodes, self.manager.nodes(timeout=timeout))
         except Exception as raised:
             error = telemetry.failure("drain_pod", None, started, raised, self.metrics)
             if error is raised:

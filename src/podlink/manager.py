@@ -36,10 +36,10 @@ from podlink.cluster import ClusterClient, send_to_cluster
 from podlink.config import RedisConfig
 from podlink.errors import (
     InvalidParameterError,
-    NotFoundError,
     RedisConnectionError,
     StatefulError,
     as_connection_error,
+    no_primary,
 )
 from podlink.keys import check_timeout
 from podlink.management import (
@@ -381,7 +381,7 @@ class RedisManager:
         return self._limited(timeout, self._send_all, calls, options)
 
     def nodes(self, *, timeout: float | None = None) -> list[str | None]:
-        """The names of the nodes that hold keys; ``[None]`` if it is no cluster.
+        """The names of the nodes that hold keys, read anew; ``[None]`` if it is no cluster.
 
         Args:
             timeout: seconds for connecting to a cluster; ``None`` means the manager's.
@@ -389,9 +389,14 @@ class RedisManager:
         return self._limited(timeout, self._nodes)
 
     def _nodes(self) -> list[str | None]:
-        if self.is_cluster:
-            return [*primaries(self.client)]
-        return [None]
+        if not self.is_cluster:
+            return [None]
+        client = self.client
+        if isinstance(client, ClusterClient):
+            client.refresh()
+        else:
+            client.nodes_manager.initialize()
+        return [*primaries(client)]
 
     def send_to(
         self,
@@ -400,12 +405,17 @@ class RedisManager:
         options: Mapping[str, Any],
         timeout: float | None = None,
     ) -> Reply:
-        """Send a call to one of `nodes`, as `send` does."""
+        """Send a call to one of `nodes`, as `send` does.
+
+        Raises:
+            RedisConnectionError: no slot belongs to the node any more; nothing was sent.
+        """
         if node is None:
             return self.send(call, options, timeout)
-        target = self.client.get_node(node_name=node)
-        if target is None:
-            raise NotFoundError(f"the cluster has no node {node} any more")
+        client = self.client
+        target = client.get_node(node_name=node)
+        if target is None or node not in primaries(client):
+            raise no_primary(node)
         return self.send(call, {**options, "target_nodes": target}, timeout)
 
     def _send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:

@@ -1,26 +1,48 @@
-"""The load: threads, coroutines, and coroutines of a batching executor, each with a recorder."""
+"""The callers: threads, coroutines, and coroutines of a batching executor."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from podlink import AsyncStatefulExecutor, ErrorCode, RedisConfig, StatefulError, StatefulExecutor
-from pytest_podlink.conformance.linearizability import Event, Recorder, Subject
+from podlink import (
+    AsyncLinkRouter,
+    AsyncStatefulExecutor,
+    ErrorCode,
+    LinkRouter,
+    RedisConfig,
+    StatefulError,
+    StatefulExecutor,
+)
+from pytest_podlink.conformance.linearizability import Event, Subject
+from tests.chaos.history import History, Part, Recorded, Step, batch, drain, one, refresh, resolve
 
+SERVICE = "chaos", "s"
 THREADS, COROUTINES, BATCHING = 2, 4, 4
 UIDS, SECONDS_PER_UID = 12, 2.0
 MARGIN = 10.0
 """Seconds that a call may exceed its timeout by, because the machine may be busy."""
+DRAIN_REQUESTS = 9
+"""A drain scans three nodes at most, and sends two batches for what it finds on each."""
+MAX_SILENCE = 1.0
+"""Seconds for which a router believes a link although no invalidation may arrive."""
+READS = ("get_linked_pod", "get_linked_pod_if_persist", "resolve")
 TIMEOUTS = (0.05, 0.5, 1.0, 2.0, 2.0)
 NAMES = ["set_linked_pod", "try_set_linked_pod", "set_linked_pod_if_absent", "create_linked_pod",
          "get_linked_pod", "get_linked_pod", "get_linked_pod_if_persist", "remove_linked_pod",
-         "remove_linked_pod_with_id", "replace_linked_pod", "refresh_linked_pod"]  # fmt: skip
+         "remove_linked_pod_with_id", "replace_linked_pod", "refresh_linked_pod",
+         "batch_get_linked_pod", "batch_set_linked_pod_if_absent", "batch_remove_linked_pod",
+         "drain_pod", "resolve", "resolve"]  # fmt: skip
+LONGEST_BATCH = 5
+DEAD = 7
+"""For the routers, a pod whose number is a multiple of this is dead."""
 EXPECTED = {
     ErrorCode.TIMEOUT,
     ErrorCode.REDIS_CONNECTION_ERROR,
@@ -29,38 +51,59 @@ EXPECTED = {
 }
 
 
-class WatchedExecutor:
-    """An executor that reports unexpected errors and calls that exceed their timeout."""
+class AllPods(Mapping[int, float]):
+    """The loads of all pods that are alive. They cannot be listed."""
+
+    def __contains__(self, pod: object) -> bool:
+        return isinstance(pod, int) and pod % DEAD != 0
+
+    def __getitem__(self, pod: int) -> float:
+        return 0.0
+
+    def __iter__(self) -> Iterator[int]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return 1
+
+
+class NewPods:
+    """A policy that gives each uid a pod of its own."""
+
+    def __init__(self, pods: Iterator[int]) -> None:
+        self._pods = pods
+
+    def loads(self, states: Mapping[int, str], now: float) -> AllPods:
+        return AllPods()
+
+    def choose(self, loads: Mapping[int, float], assigned: Mapping[int, int], random: Any) -> int:
+        return next(pod for pod in self._pods if pod in loads)
+
+
+class Targets:
+    """An executor and its routers, and the history of their callers.
+
+    Attributes:
+        executor: of either kind.
+        routers: one that asks the server each time, and one that remembers links.
+        history: what all of these callers saw.
+    """
 
     def __init__(self, executor: Any, load: Load) -> None:
-        self._executor = executor
-        self._load = load
+        self.executor = executor
+        self.history = History()
+        router: Any = LinkRouter
+        if isinstance(executor, AsyncStatefulExecutor):
+            router = AsyncLinkRouter
+        recorded = Recorded(executor, self.history)
+        policy = NewPods(load.pods)
+        self.routers = [router(recorded, policy=policy, cache_size=size) for size in (0, 10_000)]
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._executor, name)
-        if not asyncio.iscoroutinefunction(method):
-            return lambda *args, **named: self._call(method, *args, **named)
-        return lambda *args, **named: self._acall(method, *args, **named)
-
-    def _call(self, method: Any, *args: Any, timeout: float, **named: Any) -> Any:
-        started = time.monotonic()
-        try:
-            return method(*args, timeout=timeout, **named)
-        except Exception as error:
-            self._load.note(error)
-            raise
-        finally:
-            self._load.note_time(method.__name__, time.monotonic() - started, timeout)
-
-    async def _acall(self, method: Any, *args: Any, timeout: float, **named: Any) -> Any:
-        started = time.monotonic()
-        try:
-            return await method(*args, timeout=timeout, **named)
-        except Exception as error:
-            self._load.note(error)
-            raise
-        finally:
-            self._load.note_time(method.__name__, time.monotonic() - started, timeout)
+    def method(self, step: Step) -> Any:
+        """The method of an executor or router that does a step."""
+        if step.name == "resolve":
+            return self.routers[step.earlier > 0].resolve
+        return getattr(self.executor, step.name)
 
 
 class Load:
@@ -70,13 +113,17 @@ class Load:
     replaced by new ones every few seconds, so that the history of each stays short enough to check.
     """
 
-    def __init__(self, url: str, seed: int) -> None:
+    def __init__(self, url: str, seed: int, masters: int = 1) -> None:
         self.config = RedisConfig.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+        self.pods = itertools.count(1)
+        self.calls: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.excused: Counter[str] = Counter()
         self.unexpected: list[str] = []
         self.hung: list[str] = []
-        self._recorders: list[Recorder] = []
-        self._pods = itertools.count(1)
+        self._masters = masters
+        self._histories: list[History] = []
+        self._of_batches: set[int] = set()
         self._seen: dict[Subject, int] = {}
         self._started = time.monotonic()
         self._stop = threading.Event()
@@ -87,6 +134,8 @@ class Load:
 
     def start(self) -> None:
         """Start all callers."""
+        with StatefulExecutor(self.config) as executor:
+            executor.set_service_state(*SERVICE, 1, "up", timeout=60.0)
         for thread in self._threads:
             thread.start()
 
@@ -102,7 +151,12 @@ class Load:
     @property
     def events(self) -> list[Event]:
         """The events of all callers."""
-        return [event for recorder in self._recorders for event in list(recorder.events)]
+        return [event for history in self._histories for event in list(history.events)]
+
+    @property
+    def refused(self) -> list[tuple[Part, str]]:
+        """The writes that were not done, as their errors say."""
+        return [each for history in self._histories for each in list(history.refused)]
 
     def note(self, error: Exception) -> None:
         """Count an error, and record it if no fault explains it."""
@@ -113,81 +167,125 @@ class Load:
 
     def note_time(self, operation: str, took: float, timeout: float) -> None:
         """Record a call that took longer than its timeout and the margin."""
+        if operation == "drain_pod":
+            timeout *= DRAIN_REQUESTS  # its timeout counts for each of its requests
         if took > timeout + MARGIN:
             self.hung.append(f"{operation} took {took:.1f} s, timeout {timeout} s")
 
-    def _recorder(self, executor: Any) -> Recorder:
-        recorder = Recorder(WatchedExecutor(executor, self))
-        self._recorders.append(recorder)
-        return recorder
+    @contextlib.contextmanager
+    def _watch(self, step: Step, timeout: float) -> Iterator[None]:
+        started = time.monotonic()
+        self.calls[step.name] += 1
+        try:
+            yield
+        except Exception as error:
+            self.note(error)
+            raise
+        finally:
+            self.note_time(step.name, time.monotonic() - started, timeout)
 
-    def _choose(self, chance: random.Random) -> tuple[str, Subject, tuple[int, ...], float]:
-        operation = chance.choice(NAMES)
+    def _targets(self, executor: Any) -> Targets:
+        targets = Targets(executor, self)
+        self._histories.append(targets.history)
+        return targets
+
+    def _choose(self, chance: random.Random) -> tuple[Step, float]:
+        timeout = chance.choice(TIMEOUTS)
         generation = int((time.monotonic() - self._started) / SECONDS_PER_UID)
-        subject = ("chaos", f"u{generation}-{chance.randrange(UIDS)}", "s")
-        pod, known = next(self._pods), self._seen.get(subject, 0)
-        seconds = chance.choice([-1, -1, 3600])
-        arguments: dict[str, tuple[int, ...]] = {
-            "get_linked_pod": (),
-            "get_linked_pod_if_persist": (),
-            "remove_linked_pod": (seconds,),
-            "remove_linked_pod_with_id": (known, seconds),
-            "replace_linked_pod": (known, pod, seconds),
-            "refresh_linked_pod": (known, 3600),
-        }
-        return operation, subject, arguments.get(operation, (pod, seconds)), chance.choice(TIMEOUTS)
+        uids = chance.sample(range(UIDS), chance.randrange(2, LONGEST_BATCH + 1))
+        subjects = [(SERVICE[0], f"u{generation}-{uid}", SERVICE[1]) for uid in uids]
+        subject, pod, name = subjects[0], next(self.pods), chance.choice(NAMES)
+        known, seconds = self._seen.get(subject, 0), chance.choice([-1, -1, 3600])
+        if name == "drain_pod" and (not known or known in self._of_batches):
+            name = "get_linked_pod"
+        if name == "resolve":
+            remembers = not self.config.cluster_nodes and chance.random() < 0.5
+            return resolve(subject, MAX_SILENCE if remembers else 0.0), timeout
+        if name == "drain_pod":
+            to = chance.choice([None, pod])
+            return drain(subject, known, to, self._masters, self.excused), timeout
+        if name == "batch_set_linked_pod_if_absent":
+            self._of_batches.add(pod)
+            return batch(name, subjects, pod, seconds=seconds), timeout
+        if name.startswith("batch_"):
+            return batch(name, subjects, seconds=seconds), timeout
+        if name.startswith("get_"):
+            return one(name, subject), timeout
+        pods = {
+            "remove_linked_pod": (),
+            "remove_linked_pod_with_id": (known,),
+            "replace_linked_pod": (known, pod),
+        }.get(name, (pod,))
+        if name == "refresh_linked_pod":
+            return refresh(subject, known), timeout
+        return one(name, subject, *pods, seconds=seconds), timeout
 
-    def _remember_pod(self, operation: str, subject: Subject, result: Any) -> None:
-        if operation.startswith("get_") and result is not None:
+    def _remember_pod(self, step: Step, result: Any) -> None:
+        subject = step.parts[0][0]
+        if step.name == "resolve" and result % DEAD == 0:
+            self.unexpected.append(f"resolve of {subject} gave the dead pod {result}")
+        if step.name in READS and result is not None:
             self._seen[subject] = result
 
     def _synchronous(self, seed: int) -> None:
-        with StatefulExecutor(self.config) as executor:
+        with StatefulExecutor(self.config) as executor, contextlib.ExitStack() as stack:
+            targets = self._targets(executor)
+            for router in targets.routers:
+                stack.enter_context(router)
             threads = [
                 threading.Thread(
-                    target=self._call, args=(self._recorder(executor), random.Random(seed + i))
+                    target=self._call, args=(targets, random.Random(seed + i)), daemon=True
                 )
                 for i in range(THREADS)
             ]
             for thread in threads:
-                thread.daemon = True
                 thread.start()
             for thread in threads:
                 thread.join()
 
-    def _call(self, recorder: Recorder, chance: random.Random) -> None:
+    def _call(self, targets: Targets, chance: random.Random) -> None:
         while not self._stop.is_set():
-            operation, subject, arguments, timeout = self._choose(chance)
-            try:
-                result = recorder.call(operation, subject, *arguments, timeout=timeout)
-            except Exception:
-                continue  # already counted
-            self._remember_pod(operation, subject, result)
+            step, timeout = self._choose(chance)
+            method = targets.method(step)
+            with contextlib.suppress(Exception):  # already counted
+                with self._watch(step, timeout), targets.history.record(step) as results:
+                    results.append(method(*step.args, **step.named, timeout=timeout))
+                self._remember_pod(step, results[0])
 
     async def _asynchronous(self, seed: int) -> None:
         async with (
             AsyncStatefulExecutor(self.config) as plain,
             AsyncStatefulExecutor(self.config, batching=True) as batching,
+            contextlib.AsyncExitStack() as stack,
         ):
-            executors = [plain] * COROUTINES + [batching] * BATCHING
+            callers = []
+            for executor, count in (plain, COROUTINES), (batching, BATCHING):
+                targets = self._targets(executor)
+                for router in targets.routers:
+                    await stack.enter_async_context(router)
+                callers += [targets] * count
             await asyncio.gather(
                 *(
-                    self._acall(self._recorder(executor), random.Random(seed + 100 + i))
-                    for i, executor in enumerate(executors)
+                    self._acall(targets, random.Random(seed + 100 + i))
+                    for i, targets in enumerate(callers)
                 )
             )
 
-    async def _acall(self, recorder: Recorder, chance: random.Random) -> None:
+    async def _acall(self, targets: Targets, chance: random.Random) -> None:
         while not self._stop.is_set():
-            operation, subject, arguments, timeout = self._choose(chance)
-            call = asyncio.ensure_future(
-                recorder.acall(operation, subject, *arguments, timeout=timeout)
-            )
+            step, timeout = self._choose(chance)
+            call = asyncio.ensure_future(self._do(targets, step, timeout))
             if chance.random() < 0.05:
                 for _ in range(chance.randrange(8)):
                     await asyncio.sleep(0)
                 call.cancel()
             try:
-                self._remember_pod(operation, subject, await call)
+                self._remember_pod(step, await call)
             except (Exception, asyncio.CancelledError):
                 self.errors["cancelled"] += call.cancelled()
+
+    async def _do(self, targets: Targets, step: Step, timeout: float) -> Any:
+        method = targets.method(step)
+        with self._watch(step, timeout), targets.history.record(step) as results:
+            results.append(await method(*step.args, **step.named, timeout=timeout))
+        return results[0]

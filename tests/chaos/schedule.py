@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
+PROXIES = ("cut", "stall", "refuse", "cut_reply")
 KINDS: dict[str, tuple[str, ...]] = {
-    "standalone": ("kill", "pause", "client_kill", "script_flush", "cut", "stall", "refuse",
-                   "cut_reply"),
-    "sentinel": ("kill", "pause_replica", "client_kill", "script_flush"),
-    "cluster": ("kill", "failover", "pause_replica", "client_kill", "script_flush"),
-}  # fmt: skip
+    "standalone": ("kill", "pause", "client_kill", "script_flush", *PROXIES),
+    "sentinel": ("kill", "pause_replica", "client_kill", "script_flush", *PROXIES),
+    "cluster": ("kill", "failover", "pause_replica", "client_kill", "script_flush", *PROXIES),
+}
 TOPOLOGIES = tuple(KINDS)
 LONGEST_GAP = 1.2
 

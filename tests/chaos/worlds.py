@@ -4,13 +4,18 @@ No fault may lose a write that Redis has acknowledged, so a lost link is always 
 
 - A standalone server writes its append-only file before it replies, and loads it when restarted.
 - A master with replicas is killed only after its writes were paused and its replicas had applied
-all of them, so that asynchronous replication loses nothing. It never executes writes that arrive
-during the pause.
+  all of them, so that asynchronous replication loses nothing. It never executes writes that arrive
+  during the pause.
 - `CLUSTER FAILOVER` itself waits for the replica.
 
 If the machine is too busy, a failover may happen that no fault asked for. It can lose acknowledged
 writes, because Redis replicates asynchronously. `failovers` counts all of them, so that such a run
 is repeated.
+
+Proxies stand before every server: a master or node announces the port of its proxy, and clients
+know the proxies of the Sentinels. Replicas, and Sentinels that look after a master, connect through
+the proxies too. Proxies fail for less than `DOWN_AFTER_MS`, so that no failover comes of it, and
+replication continues where the connection broke.
 
 A master with replicas is never stopped with SIGSTOP: after SIGCONT it would serve reads and accept
 writes until it learns that it was replaced, and no client can notice that.
@@ -37,9 +42,15 @@ DOWN_AFTER_MS = 2_000
 
 
 class World:
-    """A topology under load."""
+    """A topology under load.
+
+    Attributes:
+        url: where clients connect to.
+        masters: how many nodes with different keys it has.
+    """
 
     url: str
+    masters = 1
 
     def inject(self, fault: Fault) -> None:
         """Inject a fault and undo it when its time is over."""
@@ -65,6 +76,31 @@ class World:
 
     def script_flush(self, fault: Fault) -> None:
         self._each("SCRIPT", "FLUSH")
+
+    def proxy(self, fault: Fault) -> Proxy:
+        """The proxy that a fault is about. Every server that clients connect to has one."""
+        raise NotImplementedError
+
+    def cut(self, fault: Fault) -> None:
+        self.proxy(fault).cut()
+
+    def stall(self, fault: Fault) -> None:
+        proxy = self.proxy(fault)
+        proxy.freeze()
+        time.sleep(fault.seconds)
+        proxy.thaw()
+
+    def refuse(self, fault: Fault) -> None:
+        proxy = self.proxy(fault)
+        proxy.refuse()
+        time.sleep(fault.seconds)
+        proxy.accept_again()
+
+    def cut_reply(self, fault: Fault) -> None:
+        proxy = self.proxy(fault)
+        proxy.cut_after = fault.choice % 40 + 1
+        time.sleep(fault.seconds)
+        proxy.cut_after = None
 
     def _each(self, *command: str) -> None:
         for node in self.nodes():
@@ -94,23 +130,8 @@ class Standalone(World):
         time.sleep(fault.seconds)
         self._server.resume()
 
-    def cut(self, fault: Fault) -> None:
-        self._proxy.cut()
-
-    def stall(self, fault: Fault) -> None:
-        self._proxy.freeze()
-        time.sleep(fault.seconds)
-        self._proxy.thaw()
-
-    def refuse(self, fault: Fault) -> None:
-        self._proxy.refuse()
-        time.sleep(fault.seconds)
-        self._proxy.accept_again()
-
-    def cut_reply(self, fault: Fault) -> None:
-        self._proxy.cut_after = fault.choice % 40 + 1
-        time.sleep(fault.seconds)
-        self._proxy.cut_after = None
+    def proxy(self, fault: Fault) -> Proxy:
+        return self._proxy
 
     def close(self) -> None:
         self._proxy.close()
@@ -121,7 +142,7 @@ class SentinelWorld(World):
     """A master, two replicas and three Sentinels."""
 
     def __init__(self) -> None:
-        self._sentinels = Sentinels(SERVER, down_after_ms=DOWN_AFTER_MS)
+        self._sentinels = Sentinels(SERVER, down_after_ms=DOWN_AFTER_MS, behind_proxies=True)
         self.url = self._sentinels.url
 
     def nodes(self) -> Sequence[servers.Server]:
@@ -130,8 +151,16 @@ class SentinelWorld(World):
     def kill(self, fault: Fault) -> None:
         victim = self._sentinels.current()
         pause_and_replicate(victim, [node for node in self.nodes() if node is not victim])
-        victim.kill()
+        self._sentinels.kill(victim)
         self._sentinels.rejoin(victim)
+
+    def proxy(self, fault: Fault) -> Proxy:
+        """The master's in half of the cases, else that of a Sentinel."""
+        sentinels = self._sentinels.sentinels
+        place = fault.choice % (2 * len(sentinels))
+        if place < len(sentinels):
+            return self._sentinels.proxies[sentinels[place]]
+        return self._sentinels.proxies[self._sentinels.current()]
 
     def pause_replica(self, fault: Fault) -> None:
         master = self._sentinels.current()
@@ -151,8 +180,12 @@ class SentinelWorld(World):
 class ClusterWorld(World):
     """Three masters with one replica each."""
 
+    masters = 3
+
     def __init__(self) -> None:
-        self._cluster = Cluster(SERVER, 3, "--cluster-node-timeout", str(DOWN_AFTER_MS))
+        self._cluster = Cluster(
+            SERVER, 3, "--cluster-node-timeout", str(DOWN_AFTER_MS), behind_proxies=True
+        )
         self._first_epoch = self._epoch()
         self.url = self._cluster.url
 
@@ -164,9 +197,14 @@ class ClusterWorld(World):
         replica = self._replica_of(victim)
         pause_and_replicate(victim, [replica])
         victim.kill()
+        self._cluster.proxies[victim].refuse()
         until("the replica is master", lambda: role(replica) == b"master")
         victim.restart()
+        self._cluster.proxies[victim].accept_again()
         self.heal()
+
+    def proxy(self, fault: Fault) -> Proxy:
+        return self._cluster.proxies[self._master(fault)]
 
     def failover(self, fault: Fault) -> None:
         self._cluster.fail_over(self._master(fault))
@@ -201,7 +239,7 @@ class ClusterWorld(World):
     def _replica_of(self, master: servers.Server) -> servers.Server:
         for node in self.nodes():
             told: Any = node.client().role()
-            if told[0] == b"slave" and told[2] == master.port:
+            if told[0] == b"slave" and told[2] == self._cluster.port(master):
                 return node
         raise LookupError(f"port {master.port} has no replica")
 

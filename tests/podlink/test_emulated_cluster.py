@@ -15,7 +15,9 @@ from podlink import (
     RedisManager,
     StatefulExecutor,
 )
+from podlink.drain import DrainProgress
 from redis_emulator import ClusterEmulator
+from tests.support.topologies import Caller
 
 NAME = "podlink"
 URL = f"emulator+cluster://{NAME}"
@@ -105,6 +107,44 @@ def test_batches_succeed_after_slots_moved_and_nodes_died(
     cluster.fail_over(second)
     for uid in UIDS:
         assert executor.set_linked_pod("n", uid, "s", 9) == 7
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_failover_during_a_drain_is_an_error(
+    cluster: ClusterEmulator, kind: str, which: int
+) -> None:
+    """The master of each third of the slots fails over after the first page was read."""
+    caller = Caller(kind).connect(URL)
+    caller.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
+    pages: list[DrainProgress] = []
+
+    def fail_over(progress: DrainProgress) -> None:
+        if not pages:
+            cluster.fail_over(cluster.masters[which])
+        pages.append(progress)
+
+    with pytest.raises(podlink.RedisConnectionError, match="is no primary") as raised:
+        caller.drain_pod("n", "s", 7, on_progress=fail_over)
+    assert not raised.value.outcome_unknown
+    caller.drain_pod("n", "s", 7)
+    assert caller.batch_get_linked_pod("n", UIDS, "s") == {}
+    caller.close()
+    caller.loop.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_drain_scans_masters_only(cluster: ClusterEmulator, kind: str) -> None:
+    caller = Caller(kind).connect(URL)
+    caller.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
+    for master in cluster.masters:
+        cluster.fail_over(master)  # the client has not heard of it
+    scanned = [node.execute("INFO", "commandstats") for node in cluster.nodes if not node.is_master]
+    assert caller.drain_pod("n", "s", 7).done == len(UIDS)
+    after = [node.execute("INFO", "commandstats") for node in cluster.nodes if not node.is_master]
+    assert [b"scan" in stats for stats in after] == [b"scan" in stats for stats in scanned]
+    caller.close()
+    caller.loop.close()
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

@@ -41,24 +41,46 @@ def until(
 
 
 class Cluster:
-    """Masters, each with one replica."""
+    """Masters, each with one replica.
 
-    def __init__(self, name: str, masters: int = 3, *extra_args: str) -> None:
+    Attributes:
+        proxies: of each node, with ``behind_proxies``: the nodes announce them, so that clients and
+            replicas connect through them. The cluster bus does not.
+    """
+
+    def __init__(
+        self, name: str, masters: int = 3, *extra_args: str, behind_proxies: bool = False
+    ) -> None:
         arguments = (
             *("--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS)),
             *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
             *extra_args,
         )
         self._stack = contextlib.ExitStack()
+        self.proxies: dict[servers.Server, Proxy] = {}
         try:
             self.nodes = [
                 self._stack.enter_context(servers.start(name, extra_args=arguments))
                 for _ in range(2 * masters)
             ]
+            if behind_proxies:
+                for node in self.nodes:
+                    self._announce_proxy(node)
             self._form(masters)
         except BaseException:
             self._stack.close()
             raise
+
+    def _announce_proxy(self, node: servers.Server) -> None:
+        proxy = self.proxies[node] = self._stack.enter_context(Proxy(node.port))
+        ports = {"cluster-announce-port": proxy.port, "cluster-announce-bus-port": _bus(node)}
+        for setting, port in ports.items():
+            node.client().config_set(setting, port)
+            node.extra_args += (f"--{setting}", str(port))
+
+    def port(self, node: servers.Server) -> int:
+        """The port that a node announces."""
+        return self.proxies[node].port if node in self.proxies else node.port
 
     def _form(self, masters: int) -> None:
         admins = [node.client() for node in self.nodes]
@@ -68,7 +90,9 @@ class Cluster:
                 first, last = SLOTS * place // masters, SLOTS * (place + 1) // masters - 1
                 admin.execute_command("CLUSTER", "ADDSLOTS", *range(first, last + 1))
             if place:
-                admin.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+                first_node = self.nodes[0]
+                where = "127.0.0.1", self.port(first_node), _bus(first_node)
+                admin.execute_command("CLUSTER", "MEET", *where)
         everybody = len(self.nodes)
         for admin in admins:
             until("the nodes know each other", partial(self._knows, admin, everybody))
@@ -92,7 +116,9 @@ class Cluster:
     @property
     def url(self) -> str:
         """The cluster's URL, with two of its nodes."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+        return "redis+cluster://" + ",".join(
+            f"127.0.0.1:{self.port(node)}" for node in self.nodes[:2]
+        )
 
     def client(self) -> redis.RedisCluster:
         """Return a cluster client."""
@@ -107,7 +133,7 @@ class Cluster:
         slot = next(iter(self.masters())).client().execute_command("CLUSTER", "KEYSLOT", key)
         for master in self.masters():
             for first, last, (_, port, *_), *_ in _slots(master.client()):
-                if first <= slot <= last and port == master.port:
+                if first <= slot <= last and port == self.port(master):
                     return master
         raise LookupError(f"nobody serves slot {slot}")
 
@@ -117,7 +143,7 @@ class Cluster:
             slot
             for first, last, (_, port, *_), *_ in _slots(master.client())
             for slot in range(first, last + 1)
-            if port == master.port
+            if port == self.port(master)
         ]
 
     def move_slot(self, slot: int, source: servers.Server, target: servers.Server) -> None:
@@ -136,7 +162,7 @@ class Cluster:
         """Promote the replica of a master, whether the master runs or not."""
         for node in self.nodes:
             role = node.client().role() if node.running else [b""]
-            if role[0] == b"slave" and role[2] == master.port:
+            if role[0] == b"slave" and role[2] == self.port(master):
                 how = () if master.running else ("FORCE",)
                 for attempt in range(10):  # servers give up a failover after five seconds
                     node.client().execute_command("CLUSTER", "FAILOVER", *how)
@@ -166,16 +192,27 @@ class Cluster:
 
 
 class Sentinels:
-    """A master, two replicas, and three Sentinels that watch them."""
+    """A master, two replicas, and three Sentinels that watch them.
+
+    Attributes:
+        proxies: of each process, with ``behind_proxies``. Clients know the proxies of the Sentinels
+            only, and those of master and replicas are announced, so that clients, replicas and
+            Sentinels connect through them.
+    """
 
     service = "links"
 
-    def __init__(self, name: str, *, down_after_ms: int = 500) -> None:
+    def __init__(
+        self, name: str, *, down_after_ms: int = 500, behind_proxies: bool = False
+    ) -> None:
         self._down_after_ms = down_after_ms
+        self._behind_proxies = behind_proxies
+        self.proxies: dict[servers.Server, Proxy] = {}
+        self._own_args: dict[servers.Server, tuple[str, ...]] = {}
         self._stack = contextlib.ExitStack()
         try:
             self.master = self._start(name)
-            place = ("127.0.0.1", str(self.master.port))
+            place = ("127.0.0.1", str(self.port(self.master)))
             self.replicas = [
                 self._start(name, extra_args=("--replicaof", *place)) for _ in range(2)
             ]
@@ -188,20 +225,31 @@ class Sentinels:
             self._stack.close()
             raise
 
-    def _start(self, name: str, **options: Any) -> servers.Server:
-        if "config" in options:
-            options["extra_args"] = ("--sentinel",)
-        else:
-            options["extra_args"] = (
-                *options.get("extra_args", ()),
-                *("--repl-diskless-sync-delay", "0"),
-            )
-        return self._stack.enter_context(servers.start(name, **options))
+    def _start(
+        self, name: str, *, extra_args: tuple[str, ...] = (), config: str | None = None
+    ) -> servers.Server:
+        proxy = self._stack.enter_context(Proxy(0)) if self._behind_proxies else None
+        own: tuple[str, ...] = ("--sentinel",)
+        if config is None:
+            own = ("--repl-diskless-sync-delay", "0")
+            if proxy is not None:
+                own += ("--replica-announce-ip", "127.0.0.1")
+                own += ("--replica-announce-port", str(proxy.port))
+        started = servers.start(name, extra_args=(*own, *extra_args), config=config)
+        if proxy is not None:
+            proxy.target = started.port
+            self.proxies[started] = proxy
+        self._own_args[started] = own
+        return self._stack.enter_context(started)
+
+    def port(self, process: servers.Server) -> int:
+        """The port that clients connect to."""
+        return self.proxies[process].port if process in self.proxies else process.port
 
     def _config(self) -> str:
         return "\n".join(
             (
-                f"sentinel monitor {self.service} 127.0.0.1 {self.master.port} 2",
+                f"sentinel monitor {self.service} 127.0.0.1 {self.port(self.master)} 2",
                 f"sentinel down-after-milliseconds {self.service} {self._down_after_ms}",
                 f"sentinel failover-timeout {self.service} 3000",
                 "",
@@ -215,7 +263,7 @@ class Sentinels:
     @property
     def url(self) -> str:
         """The URL of the service, with all Sentinels."""
-        nodes = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        nodes = ",".join(f"127.0.0.1:{self.port(sentinel)}" for sentinel in self.sentinels)
         return f"redis+sentinel://{nodes}/{self.service}"
 
     def current(self, other_than: servers.Server | None = None) -> servers.Server:
@@ -236,7 +284,13 @@ class Sentinels:
         for sentinel in self.sentinels:
             ports.add(int(_asked(sentinel, "GET-MASTER-ADDR-BY-NAME", self.service)[1]))
         nodes = (self.master, *self.replicas)
-        return next((node for node in nodes if ports == {node.port}), None)
+        return next((node for node in nodes if ports == {self.port(node)}), None)
+
+    def kill(self, node: servers.Server) -> None:
+        """End a process as a crash would; connections to it are refused until `rejoin`."""
+        node.kill()
+        if node in self.proxies:
+            self.proxies[node].refuse()
 
     def rejoin(self, node: servers.Server) -> None:
         """Restart a node that is no longer the master, and wait until another node may be stopped.
@@ -247,10 +301,12 @@ class Sentinels:
         """
         master = self.current(other_than=node)
         node.extra_args = (
-            *("--repl-diskless-sync-delay", "0", "--replica-serve-stale-data", "no"),
-            *("--replicaof", "127.0.0.1", str(master.port)),
+            *(*self._own_args[node], "--replica-serve-stale-data", "no"),
+            *("--replicaof", "127.0.0.1", str(self.port(master))),
         )
         node.restart()
+        if node in self.proxies:
+            self.proxies[node].accept_again()
         until("all follow the master", self._all_follow, self._about)
         for sentinel in self.sentinels:
             until(
@@ -278,12 +334,12 @@ class Sentinels:
         abouts: list[Any] = [node.client().info("replication") for node in followers]
         return all(
             (about["role"], about.get("master_port"), about.get("master_link_status"))
-            == ("slave", master.port, "up")
+            == ("slave", self.port(master), "up")
             for about in abouts
         )
 
     def _sees_all_follow(self, sentinel: servers.Server) -> bool:
-        port = self.current().port
+        port = self.port(self.current())
         master = _asked(sentinel, "MASTER", self.service)
         replicas = _asked(sentinel, "SLAVES", self.service)
         return (
@@ -328,6 +384,11 @@ def tls_proxy(server: servers.Server, folder: Path) -> Iterator[str]:
     context.load_cert_chain(certificate, key)
     with Proxy(server.port, tls=context) as proxy:
         yield f"rediss://localhost:{proxy.port}/0?ssl_ca_certs={certificate}"
+
+
+def _bus(node: servers.Server) -> int:
+    """The port of the cluster bus."""
+    return node.port + 10_000
 
 
 def _info(admin: redis.Redis) -> dict[str, str]:

@@ -11,6 +11,8 @@ import ssl
 import threading
 import time
 
+from pytest_podlink.servers import unused_port
+
 CHUNK = 65_536
 
 
@@ -32,7 +34,7 @@ class Proxy:
         self._open.set()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = _listen()
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -111,14 +113,15 @@ class Proxy:
                 self._open.wait()
                 if replies and self.delay:
                     time.sleep(self.delay)
-                if replies and self.cut_after is not None:
-                    data = data[: self.cut_after]
-                    self.cut_after -= len(data)
-                    sink.sendall(data)
-                    if not self.cut_after:
-                        break
-                else:
-                    sink.sendall(data)
+                left = None
+                if replies:
+                    with self._lock:
+                        if self.cut_after is not None:
+                            data = data[: self.cut_after]
+                            left = self.cut_after = self.cut_after - len(data)
+                sink.sendall(data)
+                if left == 0:
+                    break
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError):
@@ -129,3 +132,11 @@ class Proxy:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _listen() -> socket.socket:
+    """A listener on a port that no outgoing connection takes while the proxy refuses."""
+    for _ in range(10):
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", unused_port()))
+    raise OSError("no free port")

@@ -137,7 +137,7 @@ def _changes_nothing(event: Event) -> bool:
         return True
     first = event.result[0] if isinstance(event.result, tuple) else event.result
     return first is ErrorCode.LINK_EXISTS or (
-        first is False and event.operation.startswith(("try_", "replace_", "remove_"))
+        first is False and event.operation.startswith(("try_", "replace_", "move_", "remove_"))
     )
 
 
@@ -431,6 +431,13 @@ def _replace(link: Link, expected: int, pod: int, seconds: int = -1) -> tuple[Li
     return _made(pod, seconds), (True, pod)
 
 
+def _move(link: Link, expected: int, pod: int) -> tuple[Link, Any]:
+    """What `drain_pod` does to a link if it moves it."""
+    if link is None or link.pod != expected:
+        return link, False
+    return State(pod, link.persistent), True
+
+
 def _refresh(link: Link, pod: int, seconds: int) -> tuple[Link, Any]:
     return link, _pod(link) == pod
 
@@ -460,6 +467,7 @@ _OPERATIONS: dict[str, Callable[..., tuple[Link, Any]]] = {
     "set_linked_pod_if_absent": _set_if_absent,
     "create_linked_pod": _create,
     "replace_linked_pod": _replace,
+    "move_linked_pod": _move,
     "refresh_linked_pod": _refresh,
     "get_linked_pod": _get,
     "get_linked_pod_if_persist": _get_if_persist,
@@ -521,7 +529,7 @@ class Recorder:
 
 def _pods_of(operation: str) -> int:
     """How many of an operation's arguments are pods; they come first."""
-    if operation == "replace_linked_pod":
+    if operation in ("replace_linked_pod", "move_linked_pod"):
         return 2
     return int(
         operation.startswith(("set_", "try_", "create_", "refresh_")) or "_with_" in operation

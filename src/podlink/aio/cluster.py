@@ -30,7 +30,7 @@ from podlink.aio.sending import (
     send_on,
 )
 from podlink.calls import RAW, Call
-from podlink.errors import NotFoundError
+from podlink.errors import no_primary
 
 SLOTS: Final = 16384
 REDIRECTIONS: Final = 5
@@ -84,6 +84,7 @@ class ClusterSender:
 
     async def nodes(self) -> list[str | None]:
         """As `Sender.nodes`."""
+        self._stale = True
         await self._refresh()
         return [_name(address) for address in self._primaries()]
 
@@ -94,7 +95,7 @@ class ClusterSender:
             if _name(address) == node:
                 await self._send_to(address, sendings, options)
                 return
-        error = NotFoundError(f"the cluster has no node {node} any more")
+        error = no_primary(node)
         for sending in sendings:
             sending.fail(error)
 

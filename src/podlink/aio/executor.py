@@ -16,7 +16,7 @@ from podlink.aio.batching import Batcher  # async-only
 from podlink.aio.manager import AsyncRedisManager
 from podlink.aio.running import Runner
 from podlink.config import RedisConfig
-from podlink.drain import DrainProgress, steps
+from podlink.drain import DrainProgress, check_nodes, steps
 from podlink.errors import ErrorMetrics
 from podlink.keys import DELETE_NOW, PERSIST_FOREVER
 from podlink.models import (
@@ -449,14 +449,19 @@ class AsyncStatefulExecutor:
 
         Returns:
             The counts. ``failed`` counts links that could not be changed: the drain went on.
+
+        Raises:
+            RedisConnectionError: the primaries of the cluster changed meanwhile, so that a link may
+                have been missed: drain again.
         """
         started = perf_counter()
         try:
+            nodes = await self.manager.nodes(timeout=timeout)
             plan = steps(
-                namespace, service_name, pod_id, to,
-                await self.manager.nodes(timeout=timeout), self._track, on_progress, resume,
-            )  # fmt: skip
+                namespace, service_name, pod_id, to, nodes, self._track, on_progress, resume
+            )
             result = await self._follow(plan, timeout)
+            check_nodes(nodes, await self.manager.nodes(timeout=timeout))
         except Exception as raised:
             error = telemetry.failure("drain_pod", None, started, raised, self.metrics)
             if error is raised:

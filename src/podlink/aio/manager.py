@@ -451,7 +451,7 @@ class AsyncRedisManager:
         return [sending.reply for sending in sendings]
 
     async def nodes(self, *, timeout: float | None = None) -> list[str | None]:
-        """The names of the nodes that hold keys; ``[None]`` if it is no cluster.
+        """The names of the nodes that hold keys, read anew; ``[None]`` if it is no cluster.
 
         Args:
             timeout: seconds for reading the map of slots; ``None`` means the manager's.
