@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import redis.exceptions as redis_errors
 from redis.backoff import EqualJitterBackoff
@@ -35,7 +35,7 @@ from podlink.scripts import Script
 
 T = TypeVar("T")
 
-Reply = Any
+Reply: TypeAlias = Any
 """What redis-py returns for a command: bytes, int, None, or lists and dicts of them."""
 
 RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
@@ -111,7 +111,6 @@ class BatchFailure(Exception):
     """
 
     def __init__(self, errors: list[Exception], undone: tuple[str, ...], total: int) -> None:
-        super().__init__(errors, undone, total)
         self.errors = errors
         self.undone = undone
         self.total = total
@@ -254,7 +253,6 @@ _POOL_EXHAUSTED: Final = "No connection available"
 _CREDENTIALS: Final = (
     redis_errors.AuthenticationError,
     redis_errors.AuthorizationError,
-    redis_errors.AuthenticationWrongNumberOfArgsError,
 )
 _NO_CONNECTION: Final = (
     redis_errors.ConnectionError,
@@ -262,13 +260,11 @@ _NO_CONNECTION: Final = (
     redis_errors.RedisClusterException,
     OSError,
 )
-_NOT_READY: Final = (
+_NOT_READY: Final = (  # ClusterDownError is the base class of MasterDownError
     redis_errors.BusyLoadingError,
     redis_errors.ReadOnlyError,
     redis_errors.ClusterDownError,
-    redis_errors.MasterDownError,
     redis_errors.TryAgainError,
-    redis_errors.SlotNotCoveredError,
 )
 
 

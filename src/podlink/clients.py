@@ -143,12 +143,9 @@ def pools(client: Any) -> list[Any]:
     """The pools of any redis-py client; an asyncio cluster's nodes are their own."""
     if hasattr(client, "connection_pool"):
         return [client.connection_pool]
-    return [
-        node.redis_connection.connection_pool
-        if getattr(node, "redis_connection", None) is not None
-        else node
-        for node in client.get_nodes()
-    ]
+    # A node that a redirection has named has no client until it is used.
+    clients = [getattr(node, "redis_connection", node) for node in client.get_nodes()]
+    return [getattr(each, "connection_pool", each) for each in clients if each is not None]
 
 
 def renew_client(client: Any) -> None:

@@ -86,21 +86,15 @@ class Client(redis.Redis):
 def connect(config: RedisConfig) -> Any:
     """A client of one server or of the master that Sentinel names. Sends nothing yet."""
     if config.sentinel_service is not None:
-        client = _of_sentinel(config, config.sentinel_service)
-    else:
-        client = Client(connection_pool=_pool(config))
-    # Otherwise the client, when it is replaced and forgotten, would also close connections in use.
-    client.auto_close_connection_pool = False
-    return client
+        return _of_sentinel(config, config.sentinel_service)
+    return Client(connection_pool=_pool(config))
 
 
 def disconnect(client: Any) -> None:
     """Close every connection of a client that was made here."""
-    client.close()
-    if hasattr(client, "connection_pool"):
-        client.connection_pool.disconnect()
-    for sentinel in sentinels_of(client):
-        sentinel.connection_pool.disconnect()
+    # The client of a cluster does not close those of its nodes, which it is given.
+    for pool in _all_pools(client):
+        pool.disconnect()
 
 
 def retire(client: Any) -> None:
@@ -108,11 +102,15 @@ def retire(client: Any) -> None:
 
     The emulator's pools, which are redis-py's, close those in use with the pool.
     """
-    for pool in (*pools(client), *(sentinel.connection_pool for sentinel in sentinels_of(client))):
+    for pool in _all_pools(client):
         if isinstance(pool, Pool):
             pool.retire()
         else:
             pool.disconnect(inuse_connections=False)
+
+
+def _all_pools(client: Any) -> list[Any]:
+    return [pool for each in (client, *sentinels_of(client)) for pool in pools(each)]
 
 
 def connect_cluster(config: RedisConfig) -> redis.RedisCluster:

@@ -205,7 +205,7 @@ class _Finder(cst.CSTVisitor):
     def _assign_none(self, value: cst.BaseExpression) -> None:
         if m.matches(value, m.Name("None")):
             self._splice(value, '""')
-        elif not isinstance(value, (cst.Yield, cst.Await)):
+        elif not isinstance(value, (cst.Yield, cst.Await)) and not self._is_left_alone(value):
             self._splice(value, "None")
 
     def _mutate_string(self, node: cst.SimpleString) -> None:

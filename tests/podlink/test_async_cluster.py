@@ -267,3 +267,14 @@ async def test_drain_on_a_cluster(make: Make, cluster: ClusterEmulator) -> None:
     await executor.batch_set_linked_pod_if_absent("n", UIDS, "s", 7)
     drained = await executor.drain_pod("n", "s", 7, 8)
     assert (drained.found, drained.done, drained.failed) == (60, 60, 0)
+
+
+async def test_client_that_decodes(cluster: ClusterEmulator) -> None:
+    client = cluster.async_client(decode_responses=True)
+    executor = AsyncStatefulExecutor(client)
+    for uid in UIDS:
+        await executor.set_linked_pod("n", uid, "s", 7)
+    assert await executor.get_linked_pod("n", UIDS[0], "s") == 7
+    assert await executor.get_link_service("n", UIDS[0]) == {"s": 7}
+    assert await executor.batch_get_linked_pod("n", UIDS, "s") == {7: UIDS}
+    await client.aclose()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,43 +31,48 @@ LINK, INDEX, CREATED = b"sf:{n:lk:u}s", b"sf:{n:lk:u}", b"sf:{n:lk:u}s@"
 STATES, WORKLOAD = b"sf:{n:state:s}", b"sf:{n:workload:s}"
 SECOND = datetime(2001, 9, 9, 1, 46, 40, tzinfo=timezone.utc)
 
-WRITES: list[tuple[Call[Any], scripts.Script, list[Any], bool]] = [
-    (operations.set_linked_pod("n", "u", "s", 7, -1, False), scripts.SET_LINKED_POD,
+Make = partial[Call[Any]]
+"""Makes a call when it is called: none is made when this module is imported."""
+
+WRITES: list[tuple[Make, scripts.Script, list[Any], bool]] = [
+    (partial(operations.set_linked_pod, "n", "u", "s", 7, -1, False), scripts.SET_LINKED_POD,
      [LINK, INDEX, CREATED, b"s", 7, -1, b"0"], True),
-    (operations.try_set_linked_pod("n", "u", "s", 7, 60, True), scripts.TRY_SET_LINKED_POD,
+    (partial(operations.try_set_linked_pod, "n", "u", "s", 7, 60, True), scripts.TRY_SET_LINKED_POD,
      [LINK, INDEX, CREATED, b"s", 7, 60, b"1"], True),
-    (operations.set_linked_pod_if_absent("n", "u", "s", 7, 60, False),
+    (partial(operations.set_linked_pod_if_absent, "n", "u", "s", 7, 60, False),
      scripts.SET_LINKED_POD_IF_ABSENT, [LINK, INDEX, CREATED, b"s", 7, 60, b"0"], True),
-    (operations.create_linked_pod("n", "u", "s", 7, 60, False),
+    (partial(operations.create_linked_pod, "n", "u", "s", 7, 60, False),
      scripts.SET_LINKED_POD_IF_ABSENT, [LINK, INDEX, CREATED, b"s", 7, 60, b"0"], True),
-    (operations.replace_linked_pod("n", "u", "s", 6, 7, 60, True), scripts.REPLACE_LINKED_POD,
-     [LINK, INDEX, CREATED, b"s", 7, 60, b"1", 6], True),
-    (operations.refresh_linked_pod("n", "u", "s", 7, 60), scripts.REFRESH_LINKED_POD,
+    (partial(operations.replace_linked_pod, "n", "u", "s", 6, 7, 60, True),
+     scripts.REPLACE_LINKED_POD, [LINK, INDEX, CREATED, b"s", 7, 60, b"1", 6], True),
+    (partial(operations.refresh_linked_pod, "n", "u", "s", 7, 60), scripts.REFRESH_LINKED_POD,
      [LINK, INDEX, CREATED, b"s", 7, 60], True),
-    (operations.remove_linked_pod("n", "u", "s", -1), scripts.REMOVE_LINKED_POD,
+    (partial(operations.remove_linked_pod, "n", "u", "s", -1), scripts.REMOVE_LINKED_POD,
      [LINK, INDEX, CREATED, b"s", -1], True),
-    (operations.remove_linked_pod_with_id("n", "u", "s", 7, 60),
+    (partial(operations.remove_linked_pod_with_id, "n", "u", "s", 7, 60),
      scripts.REMOVE_LINKED_POD_WITH_ID, [LINK, INDEX, CREATED, b"s", 60, 7], True),
-    (operations.set_service_state("n", "s", 7, "é"), scripts.SET_SERVICE_STATE,
+    (partial(operations.set_service_state, "n", "s", 7, "é"), scripts.SET_SERVICE_STATE,
      [STATES, STATES + b"@", 7, "é".encode()], True),
-    (operations.set_workload_state("n", "s", "UP"), scripts.SET_WORKLOAD_STATE,
+    (partial(operations.set_workload_state, "n", "s", "UP"), scripts.SET_WORKLOAD_STATE,
      [WORKLOAD, WORKLOAD + b"@", b"UP"], True),
-    (operations.get_linked_pod_if_persist("n", "u", "s"), scripts.GET_LINKED_POD_IF_PERSIST,
-     [LINK], False),
-    (operations.read_pod_link("n", "u", "s"), scripts.READ_POD_LINK, [LINK, CREATED], False),
-    (operations.read_service_state("n", "s"), scripts.READ_SERVICE_STATE,
+    (partial(operations.get_linked_pod_if_persist, "n", "u", "s"),
+     scripts.GET_LINKED_POD_IF_PERSIST, [LINK], False),
+    (partial(operations.read_pod_link, "n", "u", "s"), scripts.READ_POD_LINK,
+     [LINK, CREATED], False),
+    (partial(operations.read_service_state, "n", "s"), scripts.READ_SERVICE_STATE,
      [STATES, STATES + b"@"], False),
-    (operations.read_workload_state("n", "s"), scripts.GET_EACH,
+    (partial(operations.read_workload_state, "n", "s"), scripts.GET_EACH,
      [WORKLOAD, WORKLOAD + b"@"], False),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("call", "script", "sent", "write"), WRITES, ids=[call.operation for call, *_ in WRITES]
+    ("make", "script", "sent", "write"), WRITES, ids=[make.func.__name__ for make, *_ in WRITES]
 )
 def test_scripted_operation(
-    call: Call[Any], script: scripts.Script, sent: list[Any], write: bool
+    make: Make, script: scripts.Script, sent: list[Any], write: bool
 ) -> None:
+    call = make()
     keys = sum(isinstance(part, bytes) and part.startswith(b"sf:") for part in sent)
     assert call.wire == ("EVALSHA", script.sha, keys, *sent)
     assert call.script is script
@@ -74,42 +81,44 @@ def test_scripted_operation(
 
 
 @pytest.mark.parametrize(
-    ("call", "wire"),
+    ("make", "wire"),
     [
-        (operations.get_linked_pod("n", "u", "s"), ("GET", LINK)),
-        (operations.require_linked_pod("n", "u", "s"), ("GET", LINK)),
-        (operations.get_link_service("n", "u"), ("HGETALL", INDEX)),
-        (operations.get_service_state("n", "s"), ("HGETALL", STATES)),
-        (operations.require_service_state("n", "s"), ("HGETALL", STATES)),
+        (partial(operations.get_linked_pod, "n", "u", "s"), ("GET", LINK)),
+        (partial(operations.require_linked_pod, "n", "u", "s"), ("GET", LINK)),
+        (partial(operations.get_link_service, "n", "u"), ("HGETALL", INDEX)),
+        (partial(operations.get_service_state, "n", "s"), ("HGETALL", STATES)),
+        (partial(operations.require_service_state, "n", "s"), ("HGETALL", STATES)),
     ],
-    ids=lambda value: value.operation if isinstance(value, Call) else "",
+    ids=lambda value: value.func.__name__ if isinstance(value, partial) else "",
 )
-def test_plain_operation(call: Call[Any], wire: tuple[Any, ...]) -> None:
+def test_plain_operation(make: Make, wire: tuple[Any, ...]) -> None:
+    call = make()
     assert call.wire == wire
-    assert not call.write
+    assert call.write is False
 
 
-def parsed(call: Call[Any], reply: Any) -> Any:
+def parsed(make: Make, reply: Any) -> Any:
+    call = make()
     return call.parse(call, reply)
 
 
-SET = operations.set_linked_pod("n", "u", "s", 7, -1, False)
-TRY = operations.try_set_linked_pod("n", "u", "s", 7, -1, False)
-ABSENT = operations.set_linked_pod_if_absent("n", "u", "s", 7, -1, False)
-CREATE = operations.create_linked_pod("n", "u", "s", 7, -1, False)
-PERSIST = operations.get_linked_pod_if_persist("n", "u", "s")
-REMOVE = operations.remove_linked_pod("n", "u", "s", -1)
-READ = operations.read_pod_link("n", "u", "s")
-GET = operations.get_linked_pod("n", "u", "s")
-REQUIRE = operations.require_linked_pod("n", "u", "s")
-SERVICES = operations.get_link_service("n", "u")
-GET_STATES = operations.get_service_state("n", "s")
-READ_STATES = operations.read_service_state("n", "s")
-READ_WORKLOAD = operations.read_workload_state("n", "s")
+SET = partial(operations.set_linked_pod, "n", "u", "s", 7, -1, False)
+TRY = partial(operations.try_set_linked_pod, "n", "u", "s", 7, -1, False)
+ABSENT = partial(operations.set_linked_pod_if_absent, "n", "u", "s", 7, -1, False)
+CREATE = partial(operations.create_linked_pod, "n", "u", "s", 7, -1, False)
+PERSIST = partial(operations.get_linked_pod_if_persist, "n", "u", "s")
+REMOVE = partial(operations.remove_linked_pod, "n", "u", "s", -1)
+READ = partial(operations.read_pod_link, "n", "u", "s")
+GET = partial(operations.get_linked_pod, "n", "u", "s")
+REQUIRE = partial(operations.require_linked_pod, "n", "u", "s")
+SERVICES = partial(operations.get_link_service, "n", "u")
+GET_STATES = partial(operations.get_service_state, "n", "s")
+READ_STATES = partial(operations.read_service_state, "n", "s")
+READ_WORKLOAD = partial(operations.read_workload_state, "n", "s")
 
 
 @pytest.mark.parametrize(
-    ("call", "reply", "value"),
+    ("make", "reply", "value"),
     [
         (SET, None, None), (SET, 3, 3), (TRY, [1, 7], (True, 7)), (TRY, [0, 3], (False, 3)),
         (ABSENT, [1, 7], 7), (ABSENT, [0, 3], 3), (CREATE, [1, 7], 7), (REMOVE, 1, True),
@@ -137,16 +146,21 @@ READ_WORKLOAD = operations.read_workload_state("n", "s")
         (READ_WORKLOAD, [b"UP", b"1000000000000 UP"], WorkloadState("n", "s", "UP", SECOND)),
         (READ_WORKLOAD, [b"UP", b"1000000000000"], WorkloadState("n", "s", "UP")),
         (READ_WORKLOAD, [b"UP", b"1000000000000 DOWN"], WorkloadState("n", "s", "UP")),
-        (operations.set_service_state("n", "s", 1, "UP"), None, None),
+        (partial(operations.set_service_state, "n", "s", 1, "UP"), None, None),
+        (partial(operations.set_workload_state, "n", "s", "UP"), None, None),
+        (partial(operations.refresh_linked_pod, "n", "u", "s", 7, 60), 1, True),
+        (partial(operations.refresh_linked_pod, "n", "u", "s", 7, 60), 0, False),
+        (partial(operations.remove_linked_pod_with_id, "n", "u", "s", 7, -1), 1, True),
+        (partial(operations.remove_linked_pod_with_id, "n", "u", "s", 7, -1), 0, False),
     ],
-    ids=lambda value: value.operation if isinstance(value, Call) else repr(value),
+    ids=lambda value: value.func.__name__ if isinstance(value, partial) else repr(value),
 )  # fmt: skip
-def test_reply(call: Call[Any], reply: Any, value: Any) -> None:
-    assert parsed(call, reply) == value
+def test_reply(make: Make, reply: Any, value: Any) -> None:
+    assert parsed(make, reply) == value
 
 
 @pytest.mark.parametrize(
-    ("call", "reply", "named"),
+    ("make", "reply", "named"),
     [
         (SET, -1, "sf:{n:lk:u}s"), (SET, b"x", "sf:{n:lk:u}s"), (GET, b"01", "sf:{n:lk:u}s"),
         (GET, b"", "sf:{n:lk:u}s"), (TRY, 5, "try_set_linked_pod"), (TRY, [1], "try_set_linked"),
@@ -161,13 +175,13 @@ def test_reply(call: Call[Any], reply: Any, value: Any) -> None:
         (READ_WORKLOAD, [b"\xff", None], "sf:{n:workload:s}"),
         (READ_WORKLOAD, [b"UP", b"-1"], "sf:{n:workload:s}@"),
     ],
-    ids=lambda value: value.operation if isinstance(value, Call) else repr(value),
+    ids=lambda value: value.func.__name__ if isinstance(value, partial) else repr(value),
 )  # fmt: skip
 def test_what_the_contract_rules_out_is_an_error_with_a_name(
-    call: Call[Any], reply: Any, named: str
+    make: Make, reply: Any, named: str
 ) -> None:
     with pytest.raises(InternalError) as caught:
-        parsed(call, reply)
+        parsed(make, reply)
     assert named in str(caught.value)
 
 
@@ -175,7 +189,7 @@ def test_answers_that_are_errors() -> None:
     with pytest.raises(PodNotFoundError, match="uid 'u' is linked to no pod of s in n"):
         parsed(REQUIRE, None)
     with pytest.raises(ServiceNotFoundError, match="service s has no pod"):
-        parsed(operations.require_service_state("n", "s"), {})
+        parsed(partial(operations.require_service_state, "n", "s"), {})
     with pytest.raises(LinkExistsError, match="pod 3 of s in n already") as caught:
         parsed(CREATE, [0, 3])
     assert caught.value.pod_id == 3
@@ -199,6 +213,7 @@ def test_batch_of_links(cluster: bool) -> None:
 @pytest.mark.parametrize("cluster", [False, True])
 def test_batch_of_workloads(cluster: bool) -> None:
     batch = operations.get_workload_state("n", ["s", "t", "s"], cluster)
+    assert len(batch.calls) == (2 if cluster else 1)
     assert replied(batch, {WORKLOAD: b"UP"}) == {"s": "UP"}
     with pytest.raises(InternalError, match=r"sf:\{n:workload:s\}"):
         replied(batch, {WORKLOAD: b""})
@@ -211,9 +226,9 @@ def test_an_empty_batch_sends_nothing() -> None:
 
 
 def test_a_large_batch_is_cut() -> None:
-    uids = [str(i) for i in range(operations.KEYS_PER_CALL + 1)]
+    uids = [str(i) for i in range(10_001)]
     batch = operations.batch_get_linked_pod("n", uids, "s", False)
-    assert [len(call.keys) for call in batch.calls] == [operations.KEYS_PER_CALL, 1]
+    assert [len(call.keys) for call in batch.calls] == [10_000, 1]
     stored = {f"sf:{{n:lk:{uid}}}s".encode(): b"2" for uid in uids}
     assert replied(batch, stored) == {2: uids}
 
@@ -235,6 +250,9 @@ def test_a_batch_of_removals_tells_who_was_linked() -> None:
     batch = operations.batch_remove_linked_pod("n", ["c", "a", "b", "c"], "s", 60)
     assert [call.uid for call in batch.calls] == ["c", "a", "b"]
     assert batch.result([1, 0, 1]) == ["c", "b"]
+    with pytest.raises(BatchFailure) as caught:
+        batch.result([1, TimeoutError(), 1])
+    assert caught.value.undone == ("a",)
 
 
 def test_a_large_batch_of_reads_tells_which_call_failed() -> None:
@@ -247,10 +265,10 @@ def test_a_large_batch_of_reads_tells_which_call_failed() -> None:
 
 
 def test_replaced_or_not() -> None:
-    call = operations.replace_linked_pod("n", "u", "s", 1, 2, -1, False)
-    assert parsed(call, [1, 2]) == (True, 2)
-    assert parsed(call, [0, 3]) == (False, 3)
-    assert parsed(call, [0, None]) == (False, None)
+    make = partial(operations.replace_linked_pod, "n", "u", "s", 1, 2, -1, False)
+    assert parsed(make, [1, 2]) == (True, 2)
+    assert parsed(make, [0, 3]) == (False, 3)
+    assert parsed(make, [0, None]) == (False, None)
 
 
 Operation = Callable[..., Any]
@@ -279,6 +297,163 @@ OPERATIONS: dict[Operation, tuple[Any, ...]] = {
     operations.remove_linked_pod: ("n", "u", "s", -1),
     operations.remove_linked_pod_with_id: ("n", "u", "s", 1, -1),
 }
+
+OF_LINK = ("s", "u", (LINK, INDEX, CREATED))
+OF_STATES, OF_WORKLOAD = (
+    ("s", None, (STATES, STATES + b"@")),
+    ("s", None, (WORKLOAD, WORKLOAD + b"@")),
+)
+SUBJECTS: dict[Operation, tuple[str | None, str | None, tuple[bytes, ...]]] = {
+    **dict.fromkeys(OPERATIONS, OF_LINK),
+    operations.set_service_state: OF_STATES,
+    operations.read_service_state: OF_STATES,
+    operations.get_service_state: ("s", None, (STATES,)),
+    operations.require_service_state: ("s", None, (STATES,)),
+    operations.set_workload_state: OF_WORKLOAD,
+    operations.read_workload_state: OF_WORKLOAD,
+    operations.get_link_service: (None, "u", (INDEX,)),
+}
+"""Service, uid and keys that a call of each operation has."""
+
+BATCHES: dict[Operation, tuple[str | None, str | None, tuple[bytes, ...]]] = {
+    operations.batch_set_linked_pod_if_absent: OF_LINK,
+    operations.batch_remove_linked_pod: OF_LINK,
+    operations.batch_get_linked_pod: (None, None, (LINK,)),
+    operations.get_workload_state: (None, None, (WORKLOAD,)),
+}
+"""The same of the calls of a batch."""
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [each for each in OPERATIONS if each not in BATCHES],
+    ids=lambda each: each.__name__,
+)
+def test_call_says_what_it_is_about(operation: Operation) -> None:
+    """Logs, metrics and messages are made of it."""
+    arguments = OPERATIONS[operation]
+    call = operation(*arguments)
+    service, uid, keys = SUBJECTS[operation]
+    names_pod = "pod_id" in inspect.signature(operation).parameters
+    pod = (
+        arguments[[*inspect.signature(operation).parameters].index("pod_id")] if names_pod else None
+    )
+    assert call.operation == operation.__name__
+    assert (call.namespace, call.service_name, call.uid, call.pod_id) == ("n", service, uid, pod)
+    assert call.keys == keys
+
+
+@pytest.mark.parametrize("operation", BATCHES, ids=lambda each: each.__name__)
+def test_batch_says_what_it_is_about(operation: Operation) -> None:
+    batch = operation(*OPERATIONS[operation])
+    assert batch.operation == operation.__name__
+    assert batch.namespace == "n"
+    assert batch.service_name == (None if operation is operations.get_workload_state else "s")
+    assert batch.pod_id == (1 if operation is operations.batch_set_linked_pod_if_absent else None)
+    assert batch.write == (
+        operation.__name__ in ("batch_set_linked_pod_if_absent", "batch_remove_linked_pod")
+    )
+    (call,) = batch.calls
+    service, uid, keys = BATCHES[operation]
+    assert call.operation == operation.__name__
+    assert (call.service_name, call.uid, call.keys) == (service, uid, keys)
+    assert call.namespace == ("n" if batch.write else None)
+    assert call.pod_id == batch.pod_id
+    assert list(batch.names) == (["s"] if operation is operations.get_workload_state else ["u"])
+
+
+@pytest.mark.parametrize(
+    ("make", "script", "sent"),
+    [
+        (partial(operations.batch_set_linked_pod_if_absent, "n", ["u"], "s", 7, 60, False),
+         scripts.SET_LINKED_POD_IF_ABSENT, (3, LINK, INDEX, CREATED, b"s", 7, 60, b"0")),
+        (partial(operations.batch_set_linked_pod_if_absent, "n", ["u"], "s", 7, 60, True),
+         scripts.SET_LINKED_POD_IF_ABSENT, (3, LINK, INDEX, CREATED, b"s", 7, 60, b"1")),
+        (partial(operations.batch_remove_linked_pod, "n", ["u"], "s", 60),
+         scripts.REMOVE_LINKED_POD, (3, LINK, INDEX, CREATED, b"s", 60)),
+        (partial(operations.batch_get_linked_pod, "n", ["u"], "s", False),
+         scripts.GET_EACH, (1, LINK)),
+        (partial(operations.get_workload_state, "n", ["s"], False),
+         scripts.GET_EACH, (1, WORKLOAD)),
+    ],
+    ids=lambda value: value.func.__name__ if isinstance(value, partial) else "",
+)  # fmt: skip
+def test_calls_of_a_batch(
+    make: partial[BatchCall[Any]], script: scripts.Script, sent: tuple[Any, ...]
+) -> None:
+    (call,) = make().calls
+    assert call.wire == ("EVALSHA", script.sha, *sent)
+    assert call.script is script
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_failed_read_of_workloads_names_them(cluster: bool) -> None:
+    batch = operations.get_workload_state("n", ["s", "t"], cluster)
+    with pytest.raises(BatchFailure) as caught:
+        batch.result([TimeoutError(), *[[b"UP"]] * (len(batch.calls) - 1)])
+    assert caught.value.undone == (("s",) if cluster else ("s", "t"))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        operations.set_linked_pod,
+        operations.try_set_linked_pod,
+        operations.set_linked_pod_if_absent,
+        operations.create_linked_pod,
+    ],
+)
+def test_times_are_kept_when_that_is_asked_for(operation: Operation) -> None:
+    for track, sent in ((False, b"0"), (True, b"1")):
+        assert operation("n", "u", "s", 7, 60, track).wire[-1] == sent
+
+
+BAD: dict[Operation, list[tuple[tuple[Any, ...], str]]] = {
+    operations.get_workload_state: [
+        (("", [], False), "namespace"),
+        (("n", "s", False), "service_names"),
+    ],
+    operations.batch_get_linked_pod: [
+        (("", [], "s", False), "namespace"),
+        (("n", [], "", False), "service_name"),
+        (("n", "u", "s", False), "uids"),
+    ],
+    operations.batch_set_linked_pod_if_absent: [
+        (("", [], "s", 1, -1, False), "namespace"),
+        (("n", [], "", 1, -1, False), "service_name"),
+        (("n", "u", "s", 1, -1, False), "uids"),
+        (("n", [], "s", -1, -1, False), "pod_id"),
+        (("n", [], "s", 1, 0, False), "persist_seconds"),
+    ],
+    operations.batch_remove_linked_pod: [
+        (("", [], "s", -1), "namespace"),
+        (("n", [], "", -1), "service_name"),
+        (("n", "u", "s", -1), "uids"),
+        (("n", [], "s", 0), "persist_seconds"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "named"),
+    [(operation, *case) for operation, cases in BAD.items() for case in cases],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_batch_names_its_bad_argument_even_when_it_is_empty(
+    operation: Operation, arguments: tuple[Any, ...], named: str
+) -> None:
+    with pytest.raises(InvalidParameterError, match=f"^INVALID_PARAMETER: {named}"):
+        operation(*arguments)
+
+
+def test_moving_a_link_is_a_part_of_draining_a_pod() -> None:
+    make = partial(operations.move_linked_pod, "n", "u", "s", 6, 7, True)
+    call = make()
+    assert call.operation == "drain_pod"
+    assert (call.namespace, call.service_name, call.uid, call.pod_id) == ("n", "s", "u", 7)
+    assert call.write
+    assert call.wire[3:] == (LINK, INDEX, CREATED, b"s", 7, b"keep", b"1", 6)
+    assert [parsed(make, reply) for reply in ([1, 7], [0, 6], [0, None])] == [True, False, False]
 
 
 @given(st.sampled_from(list(OPERATIONS)), st.data())

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from podlink import AsyncRedisManager, AsyncStatefulExecutor, RedisManager, StatefulExecutor
-from redis_emulator import RedisEmulator
+import inspect
+from typing import Any
+
+import pytest
+
+from podlink import (
+    AsyncRedisManager,
+    AsyncStatefulExecutor,
+    RedisManager,
+    RedisOperationError,
+    StatefulExecutor,
+)
+from redis_emulator import ClusterEmulator, RedisEmulator
 from tests.support.waiting import until
 
 
-def named(emulator: RedisEmulator, name: str) -> int:
-    """How many connections of that name the server has."""
+def named(emulator: Any, name: str) -> int:
+    """How many connections of that name the server or node has."""
     with emulator.client() as client:
         clients = client.client_list()
     return sum(each["name"] == name for each in clients)
@@ -46,3 +57,47 @@ async def test_a_replaced_client_is_closed_async() -> None:
             assert named(emulator, "new") == 1
             wait_until_gone(emulator, "old")
             assert old is not manager.client
+
+
+@pytest.mark.parametrize("way", ["close", "update_config"])
+@pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
+async def test_client_of_a_cluster_is_closed(flavour: Any, way: str) -> None:
+    with ClusterEmulator() as cluster, cluster.serve():
+        url = f"redis+cluster://127.0.0.1:{cluster.masters[0].port}?client_name=old"
+        manager = flavour(url)
+        await finished(manager.preload_scripts())
+        client = manager.client
+        assert all(named(node, "old") for node in cluster.masters)
+        if way == "close":
+            await finished(manager.close())
+        else:
+            await finished(manager.update_config(client_name="new"))
+        until(lambda: not any(named(node, "old") for node in cluster.nodes), "all are closed")
+        assert client is not None
+        await finished(manager.close())
+
+
+@pytest.mark.parametrize("flavour", [StatefulExecutor, AsyncStatefulExecutor])
+@pytest.mark.parametrize("uids", [["u"], ["u", "v"]], ids=["one", "several"])
+async def test_connection_is_kept_after_an_error_reply(flavour: Any, uids: list[str]) -> None:
+    with RedisEmulator() as emulator, emulator.serve() as server, emulator.client() as admin:
+        executor = flavour(f"{server.url}?client_name=kept")
+        await finished(executor.get_linked_pod("n", "u", "s"))
+        (before,) = ids_of(emulator, "kept")
+        admin.lpush("sf:{n:lk:u}s", "no string")
+        with pytest.raises(RedisOperationError):
+            await finished(executor.set_linked_pod("n", "u", "s", 1))
+        with pytest.raises(RedisOperationError):
+            await finished(executor.batch_set_linked_pod_if_absent("n", uids, "s", 1))
+        assert ids_of(emulator, "kept") == [before]
+        await finished(executor.close())
+
+
+def ids_of(emulator: RedisEmulator, name: str) -> list[str]:
+    with emulator.client() as client:
+        clients: Any = client.client_list()
+    return [each["id"] for each in clients if each["name"] == name]
+
+
+async def finished(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result

@@ -5,6 +5,7 @@ The Sentinel here answers one question: who the master is. The masters are emula
 
 from __future__ import annotations
 
+import inspect
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from podlink import AsyncStatefulExecutor, RedisConfig, StatefulExecutor
 from podlink.pool import SentinelPool
 from redis_emulator import RedisEmulator
+from tests.support.waiting import until
 
 
 class FakeSentinel:
@@ -23,6 +25,8 @@ class FakeSentinel:
     def __init__(self) -> None:
         self.master: int | None = None
         self.asked = 0
+        self.connected = 0
+        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -36,6 +40,15 @@ class FakeSentinel:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
+        with self._lock:
+            self.connected += 1
+        try:
+            self._answer_all(client)
+        finally:
+            with self._lock:
+                self.connected -= 1
+
+    def _answer_all(self, client: socket.socket) -> None:
         with client:
             while request := client.recv(65536):
                 for _ in range(request.upper().count(b"\r\nMASTERS\r\n")):
@@ -124,3 +137,28 @@ async def test_an_asyncio_connection_to_the_old_master_is_not_used_again(
             assert await executor.set_linked_pod("n", "u", "s", 2) is None
             assert new.client().get("sf:{n:lk:u}s") == b"2"
             assert old.client().get("sf:{n:lk:u}s") is None
+
+
+@pytest.mark.parametrize("way", ["close", "update_config"])
+@pytest.mark.parametrize("flavour", [StatefulExecutor, AsyncStatefulExecutor])
+async def test_connections_to_sentinels_are_closed(
+    sentinel: FakeSentinel, flavour: Any, way: str
+) -> None:
+    with RedisEmulator() as emulator, emulator.serve(port=0) as server:
+        sentinel.master = server.port
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster?protocol=2"
+        executor = flavour(url)
+        await finished(executor.set_linked_pod("n", "u", "s", 1))
+        until(lambda: sentinel.connected == 1)
+        client = executor.manager.client  # held, so that it is not closed as garbage
+        if way == "close":
+            await finished(executor.close())
+        else:
+            await finished(executor.manager.update_config(server.url))
+        until(lambda: sentinel.connected == 0, "the connection to the Sentinel is closed")
+        assert client is not None
+        await finished(executor.close())
+
+
+async def finished(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result

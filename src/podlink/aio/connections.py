@@ -29,7 +29,6 @@ from podlink.clients import (
     connection_kwargs,
     emulated_cluster,
     emulator_named,
-    no_retry,
     sentinels_of,
     without_maintenance,
 )
@@ -77,7 +76,6 @@ def _of_cluster(config: RedisConfig) -> Any:
         cluster, kwargs = emulated_cluster(config, redis.asyncio.RedisCluster)
         return cluster.async_client(**kwargs)
     kwargs = connection_kwargs(config)
-    kwargs.pop("db")
     if config.ssl:
         kwargs["ssl"] = True
     nodes = [ClusterNode(*address) for address in config.addresses(config.cluster_nodes)]
@@ -97,9 +95,7 @@ def _node_pool(client: Any, config: RedisConfig, host: str, port: int) -> Pool:
 
 def _pool_of(config: RedisConfig) -> Pool | SentinelPool:
     if config.emulator is not None:
-        client = emulator_named(config.emulator).async_client(
-            retry=no_retry(redis.asyncio.Redis), **config.client_kwargs()
-        )
+        client = emulator_named(config.emulator).async_client(**config.client_kwargs())
         template = client.connection_pool
         return _pool(
             config,
