@@ -24,8 +24,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture in {"same", "twin"}.intersection(metafunc.fixturenames):
         marker = metafunc.definition.get_closest_marker("servers")
         names = [n for n in (marker.args if marker else ("redis-8.2",)) if servers.is_expected(n)]
-        ways = [(name, protocol) for name in names for protocol in (2, 3)]
-        metafunc.parametrize(fixture, ways, indirect=True, ids=lambda w: f"{w[0]}-resp{w[1]}")
+        sides = [
+            pytest.param(
+                (name, protocol), marks=pytest.mark.needs_servers, id=f"{name}-resp{protocol}"
+            )
+            for name in names
+            for protocol in (2, 3)
+        ]
+        metafunc.parametrize(fixture, sides, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

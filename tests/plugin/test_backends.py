@@ -17,11 +17,12 @@ from pytest_podlink.backend import BackendError
 from pytest_podlink.backends import Backends
 from pytest_podlink.loops import LoopBoundClient
 from pytest_podlink.stores import ServerBackend, UrlBackend
+from tests.support.real_servers import real_servers
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.start("redis-8.2") as server:
+@pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with servers.start(request.param) as server:
         yield server
 
 
@@ -32,9 +33,9 @@ def url(server: servers.Server) -> str:
     return server.url
 
 
-@pytest.fixture(scope="module")
-def opened() -> Iterator[ServerBackend]:
-    backend = ServerBackend("redis-8.2")
+@pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
+def opened(request: pytest.FixtureRequest) -> Iterator[ServerBackend]:
+    backend = ServerBackend(request.param)
     yield backend
     backend.close()
 

@@ -15,13 +15,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pytest_podlink import servers
+from tests.support.real_servers import real_servers
 
 NO_RETRY = Retry(NoBackoff(), 0)
 
 
-@pytest.fixture
-def server() -> Iterator[servers.Server]:
-    with servers.start("redis-8.2") as server:
+@pytest.fixture(params=real_servers(["redis-8.2"]))
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with servers.start(request.param) as server:
         yield server
 
 

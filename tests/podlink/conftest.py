@@ -12,9 +12,10 @@ from podlink import (
     StatefulExecutor,
 )
 from pytest_podlink import servers
+from tests.support.real_servers import real_servers
 from tests.support.routers import PROCESSES
 
-TARGETS = ["emulator", *PROCESSES]
+TARGETS = ["emulator", *real_servers(PROCESSES)]
 _numbers = itertools.count()
 
 

@@ -13,11 +13,12 @@ import podlink
 from podlink import AsyncStatefulExecutor, StatefulError
 from pytest_podlink import servers
 from tests.support.proxy import Proxy
+from tests.support.real_servers import real_servers
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.start("redis-8.2") as started:
+@pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with servers.start(request.param) as started:
         yield started
 
 

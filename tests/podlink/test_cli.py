@@ -12,13 +12,14 @@ from typer.testing import CliRunner, Result
 import podlink
 from podlink.cli import app
 from pytest_podlink import servers
+from tests.support.real_servers import real_servers
 
 USERS = 60
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.start("redis-8.2") as started:
+@pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with servers.start(request.param) as started:
         yield started
 
 

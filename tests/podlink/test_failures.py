@@ -28,13 +28,14 @@ from podlink import (
     StatefulExecutor,
 )
 from pytest_podlink import servers
+from tests.support.real_servers import real_servers
 
 SERVERS = sorted(executable.name for executable in servers.installed())
 QUICK: dict[str, Any] = {"socket_timeout": 0.8, "retries": 2, "retry_backoff": 0.001}
 LINK, INDEX = "sf:{n:lk:u}s", "sf:{n:lk:u}"
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=real_servers(SERVERS))
 def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
     with servers.start(request.param) as started:
         yield started

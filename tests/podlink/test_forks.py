@@ -25,13 +25,14 @@ from podlink import (
 from podlink.lookup import look_up
 from pytest_podlink import servers
 from tests.support.children import ALARM, NEEDS_FORK, in_child
+from tests.support.real_servers import real_servers
 
 pytestmark = NEEDS_FORK
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.start("redis") as started:
+@pytest.fixture(scope="module", params=real_servers(["redis"]))
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with servers.start(request.param) as started:
         yield started
 
 

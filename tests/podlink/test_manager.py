@@ -15,11 +15,12 @@ import podlink
 from podlink import AsyncRedisManager, AsyncStatefulExecutor, RedisConfig, RedisManager
 from podlink import StatefulExecutor as Executor
 from pytest_podlink import servers
+from tests.support.real_servers import real_servers
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.start("redis") as started:
+@pytest.fixture(scope="module", params=real_servers(["redis"]))
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with servers.start(request.param) as started:
         yield started
 
 

@@ -22,6 +22,7 @@ from tests.support.permissions import (
     make_user,
     run_on_cluster,
 )
+from tests.support.real_servers import real_servers
 
 SERVERS = ("redis-8.2", "valkey-9.1", "redis-7.0", "redis-6.2")
 
@@ -44,7 +45,9 @@ def test_every_operation_is_in_a_use() -> None:
     assert public - {"close", "drain_pod"} == acl.OPERATIONS.keys() | acl.ON_MALFORMED.keys()
 
 
-@pytest.fixture(scope="module", params=["emulator", *filter(servers.is_expected, SERVERS)])
+@pytest.fixture(
+    scope="module", params=["emulator", *real_servers(filter(servers.is_expected, SERVERS))]
+)
 def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "emulator":
         emulator = RedisEmulator()

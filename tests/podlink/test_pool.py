@@ -253,6 +253,7 @@ def test_connections_are_collected_without_the_garbage_collector(url: str) -> No
             gc.enable()
 
 
+@pytest.mark.needs_servers
 def test_replaced_and_closed_clients_leave_no_connection_behind() -> None:
     with servers.start("redis") as server, server.client() as admin:
         manager = podlink.RedisManager(RedisConfig.from_url(server.url, client_name="old"))

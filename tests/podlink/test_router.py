@@ -27,6 +27,7 @@ from podlink import (
 )
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
+from tests.support.real_servers import real_servers
 from tests.support.routers import PROCESSES, Caller, report, until
 
 LINK = "sf:{n:lk:u}s"
@@ -337,10 +338,10 @@ def test_time_is_up(caller: Caller, executor: StatefulExecutor, server: Any) -> 
 # A cluster
 
 
-@pytest.fixture(scope="module")
-def cluster_url() -> Iterator[str]:
+@pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
+def cluster_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A cluster of one node."""
-    with servers.start("redis-8.2", extra_args=("--cluster-enabled", "yes")) as node:
+    with servers.start(request.param, extra_args=("--cluster-enabled", "yes")) as node:
         with node.client() as admin:
             admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             until(lambda: "cluster_state:ok" in str(admin.execute_command("CLUSTER", "INFO")))

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.processes import Cluster, Sentinels
+from tests.support.real_servers import real_servers
 from tests.support.topologies import PRODUCTS, Caller
 
 
-@pytest.fixture(scope="session", params=PRODUCTS)
+@pytest.fixture(scope="session", params=real_servers(PRODUCTS))
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with Cluster(request.param) as started:
         yield started
 
 
-@pytest.fixture(scope="session", params=PRODUCTS)
+@pytest.fixture(scope="session", params=real_servers(PRODUCTS))
 def sentinels(request: pytest.FixtureRequest) -> Iterator[Sentinels]:
     with Sentinels(request.param) as started:
         yield started

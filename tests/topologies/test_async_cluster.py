@@ -10,6 +10,7 @@ import pytest
 import podlink
 from podlink import AsyncStatefulExecutor, RedisConfig
 from tests.support.processes import Cluster
+from tests.support.real_servers import real_servers
 from tests.support.topologies import PRODUCTS, QUICK
 
 pytestmark = pytest.mark.xdist_group("topologies")
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("topologies")
 UIDS = [f"u{number}" for number in range(60)]
 
 
-@pytest.fixture(scope="module", params=PRODUCTS)
+@pytest.fixture(scope="module", params=real_servers(PRODUCTS))
 def fragile(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster that keeps serving its other slots when a master is dead, without failover."""
     settings = ("--cluster-replica-no-failover", "yes", "--cluster-require-full-coverage", "no")

@@ -21,6 +21,7 @@ from pytest_podlink.conformance.machine import run
 from pytest_podlink.conformance.store import Store
 from pytest_podlink.loops import LoopGuard
 from tests.support.processes import Cluster, Sentinels, tls_proxy
+from tests.support.real_servers import real_servers
 from tests.support.topologies import EXAMPLES
 
 pytestmark = pytest.mark.xdist_group("topologies")
@@ -103,9 +104,9 @@ def test_sentinel_conforms(sentinels: Sentinels, loop: asyncio.AbstractEventLoop
         run_histories(ConfiguredBackend(RedisConfig.from_url(sentinels.url), admin), loop)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.start("redis-8.2") as started:
+@pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with servers.start(request.param) as started:
         yield started
 
 

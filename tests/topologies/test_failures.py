@@ -19,6 +19,7 @@ from podlink import AsyncStatefulExecutor, ErrorCode, StatefulError, StatefulExe
 from pytest_podlink import servers
 from tests.support.processes import Cluster, Sentinels, until
 from tests.support.proxy import Proxy
+from tests.support.real_servers import real_servers
 from tests.support.topologies import QUICK, Caller
 
 pytestmark = pytest.mark.xdist_group("topologies")
@@ -31,9 +32,9 @@ FAILURE_CODES = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.start("redis-8.2") as started:
+@pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
+def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    with servers.start(request.param) as started:
         yield started
 
 

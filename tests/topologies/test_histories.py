@@ -20,6 +20,7 @@ from pytest_podlink import servers
 from pytest_podlink.conformance.linearizability import Event, Recorder, Subject, check
 from redis_emulator import RedisEmulator
 from tests.support.processes import Cluster
+from tests.support.real_servers import real_servers
 
 pytestmark = pytest.mark.xdist_group("topologies")
 
@@ -110,7 +111,7 @@ def by_all(url: str) -> list[Event]:
     return events + events_of_coroutines
 
 
-@pytest.fixture(scope="module", params=["redis-8.2"])
+@pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
 def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
     with servers.start(request.param) as started:
         yield started

@@ -20,10 +20,10 @@ import redis
 from redis_emulator import RedisEmulator
 from redis_emulator.scripting import runtime
 
-runtime.HARD_MEMORY, runtime.SOFT_MEMORY = 24 << 20, 8 << 10
+UNIT = 1 << 17
+runtime.HARD_MEMORY, runtime.SOFT_MEMORY = 24 * UNIT, 8 * UNIT >> 10
 flavour, version = sys.argv[1].split("-")
 client = RedisEmulator(version=version, flavour=flavour).client()
-MIB = 1 << 20
 
 def attempt(script, *arguments):
     try:
@@ -57,9 +57,9 @@ def test_values_that_do_not_fit_into_lua(release: str) -> None:
         release,
         r"""
 for key in "abc":
-    client.set(key, b"x" * (9 * MIB))
-client.rpush("list", *[b"z" * 100] * 90000)
-client.hset("hash", mapping={str(i): b"z" * 100 for i in range(45000)})
+    client.set(key, b"x" * (9 * UNIT))
+client.rpush("list", *[b"z" * 100] * 11000)
+client.hset("hash", mapping={str(i): b"z" * 100 for i in range(5500)})
 for resp in ("", "redis.setresp(3) "):
     assert short(attempt(resp + "return #redis.call('mget', 'a', 'b', 'c')"))
     assert short(attempt(resp + "return {pcall(redis.call, 'mget', 'a', 'b', 'c')}"))
@@ -67,13 +67,13 @@ for resp in ("", "redis.setresp(3) "):
     assert short(attempt(resp + "return redis.call('hgetall', 'hash')"))
     assert short(attempt(resp + "return redis.call('eval', 'x', 0)")) is False
     for _ in range(5):  # garbage of earlier calls is no reason
-        assert attempt(resp + "return #redis.call('get', 'a')") == 9 * MIB
-assert short(attempt("return #ARGV", b"y" * (30 * MIB)))
-assert short(attempt("return #ARGV", *[b"y"] * 300000))
+        assert attempt(resp + "return #redis.call('get', 'a')") == 9 * UNIT
+assert short(attempt("return #ARGV", b"y" * (30 * UNIT)))
+assert short(attempt("return #ARGV", *[b"y"] * 37000))
 for _ in range(5):
-    assert attempt("return #ARGV[1]", b"y" * (9 * MIB)) == 9 * MIB
-assert short(attempt("return '" + "x" * (15 * MIB) + "'"))
-assert short(attempt("return 1 --" + "x" * (30 * MIB)))
+    assert attempt("return #ARGV[1]", b"y" * (9 * UNIT)) == 9 * UNIT
+assert short(attempt("return '" + "x" * (15 * UNIT) + "'"))
+assert short(attempt("return 1 --" + "x" * (30 * UNIT)))
 """,
     )
 
@@ -86,7 +86,7 @@ def test_whatever_is_called_when_memory_is_short(release: str) -> None:
 FULL = """
 local t = {}
 for i = 1, 10000 do
-  if not pcall(function() t[i] = ('x'):rep(2^16) .. i end) then break end
+  if not pcall(function() t[i] = ('x'):rep(2^13) .. i end) then break end
 end
 for i = 1, 10000 do
   if not pcall(function() t[#t + 1] = ('y'):rep(100) .. i end) then break end
@@ -108,13 +108,13 @@ attempt(FULL + "error(t[1])")
 attempt(FULL + "error({err = t[1]})")
 attempt(FULL + "return {err = t[1]}")
 for script in (
-    "local s = ('x'):rep(60 * 2^20) return 1",
-    "local s = ('x'):rep(2^20) local t = {} while true do t[#t + 1] = s .. #t end",
+    "local s = ('x'):rep(60 * 2^17) return 1",
+    "local s = ('x'):rep(2^17) local t = {} while true do t[#t + 1] = s .. #t end",
     "local s = 'x' while true do s = s .. s end",
     "coroutine.wrap(function() local s = 'x' while true do s = s .. s end end)()",
-    "return ('x'):rep(2^20):gsub('x', ('y'):rep(2^20))",
-    "local t = {} for i = 1, 3e6 do t[i] = i end return t",
-    "return cjson.encode(('\\0'):rep(6 * 2^20))",
+    "return ('x'):rep(2^17):gsub('x', ('y'):rep(2^17))",
+    "local t = {} for i = 1, 4e5 do t[i] = i end return t",
+    "return cjson.encode(('\\0'):rep(6 * 2^17))",
 ):
     assert short(attempt(script)), script
 if version != "6.2":
@@ -129,14 +129,14 @@ if version != "6.2":
         except redis.ResponseError as error:
             return str(error)
     load("""local t = {}
-redis.register_function('fill', function() while true do t[#t + 1] = ('x'):rep(2^12) .. #t end end)
+redis.register_function('fill', function() while true do t[#t + 1] = ('x'):rep(2^9) .. #t end end)
 redis.register_function('count', function() return #t end)""")
     for _ in range(3):
         assert short(call("fill"))
         call("count")
     client.function_flush()
-    assert short(load("local t = {} while true do t[#t + 1] = ('x'):rep(2^12) .. #t end"))
-    assert short(load("--" + "x" * (30 * MIB)))
+    assert short(load("local t = {} while true do t[#t + 1] = ('x'):rep(2^9) .. #t end"))
+    assert short(load("--" + "x" * (30 * UNIT)))
     load("redis.register_function('three', function() return 3 end)")
     assert call("three") == 3
 ''',
