@@ -12,6 +12,7 @@ there. An object that needs a function gets it as an argument.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,13 +102,19 @@ class Imports(ast.NodeVisitor):
             self.generic_visit(node)
 
 
+@functools.cache
+def parse(source: str, path: str) -> ast.Module:
+    """Parse a file once for all tests."""
+    return ast.parse(source, path)
+
+
 def modules_of(root: Path, package: str) -> Iterator[tuple[str, bool, ast.Module]]:
     """Yield each module of the package under `root`: name, whether it is a package, source."""
     for path in sorted((root / package).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         is_package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if is_package else parts)
-        yield name, is_package, ast.parse(path.read_text(encoding="utf-8"), str(path))
+        yield name, is_package, parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def imports_of(

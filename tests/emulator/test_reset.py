@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from redis_emulator import ClusterEmulator, ManualClock, RedisEmulator
 from redis_emulator.clients.session import Session
@@ -107,7 +111,8 @@ def test_reset_makes_a_new_server(flavour: str, version: str) -> None:
     emulator = RedisEmulator(
         clock=ManualClock(START), seed=5, flavour=flavour, version=version, log=10
     )
-    with emulator.client(single_connection_client=True, decode_responses=True) as client:
+    options: dict[str, Any] = {"decode_responses": True, "retry": Retry(NoBackoff(), 0)}
+    with emulator.client(single_connection_client=True, **options) as client:
         used(client)
         emulator.clock.advance(50)
         client.execute_command("REPLICAOF", "127.0.0.1", "1")

@@ -267,7 +267,7 @@ def test_a_router_that_is_forgotten_ends_its_thread(
 # When the server is in trouble
 
 
-@pytest.mark.parametrize("server", PROCESSES, indirect=True)
+@pytest.mark.parametrize("server", real_servers(PROCESSES), indirect=True)
 def test_a_server_that_falls_silent_is_not_believed(
     caller: Caller, executor: StatefulExecutor, server: Any
 ) -> None:
@@ -284,7 +284,7 @@ def test_a_server_that_falls_silent_is_not_believed(
     caller.tracked()
 
 
-@pytest.mark.parametrize("server", PROCESSES, indirect=True)
+@pytest.mark.parametrize("server", real_servers(PROCESSES), indirect=True)
 def test_a_restarted_server_is_tracked_again(
     caller: Caller, executor: StatefulExecutor, server: Any
 ) -> None:
@@ -322,7 +322,7 @@ def test_a_server_that_does_not_track_is_asked_or_believed_for_a_while(
         admin.execute_command("ACL", "DELUSER", "weak")
 
 
-@pytest.mark.parametrize("server", PROCESSES, indirect=True)
+@pytest.mark.parametrize("server", real_servers(PROCESSES), indirect=True)
 def test_time_is_up(caller: Caller, executor: StatefulExecutor, server: Any) -> None:
     report(executor, {0: 0})
     caller.open()
