@@ -1,4 +1,4 @@
-"""Keys and limits: what is let in, what is refused, and that no two links share a key."""
+"""Keys and limits: which arguments are accepted and rejected, and that no two links share a key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ uids = st.text(
 )
 
 
-def test_keys_are_the_wire_format() -> None:
+def test_keys_have_the_documented_format() -> None:
     assert keys.link_keys("shop", "u:1", "cart") == (
         b"sf:{shop:lk:u:1}cart",
         b"sf:{shop:lk:u:1}",
@@ -42,10 +42,10 @@ def all_keys(namespace: str, uid: str, service: str) -> list[bytes]:
 
 
 @given(names, uids, names, names, uids, names)
-def test_keys_of_different_things_differ(
+def test_keys_of_different_links_and_states_differ(
     namespace: str, uid: str, service: str, namespace2: str, uid2: str, service2: str
 ) -> None:
-    """Only the index of a uid is shared, by its services."""
+    """Only the index of a uid is shared, by the services of the uid."""
     mine, theirs = all_keys(namespace, uid, service), all_keys(namespace2, uid2, service2)
     assert len(set(mine)) == len(mine)
     for i, one in enumerate(mine):
@@ -71,13 +71,13 @@ BAD_NAMES: list[Any] = [
 
 
 @pytest.mark.parametrize("value", BAD_NAMES, ids=repr)
-def test_bad_name_is_refused(value: Any) -> None:
+def test_invalid_name_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidParameterError, match="INVALID_PARAMETER: service_name must be"):
         keys.check_name("service_name", value)
 
 
 @pytest.mark.parametrize("value", ["a", "x" * 253, "é", "a-b_c.d/e", "🙂", "\u200b"])
-def test_good_name_is_let_in(value: str) -> None:
+def test_valid_name_is_accepted(value: str) -> None:
     keys.check_name("namespace", value)
 
 
@@ -87,18 +87,18 @@ BAD_UIDS: list[Any] = [
 
 
 @pytest.mark.parametrize("value", BAD_UIDS, ids=repr)
-def test_bad_uid_is_refused(value: Any) -> None:
+def test_invalid_uid_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidParameterError, match="uid must be"):
         keys.check_uid(value)
 
 
 @pytest.mark.parametrize("value", ["a", " ", "a b", "a:b@c", "x" * 512, "é" * 256, "🙂" * 128])
-def test_good_uid_is_let_in(value: str) -> None:
+def test_valid_uid_is_accepted(value: str) -> None:
     keys.check_uid(value)
 
 
 @given(st.one_of(st.integers(max_value=-1), st.integers(min_value=2**31)))
-def test_pod_id_outside_the_limits_is_refused(value: int) -> None:
+def test_pod_id_outside_the_limits_is_rejected(value: int) -> None:
     with pytest.raises(
         InvalidParameterError, match="pod_id must be an integer from 0 to 2147483647"
     ):
@@ -106,18 +106,18 @@ def test_pod_id_outside_the_limits_is_refused(value: int) -> None:
 
 
 @pytest.mark.parametrize("value", [True, False, "1", 1.0, None, b"1"])
-def test_pod_id_that_is_no_integer_is_refused(value: Any) -> None:
+def test_pod_id_that_is_not_an_integer_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidParameterError):
         keys.check_pod_id(value)
 
 
 @given(st.integers(0, 2**31 - 1))
-def test_pod_id_is_read_as_it_was_written(value: int) -> None:
+def test_stored_pod_id_is_read_back(value: int) -> None:
     assert keys.read_pod_id(str(keys.check_pod_id(value)).encode(), b"k") == value
 
 
 def is_canonical(value: Any) -> bool:
-    """Whether these bytes are a pod id as `str` writes it."""
+    """Return whether these bytes are a pod id as `str` writes it."""
     if not isinstance(value, bytes) or not value.isdigit():
         return False
     return str(int(value)).encode() == value and int(value) < 2**31
@@ -131,39 +131,39 @@ stored: st.SearchStrategy[Any] = st.one_of(
 
 
 @given(stored.filter(lambda value: not is_canonical(value)))
-def test_stored_value_that_is_no_pod_id_is_an_error_that_names_the_key(value: Any) -> None:
+def test_malformed_stored_pod_id_is_an_error_that_names_the_key(value: Any) -> None:
     with pytest.raises(InternalError, match=r"sf:\{n:lk:u\}s holds"):
         keys.read_pod_id(value, b"sf:{n:lk:u}s")
 
 
 @pytest.mark.parametrize("value", [-1, 1, 60, 2**31 - 1])
-def test_good_persist_seconds(value: int) -> None:
+def test_valid_persist_seconds_are_accepted(value: int) -> None:
     assert keys.check_persist_seconds(value) == value
 
 
 @pytest.mark.parametrize("value", [0, -2, 2**31, True, False, 1.0, "1", None])
-def test_bad_persist_seconds(value: Any) -> None:
+def test_invalid_persist_seconds_are_rejected(value: Any) -> None:
     with pytest.raises(InvalidParameterError, match="persist_seconds must be"):
         keys.check_persist_seconds(value)
 
 
 @pytest.mark.parametrize("value", ["", " ", "\n\t", "\u3000", None, b"UP", 1, "\ud800"])
-def test_bad_state(value: Any) -> None:
+def test_invalid_state_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidParameterError, match="state must be a non-blank string"):
         keys.check_state(value)
 
 
-def test_distinct_names_keep_their_order() -> None:
+def test_duplicate_names_are_dropped_in_order() -> None:
     assert keys.check_names("uids", (uid for uid in ["b", "a", "b"])) == ["b", "a"]
 
 
 @pytest.mark.parametrize("value", ["abc", b"abc", None, 5, [1], [["a"]], [None]])
-def test_bad_lists(value: Any) -> None:
+def test_invalid_list_of_names_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidParameterError, match="uids must be a list of strings"):
         keys.check_names("uids", value)
 
 
-def test_a_long_value_is_cut_in_the_message() -> None:
+def test_long_value_is_truncated_in_the_error() -> None:
     with pytest.raises(InvalidParameterError) as caught:
         keys.check_uid("x" * 5000)
     assert len(str(caught.value)) < 300

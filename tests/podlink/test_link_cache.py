@@ -1,4 +1,4 @@
-"""The cache of links that a router keeps, without a server."""
+"""The link cache of a router, without a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def time() -> Time:
 
 @pytest.fixture
 def cache(time: Time) -> LinkCache:
-    """Three links at most; tracked, with everything heard of up to now."""
+    """A tracked cache of at most three links whose connection was alive at time 0."""
     made = LinkCache(3, 0.0, 1.0, time.monotonic)
     made.tracks(SERVER, ["n"])
     made.heard_until(SERVER, 0.0)
@@ -36,7 +36,7 @@ def put(cache: LinkCache, key: bytes, pod: int) -> None:
     cache.end(cache.begin(SERVER, "n", key), pod)
 
 
-def test_a_link_is_served_until_it_changes(cache: LinkCache) -> None:
+def test_link_is_served_until_it_is_invalidated(cache: LinkCache) -> None:
     put(cache, b"a", 1)
     put(cache, b"b", 2)
     assert (cache.get(SERVER, "n", b"a"), cache.get(SERVER, "n", b"b")) == (1, 2)
@@ -47,7 +47,7 @@ def test_a_link_is_served_until_it_changes(cache: LinkCache) -> None:
     assert cache.stats() == podlink.RouterStats(3, 2, 0, True)
 
 
-def test_a_link_that_changes_while_it_is_read_is_not_remembered(cache: LinkCache) -> None:
+def test_link_invalidated_during_a_read_is_not_cached(cache: LinkCache) -> None:
     early, other = cache.begin(SERVER, "n", b"a"), cache.begin(SERVER, "n", b"b")
     cache.changed([b"a"])
     late = cache.begin(SERVER, "n", b"a")
@@ -57,7 +57,7 @@ def test_a_link_that_changes_while_it_is_read_is_not_remembered(cache: LinkCache
     assert (cache.get(SERVER, "n", b"a"), cache.get(SERVER, "n", b"b")) == (2, 3)
 
 
-def test_readers_of_one_link_do_not_disturb_each_other(cache: LinkCache) -> None:
+def test_concurrent_reads_of_one_link_are_independent(cache: LinkCache) -> None:
     readings = [cache.begin(SERVER, "n", b"a") for _ in range(3)]
     cache.end(readings[0], None)  # its read failed
     cache.end(readings[1], 1)
@@ -66,7 +66,7 @@ def test_readers_of_one_link_do_not_disturb_each_other(cache: LinkCache) -> None
     assert not cache._readings
 
 
-def test_the_least_recently_used_link_is_dropped(cache: LinkCache) -> None:
+def test_least_recently_used_link_is_evicted(cache: LinkCache) -> None:
     for pod, key in enumerate((b"a", b"b", b"c")):
         put(cache, key, pod)
     assert cache.get(SERVER, "n", b"a") == 0
@@ -74,7 +74,7 @@ def test_the_least_recently_used_link_is_dropped(cache: LinkCache) -> None:
     assert [cache.get(SERVER, "n", key) for key in (b"a", b"b", b"c", b"d")] == [0, None, 2, 3]
 
 
-def test_nothing_is_believed_when_nothing_is_heard(cache: LinkCache, time: Time) -> None:
+def test_no_link_is_served_after_max_silence(cache: LinkCache, time: Time) -> None:
     put(cache, b"a", 1)
     time.now = 1.0
     assert cache.get(SERVER, "n", b"a") == 1
@@ -82,12 +82,12 @@ def test_nothing_is_believed_when_nothing_is_heard(cache: LinkCache, time: Time)
     assert cache.get(SERVER, "n", b"a") is None
     assert not cache.stats().tracked
     cache.heard_until(SERVER, 1.0)
-    assert cache.get(SERVER, "n", b"a") == 1  # silence does not mean that something was missed
+    assert cache.get(SERVER, "n", b"a") == 1  # no invalidation was missed
     cache.heard_until(SERVER, 0.5)
     assert cache.get(SERVER, "n", b"a") == 1
 
 
-def test_a_lost_connection_empties_the_cache(cache: LinkCache) -> None:
+def test_lost_connection_empties_the_cache(cache: LinkCache) -> None:
     put(cache, b"a", 1)
     during = cache.begin(SERVER, "n", b"b")
     cache.lost()
@@ -98,26 +98,26 @@ def test_a_lost_connection_empties_the_cache(cache: LinkCache) -> None:
     assert cache.get(SERVER, "n", b"b") is None
 
 
-def test_what_was_read_before_tracking_is_not_believed(time: Time) -> None:
+def test_link_read_before_tracking_is_served_for_max_staleness(time: Time) -> None:
     cache = LinkCache(3, 5.0, 1.0, time.monotonic)
     put(cache, b"a", 1)
     cache.tracks(SERVER, ["n"])
     cache.heard_until(SERVER, 0.0)
     time.now = 4.9
     cache.heard_until(SERVER, 4.9)
-    assert cache.get(SERVER, "n", b"a") == 1  # as stale as it may be
+    assert cache.get(SERVER, "n", b"a") == 1  # not older than max_staleness
     time.now = 5.0
     assert cache.get(SERVER, "n", b"a") is None
 
 
-def test_another_namespace_is_not_tracked(cache: LinkCache) -> None:
+def test_link_of_an_untracked_namespace_is_not_cached(cache: LinkCache) -> None:
     assert cache.begin(SERVER, "m", b"a") is None
     cache.tracks(SERVER, ["n", "m"])
     cache.end(cache.begin(SERVER, "m", b"a"), 1)
     assert cache.get(SERVER, "m", b"a") == 1
 
 
-def test_another_server_starts_with_an_empty_cache(cache: LinkCache) -> None:
+def test_cache_is_emptied_for_another_server(cache: LinkCache) -> None:
     put(cache, b"a", 1)
     other = object()
     assert cache.get(other, "n", b"a") is None
@@ -127,10 +127,10 @@ def test_another_server_starts_with_an_empty_cache(cache: LinkCache) -> None:
     assert not cache.stats().tracked
 
 
-def test_without_tracking_a_link_is_served_for_max_staleness(time: Time) -> None:
+def test_untracked_link_is_served_for_max_staleness(time: Time) -> None:
     cache = LinkCache(3, 2.0, 1.0, time.monotonic)
     reading = cache.begin(SERVER, "n", b"a")
-    time.now = 1.5  # the reply was slow: what it says may be as old as the question
+    time.now = 1.5  # the link may be as old as the request
     cache.end(reading, 1)
     time.now = 1.9
     assert cache.get(SERVER, "n", b"a") == 1
@@ -138,7 +138,7 @@ def test_without_tracking_a_link_is_served_for_max_staleness(time: Time) -> None
     assert cache.get(SERVER, "n", b"a") is None
 
 
-def test_a_connection_that_could_not_be_made_changes_nothing(time: Time) -> None:
+def test_failed_connection_does_not_affect_untracked_links(time: Time) -> None:
     cache = LinkCache(3, 2.0, 1.0, time.monotonic)
     put(cache, b"a", 1)
     cache.lost()
@@ -146,7 +146,7 @@ def test_a_connection_that_could_not_be_made_changes_nothing(time: Time) -> None
 
 
 @pytest.mark.parametrize(("size", "staleness"), [(0, 5.0), (3, 0.0)])
-def test_a_cache_that_may_keep_nothing_keeps_nothing(
+def test_cache_without_size_or_staleness_stores_nothing(
     time: Time, size: int, staleness: float
 ) -> None:
     cache = LinkCache(size, staleness, 1.0, time.monotonic)
@@ -155,7 +155,7 @@ def test_a_cache_that_may_keep_nothing_keeps_nothing(
     assert cache.get(SERVER, "n", b"a") is None
 
 
-def test_what_was_written_is_read_again_before_it_is_remembered(time: Time) -> None:
+def test_written_link_is_read_before_it_is_cached(time: Time) -> None:
     router = routing(time)
     router.cache.tracks(SERVER, ["n"])
     router.cache.heard_until(SERVER, 0.0)
@@ -169,7 +169,7 @@ def test_what_was_written_is_read_again_before_it_is_remembered(time: Time) -> N
     assert router.known(SERVER, "n", "u", "s") is None
 
 
-def test_a_remembered_link_to_a_dead_pod_is_not_served(time: Time) -> None:
+def test_cached_link_to_a_dead_pod_is_not_served(time: Time) -> None:
     router = routing(time)
     router.cache.tracks(SERVER, ["n"])
     router.cache.heard_until(SERVER, 0.0)
@@ -178,7 +178,7 @@ def test_a_remembered_link_to_a_dead_pod_is_not_served(time: Time) -> None:
     assert router.known(SERVER, "n", "u", "s") == 1
     time.now = 31
     router.cache.heard_until(SERVER, 31)
-    assert router.known(SERVER, "n", "u", "s") is None  # the states are too old to say
+    assert router.known(SERVER, "n", "u", "s") is None  # the states are too old
     states = {1: states[1], 2: time.state(5)}
     assert follow(
         router,
@@ -188,7 +188,7 @@ def test_a_remembered_link_to_a_dead_pod_is_not_served(time: Time) -> None:
     ) == 2  # fmt: skip
 
 
-def test_the_words_of_tracking() -> None:
+def test_tracking_command_and_invalidation_messages() -> None:
     assert track(["n", "m"]) == (
         "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", b"sf:{n:lk:", "PREFIX", b"sf:{m:lk:",
     )  # fmt: skip

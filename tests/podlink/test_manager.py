@@ -1,4 +1,4 @@
-"""The managers, on a real server: connections, scripts, configuration, and the emulator's URL."""
+"""The managers on a real server: connections, scripts, configuration, and the emulator's URL."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
 
 
 def blocked(client: redis.Redis) -> int:
-    """How many clients wait on the server."""
+    """Return the number of blocked clients of the server."""
     info: Any = client.info("clients")
     return int(info["blocked_clients"])
 
 
-def test_connections(server: servers.Server) -> None:
+def test_connections_are_reserved_and_released(server: servers.Server) -> None:
     with RedisManager(server.url) as manager:
         first, second = manager.get_connection(), manager.get_connection()
         assert first.client_id() != second.client_id()
@@ -49,7 +49,7 @@ def test_connections(server: servers.Server) -> None:
         assert manager.get_pool_stats().in_use == 0
 
 
-async def test_async_connections(server: servers.Server) -> None:
+async def test_async_connections_are_reserved_and_released(server: servers.Server) -> None:
     async with AsyncRedisManager(server.url) as manager:
         first, second = await manager.get_connection(), await manager.get_connection()
         assert await first.client_id() != await second.client_id()
@@ -64,7 +64,7 @@ async def test_async_connections(server: servers.Server) -> None:
         assert (await manager.get_pool_stats()).in_use == 0
 
 
-def test_pool_limit(server: servers.Server) -> None:
+def test_exhausted_pool_is_a_connection_error(server: servers.Server) -> None:
     with RedisManager(RedisConfig.from_url(server.url, max_connections=1)) as manager:
         assert manager.get_pool_stats().max_connections == 1
         with manager.connection(), pytest.raises(podlink.RedisConnectionError):
@@ -72,7 +72,7 @@ def test_pool_limit(server: servers.Server) -> None:
         assert Executor(manager).get_linked_pod("n", "u", "s") is None
 
 
-def test_health(server: servers.Server) -> None:
+def test_health_check_returns_product_and_version_or_the_error(server: servers.Server) -> None:
     with RedisManager(server.url) as manager:
         health = manager.health_check()
     assert health
@@ -85,7 +85,7 @@ def test_health(server: servers.Server) -> None:
     assert isinstance(health.error, podlink.RedisConnectionError)
 
 
-async def test_async_health(server: servers.Server) -> None:
+async def test_async_health_check(server: servers.Server) -> None:
     async with AsyncRedisManager(server.url) as manager:
         health = await manager.health_check()
         assert health
@@ -94,7 +94,7 @@ async def test_async_health(server: servers.Server) -> None:
         assert not await manager.health_check()
 
 
-def test_scripts(server: servers.Server) -> None:
+def test_scripts_are_loaded_and_executed_by_name(server: servers.Server) -> None:
     with RedisManager(server.url) as manager:
         assert manager.load_script("one", "return {KEYS[1], ARGV[1]}") == manager.get_script_sha(
             "one"
@@ -108,14 +108,14 @@ def test_scripts(server: servers.Server) -> None:
                 unknown("none")
 
 
-def test_a_client_that_decodes_gets_decoded_replies(server: servers.Server) -> None:
+def test_scripts_of_a_decoding_client_return_strings(server: servers.Server) -> None:
     with server.client(decode_responses=True) as client:
         manager = RedisManager(client)
         manager.load_script("two", "return 'x'")
         assert manager.execute_script("two") == "x"
 
 
-def test_update_config_lets_a_call_in_flight_end(server: servers.Server) -> None:
+def test_update_config_does_not_interrupt_a_call_in_flight(server: servers.Server) -> None:
     with RedisManager(server.url) as manager, server.client() as admin:
         manager.load_script("now", "return 1")
         reserved = manager.get_connection()
@@ -141,7 +141,9 @@ def test_update_config_lets_a_call_in_flight_end(server: servers.Server) -> None
         manager.release_connection(reserved)
 
 
-async def test_async_update_config_lets_a_call_in_flight_end(server: servers.Server) -> None:
+async def test_async_update_config_does_not_interrupt_a_call_in_flight(
+    server: servers.Server,
+) -> None:
     async with AsyncRedisManager(server.url) as manager:
         with server.client() as admin:
             manager.get_config()
@@ -163,8 +165,8 @@ async def test_async_update_config_lets_a_call_in_flight_end(server: servers.Ser
             assert admin.exists("sf:{n:lk:u}s") == 0, "it went to the other database"
 
 
-async def test_async_calls_survive_an_update(server: servers.Server) -> None:
-    """Many calls while the configuration changes again and again."""
+async def test_async_calls_succeed_during_updates(server: servers.Server) -> None:
+    """Calls run while the configuration changes repeatedly."""
     async with AsyncRedisManager(server.url) as manager:
         executor = AsyncStatefulExecutor(manager)
 
@@ -181,7 +183,7 @@ async def test_async_calls_survive_an_update(server: servers.Server) -> None:
         assert executor.metrics.total == 0
 
 
-def test_calls_of_threads_survive_an_update(server: servers.Server) -> None:
+def test_calls_of_threads_succeed_during_updates(server: servers.Server) -> None:
     with RedisManager(server.url) as manager:
         executor = Executor(manager)
         threads = [
@@ -199,7 +201,7 @@ def test_calls_of_threads_survive_an_update(server: servers.Server) -> None:
         assert executor.metrics.total == 0
 
 
-def test_a_bad_update_changes_nothing(server: servers.Server) -> None:
+def test_invalid_update_changes_nothing(server: servers.Server) -> None:
     with RedisManager(server.url) as manager:
         client = manager.client
         with pytest.raises(podlink.InvalidParameterError, match="port"):
@@ -209,7 +211,7 @@ def test_a_bad_update_changes_nothing(server: servers.Server) -> None:
         assert manager.client is client
 
 
-def test_a_client_handed_in_stays_the_callers(server: servers.Server) -> None:
+def test_users_client_is_not_closed(server: servers.Server) -> None:
     with server.client() as client:
         manager = RedisManager(client)
         with pytest.raises(podlink.NotFoundError, match="no configuration"):
@@ -226,7 +228,7 @@ def test_a_client_handed_in_stays_the_callers(server: servers.Server) -> None:
         assert client.ping()
 
 
-def test_what_is_closed_refuses_to_work(server: servers.Server) -> None:
+def test_calls_after_close_are_connection_errors(server: servers.Server) -> None:
     executor = Executor(server.url)
     executor.set_linked_pod("n", "u", "s", 1)
     executor.close()
@@ -242,7 +244,7 @@ def test_what_is_closed_refuses_to_work(server: servers.Server) -> None:
     manager.close()
 
 
-async def test_what_is_closed_refuses_to_work_async(server: servers.Server) -> None:
+async def test_async_calls_after_close_are_connection_errors(server: servers.Server) -> None:
     async with AsyncStatefulExecutor(server.url) as executor:
         await executor.set_linked_pod("n", "u", "s", 1)
     with pytest.raises(podlink.RedisConnectionError, match="is closed"):
@@ -251,14 +253,14 @@ async def test_what_is_closed_refuses_to_work_async(server: servers.Server) -> N
         await executor.batch_get_linked_pod("n", ["u", "v"], "s")
 
 
-def test_no_password_in_a_repr(server: servers.Server) -> None:
+def test_repr_contains_no_password(server: servers.Server) -> None:
     with Executor("redis://me:hunter2@localhost:1/3") as executor:
         assert repr(executor) == "<StatefulExecutor of <RedisManager redis://me@localhost:1/3>>"
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("decode", [False, True])
-def test_clients_of_every_kind_work_alike(
+def test_results_do_not_depend_on_protocol_and_decoding(
     server: servers.Server, protocol: int, decode: bool
 ) -> None:
     with redis.Redis(
@@ -276,13 +278,13 @@ def test_clients_of_every_kind_work_alike(
         assert executor.get_workload_state("n", ["s"]) == {"s": "\u20ac"}
 
 
-def test_unix_socket(server: servers.Server) -> None:
+def test_url_of_a_unix_socket(server: servers.Server) -> None:
     with Executor(f"unix://{server.unixsocket}?protocol=3") as executor:
         executor.set_linked_pod("n", "socket", "s", 1)
         assert executor.require_linked_pod("n", "socket", "s") == 1
 
 
-def test_two_executors_of_one_emulator_url_see_one_store() -> None:
+def test_executors_with_the_same_emulator_url_share_a_store() -> None:
     with Executor("emulator://test-manager") as one, Executor("emulator://test-manager") as two:
         one.set_linked_pod("n", "u", "s", 1)
         assert two.get_linked_pod("n", "u", "s") == 1
@@ -290,7 +292,9 @@ def test_two_executors_of_one_emulator_url_see_one_store() -> None:
             assert other.get_linked_pod("n", "u", "s") is None
 
 
-def test_a_missing_emulator_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_emulator_is_an_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "redis_emulator", None)
     with pytest.raises(podlink.NotFoundError, match=r"pip install 'podlink\[emulator\]'"):
         Executor("emulator://")

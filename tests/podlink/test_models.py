@@ -1,4 +1,4 @@
-"""The models: immutable, and the same after a trip through JSON."""
+"""The models are immutable and survive a round trip through JSON."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ pods = st.integers(0, 2**31 - 1)
 
 
 @given(st.builds(PodLink, st.text(), st.text(), st.text(), pods, times, times))
-def test_pod_link_json(link: PodLink) -> None:
+def test_pod_link_round_trip_through_json(link: PodLink) -> None:
     assert PodLink.from_dict(json.loads(json.dumps(link.to_dict()))) == link
 
 
 @given(st.builds(ServiceState, st.text(), st.text(), st.dictionaries(pods, st.text()), times))
-def test_service_state_json(state: ServiceState) -> None:
+def test_service_state_round_trip_through_json(state: ServiceState) -> None:
     assert ServiceState.from_dict(json.loads(json.dumps(state.to_dict()))) == state
 
 
 @given(st.builds(WorkloadState, st.text(), st.text(), st.text(), times))
-def test_workload_state_json(state: WorkloadState) -> None:
+def test_workload_state_round_trip_through_json(state: WorkloadState) -> None:
     assert WorkloadState.from_dict(json.loads(json.dumps(state.to_dict()))) == state
 
 
@@ -54,7 +54,7 @@ def test_models_are_frozen_and_slotted() -> None:
     assert not hasattr(link, "__dict__")
 
 
-def test_time_of_another_zone_and_of_other_writers() -> None:
+def test_times_of_other_zones_and_with_z_suffix_are_read() -> None:
     data = {**PodLink("n", "u", "s", 3).to_dict(), "expires_at": "2025-01-02T03:04:05Z"}
     expires_at = PodLink.from_dict(data).expires_at
     assert expires_at == datetime(2025, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
@@ -70,19 +70,19 @@ def test_time_of_another_zone_and_of_other_writers() -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_bad_field_is_refused_by_name(change: dict[str, Any]) -> None:
+def test_error_of_an_invalid_field_names_it(change: dict[str, Any]) -> None:
     data = {**PodLink("n", "u", "s", 3).to_dict(), **change}
     with pytest.raises(InvalidParameterError, match=next(iter(change))):
         PodLink.from_dict(data)
 
 
-def test_missing_field_is_refused_by_name() -> None:
+def test_error_of_a_missing_field_names_it() -> None:
     with pytest.raises(InvalidParameterError, match="'state'"):
         WorkloadState.from_dict({"namespace": "n", "service_name": "s"})
     with pytest.raises(InvalidParameterError, match="pod_states"):
         ServiceState.from_dict({"namespace": "n", "service_name": "s", "pod_states": 1})
 
 
-def test_try_set_result_is_a_pair() -> None:
+def test_try_set_result_is_a_tuple() -> None:
     assert TrySetResult(True, 3) == (True, 3)
     assert TrySetResult(linked=False, pod_id=2).pod_id == 2

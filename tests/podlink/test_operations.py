@@ -1,4 +1,4 @@
-"""The sans-IO core: arguments in, commands out; replies in, values out. No server, no client."""
+"""The sans-IO core: arguments to commands, replies to results, without server or client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STATES, WORKLOAD = b"sf:{n:state:s}", b"sf:{n:workload:s}"
 SECOND = datetime(2001, 9, 9, 1, 46, 40, tzinfo=timezone.utc)
 
 Make = partial[Call[Any]]
-"""Makes a call when it is called: none is made when this module is imported."""
+"""Creates a call when it is called, so that importing this module creates none."""
 
 WRITES: list[tuple[Make, scripts.Script, list[Any], bool]] = [
     (partial(operations.set_linked_pod, "n", "u", "s", 7, -1, False), scripts.SET_LINKED_POD,
@@ -69,7 +69,7 @@ WRITES: list[tuple[Make, scripts.Script, list[Any], bool]] = [
 @pytest.mark.parametrize(
     ("make", "script", "sent", "write"), WRITES, ids=[make.func.__name__ for make, *_ in WRITES]
 )
-def test_scripted_operation(
+def test_operation_becomes_a_script_call(
     make: Make, script: scripts.Script, sent: list[Any], write: bool
 ) -> None:
     call = make()
@@ -91,7 +91,7 @@ def test_scripted_operation(
     ],
     ids=lambda value: value.func.__name__ if isinstance(value, partial) else "",
 )
-def test_plain_operation(make: Make, wire: tuple[Any, ...]) -> None:
+def test_operation_becomes_a_command(make: Make, wire: tuple[Any, ...]) -> None:
     call = make()
     assert call.wire == wire
     assert call.write is False
@@ -155,7 +155,7 @@ READ_WORKLOAD = partial(operations.read_workload_state, "n", "s")
     ],
     ids=lambda value: value.func.__name__ if isinstance(value, partial) else repr(value),
 )  # fmt: skip
-def test_reply(make: Make, reply: Any, value: Any) -> None:
+def test_reply_becomes_a_result(make: Make, reply: Any, value: Any) -> None:
     assert parsed(make, reply) == value
 
 
@@ -177,7 +177,7 @@ def test_reply(make: Make, reply: Any, value: Any) -> None:
     ],
     ids=lambda value: value.func.__name__ if isinstance(value, partial) else repr(value),
 )  # fmt: skip
-def test_what_the_contract_rules_out_is_an_error_with_a_name(
+def test_malformed_reply_is_an_error_that_names_the_key_or_operation(
     make: Make, reply: Any, named: str
 ) -> None:
     with pytest.raises(InternalError) as caught:
@@ -185,7 +185,7 @@ def test_what_the_contract_rules_out_is_an_error_with_a_name(
     assert named in str(caught.value)
 
 
-def test_answers_that_are_errors() -> None:
+def test_replies_that_raise_not_found_and_link_exists() -> None:
     with pytest.raises(PodNotFoundError, match="uid 'u' is linked to no pod of s in n"):
         parsed(REQUIRE, None)
     with pytest.raises(ServiceNotFoundError, match="service s has no pod"):
@@ -196,12 +196,12 @@ def test_answers_that_are_errors() -> None:
 
 
 def replied(batch: BatchCall[Any], stored: dict[bytes, bytes]) -> Any:
-    """The result of a batch on a store."""
+    """Return the result of a batch on a store with these keys."""
     return batch.result([[stored.get(key) for key in call.keys] for call in batch.calls])
 
 
 @pytest.mark.parametrize("cluster", [False, True])
-def test_batch_of_links(cluster: bool) -> None:
+def test_batch_of_links_is_split_per_key_on_a_cluster(cluster: bool) -> None:
     batch = operations.batch_get_linked_pod("n", ["c", "a", "b", "c", "d"], "s", cluster)
     assert len(batch.calls) == (4 if cluster else 1)
     stored = {b"sf:{n:lk:a}s": b"1", b"sf:{n:lk:b}s": b"0", b"sf:{n:lk:c}s": b"1"}
@@ -211,7 +211,7 @@ def test_batch_of_links(cluster: bool) -> None:
 
 
 @pytest.mark.parametrize("cluster", [False, True])
-def test_batch_of_workloads(cluster: bool) -> None:
+def test_batch_of_workload_states(cluster: bool) -> None:
     batch = operations.get_workload_state("n", ["s", "t", "s"], cluster)
     assert len(batch.calls) == (2 if cluster else 1)
     assert replied(batch, {WORKLOAD: b"UP"}) == {"s": "UP"}
@@ -219,13 +219,13 @@ def test_batch_of_workloads(cluster: bool) -> None:
         replied(batch, {WORKLOAD: b""})
 
 
-def test_an_empty_batch_sends_nothing() -> None:
+def test_empty_batch_sends_nothing() -> None:
     batch = operations.batch_get_linked_pod("n", [], "s", False)
     assert list(batch.calls) == []
     assert replied(batch, {}) == {}
 
 
-def test_a_large_batch_is_cut() -> None:
+def test_large_batch_is_split() -> None:
     uids = [str(i) for i in range(10_001)]
     batch = operations.batch_get_linked_pod("n", uids, "s", False)
     assert [len(call.keys) for call in batch.calls] == [10_000, 1]
@@ -233,7 +233,7 @@ def test_a_large_batch_is_cut() -> None:
     assert replied(batch, stored) == {2: uids}
 
 
-def test_a_batch_of_writes_tells_who_is_undone() -> None:
+def test_failed_batch_of_writes_names_the_uids_that_are_undone() -> None:
     batch = operations.batch_set_linked_pod_if_absent("n", list("abcd"), "s", 5, -1, False)
     assert batch.write
     broken = redis.exceptions.ConnectionError("gone")
@@ -246,7 +246,7 @@ def test_a_batch_of_writes_tells_who_is_undone() -> None:
     assert batch.result([[1, 5], [0, 4], [1, 5], [0, 0]]) == {5: ["a", "c"], 4: ["b"], 0: ["d"]}
 
 
-def test_a_batch_of_removals_tells_who_was_linked() -> None:
+def test_batch_of_removals_returns_the_uids_that_were_linked() -> None:
     batch = operations.batch_remove_linked_pod("n", ["c", "a", "b", "c"], "s", 60)
     assert [call.uid for call in batch.calls] == ["c", "a", "b"]
     assert batch.result([1, 0, 1]) == ["c", "b"]
@@ -255,7 +255,7 @@ def test_a_batch_of_removals_tells_who_was_linked() -> None:
     assert caught.value.undone == ("a",)
 
 
-def test_a_large_batch_of_reads_tells_which_call_failed() -> None:
+def test_failed_batch_of_reads_names_the_uids_of_the_failed_call() -> None:
     uids = [str(i) for i in range(2 * operations.KEYS_PER_CALL + 1)]
     batch = operations.batch_get_linked_pod("n", uids, "s", False)
     replies = [[None] * len(call.keys) for call in batch.calls]
@@ -264,7 +264,7 @@ def test_a_large_batch_of_reads_tells_which_call_failed() -> None:
     assert caught.value.undone == tuple(uids[operations.KEYS_PER_CALL : -1])
 
 
-def test_replaced_or_not() -> None:
+def test_replies_of_replace() -> None:
     make = partial(operations.replace_linked_pod, "n", "u", "s", 1, 2, -1, False)
     assert parsed(make, [1, 2]) == (True, 2)
     assert parsed(make, [0, 3]) == (False, 3)
@@ -313,7 +313,7 @@ SUBJECTS: dict[Operation, tuple[str | None, str | None, tuple[bytes, ...]]] = {
     operations.read_workload_state: OF_WORKLOAD,
     operations.get_link_service: (None, "u", (INDEX,)),
 }
-"""Service, uid and keys that a call of each operation has."""
+"""Service, uid and keys of each operation's call."""
 
 BATCHES: dict[Operation, tuple[str | None, str | None, tuple[bytes, ...]]] = {
     operations.batch_set_linked_pod_if_absent: OF_LINK,
@@ -321,7 +321,7 @@ BATCHES: dict[Operation, tuple[str | None, str | None, tuple[bytes, ...]]] = {
     operations.batch_get_linked_pod: (None, None, (LINK,)),
     operations.get_workload_state: (None, None, (WORKLOAD,)),
 }
-"""The same of the calls of a batch."""
+"""The same for the calls of a batch."""
 
 
 @pytest.mark.parametrize(
@@ -329,8 +329,8 @@ BATCHES: dict[Operation, tuple[str | None, str | None, tuple[bytes, ...]]] = {
     [each for each in OPERATIONS if each not in BATCHES],
     ids=lambda each: each.__name__,
 )
-def test_call_says_what_it_is_about(operation: Operation) -> None:
-    """Logs, metrics and messages are made of it."""
+def test_call_has_the_attributes_of_its_operation(operation: Operation) -> None:
+    """Logs, metrics and error messages use these attributes."""
     arguments = OPERATIONS[operation]
     call = operation(*arguments)
     service, uid, keys = SUBJECTS[operation]
@@ -344,7 +344,7 @@ def test_call_says_what_it_is_about(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize("operation", BATCHES, ids=lambda each: each.__name__)
-def test_batch_says_what_it_is_about(operation: Operation) -> None:
+def test_batch_has_the_attributes_of_its_operation(operation: Operation) -> None:
     batch = operation(*OPERATIONS[operation])
     assert batch.operation == operation.__name__
     assert batch.namespace == "n"
@@ -403,7 +403,7 @@ def test_failed_read_of_workloads_names_them(cluster: bool) -> None:
         operations.create_linked_pod,
     ],
 )
-def test_times_are_kept_when_that_is_asked_for(operation: Operation) -> None:
+def test_link_times_are_tracked_on_request(operation: Operation) -> None:
     for track, sent in ((False, b"0"), (True, b"1")):
         assert operation("n", "u", "s", 7, 60, track).wire[-1] == sent
 
@@ -439,14 +439,14 @@ BAD: dict[Operation, list[tuple[tuple[Any, ...], str]]] = {
     [(operation, *case) for operation, cases in BAD.items() for case in cases],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_batch_names_its_bad_argument_even_when_it_is_empty(
+def test_error_of_an_empty_batch_names_the_invalid_argument(
     operation: Operation, arguments: tuple[Any, ...], named: str
 ) -> None:
     with pytest.raises(InvalidParameterError, match=f"^INVALID_PARAMETER: {named}"):
         operation(*arguments)
 
 
-def test_moving_a_link_is_a_part_of_draining_a_pod() -> None:
+def test_move_call_belongs_to_the_drain_operation() -> None:
     make = partial(operations.move_linked_pod, "n", "u", "s", 6, 7, True)
     call = make()
     assert call.operation == "drain_pod"
@@ -460,16 +460,16 @@ def test_moving_a_link_is_a_part_of_draining_a_pod() -> None:
 def test_every_argument_of_every_operation_is_checked(
     operation: Operation, data: st.DataObject
 ) -> None:
-    """One argument replaced by one that no operation takes in any place but that of a flag."""
+    """Replace one argument by a value that no operation accepts there."""
     good = list(OPERATIONS[operation])
     place = data.draw(st.sampled_from([i for i, part in enumerate(good) if part is not False]))
     bad: Any = data.draw(
         st.sampled_from(["", "\x00", None, True, -2, 2**31, 1.5, b"x", ["\x00"], {}, []])
     )
     if isinstance(good[place], list) and bad in ([], {}):
-        return  # an empty list of uids is a question too
+        return  # an empty list of uids is valid
     if operation in (operations.set_service_state, operations.set_workload_state) and bad == "\x00":
-        return  # a state may hold anything that is not blank
+        return  # a state may contain any characters
     good[place] = bad
     with pytest.raises(InvalidParameterError):
         operation(*good)
@@ -485,6 +485,6 @@ def test_every_argument_of_every_operation_is_checked(
     ],
 )
 @pytest.mark.parametrize("seconds", [None, b"keep", "keep"])
-def test_a_link_keeps_its_time_only_while_a_pod_is_drained(make: Any, seconds: Any) -> None:
+def test_keep_is_not_a_valid_value_of_persist_seconds(make: Any, seconds: Any) -> None:
     with pytest.raises(InvalidParameterError, match="persist_seconds"):
         make("n", "u", "s", 7, seconds, False)

@@ -1,4 +1,4 @@
-"""What OpenTelemetry's SDK is told."""
+"""Metrics and spans recorded with OpenTelemetry's SDK."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from redis_emulator import RedisEmulator
 
 
 class Telemetry:
-    """An SDK of the test's own."""
+    """An SDK that only the test uses."""
 
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
@@ -36,7 +36,7 @@ class Telemetry:
         )
 
     def points(self, name: str) -> list[tuple[dict[str, Any], Any]]:
-        """Attributes and data points of an instrument."""
+        """Return attributes and data points of an instrument."""
         data = self._reader.get_metrics_data()
         return [
             (dict(point.attributes or {}), point)
@@ -48,7 +48,7 @@ class Telemetry:
         ]
 
     def values(self, name: str, attribute: str) -> dict[Any, Any]:
-        """The values of a counter by one attribute."""
+        """Return the values of a counter by one attribute."""
         return {found[attribute]: point.value for found, point in self.points(name)}
 
     def spans(self) -> list[Any]:
@@ -67,7 +67,9 @@ def executor() -> StatefulExecutor:
     return StatefulExecutor(RedisEmulator().client())
 
 
-def test_durations_and_counts(told: Telemetry, executor: StatefulExecutor) -> None:
+def test_operations_record_durations_and_counts(
+    told: Telemetry, executor: StatefulExecutor
+) -> None:
     for _ in range(5):
         executor.set_linked_pod("n", "u", "s", 1)
     executor.batch_get_linked_pod("n", ["u"], "s")
@@ -84,7 +86,7 @@ def test_durations_and_counts(told: Telemetry, executor: StatefulExecutor) -> No
         "db.client.operation.duration"))  # fmt: skip
 
 
-def test_every_failure_is_recorded(told: Telemetry, executor: StatefulExecutor) -> None:
+def test_every_error_is_counted(told: Telemetry, executor: StatefulExecutor) -> None:
     for _ in range(300):
         executor.get_linked_pod("n", "u", "s")
     for _ in range(7):
@@ -99,7 +101,7 @@ def test_every_failure_is_recorded(told: Telemetry, executor: StatefulExecutor) 
     assert failed == [7]
 
 
-def test_a_busy_process_records_some_and_counts_all(told: Telemetry) -> None:
+def test_durations_are_sampled_and_operations_are_counted(told: Telemetry) -> None:
     call = podlink.operations.get_linked_pod("n", "u", "s")
     for number in range(20_000):
         told.instruments.operation("get_linked_pod", 0.001, None, call, number / 20_000)
@@ -110,7 +112,9 @@ def test_a_busy_process_records_some_and_counts_all(told: Telemetry) -> None:
     }
 
 
-def test_threads_that_have_ended_still_count(told: Telemetry, executor: StatefulExecutor) -> None:
+def test_operations_of_ended_threads_are_counted(
+    told: Telemetry, executor: StatefulExecutor
+) -> None:
     def work() -> None:
         executor.set_linked_pod("n", "u", "s", 1)
 
@@ -122,7 +126,9 @@ def test_threads_that_have_ended_still_count(told: Telemetry, executor: Stateful
     assert told.values("podlink.client.operations", "db.operation.name") == {"set_linked_pod": 6}
 
 
-def test_spans_belong_to_a_span_of_the_caller(told: Telemetry, executor: StatefulExecutor) -> None:
+def test_spans_are_created_only_inside_a_span_of_the_caller(
+    told: Telemetry, executor: StatefulExecutor
+) -> None:
     executor.set_linked_pod("n", "u", "s", 1)
     assert told.spans() == []
     with told.tracers.get_tracer("app").start_as_current_span("request") as request:
@@ -141,7 +147,7 @@ def test_spans_belong_to_a_span_of_the_caller(told: Telemetry, executor: Statefu
     assert second.status.status_code is trace.StatusCode.ERROR
 
 
-def test_script_reloads_and_drained_links(told: Telemetry) -> None:
+def test_script_reloads_and_drained_links_are_counted(told: Telemetry) -> None:
     client = RedisEmulator().client()
     executor = StatefulExecutor(client)
     executor.batch_set_linked_pod_if_absent("n", [f"u{i}" for i in range(10)], "s", 1)
@@ -153,7 +159,7 @@ def test_script_reloads_and_drained_links(told: Telemetry) -> None:
     assert told.values("podlink.client.drained_links", "podlink.drain.outcome") == {"done": 10}
 
 
-def test_retries(told: Telemetry) -> None:
+def test_retries_are_counted(told: Telemetry) -> None:
     config = RedisConfig(host="127.0.0.1", port=1, retries=2, retry_backoff=0.001)
     with StatefulExecutor(config) as executor, pytest.raises(podlink.RedisConnectionError):
         executor.get_linked_pod("n", "u", "s")
@@ -173,7 +179,7 @@ def test_connections_are_counted(told: Telemetry, monkeypatch: pytest.MonkeyPatc
     assert states["used"] == 1
 
 
-def test_asyncio_alike(told: Telemetry) -> None:
+def test_asyncio_operations_are_counted(told: Telemetry) -> None:
     async def work() -> None:
         async with AsyncStatefulExecutor("emulator://otel-async", batching=True) as executor:
             await executor.set_linked_pod("n", "u", "s", 1)
@@ -194,7 +200,7 @@ def test_slow_operations_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("hidden", [True, False])
 def test_nothing_is_instrumented_without_an_sdk(hidden: bool) -> None:
-    """Neither without the API nor with the API alone."""
+    """This holds without the API, and with the API alone."""
     code = (
         f"import sys; hidden = {hidden}\n"
         "if hidden: sys.modules['opentelemetry'] = None\n"

@@ -1,4 +1,4 @@
-"""The rules in ``docs/production.md`` are those that are needed, and they are enough."""
+"""The ACL rules in ``docs/production.md`` are necessary and suffice."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ SERVERS = ("redis-8.2", "valkey-9.1", "redis-7.0", "redis-6.2")
 
 
 @pytest.mark.parametrize("what", USES)
-def test_the_page_names_what_is_sent(what: str) -> None:
+def test_page_lists_the_commands_that_a_use_sends(what: str) -> None:
     assert RULES[what] == ["~sf:*", *(f"+{name}" for name in acl.needed(USES[what]))]
 
 
-def test_the_page_has_a_line_for_each_use() -> None:
+def test_page_has_a_line_for_each_use() -> None:
     assert list(RULES) == list(USES)
 
 
-def test_every_operation_is_in_a_use() -> None:
+def test_every_operation_belongs_to_a_use() -> None:
     public = {
         name
         for name, value in vars(StatefulExecutor).items()
@@ -69,9 +69,7 @@ def admin(server: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
 @pytest.mark.parametrize("what", ON_ONE_SERVER)
-def test_the_rules_of_a_use_are_enough(
-    server: Any, admin: Any, what: str, asynchronous: bool
-) -> None:
+def test_acl_rules_of_a_use_suffice(server: Any, admin: Any, what: str, asynchronous: bool) -> None:
     use = USES[what]
     use.write_first(admin)
     make_user([admin], RULES[what])
@@ -86,7 +84,7 @@ def emulated() -> Iterator[ClusterEmulator]:
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
 @pytest.mark.parametrize("what", ON_A_CLUSTER)
-def test_the_rules_of_a_use_are_enough_on_a_cluster(
+def test_acl_rules_of_a_use_suffice_on_a_cluster(
     emulated: ClusterEmulator, what: str, asynchronous: bool
 ) -> None:
     url = f"redis+cluster://127.0.0.1:{emulated.nodes[0].port}"
@@ -95,7 +93,7 @@ def test_the_rules_of_a_use_are_enough_on_a_cluster(
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyncio"])
-def test_without_the_rules_of_clusters_the_error_names_the_command(
+def test_error_without_the_acl_rules_of_clusters_names_the_command(
     emulated: ClusterEmulator, asynchronous: bool
 ) -> None:
     make_user([node.client() for node in emulated.nodes], ["~sf:*", "+get", *SENT_BY_REDIS_PY_5_0])

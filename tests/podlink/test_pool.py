@@ -1,7 +1,7 @@
-"""The synchronous pool: limits, waiting, and interruptions at every point.
+"""The synchronous pool: limits, waiting, and exceptions at every point.
 
 `interrupted` raises `KeyboardInterrupt` before one chosen bytecode instruction. A signal handler
-can raise it in fewer places, so what survives this survives Ctrl-C.
+can raise it in fewer places, so code that passes these tests survives Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from redis_emulator import RedisEmulator
 
 LIMIT = 2
 POINTS = int(os.environ.get("INTERRUPTIONS", "30"))
-"""How many points of each action are interrupted."""
+"""The number of points of each action at which an exception is raised."""
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,14 @@ def executor(url: str) -> Iterator[StatefulExecutor]:
 
 
 def steps(action: Callable[[], Any]) -> int:
-    """How many bytecode instructions an action takes in podlink and redis-py."""
+    """Return the number of bytecode instructions of an action in podlink and redis-py."""
     return _traced(action, None)
 
 
 def interrupted(action: Callable[[], Any], step: int) -> bool:
-    """Run an action, interrupted before its instruction number ``step``; whether it was."""
+    """Run an action, raise before its instruction number ``step``, and return whether that was
+    reached.
+    """
     try:
         _traced(action, step)
     except KeyboardInterrupt:
@@ -112,10 +114,10 @@ def reserve(executor: StatefulExecutor) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("fresh", [False, True], ids=["connected", "connecting"])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_no_interruption_loses_a_connection_or_swaps_replies(
+def test_interrupted_call_keeps_connections_and_replies_apart(
     executor: StatefulExecutor, action: str, fresh: bool
 ) -> None:
-    """Interrupted anywhere, the pool of two has two, and each caller reads its own reply."""
+    """Afterwards the pool still has both connections, and each caller reads its own reply."""
     executor.set_linked_pod("n", "fixed", "s", 7)
     run, pool = ACTIONS[action], pool_of(executor)
     number = 0
@@ -142,7 +144,7 @@ def test_no_interruption_loses_a_connection_or_swaps_replies(
     assert hit > len(points) // 2
 
 
-def test_the_limit_holds_among_threads(url: str) -> None:
+def test_max_connections_holds_for_concurrent_threads(url: str) -> None:
     config = RedisConfig.from_url(url, max_connections=3, pool_timeout=30.0)
     most = 0
     with StatefulExecutor(config) as executor:
@@ -163,7 +165,7 @@ def test_the_limit_holds_among_threads(url: str) -> None:
         assert most == len(pool._connections()) == 3
 
 
-def test_a_waiting_thread_gets_the_connection_that_is_given_back(url: str) -> None:
+def test_waiting_thread_gets_the_released_connection(url: str) -> None:
     config = RedisConfig.from_url(url, max_connections=1, pool_timeout=30.0)
     with StatefulExecutor(config) as executor:
         pool = pool_of(executor)
@@ -179,7 +181,7 @@ def test_a_waiting_thread_gets_the_connection_that_is_given_back(url: str) -> No
         pool.release(connection)
 
 
-def test_a_waiting_thread_gets_the_place_of_a_connection_that_is_lost(url: str) -> None:
+def test_waiting_thread_replaces_a_lost_connection(url: str) -> None:
     config = RedisConfig.from_url(url, max_connections=1, pool_timeout=30.0)
     with StatefulExecutor(config) as executor:
         pool = pool_of(executor)
@@ -193,8 +195,10 @@ def test_a_waiting_thread_gets_the_place_of_a_connection_that_is_lost(url: str) 
         assert not waiting.is_alive()
 
 
-def test_an_empty_pool_is_waited_for_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often the executor repeats calls, ``pool_timeout`` is not waited for again."""
+def test_pool_timeout_is_waited_for_once_per_call(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``pool_timeout`` is waited for once, although the executor repeats calls."""
     config = RedisConfig.from_url(url, max_connections=1, pool_timeout=0.01, retries=5)
     with StatefulExecutor(config) as executor:
         pool = pool_of(executor)
@@ -219,7 +223,7 @@ def test_an_empty_pool_is_waited_for_once(url: str, monkeypatch: pytest.MonkeyPa
             assert len(waits) == 2, "once for each call"
 
 
-def test_the_deadline_cuts_the_wait_for_a_connection_short(url: str) -> None:
+def test_timeout_ends_the_wait_for_a_connection(url: str) -> None:
     config = RedisConfig.from_url(url, max_connections=1, pool_timeout=600.0)
     with StatefulExecutor(config) as executor, executor.manager.connection():
         with pytest.raises(OperationTimeoutError) as caught:
@@ -227,7 +231,7 @@ def test_the_deadline_cuts_the_wait_for_a_connection_short(url: str) -> None:
         assert not caught.value.outcome_unknown
 
 
-def test_released_twice_it_is_there_once(url: str) -> None:
+def test_connection_released_twice_is_idle_once(url: str) -> None:
     with StatefulExecutor(RedisConfig.from_url(url)) as executor:
         pool = pool_of(executor)
         connection = pool.get_connection()
@@ -238,8 +242,8 @@ def test_released_twice_it_is_there_once(url: str) -> None:
         assert pool.get_connection() is not connection
 
 
-def test_connections_are_collected_without_the_garbage_collector(url: str) -> None:
-    """A reference cycle in a connection would keep a lost one until the next collection."""
+def test_lost_connection_is_freed_without_garbage_collection(url: str) -> None:
+    """A reference cycle would keep a lost connection until the next garbage collection."""
     with StatefulExecutor(RedisConfig.from_url(url, max_connections=1)) as executor:
         pool = pool_of(executor)
         gc.disable()
@@ -254,12 +258,12 @@ def test_connections_are_collected_without_the_garbage_collector(url: str) -> No
 
 
 @pytest.mark.needs_servers
-def test_replaced_and_closed_clients_leave_no_connection_behind() -> None:
+def test_connections_of_replaced_and_closed_clients_are_closed() -> None:
     with servers.start("redis") as server, server.client() as admin:
         manager = podlink.RedisManager(RedisConfig.from_url(server.url, client_name="old"))
 
         def named(name: str, expected: int) -> bool:
-            """Whether so many clients have a name, once the server has seen who hung up."""
+            """Poll until this many clients have the name; return whether it happened."""
             for _ in range(500):
                 listed: Any = admin.client_list()
                 if sum(each["name"] == name for each in listed) == expected:
@@ -280,7 +284,7 @@ def test_replaced_and_closed_clients_leave_no_connection_behind() -> None:
         assert named("new", 0)
 
 
-def test_closing_idle_connections_closes_none_that_is_in_use(executor: StatefulExecutor) -> None:
+def test_closing_idle_connections_keeps_those_in_use(executor: StatefulExecutor) -> None:
     pool = pool_of(executor)
     first, second = pool.get_connection(), pool.get_connection()
     pool.release(first)
@@ -288,7 +292,7 @@ def test_closing_idle_connections_closes_none_that_is_in_use(executor: StatefulE
     used: list[Any] = []
 
     def take_the_other() -> None:
-        """As another thread may do while a connection is being closed."""
+        """Take a connection, as another thread may do while one is being closed."""
         if not used:
             used.append(pool.get_connection())
         type(second).disconnect(second)

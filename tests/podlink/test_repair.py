@@ -1,4 +1,4 @@
-"""Malformed values: every operation refuses them, inspection shows them, a repair removes them."""
+"""Malformed values: every operation rejects them, inspection shows them, repair deletes them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MALFORMED_LINKS: dict[str, tuple[Put, bytes, bytes | None]] = {
 
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize("case", MALFORMED_LINKS)
-def test_a_link_is_repaired(
+def test_repair_link_deletes_malformed_keys(
     stateful_executor: StatefulExecutor, stateful_redis: redis.Redis, case: str, dry_run: bool
 ) -> None:
     put, key, field = MALFORMED_LINKS[case]
@@ -62,7 +62,7 @@ def test_a_link_is_repaired(
     assert stateful_executor.get_link_service("n", "u") == {"s": 1}
 
 
-def test_blocked_writes_go_on_after_a_repair(
+def test_writes_succeed_after_a_repair(
     stateful_executor: StatefulExecutor, stateful_redis: redis.Redis
 ) -> None:
     stateful_executor.set_linked_pod("n", "u", "s", 4)
@@ -80,7 +80,7 @@ def test_blocked_writes_go_on_after_a_repair(
 
 
 @pytest.mark.parametrize("seconds", [-1, 60])
-def test_sound_keys_are_left_alone(
+def test_repair_does_not_change_valid_keys(
     stateful_redis: redis.Redis, seconds: int, stateful_clock: Any
 ) -> None:
     executor = StatefulExecutor(stateful_redis, track_link_times=True)
@@ -102,7 +102,7 @@ def test_sound_keys_are_left_alone(
     (None, b"4", "deleted"), (60, b"4", "deleted"), (-1, None, "set"), (-1, b"5", "set"),
     (-1, b"4", None), (60, None, None), (None, None, None),
 ])  # fmt: skip
-def test_the_index_says_what_the_link_is(
+def test_repair_makes_the_index_agree_with_the_link(
     stateful_executor: StatefulExecutor,
     stateful_redis: redis.Redis,
     link: int | None,
@@ -119,7 +119,7 @@ def test_the_index_says_what_the_link_is(
     assert stateful_executor.get_link_service("n", "u") == services
 
 
-def test_states_are_repaired(
+def test_repair_deletes_malformed_states_and_times(
     stateful_executor: StatefulExecutor, stateful_redis: redis.Redis
 ) -> None:
     stateful_executor.set_service_state("n", "s", 1, "up")
@@ -150,7 +150,7 @@ SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
 NEARLY_SPACES = ["\u180e", "\u200b", "\u2027", "\u202a", "\u2060", "\ufeff", "\x1b", "\x00", "\x84"]
 
 
-def test_blank_is_what_python_takes_for_blank(stateful_executor: StatefulExecutor) -> None:
+def test_repair_and_python_agree_on_blank_text(stateful_executor: StatefulExecutor) -> None:
     client = stateful_executor.manager.client
     for text in (*SPACES, "".join(SPACES), *NEARLY_SPACES):
         client.set(WORKLOAD, text.encode())
@@ -165,7 +165,9 @@ def test_blank_is_what_python_takes_for_blank(stateful_executor: StatefulExecuto
     value=st.binary(max_size=6)
     | st.text(max_size=3).map(lambda t: t.encode("utf-8", "surrogatepass"))
 )
-def test_text_is_what_python_decodes(stateful_executor: StatefulExecutor, value: bytes) -> None:
+def test_repair_and_python_agree_on_valid_utf8(
+    stateful_executor: StatefulExecutor, value: bytes
+) -> None:
     client = stateful_executor.manager.client
     client.set(WORKLOAD, value)
     try:
@@ -175,7 +177,7 @@ def test_text_is_what_python_decodes(stateful_executor: StatefulExecutor, value:
     assert bool(stateful_executor.repair_workload_state("n", "s")) is not sound
 
 
-def test_inspection_shows_everything(
+def test_inspection_returns_all_keys_with_type_ttl_and_value(
     stateful_executor: StatefulExecutor, stateful_redis: redis.Redis
 ) -> None:
     stateful_redis.set(LINK, b"\xff", px=5000)
@@ -216,7 +218,7 @@ HOSTILE = "v\u202e\u2066\u2028"
 
 
 @pytest.mark.parametrize("cause", ["malformed", "wrong type", "absent", "exists"])
-def test_no_message_or_record_has_characters_that_do_not_print(
+def test_errors_and_log_records_escape_unprintable_characters(
     stateful_executor: StatefulExecutor,
     stateful_redis: redis.Redis,
     caplog: pytest.LogCaptureFixture,

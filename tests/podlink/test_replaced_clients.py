@@ -1,4 +1,4 @@
-"""A client that `update_config` has replaced is closed: its connections go, on the server too."""
+"""`update_config` closes the connections of the client that it replaces."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tests.support.waiting import until
 
 
 def named(emulator: Any, name: str) -> int:
-    """How many connections of that name the server or node has."""
+    """Return the number of connections with that name on the server or node."""
     with emulator.client() as client:
         clients = client.client_list()
     return sum(each["name"] == name for each in clients)
 
 
 def wait_until_gone(emulator: RedisEmulator, name: str) -> None:
-    """The server notices a moment later that a client has closed a connection."""
+    """Poll, because the server notices a closed connection a moment later."""
     until(lambda: not named(emulator, name), f"the connections of {name!r} are closed")
 
 
-def test_a_replaced_client_is_closed() -> None:
+def test_update_config_closes_the_replaced_client() -> None:
     with RedisEmulator() as emulator, emulator.serve() as server:
         url = f"{server.url}?client_name=old"
         with RedisManager(url) as manager, StatefulExecutor(manager) as executor:
             executor.set_linked_pod("n", "u", "s", 1)
             assert named(emulator, "old") == 1
-            old = manager.client  # held, so that it is not closed for being garbage
+            old = manager.client  # keeps a reference, so that garbage collection does not close it
             manager.update_config(client_name="new")
             executor.set_linked_pod("n", "u", "s", 2)
             assert named(emulator, "new") == 1
@@ -44,7 +44,7 @@ def test_a_replaced_client_is_closed() -> None:
             assert old is not manager.client
 
 
-async def test_a_replaced_client_is_closed_async() -> None:
+async def test_async_update_config_closes_the_replaced_client() -> None:
     with RedisEmulator() as emulator, emulator.serve() as server:
         url = f"{server.url}?client_name=old"
         async with AsyncRedisManager(url) as manager:

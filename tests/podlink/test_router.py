@@ -1,6 +1,6 @@
-"""Routers on the emulator and on real servers, sync and asyncio: what they tell and remember.
+"""Sync and asyncio routers on the emulator and on real servers: results and caching.
 
-The decisions have tests of their own, without a server, in ``test_routing.py``.
+``test_routing.py`` tests the decisions without a server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LINK = "sf:{n:lk:u}s"
 
 @pytest.fixture
 def admin(url: str) -> Iterator[redis.Redis]:
-    """A client of the store that is not podlink's."""
+    """A client of the store that podlink does not use."""
     if url.startswith("emulator"):
         client = RedisEmulator.named(url.removeprefix("emulator://")).client()
     else:
@@ -51,10 +51,12 @@ def caller(request: pytest.FixtureRequest, url: str) -> Iterator[Caller]:
     made.close()
 
 
-# What is told
+# Results
 
 
-def test_a_new_uid_goes_to_the_least_loaded_pod(caller: Caller, executor: StatefulExecutor) -> None:
+def test_new_uid_is_linked_to_the_least_loaded_pod(
+    caller: Caller, executor: StatefulExecutor
+) -> None:
     report(executor, {0: 3, 1: 1, 2: 2})
     assert caller.open().resolve() == 1
     assert executor.get_linked_pod_if_persist("n", "u", "s") == 1
@@ -62,9 +64,7 @@ def test_a_new_uid_goes_to_the_least_loaded_pod(caller: Caller, executor: Statef
     assert caller.resolve() == 1
 
 
-def test_links_last_as_long_as_the_router_is_told(
-    caller: Caller, executor: StatefulExecutor
-) -> None:
+def test_links_get_the_ttl_of_persist_seconds(caller: Caller, executor: StatefulExecutor) -> None:
     report(executor, {0: 3, 1: 1})
     executor.set_linked_pod("n", "v", "s", 7)
     caller.open(persist_seconds=60)
@@ -76,7 +76,7 @@ def test_links_last_as_long_as_the_router_is_told(
     assert executor.get_link_service("n", "v") == {}
 
 
-def test_a_dead_pod_is_replaced(caller: Caller, executor: StatefulExecutor) -> None:
+def test_link_to_a_dead_pod_is_replaced(caller: Caller, executor: StatefulExecutor) -> None:
     report(executor, {0: 0})
     now = time.time()
     caller.open(wall_clock=lambda: now, states_ttl=0)
@@ -90,7 +90,9 @@ def test_a_dead_pod_is_replaced(caller: Caller, executor: StatefulExecutor) -> N
     assert executor.get_link_service("n", "u") == {"s": 1}
 
 
-def test_no_pod_is_an_error_that_says_why(caller: Caller, executor: StatefulExecutor) -> None:
+def test_error_without_live_pods_gives_the_reason(
+    caller: Caller, executor: StatefulExecutor
+) -> None:
     caller.open()
     with pytest.raises(podlink.ServiceNotFoundError, match="service s in n has no pods"):
         caller.resolve()
@@ -112,13 +114,13 @@ def test_no_pod_is_an_error_that_says_why(caller: Caller, executor: StatefulExec
      ("states_ttl", True), ("persist_seconds", 0)],
 )  # fmt: skip
 @pytest.mark.parametrize("cls", [LinkRouter, AsyncLinkRouter])
-def test_bad_options_are_refused(cls: Any, option: str, value: Any) -> None:
+def test_invalid_options_are_rejected(cls: Any, option: str, value: Any) -> None:
     kind = StatefulExecutor if cls is LinkRouter else AsyncStatefulExecutor
     with pytest.raises(podlink.InvalidParameterError, match=f"{option} must be"):
         cls(kind(), **{option: value})
 
 
-def test_bad_arguments_are_refused(caller: Caller) -> None:
+def test_invalid_arguments_are_rejected(caller: Caller) -> None:
     caller.open()
     with pytest.raises(podlink.InvalidParameterError, match="uid must be"):
         caller.resolve("{")
@@ -127,14 +129,14 @@ def test_bad_arguments_are_refused(caller: Caller) -> None:
     assert caller.executor.metrics.total == 2
 
 
-# What is remembered
+# Caching
 
 
 def resolves_to(caller: Caller, pod: int) -> bool:
     return caller.resolve() == pod
 
 
-def test_a_link_is_remembered_until_somebody_changes_it(
+def test_link_is_cached_until_it_changes(
     caller: Caller, executor: StatefulExecutor, admin: redis.Redis
 ) -> None:
     report(executor, {0: 0, 1: 5, 2: 7})
@@ -157,7 +159,7 @@ def test_a_link_is_remembered_until_somebody_changes_it(
     until(lambda: not caller.router.stats().links)
 
 
-def test_a_link_can_be_forgotten(caller: Caller, executor: StatefulExecutor) -> None:
+def test_forget_drops_a_cached_link(caller: Caller, executor: StatefulExecutor) -> None:
     report(executor, {0: 0})
     caller.open().tracked()
     caller.router.forget("n", "u", "s")
@@ -165,7 +167,7 @@ def test_a_link_can_be_forgotten(caller: Caller, executor: StatefulExecutor) -> 
     assert caller.hits()
 
 
-def test_no_more_links_are_kept_than_asked_for(caller: Caller, executor: StatefulExecutor) -> None:
+def test_cache_size_limits_the_number_of_links(caller: Caller, executor: StatefulExecutor) -> None:
     report(executor, {0: 0})
     caller.open(cache_size=2).tracked()
     for uid in "abcdef":
@@ -173,7 +175,7 @@ def test_no_more_links_are_kept_than_asked_for(caller: Caller, executor: Statefu
         assert caller.router.stats().links <= 2
 
 
-def test_a_router_without_a_cache_has_no_connection_for_it(
+def test_router_without_cache_opens_no_tracking_connection(
     caller: Caller, executor: StatefulExecutor, admin: redis.Redis
 ) -> None:
     report(executor, {0: 0})
@@ -184,7 +186,7 @@ def test_a_router_without_a_cache_has_no_connection_for_it(
     assert not any("t" in client["flags"] for client in admin.client_list())
 
 
-def test_every_namespace_in_use_is_heard_of(caller: Caller, executor: StatefulExecutor) -> None:
+def test_every_namespace_in_use_is_tracked(caller: Caller, executor: StatefulExecutor) -> None:
     report(executor, {0: 0, 1: 1})
     executor.set_service_state("m", "s", 5, str(PodState(0, time.time())))
     caller.open().tracked()
@@ -201,13 +203,13 @@ def test_every_namespace_in_use_is_heard_of(caller: Caller, executor: StatefulEx
 
 
 def kill_tracking(admin: redis.Redis) -> None:
-    """End the connections that hear of changes."""
+    """Close the tracking connections."""
     for client in admin.client_list():
         if "t" in client["flags"]:
             admin.client_kill_filter(_id=client["id"])
 
 
-def test_nothing_is_served_after_the_connection_broke(
+def test_broken_tracking_connection_empties_the_cache(
     caller: Caller, executor: StatefulExecutor, admin: redis.Redis
 ) -> None:
     report(executor, {0: 0, 1: 1})
@@ -216,13 +218,13 @@ def test_nothing_is_served_after_the_connection_broke(
         kill_tracking(admin)
         until(lambda: not caller.router.stats().tracked)
         assert caller.router.stats().links == 0
-        executor.set_linked_pod("n", "u", "s", pod)  # nobody tells
+        executor.set_linked_pod("n", "u", "s", pod)  # there is no invalidation
         assert caller.resolve() == pod
         caller.tracked()
         assert caller.resolve() == pod
 
 
-def test_a_closed_router_asks_the_server(
+def test_closed_router_reads_from_the_server(
     caller: Caller, executor: StatefulExecutor, admin: redis.Redis
 ) -> None:
     report(executor, {0: 0, 1: 1})
@@ -235,9 +237,7 @@ def test_a_closed_router_asks_the_server(
     caller.finish(caller.router.close())
 
 
-def test_another_server_is_not_taken_for_the_first(
-    caller: Caller, executor: StatefulExecutor
-) -> None:
+def test_links_of_another_server_are_not_served(caller: Caller, executor: StatefulExecutor) -> None:
     report(executor, {0: 0, 1: 1})
     with StatefulExecutor("emulator://another-router") as second:
         report(second, {0: 0, 1: 1})
@@ -252,7 +252,7 @@ def test_another_server_is_not_taken_for_the_first(
         until(lambda: caller.resolve() == 0)
 
 
-def test_a_router_that_is_forgotten_ends_its_thread(
+def test_tracking_ends_when_the_router_is_garbage_collected(
     url: str, executor: StatefulExecutor, admin: redis.Redis
 ) -> None:
     report(executor, {0: 0})
@@ -264,11 +264,11 @@ def test_a_router_that_is_forgotten_ends_its_thread(
     until(lambda: not any("t" in client["flags"] for client in admin.client_list()))
 
 
-# When the server is in trouble
+# Failures of the server
 
 
 @pytest.mark.parametrize("server", real_servers(PROCESSES), indirect=True)
-def test_a_server_that_falls_silent_is_not_believed(
+def test_no_cached_link_is_served_while_the_server_is_silent(
     caller: Caller, executor: StatefulExecutor, server: Any
 ) -> None:
     report(executor, {0: 0})
@@ -285,7 +285,7 @@ def test_a_server_that_falls_silent_is_not_believed(
 
 
 @pytest.mark.parametrize("server", real_servers(PROCESSES), indirect=True)
-def test_a_restarted_server_is_tracked_again(
+def test_restarted_server_is_tracked_again(
     caller: Caller, executor: StatefulExecutor, server: Any
 ) -> None:
     report(executor, {0: 0, 1: 1})
@@ -299,7 +299,7 @@ def test_a_restarted_server_is_tracked_again(
     until(lambda: caller.resolve() == 2)
 
 
-def test_a_server_that_does_not_track_is_asked_or_believed_for_a_while(
+def test_server_without_tracking_is_cached_for_max_staleness_only(
     caller: Caller, executor: StatefulExecutor, admin: redis.Redis
 ) -> None:
     report(executor, {0: 0, 1: 1})
@@ -323,7 +323,7 @@ def test_a_server_that_does_not_track_is_asked_or_believed_for_a_while(
 
 
 @pytest.mark.parametrize("server", real_servers(PROCESSES), indirect=True)
-def test_time_is_up(caller: Caller, executor: StatefulExecutor, server: Any) -> None:
+def test_resolve_times_out(caller: Caller, executor: StatefulExecutor, server: Any) -> None:
     report(executor, {0: 0})
     caller.open()
     server.pause()
@@ -335,12 +335,12 @@ def test_time_is_up(caller: Caller, executor: StatefulExecutor, server: Any) -> 
     assert caller.resolve(timeout=5) == 0
 
 
-# A cluster
+# Cluster
 
 
 @pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
 def cluster_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A cluster of one node."""
+    """The URL of a cluster with one node."""
     with servers.start(request.param, extra_args=("--cluster-enabled", "yes")) as node:
         with node.client() as admin:
             admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
@@ -349,9 +349,7 @@ def cluster_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_cluster_is_not_tracked_but_believed_for_max_staleness(
-    cluster_url: str, kind: str
-) -> None:
+def test_cluster_is_cached_for_max_staleness_only(cluster_url: str, kind: str) -> None:
     caller = Caller(kind, cluster_url)
     with StatefulExecutor(cluster_url) as executor:
         executor.remove_linked_pod("n", "u", "s")
@@ -368,7 +366,7 @@ def test_a_cluster_is_not_tracked_but_believed_for_max_staleness(
     caller.close()
 
 
-def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     example = Path(__file__).parents[2] / "examples" / "router.py"
     runpy.run_path(str(example))["main"]("emulator://router-example")
     lines = capsys.readouterr().out.splitlines()

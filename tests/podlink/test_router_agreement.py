@@ -1,4 +1,4 @@
-"""Whether all routers tell the same while pods die and come back, on the emulator and servers."""
+"""Routers agree while pods die and come back, on the emulator and on real servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.routers import report
 
 
 class Write(NamedTuple):
-    """A link that a router made or replaced, and when, by the clock of this process."""
+    """A link that a router created or replaced, and the time on the clock of this process."""
 
     began: float
     ended: float
@@ -35,7 +35,7 @@ class Write(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a resolve told, and when."""
+    """The result of a resolve, and its time."""
 
     began: float
     ended: float
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 @dataclass
 class History:
-    """What happened, by uid."""
+    """Writes and results by uid."""
 
     writes: defaultdict[str, list[Write]] = field(default_factory=lambda: defaultdict(list))
     answers: defaultdict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
@@ -58,8 +58,9 @@ class History:
             self.writes[uid].append(Write(began, time.monotonic(), old, new))
 
     def check(self, uid: str, bound: float) -> int:
-        """Every answer is what the link was at some moment of the resolve, or within ``bound``
-        seconds before it; how often the link was replaced."""
+        """Check that every result was the link at some moment of the resolve, or within ``bound``
+        seconds before it, and return how often the link was replaced.
+        """
         order = in_order(self.writes[uid])
         assert order is not None, f"no order explains {self.writes[uid]}"
         spans = [
@@ -75,9 +76,9 @@ class History:
 
 
 def in_order(writes: list[Write]) -> list[Write] | None:
-    """The writes in an order in which the server can have done them."""
+    """Return the writes in an order in which the server can have executed them."""
     firsts = [write for write in writes if write.old is None]
-    # Of those who made the link first, each was told the pod that it asked for.
+    # Of the calls that created the link, each got the pod that it asked for.
     first = Write(min(w.began for w in firsts), min(w.ended for w in firsts), None, firsts[0].new)
     rest = sorted(write for write in writes if write.old is not None)
 
@@ -97,7 +98,7 @@ def in_order(writes: list[Write]) -> list[Write] | None:
 
 
 class Recorded(StatefulExecutor):
-    """An executor that notes what it writes."""
+    """An executor that records its writes."""
 
     history: History
 
@@ -115,7 +116,7 @@ class Recorded(StatefulExecutor):
 
 
 class AsyncRecorded(AsyncStatefulExecutor):
-    """As `Recorded`."""
+    """Like `Recorded`, for asyncio."""
 
     history: History
 
@@ -139,7 +140,7 @@ BOUND = 0.2
 
 
 def pods_that_die(executor: StatefulExecutor, end: float, chance: random.Random) -> None:
-    """Let pods die and come back until then; one is always there."""
+    """Let pods die and come back until the end. At least one pod is always alive."""
     alive = set(PODS)
     while time.monotonic() < end:
         pod = chance.choice(PODS)
@@ -153,7 +154,7 @@ def pods_that_die(executor: StatefulExecutor, end: float, chance: random.Random)
 
 
 def move(executor: Recorded, end: float, chance: random.Random) -> None:
-    """Move some uids between pods that are alive, so that not only dead links change."""
+    """Move some uids between live pods, so that not only links to dead pods change."""
     while time.monotonic() < end:
         uid = chance.choice(UIDS[:3])
         now = executor.get_linked_pod("n", uid, "s")
@@ -163,10 +164,10 @@ def move(executor: Recorded, end: float, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("cache_size", [0, 8, 10_000])
-def test_all_routers_tell_the_same_while_pods_die_and_come_back(
+def test_routers_agree_while_pods_die_and_come_back(
     url: str, executor: StatefulExecutor, cache_size: int
 ) -> None:
-    """Two routers with threads and one with tasks; the clock of the check is this process's."""
+    """Two routers run in threads, one runs tasks. All times are on the clock of this process."""
     history = History()
     executor.metrics.reset()
     report(executor, dict.fromkeys(PODS, 0.0))
@@ -207,7 +208,7 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
         made.history = history
         async with made:
             async with AsyncLinkRouter(made, **options) as router:
-                while cache_size and not router.stats().hits:  # it is not tracking yet
+                while cache_size and not router.stats().hits:  # tracking has not started yet
                     await router.resolve("n", "first", "s")
                     await asyncio.sleep(0.01)
                 warm.set()
@@ -260,7 +261,7 @@ def test_all_routers_tell_the_same_while_pods_die_and_come_back(
     assert (min(hits) > 0) == (cache_size > 0)
 
 
-def test_the_check_finds_routers_that_disagree() -> None:
+def test_check_reports_routers_that_disagree() -> None:
     history = History()
     history.writes["u"] = [Write(0, 1, None, 1), Write(5, 6, 1, 2), Write(7, 8, 2, 1)]
     history.answers["u"] = [Answer(2, 3, 1), Answer(5, 5, 1), Answer(5, 7, 2), Answer(9, 9, 1)]
@@ -277,7 +278,9 @@ def test_the_check_finds_routers_that_disagree() -> None:
         history.check("u", 0)
 
 
-def test_a_race_for_a_dead_pod_has_one_winner(url: str, executor: StatefulExecutor) -> None:
+def test_concurrent_replacements_of_a_dead_pod_have_one_winner(
+    url: str, executor: StatefulExecutor
+) -> None:
     report(executor, dict.fromkeys(range(1, 9), 0.0))
     barrier = threading.Barrier(8)
     uids = [f"u{number}" for number in range(40)]

@@ -44,18 +44,18 @@ def time() -> Time:
                                     "nan-1", "١-١", "12-1.5", "9" * 16 + "-1", "1-" + "9" * 16)),
     ],
 )  # fmt: skip
-def test_a_state_is_load_and_timestamp(text: str, state: PodState | None) -> None:
+def test_pod_state_is_load_and_timestamp(text: str, state: PodState | None) -> None:
     assert PodState.parse(text) == state
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**13))
-def test_a_state_is_written_as_it_is_read(load: int, milliseconds: int) -> None:
+def test_pod_state_round_trip(load: int, milliseconds: int) -> None:
     state = PodState(load / 8, milliseconds / 1000)
     assert PodState.parse(str(state)) == state
     assert str(state).endswith(f"-{milliseconds}")
 
 
-def test_pods_are_alive_while_their_heartbeat_is_near(time: Time) -> None:
+def test_pods_are_alive_while_their_heartbeat_is_recent(time: Time) -> None:
     states = {
         pod: time.state(pod, ago) for pod, ago in enumerate((0, 30, 30.001, -30, -30.001, 10_000))
     }
@@ -64,7 +64,7 @@ def test_pods_are_alive_while_their_heartbeat_is_near(time: Time) -> None:
     assert set(LeastLoaded(stale_after=31).loads(states, time.wall())) == {0, 1, 2, 3, 4}
 
 
-def test_the_least_loaded_pod_is_chosen_and_ties_are_broken_at_random() -> None:
+def test_least_loaded_pod_is_chosen_and_ties_are_broken_at_random() -> None:
     policy = LeastLoaded()
     assert policy.choose({1: 5, 2: 3, 3: 4}, {}, Random(1)) == 2
     assert policy.choose({1: 5, 2: 3, 3: 4}, {2: 2}, Random(1)) == 3
@@ -75,7 +75,7 @@ def test_the_least_loaded_pod_is_chosen_and_ties_are_broken_at_random() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), True, "1", None])
-def test_a_policy_refuses_what_is_no_duration(value: Any) -> None:
+def test_policy_rejects_invalid_durations(value: Any) -> None:
     with pytest.raises(podlink.InvalidParameterError, match="stale_after must be"):
         LeastLoaded(stale_after=value)
     with pytest.raises(podlink.InvalidParameterError, match="load_per_link must be"):
@@ -85,26 +85,26 @@ def test_a_policy_refuses_what_is_no_duration(value: Any) -> None:
 # The plan
 
 
-def test_a_link_to_a_pod_that_is_alive_is_taken(time: Time) -> None:
+def test_link_to_a_live_pod_is_returned(time: Time) -> None:
     states = {0: time.state(9), 1: time.state(1)}
     assert follow(routing(time), (READ_STATES, states), (READ_LINK, 0)) == 0
 
 
-def test_who_has_no_link_is_given_the_least_loaded_pod(time: Time) -> None:
+def test_uid_without_link_is_linked_to_the_least_loaded_pod(time: Time) -> None:
     states = {0: time.state(9), 1: time.state(1)}
     assert follow(
         routing(time), (READ_STATES, states), (READ_LINK, None), (MakeLink("n", "u", "s", 1), 1)
     ) == 1  # fmt: skip
 
 
-def test_who_makes_a_link_too_late_takes_the_winners(time: Time) -> None:
+def test_link_created_by_another_router_first_is_returned(time: Time) -> None:
     states = {0: time.state(9), 1: time.state(1)}
     assert follow(
         routing(time), (READ_STATES, states), (READ_LINK, None), (MakeLink("n", "u", "s", 1), 0)
     ) == 0  # fmt: skip
 
 
-def test_a_link_to_a_dead_pod_is_replaced_after_a_fresh_look(time: Time) -> None:
+def test_link_to_a_dead_pod_is_replaced_after_reading_the_states_again(time: Time) -> None:
     states = {0: time.state(0, ago=31), 1: time.state(1)}
     assert follow(
         routing(time),
@@ -115,7 +115,7 @@ def test_a_link_to_a_dead_pod_is_replaced_after_a_fresh_look(time: Time) -> None
     ) == 1  # fmt: skip
 
 
-def test_a_pod_that_has_just_come_up_is_not_taken_for_dead(time: Time) -> None:
+def test_pod_that_has_just_started_is_not_treated_as_dead(time: Time) -> None:
     router = routing(time)
     states = {1: time.state(1)}
     assert follow(router, (READ_STATES, states), (READ_LINK, 1)) == 1
@@ -123,8 +123,8 @@ def test_a_pod_that_has_just_come_up_is_not_taken_for_dead(time: Time) -> None:
     assert follow(router, (READ_LINK, 2), (READ_STATES, fresh)) == 2
 
 
-def test_a_cached_link_to_a_draining_pod_is_replaced(time: Time) -> None:
-    """The cache still has the link, but the latest states no longer count its pod as alive."""
+def test_cached_link_to_a_draining_pod_is_replaced(time: Time) -> None:
+    """The link is still cached, but in the latest states its pod is not alive."""
     router = routing(time, max_staleness=600.0)
     states = {1: time.state(), 2: time.state(9)}
     assert follow(router, (READ_STATES, states), (READ_LINK, 1)) == 1
@@ -138,7 +138,7 @@ def test_a_cached_link_to_a_draining_pod_is_replaced(time: Time) -> None:
     assert follow(router, (READ_STATES, draining), replaced) == 2
 
 
-def test_who_replaces_a_link_too_late_takes_the_winners(time: Time) -> None:
+def test_link_replaced_by_another_router_first_is_returned(time: Time) -> None:
     states = {0: "gone", 1: time.state(1), 2: time.state(5)}
     assert follow(
         routing(time),
@@ -149,7 +149,7 @@ def test_who_replaces_a_link_too_late_takes_the_winners(time: Time) -> None:
     ) == 2  # fmt: skip
 
 
-def test_a_dead_link_that_has_gone_meanwhile_is_made(time: Time) -> None:
+def test_link_removed_before_its_replacement_is_created(time: Time) -> None:
     states = {1: time.state(1)}
     assert follow(
         routing(time),
@@ -161,7 +161,7 @@ def test_a_dead_link_that_has_gone_meanwhile_is_made(time: Time) -> None:
     ) == 1  # fmt: skip
 
 
-def test_a_plan_gives_up_when_others_always_win_with_dead_pods(time: Time) -> None:
+def test_resolve_fails_if_others_always_link_to_dead_pods(time: Time) -> None:
     states = {1: time.state(1)}
     plan = routing(time).plan(SERVER, "n", "u", "s")
     questions: Counter[type] = Counter()
@@ -178,7 +178,7 @@ def test_a_plan_gives_up_when_others_always_win_with_dead_pods(time: Time) -> No
     assert questions == {ReadStates: ATTEMPTS + 1, ReadLink: 1, ReplaceLink: ATTEMPTS}
 
 
-def test_a_service_without_pods_is_not_found(time: Time) -> None:
+def test_service_without_pods_is_not_found(time: Time) -> None:
     plan = routing(time).plan(SERVER, "n", "u", "s")
     assert [next(plan), plan.send({}), plan.send(None)] == [READ_STATES, READ_LINK, READ_STATES]
     with pytest.raises(podlink.ServiceNotFoundError, match="service s in n has no pods"):
@@ -186,7 +186,7 @@ def test_a_service_without_pods_is_not_found(time: Time) -> None:
 
 
 @pytest.mark.parametrize("link", [None, 1, 7])
-def test_the_error_says_which_pods_are_stale(time: Time, link: int | None) -> None:
+def test_error_names_the_stale_pods(time: Time, link: int | None) -> None:
     states = {3: time.state(0, ago=-99), 1: time.state(0, ago=45.25), 2: "starting"}
     plan = routing(time).plan(SERVER, "n", "u", "s")
     assert [next(plan), plan.send(states), plan.send(link)] == [READ_STATES, READ_LINK, READ_STATES]
@@ -200,7 +200,7 @@ def test_the_error_says_which_pods_are_stale(time: Time, link: int | None) -> No
     )
 
 
-def test_the_error_names_ten_pods_at_most(time: Time) -> None:
+def test_error_names_at_most_ten_pods(time: Time) -> None:
     states = dict.fromkeys(range(50), "x")
     plan = routing(time).plan(SERVER, "n", "u", "s")
     assert [next(plan), plan.send(states), plan.send(None)] == [READ_STATES, READ_LINK, READ_STATES]
@@ -208,7 +208,7 @@ def test_the_error_names_ten_pods_at_most(time: Time) -> None:
         plan.send(states)
 
 
-def test_a_burst_is_spread_over_the_pods(time: Time) -> None:
+def test_burst_of_new_uids_is_spread_over_the_pods(time: Time) -> None:
     router = routing(time)
     states = {0: time.state(0), 1: time.state(10), 2: time.state(20)}
     given: Counter[int] = Counter()
@@ -224,11 +224,11 @@ def test_a_burst_is_spread_over_the_pods(time: Time) -> None:
         with pytest.raises(StopIteration):
             plan.send(step.pod_id)
         given[step.pod_id] += 1
-        time.now += 0.1  # the states are read again and again, but say the same
+        time.now += 0.1  # the states are read repeatedly, but do not change
     assert given == {0: 30, 1: 20, 2: 10}
 
 
-def test_a_pod_that_has_reported_counts_anew(time: Time) -> None:
+def test_reported_load_replaces_the_count_of_assigned_uids(time: Time) -> None:
     router = routing(time)
     states = {0: time.state(0), 1: time.state(3)}
     for number in range(3):
@@ -237,21 +237,21 @@ def test_a_pod_that_has_reported_counts_anew(time: Time) -> None:
         exchange += [(ReadLink("n", uid, "s"), None), (MakeLink("n", uid, "s", 0), 0)]
         follow(router, *exchange, uid=uid)
     time.now += 2
-    states = {0: time.state(1), 1: states[1]}  # two of the three have left it
+    states = {0: time.state(1), 1: states[1]}  # two of the three have left that pod
     for uid, pod in (("u3", 0), ("u4", 0)):
         exchange = [(READ_STATES, states)] if uid == "u3" else []
         exchange += [(ReadLink("n", uid, "s"), None), (MakeLink("n", uid, "s", pod), pod)]
         follow(router, *exchange, uid=uid)
 
 
-def test_who_loses_the_race_has_not_added_to_the_load(time: Time) -> None:
+def test_lost_race_does_not_count_as_load(time: Time) -> None:
     router = routing(time)
     states = {0: time.state(0), 1: time.state(0.5)}
     follow(router, (READ_STATES, states), (READ_LINK, None), (MakeLink("n", "u", "s", 0), 1))
     follow(router, (READ_LINK, None), (MakeLink("n", "u", "s", 0), 0))
 
 
-def test_states_are_kept_for_a_while_and_then_read_by_one(time: Time) -> None:
+def test_states_are_cached_for_states_ttl_and_read_by_one_caller(time: Time) -> None:
     router = routing(time)
     states = {0: time.state()}
     assert follow(router, (READ_STATES, states), (READ_LINK, 0)) == 0
@@ -260,13 +260,13 @@ def test_states_are_kept_for_a_while_and_then_read_by_one(time: Time) -> None:
     time.now = 1.0
     reader = router.plan(SERVER, "n", "u", "s")
     assert next(reader) == READ_STATES
-    assert follow(router, (READ_LINK, 0)) == 0  # meanwhile
+    assert follow(router, (READ_LINK, 0)) == 0  # a concurrent call
     time.now = 2.0
-    assert follow(router, (READ_STATES, states), (READ_LINK, 0)) == 0  # the reader takes too long
+    assert follow(router, (READ_STATES, states), (READ_LINK, 0)) == 0  # the reader is late
     reader.close()
 
 
-def test_late_states_do_not_replace_newer_ones(time: Time) -> None:
+def test_late_reply_does_not_replace_newer_states(time: Time) -> None:
     router = routing(time)
     slow = router.plan(SERVER, "n", "u", "s")
     assert next(slow) == READ_STATES
@@ -277,7 +277,7 @@ def test_late_states_do_not_replace_newer_ones(time: Time) -> None:
     assert follow(router, (READ_LINK, 5)) == 5
 
 
-def test_another_policy_decides(time: Time) -> None:
+def test_custom_policy_chooses_the_pod(time: Time) -> None:
     class First:
         def loads(self, states: Mapping[int, str], now: float) -> dict[int, float]:
             return {pod: 0.0 for pod, state in states.items() if state == "ready"}
@@ -295,7 +295,7 @@ def test_another_policy_decides(time: Time) -> None:
     ) == 3  # fmt: skip
 
 
-def test_a_policy_that_chooses_a_dead_pod_is_refused(time: Time) -> None:
+def test_policy_that_chooses_a_dead_pod_is_an_error(time: Time) -> None:
     class Bad(LeastLoaded):
         def choose(self, loads: Any, assigned: Any, random: Random) -> int:
             return 77
@@ -307,7 +307,7 @@ def test_a_policy_that_chooses_a_dead_pod_is_refused(time: Time) -> None:
 
 
 @pytest.mark.parametrize("names", [("", "u", "s"), ("n", "{", "s"), ("n", ["u"], "s"), (1, 2, 3)])
-def test_bad_names_are_refused_before_anything_is_asked(time: Time, names: Any) -> None:
+def test_invalid_names_are_rejected_before_anything_is_sent(time: Time, names: Any) -> None:
     router = routing(time)
     for refused in (lambda: router.known(SERVER, *names), lambda: router.forget(*names),
                     lambda: next(router.plan(SERVER, *names))):  # fmt: skip

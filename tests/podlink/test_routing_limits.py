@@ -1,4 +1,6 @@
-"""Decisions of the routers at their limits: draining pods, links of others, choices taken back."""
+"""Edge cases of routing decisions: draining pods, links of other routers, assignments that are
+undone.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,8 @@ def tracking(time: Time, **changes: Any) -> Routing:
     return router
 
 
-def test_a_remembered_link_to_a_pod_that_is_draining_is_not_served(time: Time) -> None:
-    """Its link has not changed, but its state says that it takes no users."""
+def test_cached_link_to_a_draining_pod_is_not_served(time: Time) -> None:
+    """The link has not changed, but the pod's state says that it accepts no users."""
     router = tracking(time)
     follow(router, (READ_STATES, {1: time.state(), 2: time.state()}), (READ_LINK, 1))
     assert router.known(SERVER, "n", "u", "s") == 1
@@ -67,7 +69,7 @@ def test_a_remembered_link_to_a_pod_that_is_draining_is_not_served(time: Time) -
     assert follow(router, (READ_STATES, states), (replacement, (True, 2))) == 2
 
 
-def test_a_link_that_was_written_is_forgotten_and_no_other(time: Time) -> None:
+def test_write_drops_only_its_own_cached_link(time: Time) -> None:
     states = {1: time.state()}
     other = ReadLink("n", "v", "s")
     made = MakeLink("n", "u", "s", 1)
@@ -80,7 +82,7 @@ def test_a_link_that_was_written_is_forgotten_and_no_other(time: Time) -> None:
     assert router.known(SERVER, "n", "v", "s") == 1
 
 
-def test_a_service_without_pods_is_forgotten(time: Time) -> None:
+def test_service_without_pods_serves_no_cached_link(time: Time) -> None:
     router = tracking(time, states_ttl=10.0)
     follow(router, (READ_STATES, {1: time.state()}), (READ_LINK, 1))
     follow_read = router.plan(SERVER, "n", "v", "s")
@@ -91,7 +93,7 @@ def test_a_service_without_pods_is_forgotten(time: Time) -> None:
     assert router.known(SERVER, "n", "u", "s") is None
 
 
-def test_eight_links_by_others_are_given_up_and_the_uid_is_named(time: Time) -> None:
+def test_resolve_fails_after_eight_lost_races_and_names_the_uid(time: Time) -> None:
     router = routing(time)
     plan = router.plan(SERVER, "n", "user 7", "s")
     asked: list[Any] = []
@@ -112,8 +114,8 @@ def test_eight_links_by_others_are_given_up_and_the_uid_is_named(time: Time) -> 
     assert "at last to pod 58" in str(caught.value)
 
 
-def test_a_choice_that_came_to_nothing_is_taken_back(time: Time) -> None:
-    """Four uids that were linked by others add nothing to the load of the pod that was chosen."""
+def test_assignment_that_lost_the_race_is_undone(time: Time) -> None:
+    """Four uids that other routers linked do not count as load of the chosen pod."""
     router = routing(time)
     states = {1: time.state(0), 2: time.state(0.5)}
     for uid in "abcd":
@@ -150,7 +152,7 @@ def test_a_failed_read_is_not_remembered(time: Time) -> None:
 @pytest.mark.parametrize(("load", "text"), [
     (0, "0"), (10, "10"), (0.5, "0.5"), (100.25, "100.25"), (0.000001, "0.000001"),
 ])  # fmt: skip
-def test_a_state_is_written_without_needless_digits(load: float, text: str) -> None:
+def test_pod_state_is_written_without_trailing_digits(load: float, text: str) -> None:
     assert str(PodState(load, 1.5)) == f"{text}-1500"
 
 
@@ -160,7 +162,7 @@ def test_a_state_is_written_without_needless_digits(load: float, text: str) -> N
     (float("nan"), True, False), (float("inf"), True, False), (True, True, False),
     ("1", True, False), (None, True, False),
 ])  # fmt: skip
-def test_durations(value: Any, may_be_zero: bool, is_good: bool) -> None:
+def test_invalid_durations_are_rejected(value: Any, may_be_zero: bool, is_good: bool) -> None:
     if is_good:
         assert check_duration("x", value, may_be_zero=may_be_zero) == value
         return
@@ -171,14 +173,14 @@ def test_durations(value: Any, may_be_zero: bool, is_good: bool) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, 1.0, True, None, "1"])
-def test_sizes(value: Any) -> None:
+def test_invalid_sizes_are_rejected(value: Any) -> None:
     assert check_size("x", 0) == 0
     with pytest.raises(podlink.InvalidParameterError) as caught:
         check_size("x", value)
     assert f"x must be an integer from 0; got {shown(value)}" in str(caught.value)
 
 
-def test_a_policy_is_a_value_with_limits() -> None:
+def test_policy_is_immutable_and_checks_its_limits() -> None:
     with pytest.raises(podlink.InvalidParameterError, match="stale_after must be a number above 0"):
         LeastLoaded(stale_after=0)
     assert LeastLoaded(load_per_link=0).load_per_link == 0

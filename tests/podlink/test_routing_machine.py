@@ -1,4 +1,4 @@
-"""Several routers at once: a server, time, and invalidation messages that are late or lost."""
+"""State machine of several routers with a server, time, and late or lost invalidation messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STALE, SILENCE, STALENESS, TTL = 10.0, 1.0, 0.5, 1.0
 
 
 class Router:
-    """One router's decisions, what the server has sent it, and what it is resolving."""
+    """One router: its decisions, the messages sent to it, and its resolves in progress."""
 
     def __init__(self, time: Time, seed: int, max_staleness: float) -> None:
         self.routing = routing(
@@ -39,7 +39,7 @@ class Router:
 
 
 class Plan:
-    """A resolve under way: what it asks for next, since when, for whom."""
+    """A resolve in progress: its next request, its start time, its uid."""
 
     def __init__(self, router: Router, uid: str, began: int, now: float) -> None:
         self.plan = router.routing.plan(SERVER, "n", uid, "s")
@@ -50,7 +50,7 @@ class Plan:
 
 
 class Routers(RuleBasedStateMachine):
-    """Routers share a server. Whatever they tell was so not long before."""
+    """Routers that share a server. Every result was true shortly before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class Routers(RuleBasedStateMachine):
         self.time_passes(0.1, (0, 1), PODS)
 
     def look(self) -> None:
-        """Note what is so at this moment."""
+        """Record the links and live pods of this moment."""
         alive = LeastLoaded(stale_after=STALE).loads(self.states, self.time.wall())
         self.moments.append((self.time.now, dict(self.links), frozenset(alive)))
 
     def moments_since(self, began: int, ago: float) -> list[tuple[float, Any, frozenset[int]]]:
-        """What was so from ``ago`` seconds before that moment on."""
+        """Return the moments from ``ago`` seconds before the moment ``began`` on."""
         start = self.moments[began][0] - ago
         first = began
         while first and self.moments[first][0] >= start:
@@ -139,7 +139,7 @@ class Routers(RuleBasedStateMachine):
     def a_resolve_goes_on(self, data: st.DataObject) -> None:
         router = data.draw(st.sampled_from([router for router in self.routers if router.plans]))
         plan = data.draw(st.sampled_from(router.plans))
-        if data.draw(st.integers(0, 9)) == 0:  # the caller has no more time, or the request fails
+        if data.draw(st.integers(0, 9)) == 0:  # the caller times out, or the request fails
             plan.plan.close()
             router.plans.remove(plan)
         elif not self.go_on(router, plan, self.answer(plan)):

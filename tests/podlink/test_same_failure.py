@@ -1,4 +1,4 @@
-"""A fault of the server is the same exception in process and over TCP: nothing is sent twice."""
+"""A fault of the server is the same exception in process and over TCP. No write is sent twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WAYS = ("emulator", "tcp", "emulator+cluster", "redis+cluster")
 
 @pytest.fixture(params=WAYS)
 def store(request: pytest.FixtureRequest) -> Iterator[tuple[str, Sequence[Emulator]]]:
-    """A URL, and the emulators behind it."""
+    """A URL, and the emulators that it leads to."""
     name = f"same-failure-{next(_names)}"
     if "cluster" in request.param:
         cluster = ClusterEmulator.named(name)
@@ -45,7 +45,7 @@ def outcome(error: StatefulError) -> tuple[str, bool]:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_connection_dropped_around_a_write(
+def test_connection_dropped_before_or_after_a_write(
     store: tuple[str, Sequence[Emulator]], when: Any
 ) -> None:
     url, emulators = store
@@ -62,7 +62,7 @@ def test_a_connection_dropped_around_a_write(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_connection_dropped_around_a_write_of_a_coroutine(
+async def test_asyncio_connection_dropped_before_or_after_a_write(
     store: tuple[str, Sequence[Emulator]], when: Any
 ) -> None:
     url, emulators = store
@@ -79,7 +79,7 @@ async def test_a_connection_dropped_around_a_write_of_a_coroutine(
 
 
 @pytest.mark.parametrize("stateful_backend", ["emulator"], indirect=True)
-def test_the_executor_of_the_plugin_sends_nothing_twice(
+def test_plugin_executor_sends_no_write_twice(
     stateful_executor: StatefulExecutor, redis_emulator: RedisEmulator
 ) -> None:
     stateful_executor.set_linked_pod("ns", "uid", "service", 1)
@@ -91,7 +91,7 @@ def test_the_executor_of_the_plugin_sends_nothing_twice(
 
 
 @pytest.mark.parametrize("stateful_backend", ["emulator"], indirect=True)
-async def test_the_asyncio_executor_of_the_plugin_sends_nothing_twice(
+async def test_asyncio_plugin_executor_sends_no_write_twice(
     async_stateful_executor: AsyncStatefulExecutor, redis_emulator: RedisEmulator
 ) -> None:
     await async_stateful_executor.set_linked_pod("ns", "uid", "service", 1)

@@ -1,4 +1,4 @@
-"""The Lua files: what every one of them must be, and the registry."""
+"""The Lua files: rules that all of them follow, and the script registry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ each = pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 
 
 @each
-def test_script_says_what_it_takes_and_gives(script: Script) -> None:
+def test_script_documents_arguments_and_result(script: Script) -> None:
     header = script.source.split("\n\n")[0]
     assert header.startswith(f"-- {script.name}: ")
     assert "\n-- KEYS " in header + script.source
@@ -22,18 +22,18 @@ def test_script_says_what_it_takes_and_gives(script: Script) -> None:
 
 
 @each
-def test_script_names_its_keys_and_nothing_else(script: Script) -> None:
+def test_script_accesses_only_its_declared_keys(script: Script) -> None:
     code = re.sub(r"--.*", "", script.source)
     assert "sf:" not in code
     assert not re.search(r"\bARGV\[\d\]\s*\.\.|\.\.\s*ARGV", code)
 
 
 @each
-def test_sha_is_that_of_the_source(script: Script) -> None:
+def test_sha_is_computed_from_the_source(script: Script) -> None:
     assert script.sha == hashlib.sha1(script.source.encode()).hexdigest()
 
 
-def test_registry_keeps_what_a_user_adds() -> None:
+def test_registry_stores_added_scripts() -> None:
     registry = ScriptRegistry()
     script = registry.add("mine", "return 1")
     assert registry.get("mine") == script
@@ -42,7 +42,7 @@ def test_registry_keeps_what_a_user_adds() -> None:
     assert ScriptRegistry().all() == sorted(SCRIPTS.values())
 
 
-def test_registry_refuses() -> None:
+def test_registry_rejects_invalid_scripts() -> None:
     registry = ScriptRegistry()
     with pytest.raises(NotFoundError, match=r"no script is named 'nope'; known are: .*get_each"):
         registry.get("nope")

@@ -1,4 +1,4 @@
-"""What the scripts of states, of reads and of repairs do, to the byte and the millisecond.
+"""Effects of the scripts for states, reads and repairs, to the byte and the millisecond.
 
 ``test_transitions.py`` does the same for the scripts that change links.
 """
@@ -45,7 +45,7 @@ def time_of(ms: int) -> datetime:
     return datetime.fromtimestamp(0, timezone.utc) + timedelta(milliseconds=ms)
 
 
-def test_a_state_is_stored_with_its_time(
+def test_state_is_stored_with_its_time(
     emulator: RedisEmulator, server: Any, executor: StatefulExecutor
 ) -> None:
     executor.set_service_state("n", "s", 3, "UP")
@@ -65,7 +65,7 @@ def test_a_state_is_stored_with_its_time(
     assert server.dbsize() == 4
 
 
-def test_times_of_states_that_are_gone_are_deleted_once_an_hour(
+def test_times_of_deleted_states_are_deleted_once_an_hour(
     emulator: RedisEmulator, server: Any, executor: StatefulExecutor
 ) -> None:
     for pod in (1, 2, 3):
@@ -82,7 +82,7 @@ def test_times_of_states_that_are_gone_are_deleted_once_an_hour(
 
 
 @pytest.mark.parametrize("key", [STATES, TIMES])
-def test_a_state_is_not_half_written(
+def test_failed_script_writes_nothing(
     emulator: RedisEmulator, server: Any, executor: StatefulExecutor, key: bytes
 ) -> None:
     executor.set_service_state("n", "s", 1, "UP")
@@ -94,7 +94,7 @@ def test_a_state_is_not_half_written(
     assert emulator.dump() == before
 
 
-def test_a_link_is_read_with_its_times(server: Any) -> None:
+def test_link_is_read_with_its_times(server: Any) -> None:
     executor = StatefulExecutor(server, track_link_times=True)
     executor.set_linked_pod("n", "u", "s", 5, persist_seconds=90)
     assert executor.read_pod_link("n", "u", "s") == podlink.PodLink(
@@ -107,7 +107,7 @@ def test_a_link_is_read_with_its_times(server: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 999, 1000, 1001, 2003])
-def test_a_batch_of_any_size_is_read_in_order(
+def test_batch_of_any_size_is_read_in_order(
     server: Any, executor: StatefulExecutor, count: int
 ) -> None:
     uids = [f"u{number}" for number in range(count)]
@@ -150,7 +150,7 @@ def test_get_each_reads_more_than_a_thousand_keys_in_order(server: Any) -> None:
         server.delete(keys[place])
 
 
-def test_inspection_tells_type_ttl_and_value(server: Any, executor: StatefulExecutor) -> None:
+def test_inspection_returns_type_ttl_and_value(server: Any, executor: StatefulExecutor) -> None:
     server.set(LINK, b"\xff", px=5000)
     server.hset(INDEX, mapping={"s": "x", "t": "y"})
     server.rpush(CREATED, "a", "b")
@@ -162,7 +162,7 @@ def test_inspection_tells_type_ttl_and_value(server: Any, executor: StatefulExec
     ]
 
 
-# Repairs.
+# Repairs
 
 
 def is_text(value: bytes) -> bool:
@@ -173,7 +173,9 @@ def is_text(value: bytes) -> bool:
 
 
 def texts() -> list[bytes]:
-    """Texts at each limit of UTF-8, what is just outside, and white space and what is nearly."""
+    """Return texts at each limit of UTF-8 and just beyond, white space, and characters like white
+    space.
+    """
     found = [b"a", b"a b", b" ", b"\x1f", b" \x1c\t\r\n\x0b\x0c\x1d\x1e", b"a\xff", b"\xff"]
     found += [bytes([code]) for code in range(0x80)]
     found += [chr(code).encode() for code in range(0x80, 0x3002) if chr(code).isspace()]
@@ -193,7 +195,9 @@ def texts() -> list[bytes]:
 TEXTS = texts()
 
 
-def test_index_fields_that_are_no_text_are_deleted(server: Any, executor: StatefulExecutor) -> None:
+def test_index_fields_that_are_not_text_are_deleted(
+    server: Any, executor: StatefulExecutor
+) -> None:
     server.hset(INDEX, mapping=dict.fromkeys(TEXTS, 1))
     done = executor.repair_link("n", "u", "s")
     kept = [text for text in TEXTS if is_text(text) and text != b"s"]
@@ -204,7 +208,7 @@ def test_index_fields_that_are_no_text_are_deleted(server: Any, executor: Statef
     }
 
 
-def test_states_that_are_no_text_are_deleted(server: Any, executor: StatefulExecutor) -> None:
+def test_states_that_are_not_text_are_deleted(server: Any, executor: StatefulExecutor) -> None:
     server.hset(STATES, mapping=dict(enumerate(TEXTS)))
     done = executor.repair_service_state("n", "s")
     bad = [number for number, text in enumerate(TEXTS) if not is_text(text)]
@@ -215,7 +219,7 @@ def test_states_that_are_no_text_are_deleted(server: Any, executor: StatefulExec
     assert executor.repair_service_state("n", "s") == []
 
 
-def test_a_workload_state_that_is_no_text_is_deleted(
+def test_workload_state_that_is_not_text_is_deleted(
     server: Any, executor: StatefulExecutor
 ) -> None:
     for text in TEXTS:
@@ -225,7 +229,7 @@ def test_a_workload_state_that_is_no_text_is_deleted(
         assert done == expected, text
 
 
-def test_only_pod_ids_stay(server: Any, executor: StatefulExecutor) -> None:
+def test_values_that_are_not_pod_ids_are_deleted(server: Any, executor: StatefulExecutor) -> None:
     values = [*NO_POD_IDS, *map(str, POD_IDS)]
     bad = {value.encode() for value in NO_POD_IDS}
     server.hset(INDEX, mapping={f"service{n}": value for n, value in enumerate(values)})
@@ -248,7 +252,7 @@ TIMES_FOUND = [
     (b"x", False), (b"1x", False), (b"1  x", False), (b"1 xx", False), (b"1 x ", False),
     (b"a1 x", False), (b"1a x", False), (b"-1 x", False), (b"", False),
 ]  # fmt: skip
-"""Times of a state or pod ``x``, and whether they are sound."""
+"""Times of a state or pod ``x``, and whether they are valid."""
 
 
 def test_times_that_are_malformed_or_of_another_state_are_deleted(
@@ -312,7 +316,9 @@ def test_keys_of_another_type_are_deleted(
         assert server.dbsize() == 0
 
 
-def test_links_of_other_services_are_left_alone(server: Any, executor: StatefulExecutor) -> None:
+def test_repair_does_not_change_links_of_other_services(
+    server: Any, executor: StatefulExecutor
+) -> None:
     server.hset(INDEX, mapping={"a": 1, "s": 2, "z": 3})
     server.set(LINK, 2)
     assert executor.repair_link("n", "u", "s") == []
@@ -359,9 +365,7 @@ def test_reply_is_as_documented(
     assert server.execute_command(*call.wire_with_source) == reply
 
 
-def test_a_malformed_time_without_a_state_is_deleted(
-    server: Any, executor: StatefulExecutor
-) -> None:
+def test_malformed_time_without_a_state_is_deleted(server: Any, executor: StatefulExecutor) -> None:
     server.hset(TIMES, mapping={"1": "x", "2": "2"})
     assert len(executor.repair_service_state("n", "s")) == 2
     server.set(WORKLOAD, " ")

@@ -1,6 +1,6 @@
-"""What clients do when Sentinel names another master.
+"""Clients of a Sentinel that names another master.
 
-The Sentinel here answers one question: who the master is. The masters are emulators.
+The Sentinel here answers only which process is the master. The masters are emulators.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.waiting import until
 
 
 class FakeSentinel:
-    """Answers ``SENTINEL MASTERS``, and everything else with an error."""
+    """Replies to ``SENTINEL MASTERS``, and to all other commands with an error."""
 
     def __init__(self) -> None:
         self.master: int | None = None
@@ -77,7 +77,7 @@ def sentinel() -> Iterator[FakeSentinel]:
     made.close()
 
 
-def test_a_switch_is_noticed(sentinel: FakeSentinel) -> None:
+def test_client_uses_the_new_master_after_a_failover(sentinel: FakeSentinel) -> None:
     old, new = RedisEmulator(), RedisEmulator()
     with old.serve(port=0) as first, new.serve(port=0) as second:
         sentinel.master = first.port
@@ -105,7 +105,7 @@ def test_a_switch_is_noticed(sentinel: FakeSentinel) -> None:
             assert all(each.port == second.port for each in pool._idle if each._sock is not None)
 
 
-def test_a_sentinel_that_is_gone_is_passed_over(sentinel: FakeSentinel) -> None:
+def test_unreachable_sentinel_is_skipped(sentinel: FakeSentinel) -> None:
     emulator = RedisEmulator()
     with emulator.serve(port=0) as server, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -117,7 +117,7 @@ def test_a_sentinel_that_is_gone_is_passed_over(sentinel: FakeSentinel) -> None:
             assert executor.metrics.total == 0
 
 
-async def test_an_asyncio_connection_to_the_old_master_is_not_used_again(
+async def test_asyncio_connections_to_the_old_master_are_closed(
     sentinel: FakeSentinel,
 ) -> None:
     """The old master may still accept writes, which would be lost."""

@@ -1,6 +1,6 @@
-"""What each operation leaves at the three keys of a link, to the byte and the millisecond.
+"""The effect of each operation on the three keys of a link, to the byte and the millisecond.
 
-`Model` says it in Python, for every link, index entry and creation time that can be there before. A
+`Model` computes it in Python for every link, index entry and creation time that can exist before. A
 clock that stands still makes times exact. ``test_executor.py`` has the table of transitions.
 """
 
@@ -39,7 +39,7 @@ class Model:
     created_ttl: int = -1
 
     def link(self, pod: int, ttl: int, track: bool) -> Model:
-        """Linked to the pod for ``ttl`` milliseconds, or for ever if -1."""
+        """Link to the pod for ``ttl`` milliseconds, or forever if -1."""
         entry = pod if ttl == -1 else None
         after = replace(self, pod=pod, ttl=ttl, entry=entry)
         if self.pod != pod and track:
@@ -48,13 +48,13 @@ class Model:
         return after.keep_time(pod if self.pod == pod else None, ttl)
 
     def keep_time(self, pod: int | None, ttl: int) -> Model:
-        """The creation time lasts as long as the link if it is the time of a link to the pod."""
+        """Give the creation time the TTL of the link if it belongs to a link to the pod."""
         if pod is not None and self.created == f"{LATER} {pod}":
             return replace(self, created_ttl=YEAR if ttl == -1 else ttl)
         return replace(self, created=None, created_ttl=-1)
 
     def remove(self, grace: int) -> Model:
-        """Absent, or transient for ``grace`` milliseconds."""
+        """Delete the link, or make it transient for ``grace`` milliseconds."""
         if self.pod is None or grace == -1:
             return Model()
         return replace(self, entry=None, ttl=grace).keep_time(self.pod, grace)
@@ -99,7 +99,7 @@ def put(server: redis.Redis, state: Model) -> None:
 
 
 def found(server: redis.Redis) -> Model:
-    """The keys as they are; nothing else may be there."""
+    """Read the keys, and check that there are no others."""
     index: Any = server.hgetall(INDEX)
     assert index.pop("other") == "3"
     entry = index.pop("s", None)
@@ -168,7 +168,7 @@ OPERATIONS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], Expect]] = {
 
 @pytest.mark.parametrize("track", [False, True])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_link_before(server: redis.Redis, name: str, track: bool) -> None:
+def test_operation_on_every_previous_state(server: redis.Redis, name: str, track: bool) -> None:
     method, pods, all_seconds, expect = OPERATIONS[name]
     executor = StatefulExecutor(server, track_link_times=track)
     for before, seconds in product(BEFORE, all_seconds):
@@ -183,7 +183,7 @@ def test_every_link_before(server: redis.Redis, name: str, track: bool) -> None:
 
 
 @pytest.mark.parametrize("track", [False, True])
-def test_a_drained_link_lasts_as_long_as_before(server: redis.Redis, track: bool) -> None:
+def test_drained_link_keeps_its_ttl(server: redis.Redis, track: bool) -> None:
     executor = StatefulExecutor(server, track_link_times=track)
     for before in [*BEFORE, Model(P, 1), Model(P, 2)]:
         put(server, before)
@@ -193,8 +193,8 @@ def test_a_drained_link_lasts_as_long_as_before(server: redis.Redis, track: bool
         assert found(server) == after, before
 
 
-def test_a_link_in_its_last_millisecond_is_drained() -> None:
-    """Servers report a PTTL of 0 and refuse it as a TTL. On the emulator the link is gone."""
+def test_link_in_its_last_millisecond_is_drained() -> None:
+    """Servers report a PTTL of 0 and reject it as a TTL. On the emulator the link is deleted."""
     call = operations.move_linked_pod("n", "u", "s", P, Q, False)
     assert call.script is not None
     lua = lupa.lua51.LuaRuntime(encoding="latin-1")
@@ -227,7 +227,7 @@ WRITES: dict[str, Callable[[StatefulExecutor], Any]] = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_value_that_is_no_pod_id_is_named_and_nothing_is_changed(
+def test_malformed_value_is_an_error_that_names_the_key_and_changes_nothing(
     emulator: RedisEmulator, server: redis.Redis, name: str
 ) -> None:
     executor = StatefulExecutor(server, track_link_times=True)
@@ -247,7 +247,7 @@ def test_a_value_that_is_no_pod_id_is_named_and_nothing_is_changed(
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_every_pod_id_is_taken(server: redis.Redis, name: str) -> None:
+def test_every_pod_id_is_accepted(server: redis.Redis, name: str) -> None:
     executor = StatefulExecutor(server)
     for pod in POD_IDS:
         put(server, Model(pod, -1, pod))
@@ -262,7 +262,7 @@ def test_every_pod_id_is_taken(server: redis.Redis, name: str) -> None:
 
 @pytest.mark.parametrize("name", WRITES)
 @pytest.mark.parametrize("key", [LINK, INDEX])
-def test_a_key_of_another_type_is_refused_and_nothing_is_changed(
+def test_key_of_another_type_is_an_error_and_changes_nothing(
     emulator: RedisEmulator, server: redis.Redis, name: str, key: str
 ) -> None:
     executor = StatefulExecutor(server)
