@@ -11,7 +11,16 @@ import pytest
 
 from tests.support.pair import Connection, Pair, ServerConnection, Wire
 from tests.support.processes import until
-from tests.support.twin import Twin, eval_, nodes, numberless, of_version, text_of, unordered
+from tests.support.twin import (
+    Twin,
+    eval_,
+    lists_replicas,
+    nodes,
+    numberless,
+    of_version,
+    text_of,
+    unordered,
+)
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
@@ -309,15 +318,11 @@ def test_slot_that_migrates_to_its_own_node(twin: Twin) -> None:
     twin.all(0, "GET b", "SET b 1", "MGET b {b}1", "CLUSTER SETSLOT 3300 STABLE")
 
 
-def _lists_replicas(node: ServerConnection) -> bool:
-    return all(len(slots) > 3 for _, slots in node("CLUSTER SLOTS")[1])
-
-
 @pytest.mark.servers(*ALL)
 def test_information_about_the_cluster(twin: Twin) -> None:
     # A node lists a replica once it has received its replication offset.
     for _, node in twin.clients:
-        until("replicas are listed", partial(_lists_replicas, node))
+        until("replicas are listed", partial(lists_replicas, node))
     for place in (0, 1, 3):
         twin(place, "CLUSTER INFO", key=without_messages)
         twin(place, "CLUSTER NODES", key=nodes)

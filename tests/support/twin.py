@@ -127,3 +127,8 @@ def numberless(reply: Wire) -> Wire:
 def nodes(reply: Wire) -> list[list[str]]:
     lines = [line.split() for line in text_of(reply).splitlines() if line]
     return [reply[0], *sorted([*words[:4], *words[6:]] for words in lines)]
+
+
+def lists_replicas(node: ServerConnection) -> bool:
+    """Return whether CLUSTER SLOTS of a node lists the replicas of all masters."""
+    return all(len(slots) > 3 for _, slots in node("CLUSTER SLOTS")[1])
