@@ -9,17 +9,21 @@ from functools import partial
 
 import pytest
 
-from tests.support.pair import Connection, Pair, ServerConnection, Wire
+from tests.support.pair import Connection, Pair, Wire
 from tests.support.processes import until
 from tests.support.twin import (
     Twin,
     eval_,
+    fields,
     lists_replicas,
     nodes,
     numberless,
     of_version,
+    shards,
     text_of,
+    timeless,
     unordered,
+    without_messages,
 )
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
@@ -580,27 +584,3 @@ def test_cluster_commands_without_cluster_mode(same: Pair) -> None:
         *("CLUSTER FLUSHSLOT x y z", "CLUSTER FLUSHSLOT"),
     ):
         same(command)
-
-
-def without_messages(reply: Wire) -> tuple[str, list[str]]:
-    lines = text_of(reply).splitlines()
-    return reply[0], [line for line in lines if not line.startswith("cluster_stats_")]
-
-
-def fields(reply: Wire) -> tuple[str, list[str]]:
-    return reply[0], [line.partition(":")[0] for line in text_of(reply).splitlines()]
-
-
-def timeless(reply: Wire) -> str:
-    return re.sub(r" \d+ (\d+ connected)", r" \1", repr(reply))
-
-
-def shards(reply: Wire) -> list[list[str]]:
-    """Each shard with its slots and nodes, in any order and without offsets."""
-    found = []
-    for kind, content in reply[1]:
-        told = dict(content) if kind == "%" else dict(zip(content[::2], content[1::2], strict=True))
-        members = told[("$", b"nodes")][1]
-        slots = [slot for _, slot in told[("$", b"slots")][1]]
-        found.append([str(slots), *sorted(str(numberless(member)) for member in members)])
-    return sorted(found)

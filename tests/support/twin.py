@@ -7,6 +7,7 @@ that name a node are equal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -132,3 +133,30 @@ def nodes(reply: Wire) -> list[list[str]]:
 def lists_replicas(node: ServerConnection) -> bool:
     """Return whether CLUSTER SLOTS of a node lists the replicas of all masters."""
     return all(len(slots) > 3 for _, slots in node("CLUSTER SLOTS")[1])
+
+
+def without_messages(reply: Wire) -> tuple[str, list[str]]:
+    """Return the lines of CLUSTER INFO without counters of messages."""
+    lines = text_of(reply).splitlines()
+    return reply[0], [line for line in lines if not line.startswith("cluster_stats_")]
+
+
+def fields(reply: Wire) -> tuple[str, list[str]]:
+    """Return the names of the fields of CLUSTER INFO."""
+    return reply[0], [line.partition(":")[0] for line in text_of(reply).splitlines()]
+
+
+def timeless(reply: Wire) -> str:
+    """Return CLUSTER NODES without the times of pings and pongs."""
+    return re.sub(r" \d+ (\d+ connected)", r" \1", repr(reply))
+
+
+def shards(reply: Wire) -> list[list[str]]:
+    """Return the shards of CLUSTER SHARDS, sorted, each with slots and nodes but no offsets."""
+    found = []
+    for kind, content in reply[1]:
+        told = dict(content) if kind == "%" else dict(zip(content[::2], content[1::2], strict=True))
+        members = told[("$", b"nodes")][1]
+        slots = [slot for _, slot in told[("$", b"slots")][1]]
+        found.append([str(slots), *sorted(str(numberless(member)) for member in members)])
+    return sorted(found)
