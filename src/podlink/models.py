@@ -128,7 +128,10 @@ class ServiceState:
         return cls(
             _text(data, "namespace"),
             _text(data, "service_name"),
-            {_integer("a pod id of pod_states", pod): str(states[pod]) for pod in states},
+            {
+                _integer("a pod id of pod_states", pod): _string("a state of pod_states", state)
+                for pod, state in states.items()
+            },
             _time_from_json(data, "updated_at"),
         )
 
@@ -261,7 +264,10 @@ def _required(data: Mapping[str, Any], field: str) -> Any:
 
 
 def _text(data: Mapping[str, Any], field: str) -> str:
-    value = _required(data, field)
+    return _string(field, _required(data, field))
+
+
+def _string(field: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidParameterError(f"{field} must be a string, not {type(value).__name__}")
     return value

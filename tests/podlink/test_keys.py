@@ -167,3 +167,123 @@ def test_long_value_is_truncated_in_the_error() -> None:
     with pytest.raises(InvalidParameterError) as caught:
         keys.check_uid("x" * 5000)
     assert len(str(caught.value)) < 300
+
+
+def test_keys_of_many_links() -> None:
+    uids = ["a", "x" * 512, "é" * 129]
+    assert keys.link_keys_of_many("n", uids, "s") == [keys.link_keys("n", u, "s")[0] for u in uids]
+    assert keys.link_prefix("n") == b"sf:{n:lk:"
+
+
+BUILDERS: list[tuple[Any, tuple[str, ...], tuple[str, ...]]] = [
+    (keys.link_keys, ("namespace", "uid", "service_name"), ("n", "u", "s")),
+    (keys.index_key, ("namespace", "uid"), ("n", "u")),
+    (keys.state_key, ("namespace", "service_name"), ("n", "s")),
+    (keys.workload_key, ("namespace", "service_name"), ("n", "s")),
+    (keys.link_prefix, ("namespace",), ("n",)),
+]
+
+
+@pytest.mark.parametrize(("build", "names", "good"), BUILDERS, ids=lambda value: str(value)[:30])
+def test_every_part_of_a_key_is_checked(
+    build: Any, names: tuple[str, ...], good: tuple[str, ...]
+) -> None:
+    for place, name in enumerate(names):
+        bad = [*good]
+        bad[place] = "{"
+        with pytest.raises(InvalidParameterError, match=f"^INVALID_PARAMETER: {name} must be "):
+            build(*bad)
+
+
+@pytest.mark.parametrize(("args", "name"), [
+    (("{", ["u"], "s"), "namespace"), (("n", ["u"], "{"), "service_name"),
+    (("n", ["u", "{"], "s"), "uid"), (("n", ["é" * 257], "s"), "uid"), (("n", [""], "s"), "uid"),
+])  # fmt: skip
+def test_every_part_of_the_keys_of_many_links_is_checked(args: Any, name: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"^INVALID_PARAMETER: {name} must be "):
+        keys.link_keys_of_many(*args)
+
+
+@pytest.mark.parametrize("value", [1, 2**31 - 1])
+def test_good_seconds(value: int) -> None:
+    assert keys.check_seconds(value) == value
+
+
+@pytest.mark.parametrize("value", [-1, 0, 2**31, True, 1.5, "1", None])
+def test_bad_seconds(value: Any) -> None:
+    with pytest.raises(InvalidParameterError, match="persist_seconds must be") as caught:
+        keys.check_seconds(value)
+    assert str(caught.value).endswith(f"got {value!r}")
+
+
+@pytest.mark.parametrize("value", [1, 0.001, 2**31 - 1])
+def test_good_timeout(value: float) -> None:
+    assert keys.check_timeout(value) == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**31, True, "1", None, float("nan"), float("inf")])
+def test_bad_timeout(value: Any) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        keys.check_timeout(value)
+    expected = f"timeout must be a number of seconds above 0; got {value!r}"
+    assert caught.value.message == expected
+
+
+class Number(int):
+    """As an integer of numpy or an ``IntEnum`` may be."""
+
+
+def test_integers_of_other_classes_become_plain() -> None:
+    for checked in (keys.check_pod_id, keys.check_persist_seconds, keys.check_seconds):
+        assert type(checked(Number(7))) is int
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    ("x" * 78, repr("x" * 78)), ("x" * 79, "'" + "x" * 76 + "..."), (None, "None"),
+])  # fmt: skip
+def test_shown(value: Any, text: str) -> None:
+    assert keys.shown(value) == text
+    assert len(text) <= 80
+
+
+@pytest.mark.parametrize("value", [0, 2**31 - 1, b"0", b"2147483647"])
+def test_good_stored_pod_id(value: Any) -> None:
+    assert keys.read_pod_id(value, b"k") == int(value)
+
+
+@pytest.mark.parametrize(
+    "value", [-1, 2**31, b"2147483648", b"9" * 10, b"01", b"", b"x", "1", True, None]
+)
+def test_bad_stored_pod_id(value: Any) -> None:
+    with pytest.raises(InternalError) as caught:
+        keys.read_pod_id(value, b"k\xff")
+    assert caught.value.message == rf"k\xff holds {value!r}, which is not a decimal pod id"
+
+
+def test_good_stored_text() -> None:
+    assert keys.read_text("é ".encode(), b"k") == "é "
+
+
+@pytest.mark.parametrize("value", [b"", b" \n", b"\xff", "text", None, 1])
+def test_bad_stored_text(value: Any) -> None:
+    with pytest.raises(InternalError) as caught:
+        keys.read_text(value, b"k\xff")
+    assert caught.value.message == rf"k\xff holds {value!r}, which is not a non-blank string"
+
+
+def test_messages_show_what_was_given() -> None:
+    checks: list[tuple[Any, str]] = [
+        (lambda: keys.check_name("namespace", ""), "namespace must be"),
+        (lambda: keys.check_uid(""), "uid must be"),
+        (lambda: keys.check_pod_id(""), "pod_id must be"),  # type: ignore[arg-type]
+        (lambda: keys.check_persist_seconds(""), "persist_seconds must be"),  # type: ignore[arg-type]
+        (lambda: keys.check_state(""), "state must be"),
+        (lambda: keys.check_names("uids", ""), "uids must be"),
+    ]
+    for check, message in checks:
+        with pytest.raises(InvalidParameterError) as caught:
+            check()
+        assert caught.value.message.startswith(message)
+        assert caught.value.message.endswith("got ''")
+    with pytest.raises(InvalidParameterError, match=r"strings; it has 7$"):
+        keys.check_names("uids", ["a", 7])  # type: ignore[list-item]
