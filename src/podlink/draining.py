@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from podlink.calls import RAW, Call
+from podlink.calls import Call
 from podlink.config import RedisConfig
 from podlink.drain import DrainProgress
 from podlink.errors import printable
 from podlink.executor import StatefulExecutor
+from podlink.management import errors_as_ours
 
 
 def run(
@@ -72,14 +73,16 @@ def run(
 
 
 def size(executor: StatefulExecutor) -> int:
-    """How many keys there are on all nodes."""
+    """How many keys there are on all nodes.
 
-    def number(call: Call[Any], reply: Any) -> int:
-        return int(reply)
-
-    call = Call("drain_pod", ("DBSIZE",), (b"",), number)
+    Raises:
+        StatefulError: the server cannot be reached, or refuses.
+    """
+    call: Call[Any] = Call("drain_pod", ("DBSIZE",), (), lambda call, reply: reply)
     manager = executor.manager
-    return sum(call.parse(call, manager.send_to(node, call, RAW)) for node in manager.nodes())
+    with errors_as_ours("counting the keys"):
+        # Without RAW, which redis-py's client of a cluster cannot combine with DBSIZE.
+        return sum(manager.send_to(node, call, {}) for node in manager.nodes())
 
 
 def _summarise(console: Console, progress: DrainProgress, seconds: float, to: int | None) -> None:

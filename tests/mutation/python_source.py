@@ -168,7 +168,7 @@ class _Finder(cst.CSTVisitor):
             self._mutate_display(node)
 
     def _mutate_statements(self, line: cst.SimpleStatementLine) -> None:
-        if len(line.body) != 1:
+        if len(line.body) != 1 or self._is_left_alone(line.body[0]):
             return
         (node,) = line.body
         if isinstance(node, cst.Expr):

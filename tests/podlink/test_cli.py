@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import podlink
+from podlink import draining
 from podlink.cli import app
 from pytest_podlink import servers
 from tests.support.real_servers import real_servers
@@ -211,3 +213,38 @@ def test_interrupted_drain_prints_where_to_resume(monkeypatch: pytest.MonkeyPatc
     result = run("drain", "n", "s", "3", "--url", "emulator://")
     assert result.exit_code == 1
     assert "interrupted; go on with --resume '127.0.0.1:7 42'" in result.output
+
+
+@pytest.mark.parametrize("url", ["emulator://sized", "emulator+cluster://sized"])
+def test_progress_of_a_drain_counts_the_keys_of_all_nodes(url: str) -> None:
+    with podlink.StatefulExecutor(url) as links:
+        uids = [f"u{number}" for number in range(USERS)]
+        links.batch_set_linked_pod_if_absent("n", uids, "s", 3)
+        assert draining.size(links) == 2 * USERS
+
+
+def test_drain_names_the_error_of_a_server_that_cannot_be_used() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{closed.getsockname()[1]}?retries=0"
+        result = run("drain", "n", "s", "1", "--url", url)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert "REDIS_CONNECTION_ERROR: counting the keys: no connection" in result.output
+    with podlink.StatefulExecutor("emulator://weak") as links:
+        links.manager.client.acl_setuser(
+            "weak", enabled=True, passwords=["+pw"], keys=["*"], categories=["+@all"],
+            commands=["-dbsize"],
+        )  # fmt: skip
+    result = run("drain", "n", "s", "1", "--url", "emulator://weak?username=weak&password=pw")
+    assert result.exit_code == 1
+    assert "REDIS_OPERATION_ERROR: counting the keys" in result.output
+
+
+def test_drain_on_an_emulated_cluster() -> None:
+    url = "emulator+cluster://drained"
+    with podlink.StatefulExecutor(url) as links:
+        links.batch_set_linked_pod_if_absent("n", ["a", "b", "c"], "s", 3)
+    result = run("drain", "n", "s", "3", "--url", url)
+    assert result.exit_code == 0
+    assert numbers(result.output, "removed") == [3]
