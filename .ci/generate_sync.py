@@ -1,16 +1,17 @@
-"""Generates the synchronous executor, runner and router from the asyncio ones.
+"""Generates the synchronous executor, runner and router from the asyncio modules in ``aio/``.
 
     python .ci/generate_sync.py            write the modules
     python .ci/generate_sync.py --check    exit 1 and name the modules that are not up to date
 
-The source is rewritten as text: `SYNTAX` and `NAMES`, then the `TEXTS` of the module, which are
-what its docstrings say otherwise. Two comments mark code that only one side has:
+The source is rewritten as text: first the patterns in `SYNTAX`, then the names in `NAMES`, then the
+`TEXTS` of the module, which are the docstring passages that differ. Two comments mark code that
+exists in only one version:
 
-    some code  # async-only        left out; on the first line of a block, the whole block. An
-                                   ``else`` of that block becomes unconditional.
-    # sync-only: some code         becomes code
+    some code  # async-only        is left out. On the first line of a block it applies to the whole
+                                   block; an ``else`` of that block becomes unconditional.
+    # sync-only: some code         becomes code.
 
-The result has its imports sorted and is formatted, both by ruff.
+ruff then sorts the imports and formats the result.
 """
 
 from __future__ import annotations
@@ -44,60 +45,65 @@ NAMES = {
 
 TEXTS = {
     "executor.py": {
-        "the operations, for asyncio.": "the operations, synchronously.",
+        "the operations on links and states, for asyncio.": (
+            "the operations on links and states, synchronously."
+        ),
         "`podlink.executor` has the same methods without asyncio.": (
             "`podlink.aio.executor` has the same methods for asyncio."
         ),
-        "Tasks may share one.": "Threads may share one.",
+        "Tasks may share one executor.": "Threads may share one executor.",
         """\
             an `RedisManager`, or a client (``redis.Redis``,
             ``redis.RedisCluster``).
 """: """\
             a `RedisManager`, or a client (``redis.Redis``, ``redis.RedisCluster``).
 """,
-        "Without one, the manager's counts.\n": (
-            "Without one, the manager's counts. On a\n"
-            "    client that was handed in, each attempt takes as long as the client's own timeouts"
-            " allow.\n"
+        "``None`` means the timeout of\n    the manager.\n": (
+            "``None`` means the timeout of\n"
+            "    the manager. With a client that was passed as ``source``, an attempt may take as"
+            " long as the\n"
+            "    timeouts of that client allow.\n"
         ),
         """\
-        batching: send what concurrent tasks ask for in one turn of the event loop together; see
-            `podlink.batching`. Such an executor belongs to one event loop.
+        batching: send the calls that concurrent tasks make in one iteration of the event loop as
+            one pipeline; see `podlink.batching`. Such an executor belongs to one event loop.
 """: "",
     },
     "running.py": {
-        "runs an operation, for asyncio.": "runs an operation, synchronously.",
+        "an operation is run, for asyncio.": "an operation is run, synchronously.",
         "`podlink.running` is the same without asyncio.": (
             "`podlink.aio.running` is the same for asyncio."
         ),
         """\
 
     Attributes:
-        batcher: sends the calls of concurrent tasks together.
+        batcher: collects the calls of concurrent tasks into pipelines; ``None`` without batching.
 """: "",
     },
     "router.py": {
-        "if need be; for asyncio.": "if need be; synchronously.",
-        "`podlink.router` is\nthe same without asyncio.": (
-            "`podlink.aio.router`\nis the same for asyncio."
+        "a live pod, for asyncio.": "a live pod, synchronously.",
+        "`podlink.router` is the same without asyncio.": (
+            "`podlink.aio.router` is the same for asyncio."
         ),
-        "Tasks may share one.": "Threads may share one.",
+        "Tasks may share one router.": "Threads may share one router.",
         """\
-    Use it in an ``with`` block, or `close` it: it has a connection and a task of its own,
-    from the first `resolve` on, that hear of changed links. The executor stays open.
+    Use it in an ``with`` block, or `close` it. The first `resolve` starts a task with its
+    own connection, which receives the invalidation messages of the server. Closing the router does
+    not close the executor.
 """: """\
-    Use it in a ``with`` block, or `close` it: it has a connection and a thread of its own, from the
-    first `resolve` on, that hear of changed links. The executor stays open.
+    Use it in a ``with`` block, or `close` it. The first `resolve` starts a thread with its own
+    connection, which receives the invalidation messages of the server. Closing the router does not
+    close the executor.
 """,
     },
 }
 
 
 def generate(module: str) -> str:
-    """The synchronous form of ``aio/<module>``.
+    """Return the source of the synchronous version of ``aio/<module>``.
 
     Raises:
-        SystemExit: it lacks a text of `TEXTS`.
+        SystemExit: a text in `TEXTS` does not occur in the source.
     """
     path = PACKAGE / "aio" / module
     lines = select_sync_code(path.read_text(encoding="utf-8").split("\n"))
@@ -108,35 +114,38 @@ def generate(module: str) -> str:
         source = re.sub(rf"\b{re.escape(name)}\b", replacement, source)
     for text, replacement in TEXTS[module].items():
         if text not in source:
-            raise SystemExit(f"{path}: TEXTS of {__file__} replaces what is not there: {text!r}")
+            raise SystemExit(f"{path} lacks a text that TEXTS in {__file__} replaces: {text!r}")
         source = source.replace(text, replacement)
     return format_source(source, PACKAGE / module)
 
 
 def select_sync_code(lines: list[str]) -> list[str]:
-    """The lines without what is marked ``async-only``, and with what is marked ``sync-only``."""
+    """Remove the lines marked ``async-only``, and uncomment those marked ``sync-only``."""
     selected: list[str] = []
-    place = 0
-    while place < len(lines):
-        line = lines[place]
-        place += 1
+    index = 0
+    while index < len(lines):
+        line = lines[index]
+        index += 1
         code, marker, _ = line.partition("# async-only")
         if not marker:
             selected.append(re.sub(r"# sync-only: ", "", line))
         elif code.rstrip().endswith(":"):
-            place = end_of_block(lines, place, indent(line))
-            if place < len(lines) and lines[place] == " " * indent(line) + "else:":
-                end = end_of_block(lines, place + 1, indent(line))
-                selected += [inner[4:] for inner in lines[place + 1 : end]]
-                place = end
+            index = end_of_block(lines, index, indent(line))
+            if index < len(lines) and lines[index] == " " * indent(line) + "else:":
+                end = end_of_block(lines, index + 1, indent(line))
+                selected += [inner[4:] for inner in lines[index + 1 : end]]
+                index = end
     return selected
 
 
-def end_of_block(lines: list[str], place: int, outer: int) -> int:
-    """The first line from ``place`` on that is not indented deeper than ``outer``."""
-    while place < len(lines) and (not lines[place].strip() or indent(lines[place]) > outer):
-        place += 1
-    return place
+def end_of_block(lines: list[str], index: int, outer: int) -> int:
+    """Return the index of the first line from ``index`` on that is not indented beyond ``outer``.
+
+    Empty lines belong to the block.
+    """
+    while index < len(lines) and (not lines[index].strip() or indent(lines[index]) > outer):
+        index += 1
+    return index
 
 
 def indent(line: str) -> int:
@@ -144,7 +153,7 @@ def indent(line: str) -> int:
 
 
 def format_source(source: str, path: Path) -> str:
-    """The source with sorted imports, as ``ruff format`` leaves it."""
+    """Sort the imports and format the source with ruff."""
     for arguments in (["check", "--select", "I,F401", "--fix"], ["format"]):
         source = subprocess.run(
             [sys.executable, "-m", "ruff", *arguments, "--quiet", "--stdin-filename", path, "-"],
@@ -154,7 +163,7 @@ def format_source(source: str, path: Path) -> str:
 
 
 def main() -> int:
-    """Write the modules, or check them."""
+    """Write the modules, or with ``--check`` compare them. Return the exit status."""
     differing = []
     for module in TEXTS:
         path, source = PACKAGE / module, generate(module)
@@ -164,8 +173,8 @@ def main() -> int:
                 path.write_text(source, encoding="utf-8")
     if differing and "--check" in sys.argv[1:]:
         print(
-            f"{', '.join(differing)}: not what .ci/generate_sync.py makes of aio/: "
-            "change that and run `make generate`",
+            f"{', '.join(differing)}: not up to date with aio/: edit the module in aio/ and run "
+            "`make generate`",
             file=sys.stderr,
         )
         return 1

@@ -1,7 +1,8 @@
-"""podlink: which pod of a service holds the state of which user, kept in Redis.
+"""podlink stores in Redis which pod of a service holds the state of which user.
 
-`StatefulExecutor` and `AsyncStatefulExecutor` have the operations. Everything public is importable
-from here; the modules behind are described in their own first paragraphs.
+`StatefulExecutor` and `AsyncStatefulExecutor` have the operations that read and write these links.
+`LinkRouter` and `AsyncLinkRouter` choose a live pod for a user. The public API is what this module
+exports.
 """
 
 from podlink.aio.executor import AsyncStatefulExecutor

@@ -1,20 +1,20 @@
-"""What a router remembers of the links it has read, and for how long it may believe it.
+"""The cache of a router: the links that it has read, and how long each may be used.
 
-An entry is served only while it is known to be good, in one of two ways.
+An entry is used in one of two modes:
 
-- **Tracked**: a connection hears of every change (`podlink.tracking`). Each answer to its PING
-  proves that every change made before that PING was sent has been heard. An entry is served while
-  the last such moment is not longer ago than ``max_silence``, so that a connection which has died
-  without a sign cannot make the cache lie for longer than that.
-- **Untracked**: there is no such connection: a cluster, a server that cannot track, or for the
-  moment. An entry is served for ``max_staleness`` seconds after its read began. That is 0 unless
-  asked for, because nothing tells of a change then: the cache is off.
+- **Tracked**: a connection receives an invalidation message for each change (`podlink.tracking`,
+  CLIENT TRACKING). The reply to each PING on it confirms that all changes before the PING have been
+  received. An entry is used if the last confirmed time is at most ``max_silence`` seconds ago.
+  Therefore a connection that breaks unnoticed cannot cause stale results for longer than that.
+- **Untracked**: there is no such connection, because the server is a cluster, has no CLIENT
+  TRACKING, or the connection is being established. An entry is used for ``max_staleness`` seconds
+  after its read began. The default is 0, which disables the cache in this mode.
 
-A link that changes while it is being read is not remembered: word of the change may come before the
-reply. So a read is announced with `begin`, and `end` remembers its result only if no change was
-heard of in between.
+A link that changes while it is being read is not cached, because the invalidation message may
+arrive before the reply. Therefore a read begins with `begin_read`, and `end_read` stores the result
+only if no invalidation was received in between.
 
-All of it is bookkeeping under a lock, without IO; time comes from outside.
+This module does no IO, and takes the time from a function. A lock protects all state.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from podlink.keys import link_prefix
 
 
 class RouterStats(NamedTuple):
-    """What a router's cache did.
+    """The counts of a router's cache.
 
     Attributes:
-        hits: lookups that the cache answered.
-        misses: lookups that it could not answer.
-        links: how many links it holds.
-        tracked: whether changes are being heard of at the moment.
+        hits: lookups that found a usable link.
+        misses: lookups that had to read the link from the server.
+        links: the number of cached links.
+        tracked: whether the cache receives invalidation messages at present.
     """
 
     hits: int
@@ -44,17 +44,25 @@ class RouterStats(NamedTuple):
     tracked: bool
 
 
-class Reading:
-    """A link that is being read, by one caller or several."""
+class PendingRead:
+    """A read of a link in flight, which several callers may share.
 
-    __slots__ = ("at", "callers", "key", "tracked", "undisturbed")
+    Attributes:
+        key: the key of the link.
+        started_at: when the first caller began.
+        tracked: whether invalidation messages were received at that time.
+        readers: how many callers have not finished.
+        valid: whether the link has not been invalidated since.
+    """
 
-    def __init__(self, key: bytes, at: float, tracked: bool) -> None:
+    __slots__ = ("key", "readers", "started_at", "tracked", "valid")
+
+    def __init__(self, key: bytes, started_at: float, tracked: bool) -> None:
         self.key = key
-        self.at = at
+        self.started_at = started_at
         self.tracked = tracked
-        self.callers = 0
-        self.undisturbed = True
+        self.readers = 0
+        self.valid = True
 
 
 class _Entry(NamedTuple):
@@ -64,14 +72,13 @@ class _Entry(NamedTuple):
 
 
 class LinkCache:
-    """Links by their keys: the least recently used are dropped first.
+    """An LRU cache of links by key.
 
     Args:
-        size: how many links are kept; 0 keeps none.
-        max_staleness: seconds for which an entry is served without tracking.
-        max_silence: seconds without proof that all changes are heard of, after which no tracked
-            entry is served.
-        monotonic: the clock.
+        size: the maximum number of links; 0 disables the cache.
+        max_staleness: seconds for which an entry is used without tracking.
+        max_silence: seconds for which tracked entries are used after the last confirmed time.
+        monotonic: returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -87,39 +94,42 @@ class LinkCache:
         self.monotonic = monotonic
         self._lock = threading.Lock()
         self._links: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._readings: dict[bytes, Reading] = {}
+        self._readings: dict[bytes, PendingRead] = {}
         self._source: Any = None
         self._namespaces: frozenset[str] = frozenset()
-        self._heard = float("-inf")
+        self._confirmed_until = float("-inf")
         self._hits = self._misses = 0
         forks.renew(self)
 
     def _after_fork(self) -> None:
-        """Forget everything in a child process, which hears of no changes."""
+        """Clear the cache in a child process, which receives no invalidation messages."""
         self._lock = threading.Lock()
-        self._start_over(None)
+        self._reset_tracking(None)
 
-    # For routers
+    # Called by routers
 
     def get(self, source: Any, namespace: str, key: bytes) -> int | None:
-        """The pod of a link, or ``None`` when it is not known, or not surely enough.
+        """Return the pod of a cached link, or ``None`` if the link must be read from the server.
 
         Args:
-            source: what the links are read from; another one than before empties the cache.
+            source: identifies the server. Links of another server are not used.
         """
         with self._lock:
             entry = self._links.get(key) if source is self._source else None
-            if entry is not None and self._is_good(entry, namespace):
+            if entry is not None and self._is_valid(entry, namespace):
                 self._links.move_to_end(key)
                 self._hits += 1
                 return entry.pod_id
             return None
 
-    def begin(self, source: Any, namespace: str, key: bytes) -> Reading | None:
-        """Note that a link is about to be read; ``None`` when it would not be remembered."""
+    def begin_read(self, source: Any, namespace: str, key: bytes) -> PendingRead | None:
+        """Register a read of a link.
+
+        Pass the result to `end_read`. Returns ``None`` if the link would not be cached.
+        """
         with self._lock:
             if source is not self._source:
-                self._start_over(source)
+                self._reset_tracking(source)
             self._misses += 1
             now = self.monotonic()
             tracked = self._is_tracked(namespace, now)
@@ -127,98 +137,104 @@ class LinkCache:
                 return None
             reading = self._readings.get(key)
             if reading is None:
-                reading = self._readings[key] = Reading(key, now, tracked)
-            reading.callers += 1
+                reading = self._readings[key] = PendingRead(key, now, tracked)
+            reading.readers += 1
             return reading
 
-    def end(self, reading: Reading | None, pod_id: int | None) -> None:
-        """Remember what was read, if it may be; ``None`` when there is nothing to remember."""
+    def end_read(self, reading: PendingRead | None, pod_id: int | None) -> None:
+        """Finish a read, and cache the pod unless the link was invalidated in the meantime.
+
+        ``pod_id`` is ``None`` if the uid has no link or the read failed.
+        """
         if reading is None:
             return
         with self._lock:
-            reading.callers -= 1
-            if not reading.undisturbed:
+            reading.readers -= 1
+            if not reading.valid:
                 return
-            if not reading.callers:
+            if not reading.readers:
                 del self._readings[reading.key]
             if pod_id is None:
                 return
-            self._links[reading.key] = _Entry(pod_id, reading.at, reading.tracked)
+            self._links[reading.key] = _Entry(pod_id, reading.started_at, reading.tracked)
             self._links.move_to_end(reading.key)
             if len(self._links) > self.size:
                 self._links.popitem(last=False)
 
     def stats(self) -> RouterStats:
-        """The counts so far."""
+        """Return the counts."""
         with self._lock:
-            tracked = self._heard + self.max_silence >= self.monotonic()
+            tracked = self._confirmed_until + self.max_silence >= self.monotonic()
             return RouterStats(self._hits, self._misses, len(self._links), tracked)
 
-    # For whoever hears of changes
+    # Called by trackers
 
-    def tracks(self, source: Any, namespaces: Iterable[str]) -> None:
-        """From now on every change of a link in these namespaces is heard of."""
+    def start_tracking(self, source: Any, namespaces: Iterable[str]) -> None:
+        """Note that from now on all changes in these namespaces are received."""
         with self._lock:
             if source is not self._source:
-                self._start_over(source)
+                self._reset_tracking(source)
             self._namespaces = frozenset(namespaces)
 
-    def heard_until(self, source: Any, moment: float) -> None:
-        """Every change before that moment of the clock has been heard of."""
+    def confirm_until(self, source: Any, moment: float) -> None:
+        """Note that all changes before ``moment`` (of the monotonic clock) have been received."""
         with self._lock:
             if source is self._source:
-                self._heard = max(self._heard, moment)
+                self._confirmed_until = max(self._confirmed_until, moment)
 
-    def changed(self, keys: Iterable[bytes] | None) -> None:
-        """These links have changed; ``None`` means that any may have."""
+    def invalidate(self, keys: Iterable[bytes] | None) -> None:
+        """Remove changed links; ``None`` removes all (after FLUSHALL, for example)."""
         with self._lock:
             if keys is None:
-                self._forget()
+                self._clear()
                 return
             for key in keys:
                 self._links.pop(key, None)
                 reading = self._readings.pop(key, None)
                 if reading is not None:
-                    reading.undisturbed = False
+                    reading.valid = False
 
-    def lost(self) -> None:
-        """Changes are not heard of any more, if they were."""
+    def stop_tracking(self) -> None:
+        """Note that changes are no longer received, and clear the cache if it was tracked."""
         with self._lock:
             if self._namespaces:
-                self._start_over(None)
+                self._reset_tracking(None)
 
-    def _start_over(self, source: Any) -> None:
+    def _reset_tracking(self, source: Any) -> None:
         self._source = source
         self._namespaces = frozenset()
-        self._heard = float("-inf")
-        self._forget()
+        self._confirmed_until = float("-inf")
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._links.clear()
         for reading in self._readings.values():
-            reading.undisturbed = False
+            reading.valid = False
         self._readings.clear()
 
-    def _is_good(self, entry: _Entry, namespace: str) -> bool:
+    def _is_valid(self, entry: _Entry, namespace: str) -> bool:
         now = self.monotonic()
         if entry.tracked and self._is_tracked(namespace, now):
             return True
         return now - entry.at < self.max_staleness
 
     def _is_tracked(self, namespace: str, now: float) -> bool:
-        return namespace in self._namespaces and now - self._heard <= self.max_silence
+        return namespace in self._namespaces and now - self._confirmed_until <= self.max_silence
 
 
-def track(namespaces: Iterable[str]) -> tuple[Any, ...]:
-    """The command after which a connection hears of every change of a link in the namespaces."""
+def tracking_command(namespaces: Iterable[str]) -> tuple[Any, ...]:
+    """Build the CLIENT TRACKING command that reports all changes of links in the namespaces.
+
+    See https://redis.io/commands/client-tracking (BCAST and PREFIX).
+    """
     command: list[Any] = ["CLIENT", "TRACKING", "ON", "BCAST"]
     for namespace in namespaces:
         command += ["PREFIX", link_prefix(namespace)]
     return tuple(command)
 
 
-def changed_keys(message: Any) -> list[bytes] | None:
-    """The keys of an invalidation message; ``None`` when any may have changed."""
+def invalidated_keys(message: Any) -> list[bytes] | None:
+    """Return the keys of an invalidation message; ``None`` means that all may have changed."""
     keys = message[1]
     if keys is None:
         return None

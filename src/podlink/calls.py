@@ -1,23 +1,24 @@
-"""A call: one command as it goes to the server, and what is known about sending it again.
+"""`Call` and `BatchCall`: commands to send, the parsing of replies, and the rules of retries.
 
-All of this is data and pure functions; the two executors do the sending. A script goes by its SHA1.
-If the server does not know it (a restart, a failover, SCRIPT FLUSH), the same call goes again with
-the source, as EVAL: one message that loads and runs it on the very node that was asked, with no
-moment in between for another flush.
+This module has data and pure functions; the managers send the calls. A script is run with EVALSHA.
+If the server does not have the script (after a restart, a failover or SCRIPT FLUSH), the same call
+is sent with EVAL and the source. This loads and runs the script in one command, so that no SCRIPT
+FLUSH can come in between.
 
-When is a call sent again after a connection error?
+A call is retried by these rules:
 
-- A connection that could not be made carried nothing, and a server that is not ready (LOADING,
-  READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN) did nothing: any call may go again. A script meets
-  READONLY at its first write, before it has changed anything.
-- A connection that broke while a call was under way leaves its outcome unknown. A read goes again;
-  a write does not, because the second reply of, say, ``remove_linked_pod`` would deny what the
-  first attempt did.
-- After a timeout nothing goes again: the caller's time is up, and the outcome is unknown. Nor when
-  no connection of the pool was free in time: the call has waited already.
+- If no connection could be established, the server did not receive the call. If the server is not
+  ready (LOADING, READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN), it did not execute the call. In both
+  cases any call is retried. A script fails with READONLY at its first write, before any change.
+- If a connection breaks while a call is in flight, its outcome is unknown. A read is retried. A
+  write is not: a second ``remove_linked_pod``, for example, would return ``False`` although the
+  first one has removed the link.
+- After a timeout nothing is retried: the time of the caller is up. Nothing is retried either if no
+  connection of the pool became free in time.
 
-This holds for the connections that podlink makes. A client that is handed in keeps its own policy
-of retries beneath (``redis.Redis`` repeats by default also after a timeout), and podlink adds none.
+These rules apply to connections that podlink creates. A client that was passed as ``source``
+retries as it is configured (``redis.Redis`` by default also after a timeout), and podlink adds no
+retries.
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ Reply: TypeAlias = Any
 """What redis-py returns for a command: bytes, int, None, or lists and dicts of them."""
 
 RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
-"""The option that makes redis-py return bytes, whatever ``decode_responses`` the client has."""
+"""The option that makes redis-py return bytes, even if the client has ``decode_responses``."""
 
 
 class Call(Generic[T]):
-    """One command, whom it is about, and how its reply is read. Never changed once it is made.
+    """One command, its subject, and the function that parses its reply. Immutable.
 
     Attributes:
-        operation: the public name, for messages and logs.
-        wire: the command as `execute_command` takes it.
-        keys: the keys in it.
-        script: the script it runs, if any.
-        write: whether it may change something.
-        parse: makes the result from this call and the reply.
+        operation: the name of the executor's method, for messages and logs.
+        wire: the command and its arguments, as `execute_command` takes them.
+        keys: the keys in the command.
+        script: the script that it runs, or ``None``.
+        write: whether it may change data.
+        parse: returns the result, given this call and the reply.
     """
 
     __slots__ = (
@@ -96,7 +97,7 @@ class Call(Generic[T]):
 
     @property
     def wire_with_source(self) -> tuple[Any, ...]:
-        """The same call for a server that does not know the script."""
+        """The command with EVAL, for a server that has not loaded the script."""
         assert self.script is not None
         return ("EVAL", self.script.source, *self.wire[2:])
 
@@ -105,9 +106,9 @@ class BatchFailure(Exception):
     """Some calls of a batch failed.
 
     Attributes:
-        errors: what they failed with, in the order of the calls.
-        undone: the names that these calls were about.
-        total: how many names the batch was about.
+        errors: their exceptions, in the order of the calls.
+        undone: the uids or services of these calls.
+        total: the number of uids or services of the whole batch.
     """
 
     def __init__(self, errors: list[Exception], undone: tuple[str, ...], total: int) -> None:
@@ -117,13 +118,13 @@ class BatchFailure(Exception):
 
 
 class BatchCall(Generic[T]):
-    """Several calls whose results make one.
+    """Several calls that together have one result.
 
     Attributes:
-        calls: each results in a list, of one value for each of its names.
-        names: the uids or services that the batch is about, in the order of the calls.
-        names_per_call: how many of them each call is about; the last may be about fewer.
-        parse: makes the result of the batch from the values, in the order of ``names``.
+        calls: the calls; the result of each is a list with one value for each of its names.
+        names: the uids or services of the batch, in the order of the calls.
+        names_per_call: how many names each call has; the last call may have fewer.
+        parse: returns the result of the batch, given the values in the order of ``names``.
     """
 
     __slots__ = (
@@ -161,14 +162,14 @@ class BatchCall(Generic[T]):
 
     @property
     def write(self) -> bool:
-        """Whether it may change something."""
+        """Whether it may change data."""
         return any(call.write for call in self.calls)
 
     def result(self, replies: Sequence[Reply]) -> T:
-        """The result, from the replies of the calls; a failed call has its exception for one.
+        """Parse the replies of the calls; the reply of a failed call is its exception.
 
         Raises:
-            BatchFailure: some calls failed; the others have been done.
+            BatchFailure: at least one call failed; the others were executed.
         """
         values: list[Any] = []
         errors: list[Exception] = []
@@ -188,9 +189,12 @@ class BatchCall(Generic[T]):
 
 
 class RetryPolicy(NamedTuple):
-    """How often a call is sent again, and how long is waited before: exponential, with jitter.
+    """How often a call is retried, with exponential backoff and jitter.
 
-    ``backoff`` and ``cap`` are seconds.
+    Attributes:
+        retries: the maximum number of retries.
+        backoff: seconds before the first retry; doubled for each further one.
+        cap: the maximum delay in seconds.
     """
 
     retries: int
@@ -198,59 +202,59 @@ class RetryPolicy(NamedTuple):
     cap: float
 
     def delay(self, attempt: int) -> float:
-        """Seconds to wait before the attempt after ``attempt`` (counted from 0)."""
+        """Return the seconds to wait after the failed attempt number ``attempt`` (from 0)."""
         return float(EqualJitterBackoff(self.cap, self.backoff).compute(attempt))
 
 
-class Again(NamedTuple):
-    """What to send next, and after how many seconds."""
+class NextAttempt(NamedTuple):
+    """The command to send next, and the seconds to wait before."""
 
     wire: tuple[Any, ...]
     delay: float
 
 
-def again(
+def next_attempt(
     call: Call[Any], wire: tuple[Any, ...], error: BaseException, attempt: int, policy: RetryPolicy
-) -> Again | None:
-    """What to do after a failed attempt; ``None`` means that the error stands.
+) -> NextAttempt | None:
+    """Decide what to send after a failed attempt; ``None`` means that the call has failed.
 
     Args:
         call: the call.
-        wire: the command that was sent for it. Once it has the source of a script, it keeps it.
-        error: what the attempt failed with.
-        attempt: how many attempts there were before.
-        policy: how often a call may be sent again. A script that the server does not know goes
-            again whatever it says: with the source, so this happens once.
+        wire: the command that was sent. If it was EVAL with the source, the retry is EVAL too.
+        error: the exception of the attempt.
+        attempt: the number of earlier attempts.
+        policy: limits the number of retries. It does not apply to NOSCRIPT, after which the source
+            is sent once.
     """
     if isinstance(error, redis_errors.NoScriptError) and call.script is not None:
-        return Again(call.wire_with_source, 0.0) if wire == call.wire else None
+        return NextAttempt(call.wire_with_source, 0.0) if wire == call.wire else None
     if isinstance(error, redis_errors.AskError) and attempt < 2:
-        return Again(wire, 0.0)  # MOVED and ASK: the client knows the way now
-    if attempt < policy.retries and _may_repeat(call, error):
-        return Again(wire, policy.delay(attempt))
+        return NextAttempt(wire, 0.0)  # MOVED or ASK: the client has updated its slots
+    if attempt < policy.retries and _is_safe_to_retry(call, error):
+        return NextAttempt(wire, policy.delay(attempt))
     return None
 
 
-NOT_FINAL: Final = (redis_errors.NoScriptError, redis_errors.AskError)
-"""Replies after which a call, which the server has not executed, goes again at once."""
+RETRIED_AT_ONCE: Final = (redis_errors.NoScriptError, redis_errors.AskError)
+"""Replies that mean that the server has not executed the call, after which it is sent again."""
 
 
-def _may_repeat(call: Call[Any], error: BaseException) -> bool:
+def _is_safe_to_retry(call: Call[Any], error: BaseException) -> bool:
     if isinstance(error, NotSent):
-        if _POOL_EXHAUSTED in str(error.cause):
+        if _POOL_EXHAUSTED_TEXT in str(error.cause):
             return False
-        return isinstance(error.cause, _NO_CONNECTION) and not isinstance(error.cause, _CREDENTIALS)
-    if isinstance(error, _CREDENTIALS):
+        return isinstance(error.cause, _NO_CONNECTION) and not isinstance(error.cause, _AUTH_ERRORS)
+    if isinstance(error, _AUTH_ERRORS):
         return False
     if is_connect_failure(error) or isinstance(error, _NOT_READY):
         return True
     return not call.write and isinstance(error, redis_errors.ConnectionError)
 
 
-_POOL_EXHAUSTED: Final = "No connection available"
-"""The text of a pool whose connections were all in use for ``pool_timeout`` seconds."""
+_POOL_EXHAUSTED_TEXT: Final = "No connection available"
+"""In the error of a pool whose connections were all in use for ``pool_timeout`` seconds."""
 
-_CREDENTIALS: Final = (
+_AUTH_ERRORS: Final = (
     redis_errors.AuthenticationError,
     redis_errors.AuthorizationError,
 )
@@ -269,36 +273,36 @@ _NOT_READY: Final = (  # ClusterDownError is the base class of MasterDownError
 
 
 def run_script(script: Script, keys: Sequence[bytes], args: Sequence[Any]) -> tuple[Any, ...]:
-    """The command that runs a script by its SHA1."""
+    """Build the EVALSHA command that runs a script."""
     return ("EVALSHA", script.sha, len(keys), *keys, *args)
 
 
-def packed(wire: Sequence[Any]) -> bytes:
-    """A command as it goes over a connection, in a third of the time that redis-py takes.
+def pack_command(wire: Sequence[Any]) -> bytes:
+    """Encode a command as RESP, in a third of the time that redis-py takes.
 
-    Its parts are what `podlink.operations` makes: bytes, strings and integers.
+    Its parts must be bytes, strings or integers, as `podlink.operations` builds them.
     """
     parts = [b"*%d\r\n" % len(wire)]
     for part in wire:
         if type(part) is bytes:
             parts.append(b"$%d\r\n%b\r\n" % (len(part), part))
         else:
-            parts.append(_packed_part(part))
+            parts.append(_pack_argument(part))
     return b"".join(parts)
 
 
 @lru_cache(maxsize=4096)
-def _packed_part(part: str | int) -> bytes:
-    """Names of commands, hashes of scripts and pods: a program has few of them."""
+def _pack_argument(part: str | int) -> bytes:
+    """Encode a string or an integer. Cached: a program uses few commands, scripts and pod ids."""
     data = part.encode() if isinstance(part, str) else b"%d" % part
     return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 def script_load(script: Script) -> tuple[str, str, str]:
-    """The command that loads a script."""
+    """Build the SCRIPT LOAD command of a script."""
     return ("SCRIPT", "LOAD", script.source)
 
 
 def as_text(reply: Reply) -> str:
-    """A reply that is text, from a client that decodes or one that does not."""
+    """Return a text reply as `str`, whether or not the client has decoded it."""
     return reply.decode() if isinstance(reply, bytes) else str(reply)

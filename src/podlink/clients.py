@@ -163,7 +163,7 @@ def renew_client(client: Any) -> None:
 def renew_async_client(client: Any) -> None:
     """Have an asyncio client make new connections in a child process: redis-py does not."""
     for pool in pools(client):
-        forks.leave_to_parent(dict(vars(pool)))
+        forks.keep_for_parent(dict(vars(pool)))
         if hasattr(pool, "reset"):
             pool.reset()
         else:  # a node of a cluster

@@ -105,7 +105,7 @@ class ClusterClient(redis.RedisCluster):
                 return
             try:
                 failed = self._failed
-                deadline.wait_at_most(None)
+                deadline.limit_wait(None)
                 self.nodes_manager.initialize(**self._last(failed))
                 if self._failed is failed:
                     self._failed = None

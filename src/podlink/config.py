@@ -1,8 +1,8 @@
-"""How to reach Redis: `RedisConfig`, from keywords, a URL or the environment.
+"""`RedisConfig`: the address, credentials, timeouts and retries of a connection to Redis.
 
-Values are checked when the configuration is made, and a password is in no repr, message or log.
-What a value means to redis-py is said here too, as keyword arguments; clients are made by the
-managers.
+It is created from keyword arguments, a URL or environment variables. Values are checked at
+creation. Passwords never occur in a repr, an error message or a log. The configuration also
+provides the keyword arguments of a redis-py client; the managers create the clients.
 """
 
 from __future__ import annotations
@@ -20,45 +20,49 @@ from podlink.keys import shown
 
 ENV_PREFIX: Final = "PODLINK_REDIS_"
 _SERVERS: Final = ("redis", "rediss")
-_MANY: Final = tuple(f"{scheme}+{way}" for scheme in _SERVERS for way in ("cluster", "sentinel"))
+_MULTI_HOST: Final = tuple(
+    f"{scheme}+{way}" for scheme in _SERVERS for way in ("cluster", "sentinel")
+)
 _EMULATORS: Final = ("emulator", "emulator+cluster")
-_SCHEMES: Final = (*_SERVERS, "unix", *_EMULATORS, *_MANY)
+_SCHEMES: Final = (*_SERVERS, "unix", *_EMULATORS, *_MULTI_HOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisConfig:
-    """How to reach Redis. Immutable; `with_changes` makes another one.
+    """How to connect to Redis. Immutable; `with_changes` returns a changed copy.
 
     Attributes:
-        host, port: where the server listens.
-        unix_socket_path: a unix socket instead of host and port.
-        emulator: the name of an in-process emulator instead of a server; ``""`` is the default one.
-        emulator_cluster: whether that is an emulated cluster instead of a single emulated server.
-        cluster_nodes: of a Redis Cluster, some nodes as ``host:port``; the others are asked for.
-        sentinel_nodes: the Sentinels as ``host:port``, who know where the master is.
-        sentinel_service: the name of the master there.
-        sentinel_username, sentinel_password: credentials for the Sentinels themselves.
-        db: number of the database.
-        username, password: credentials; a password alone is that of the default user.
+        host, port: the address of the server.
+        unix_socket_path: the path of a unix socket, instead of host and port.
+        emulator: the name of an emulator in this process, instead of a server; ``""`` is the
+            default emulator.
+        emulator_cluster: whether the emulator is a cluster.
+        cluster_nodes: some nodes of a Redis Cluster as ``host:port``; they report the others.
+        sentinel_nodes: the Sentinels as ``host:port``.
+        sentinel_service: the name of the master that the Sentinels monitor.
+        sentinel_username, sentinel_password: the credentials for the Sentinels.
+        db: the database number.
+        username, password: the credentials; a password alone authenticates the default user.
         ssl: whether to use TLS.
-        ssl_ca_certs, ssl_certfile, ssl_keyfile: paths of PEM files.
+        ssl_ca_certs, ssl_certfile, ssl_keyfile: the paths of PEM files.
         ssl_cert_reqs: ``"required"``, ``"optional"`` or ``"none"``.
-        ssl_check_hostname: whether the certificate must name the host.
-        socket_timeout: seconds that a reply may take; ``None`` waits for ever.
-        socket_connect_timeout: seconds that connecting may take; ``None`` waits for ever.
+        ssl_check_hostname: whether the certificate must match the host name.
+        socket_timeout: seconds that a reply may take; ``None`` sets no limit.
+        socket_connect_timeout: seconds that connecting may take; ``None`` sets no limit.
         socket_keepalive: whether to use TCP keepalive.
-        timeout: seconds that an operation may take in all, unless it is told otherwise; ``None``
-            sets no limit beside those of its parts.
-        max_connections: size of the pool (on a cluster, of each node's); ``None`` sets no limit.
-        pool_timeout: seconds to wait for a free connection of a pool with a limit.
-        health_check_interval: seconds of idleness after which a connection is tried with PING
-            before use; 0 never.
-        protocol: 2 or 3; ``None`` is the default of redis-py.
-        client_name: name of the connections, as ``CLIENT LIST`` shows it.
-        slow_operation: an operation that took so many seconds is logged as slow.
-        retries: how often a call is sent again when that is safe (see `podlink.calls`).
-        retry_backoff: seconds before the first retry, doubled for each further one.
-        retry_backoff_cap: the longest pause between retries, in seconds.
+        timeout: seconds that an operation may take if it is called without a timeout; ``None`` sets
+            no limit for the whole operation.
+        max_connections: the size of the pool (on a cluster, of the pool of each node); ``None``
+            sets no limit.
+        pool_timeout: seconds to wait for a free connection if the pool has a limit.
+        health_check_interval: a connection that was idle for this many seconds is checked with PING
+            before use; 0 disables the check.
+        protocol: 2 or 3 (RESP2, RESP3); ``None`` is the default of redis-py.
+        client_name: the name of the connections (CLIENT SETNAME).
+        slow_operation: an operation that takes at least this many seconds is logged as slow.
+        retries: how often a call is retried if that is safe (see `podlink.calls`).
+        retry_backoff: seconds before the first retry; doubled for each further one.
+        retry_backoff_cap: the maximum delay before a retry, in seconds.
 
     Raises:
         InvalidParameterError: a value is outside its limits; the message names the field.
@@ -132,7 +136,7 @@ class RedisConfig:
         self._check_topology()
         if self.client_name is not None and not _is_client_name(self.client_name):
             raise InvalidParameterError(
-                "client_name must be printable ASCII without spaces, as CLIENT SETNAME wants; "
+                "client_name must be printable ASCII without spaces, as CLIENT SETNAME requires; "
                 f"got {shown(self.client_name)}"
             )
 
@@ -150,7 +154,9 @@ class RedisConfig:
         if self.ssl and ways in (["emulator"], ["unix_socket_path"]):
             ways.append("ssl")
         if len(ways) > 1:
-            raise InvalidParameterError(f"{' and '.join(ways)} exclude one another")
+            raise InvalidParameterError(
+                f"{' and '.join(ways)} exclude one another: set only one of them"
+            )
         for name in ("cluster_nodes", "sentinel_nodes"):
             nodes = getattr(self, name)
             _require(isinstance(nodes, tuple), name, "a tuple of host:port", nodes)
@@ -162,35 +168,37 @@ class RedisConfig:
             _require(self.db == 0, "db", "0 on a cluster", self.db)
         if bool(self.sentinel_nodes) != (self.sentinel_service is not None):
             raise InvalidParameterError(
-                "sentinel_nodes and sentinel_service go together: who to ask, and for which master"
+                "sentinel_nodes and sentinel_service must be set together: the addresses of the "
+                "Sentinels, and the name of the master"
             )
 
     @classmethod
     def from_url(cls, url: str, **changes: Any) -> RedisConfig:
-        """The configuration that a URL means; keywords override it.
+        """Parse a URL. Keyword arguments override its values.
 
         ``redis://user:password@host:port/db``, ``rediss://…`` (TLS),
         ``unix:///path/to/socket?db=0``, ``redis+cluster://host:port,host:port``,
         ``redis+sentinel://host:port,host:port/service?db=0`` (both also with ``rediss+``),
-        ``emulator://`` or ``emulator://name`` (inside this process; ``emulator+cluster://`` is a
-        cluster there). Any other field goes in the query: ``?socket_timeout=0.5&protocol=3``. What
-        is special in a URL is percent-encoded.
+        ``emulator://`` or ``emulator://name`` (in this process; ``emulator+cluster://`` for an
+        emulated cluster). The query may set any other field: ``?socket_timeout=0.5&protocol=3``.
+        Special characters must be percent-encoded.
 
         Raises:
-            InvalidParameterError: the URL is not one of these, or a value is outside its limits.
+            InvalidParameterError: the URL has another form, or a value is outside its limits.
         """
         return cls(**{**_parse_url(url), **changes})
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **changes: Any) -> RedisConfig:
-        """The configuration that the environment means; keywords override it.
+        """Read the configuration from environment variables. Keyword arguments override them.
 
-        ``PODLINK_REDIS_URL``, and over it one variable per field: ``PODLINK_REDIS_HOST``,
-        ``PODLINK_REDIS_PASSWORD``, ``PODLINK_REDIS_SOCKET_TIMEOUT`` … An empty variable counts as
-        not set. A variable with the prefix that names no field is an error: it is a typing mistake.
+        ``PODLINK_REDIS_URL`` is a URL for `from_url`. The variable of a field overrides the URL:
+        ``PODLINK_REDIS_HOST``, ``PODLINK_REDIS_PASSWORD``, ``PODLINK_REDIS_SOCKET_TIMEOUT`` … An
+        empty variable counts as not set.
 
         Raises:
-            InvalidParameterError: a variable is unknown or has a bad value; the message names it.
+            InvalidParameterError: a variable with this prefix belongs to no field, or has an
+                invalid value; the message names it.
         """
         variables = os.environ if environ is None else environ
         found = {
@@ -205,7 +213,11 @@ class RedisConfig:
         return cls(**{**values, **changes})
 
     def with_changes(self, **changes: Any) -> RedisConfig:
-        """This configuration with some fields changed, checked again."""
+        """Return a copy with some fields changed.
+
+        Raises:
+            InvalidParameterError: there is no such field, or a value is outside its limits.
+        """
         unknown = changes.keys() - _FIELDS
         if unknown:
             raise InvalidParameterError(f"RedisConfig has no field {_listed(unknown)}")
@@ -213,7 +225,7 @@ class RedisConfig:
 
     @property
     def url(self) -> str:
-        """Where this leads, as a URL without the password: for logs and messages."""
+        """The address as a URL without the password, for logs and messages."""
         if self.emulator is not None:
             way = "+cluster" if self.emulator_cluster else ""
             return f"emulator{way}://{quote(self.emulator, safe='')}"
@@ -232,20 +244,20 @@ class RedisConfig:
 
     @property
     def is_cluster(self) -> bool:
-        """Whether this leads to a cluster, so that keys are in several slots."""
+        """Whether the server is a Redis Cluster, so that keys are in several slots."""
         return bool(self.cluster_nodes) or self.emulator_cluster
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """How often, and how slowly, calls are sent again."""
+        """The number of retries and their delays."""
         return RetryPolicy(self.retries, self.retry_backoff, self.retry_backoff_cap)
 
     def addresses(self, nodes: tuple[str, ...]) -> list[tuple[str, int]]:
-        """Host and port of each of `cluster_nodes` or `sentinel_nodes`."""
+        """Return host and port of each of `cluster_nodes` or `sentinel_nodes`."""
         return [_address("node", node) for node in nodes]
 
     def sentinel(self, host: str, port: int) -> RedisConfig:
-        """How to reach one of the Sentinels."""
+        """Return the configuration of the connection to one of the Sentinels."""
         return replace(
             self,
             host=host,
@@ -259,12 +271,12 @@ class RedisConfig:
         )
 
     def client_kwargs(self) -> dict[str, Any]:
-        """The keyword arguments of a redis-py client, without its class and its retries."""
+        """Return the keyword arguments of a redis-py client, without those of retries."""
         kwargs: dict[str, Any] = {"db": self.db}
         for name in ("username", "password", "protocol", "client_name"):
             if getattr(self, name) is not None:
                 kwargs[name] = getattr(self, name)
-        # redis-py has a limit of its own, which differs from release to release.
+        # The default limit of redis-py depends on its release.
         kwargs["max_connections"] = self.max_connections or 2**31 - 1
         if self.emulator is not None:
             return kwargs
@@ -291,7 +303,7 @@ _FLAGS: Final = tuple(name for name, kind in _FIELDS.items() if kind == "bool")
 
 
 def _parse_url(url: str) -> dict[str, Any]:
-    # No part of a URL that cannot be parsed is shown: the password may be anywhere in it.
+    # Messages do not quote a URL that cannot be parsed: the password may be anywhere in it.
     if not isinstance(url, str):
         raise InvalidParameterError(f"a URL must be a string, not {type(url).__name__}")
     scheme = url.partition("://")[0].lower()
@@ -302,10 +314,10 @@ def _parse_url(url: str) -> dict[str, Any]:
         )
     try:
         parts = urlsplit(url)
-        host, port = (None, None) if scheme in _MANY else (parts.hostname, parts.port)
+        host, port = (None, None) if scheme in _MULTI_HOST else (parts.hostname, parts.port)
     except ValueError:
         raise InvalidParameterError(
-            "the URL has a bad host or port; is a character of the password not percent-encoded?"
+            "the URL has an invalid host or port; percent-encode special characters of the password"
         ) from None
     values: dict[str, Any] = {
         name: _from_text(name, text, f"the option {name!r} of the URL")
@@ -319,18 +331,22 @@ def _parse_url(url: str) -> dict[str, Any]:
         values["password"] = unquote(password)
     if scheme in _EMULATORS:
         if parts.path.strip("/") or port is not None:
-            raise InvalidParameterError(f"an emulator URL is {scheme}:// or {scheme}://name")
+            raise InvalidParameterError(
+                f"an emulator URL must be {scheme}:// or {scheme}://name, without port and path"
+            )
         if scheme == "emulator+cluster":
             values["emulator_cluster"] = True
         return {**values, "emulator": unquote(hosts)}
     if scheme == "unix":
         if hosts or not parts.path:
-            raise InvalidParameterError("a unix URL is unix:///path/to/socket, with three slashes")
+            raise InvalidParameterError(
+                "a unix URL must be unix:///path/to/socket, with three slashes"
+            )
         return {**values, "unix_socket_path": unquote(parts.path)}
     if scheme.startswith("rediss"):
         values["ssl"] = True
-    if scheme in _MANY:
-        return {**values, **_many(scheme, hosts, unquote(parts.path).strip("/"))}
+    if scheme in _MULTI_HOST:
+        return {**values, **_parse_hosts(scheme, hosts, unquote(parts.path).strip("/"))}
     if host:
         values["host"] = unquote(host)
     if port is not None:
@@ -341,19 +357,21 @@ def _parse_url(url: str) -> dict[str, Any]:
     return values
 
 
-def _many(scheme: str, hosts: str, path: str) -> dict[str, Any]:
+def _parse_hosts(scheme: str, hosts: str, path: str) -> dict[str, Any]:
     nodes = tuple(unquote(node) for node in hosts.split(",") if node)
     if not nodes:
-        raise InvalidParameterError(f"a {scheme} URL names its nodes: {scheme}://host:port,…")
+        raise InvalidParameterError(f"a {scheme} URL must name nodes: {scheme}://host:port,…")
     for node in nodes:
         if _NODE.fullmatch(node) is None:
             raise InvalidParameterError(
-                "the URL has a bad host or port; is a character of the password not "
-                "percent-encoded?"
+                "the URL has an invalid host or port; percent-encode special characters of the "
+                "password"
             )
     if scheme.endswith("sentinel"):
         if not path:
-            raise InvalidParameterError(f"a {scheme} URL ends with the service: {scheme}://…/name")
+            raise InvalidParameterError(
+                f"a {scheme} URL must end with the name of the master: {scheme}://…/name"
+            )
         return {"sentinel_nodes": nodes, "sentinel_service": path}
     if path not in ("", "0"):
         raise InvalidParameterError("a cluster has no databases: the URL must have no path")
@@ -361,10 +379,10 @@ def _many(scheme: str, hosts: str, path: str) -> dict[str, Any]:
 
 
 def _from_text(name: str, text: str, where: str) -> Any:
-    """The value of a field from a URL or variable; ``where`` names it for messages."""
+    """Parse the text of a field; ``where`` names the URL option or variable in messages."""
     kind = _FIELDS.get(name)
     if kind is None:
-        raise InvalidParameterError(f"{where} is not known; known are: {_listed(_FIELDS)}")
+        raise InvalidParameterError(f"{where} is unknown; the fields are: {_listed(_FIELDS)}")
     try:
         if kind.startswith("str"):
             return text
@@ -387,7 +405,7 @@ _BOOLS: Final = {
 
 
 def _address(name: str, node: object) -> tuple[str, int]:
-    """Host and port of ``host:port``, ``[v6]:port`` or a host alone."""
+    """Parse ``host:port``, ``[v6]:port`` or a host without port."""
     match = _NODE.fullmatch(node) if isinstance(node, str) else None
     if match is None or not 1 <= int(match[3] or 6379) <= 65535:
         raise InvalidParameterError(f"{name} must be written host:port; got {shown(node)}")
@@ -397,11 +415,11 @@ def _address(name: str, node: object) -> tuple[str, int]:
 _NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:@/?#\[\]]+))(?::(\d{1,5}))?")
 
 
-def _require(right: bool, name: str, what: str, value: object) -> None:
+def _require(right: bool, name: str, expected: str, value: object) -> None:
     if not right:
-        # A password is not shown even when it is wrong.
+        # Messages do not quote passwords, not even invalid ones.
         got = "" if name in _SECRETS else f"; got {shown(value)}"
-        raise InvalidParameterError(f"{name} must be {what}{got}")
+        raise InvalidParameterError(f"{name} must be {expected}{got}")
 
 
 def _integer(name: str, value: object, low: int, high: int) -> None:

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from podlink import deadline
-from podlink.calls import packed
+from podlink.calls import pack_command
 from podlink.clients import (
     cluster_policy,
     connection_kwargs,
@@ -62,7 +62,7 @@ class Client(redis.Redis):
         connection = take(pool)
         whole = False
         try:
-            connection.send_packed_command([packed(args)], check_health=False)
+            connection.send_packed_command([pack_command(args)], check_health=False)
             reply = self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
             whole = True
             return reply
@@ -86,7 +86,7 @@ class Client(redis.Redis):
 def connect(config: RedisConfig) -> Any:
     """A client of one server or of the master that Sentinel names. Sends nothing yet."""
     if config.sentinel_service is not None:
-        return _of_sentinel(config, config.sentinel_service)
+        return _create_sentinel_client(config, config.sentinel_service)
     return Client(connection_pool=_pool(config))
 
 
@@ -151,7 +151,7 @@ def _pool(config: RedisConfig) -> Pool:
     return Pool(connection_class=connection_class, **_pool_kwargs(config), **kwargs)
 
 
-def _of_sentinel(config: RedisConfig, service: str) -> Client:
+def _create_sentinel_client(config: RedisConfig, service: str) -> Client:
     sentinel = Sentinel([])
     sentinel.sentinels = [
         redis.Redis(connection_pool=_pool(config.sentinel(host, port)))

@@ -48,7 +48,7 @@ def left() -> float | None:
     return None if at is None else at - monotonic()
 
 
-def wait_at_most(seconds: float | None) -> float | None:
+def limit_wait(seconds: float | None) -> float | None:
     """How long to wait for something that may take ``seconds`` by itself.
 
     Raises:
@@ -101,7 +101,7 @@ class SingleFlight:
         if running is mine:
             return mine
         until = running.since + self._at_most
-        if not running.wait(wait_at_most(max(0.0, until - monotonic()))) and monotonic() >= until:
+        if not running.wait(limit_wait(max(0.0, until - monotonic()))) and monotonic() >= until:
             self.end(running)
         return None
 

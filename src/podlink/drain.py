@@ -1,13 +1,13 @@
-"""Draining a pod: finding every link to it, and removing or moving each. Pure code, no IO.
+"""The algorithm of ``drain_pod``: find all links to a pod, and remove or move each. No IO.
 
-`steps` is a generator that says what to send next and is told what came back, so that the two
-executors share it: a `Scan` asks one node for the next page of keys, a list of `Call`s is sent
-together. One page is held at a time, whatever the number of links.
+`drain_steps` is a generator that both executors run. It yields what to send and receives the
+replies: a `Scan` reads the next page of keys of one node, a list of `Call`s is sent as a pipeline.
+Only one page is held in memory.
 
-SCAN finds each link that is there from beginning to end. Each is then changed by compare-and-set,
-so a uid that has been linked elsewhere meanwhile is left alone. Links that are made to the pod
-while it is drained, and links that a cluster moves from one node to another meanwhile, may be
-missed: stop giving the pod new users first, and drain again until nothing is found.
+SCAN returns each key that exists during the whole scan (see https://redis.io/commands/scan). Each
+link is changed with compare-and-set, so a uid that is linked to another pod in the meantime keeps
+that link. Links that are created during the drain, or that a cluster moves to another node, may be
+missed: stop assigning users to the pod first, and repeat the drain until it finds no links.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from podlink.keys import check_name, check_pod_id, shown
 from podlink.operations import get_linked_pod, move_linked_pod, remove_linked_pod_with_id
 
 PAGE: Final = 1_000
-"""How many keys a node looks at for one page."""
+"""COUNT of SCAN: about how many keys a node examines for one page."""
 
 _SHOWN_FAILURES: Final = 100
 _RESUME: Final = re.compile(r"(\S+) (\d+)")
 
 
 class Scan(NamedTuple):
-    """The next page of a node's keys is wanted; ``node`` is ``None`` when there is only one."""
+    """Read the next page of the keys of a node; ``node`` is ``None`` without a cluster."""
 
     node: str | None
     call: Call[tuple[int, list[bytes]]]
@@ -38,17 +38,17 @@ class Scan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DrainProgress:
-    """How far a drain has come.
+    """The counts of a drain so far, and where it can be resumed.
 
     Attributes:
-        scanned: about how many keys have been looked at.
+        scanned: about how many keys were examined.
         found: how many links to the pod were found.
         done: how many of them were removed or moved.
-        changed: how many were linked elsewhere, or to none, by the time they were to be changed.
-        failed: for how many that failed.
-        failures: uid and error of the first hundred that failed.
-        resume: where to go on after an interruption, as the argument ``resume``; ``None`` when the
-            drain is complete.
+        changed: how many had been changed by another client before the drain could change them.
+        failed: how many could not be changed because of an error.
+        failures: uid and error of the first hundred of these.
+        resume: pass it as ``resume`` to continue after an interruption; ``None`` when the drain is
+            complete.
     """
 
     scanned: int = 0
@@ -63,7 +63,7 @@ class DrainProgress:
 Step: TypeAlias = Scan | Sequence[Call[Any]]
 
 
-def steps(
+def drain_steps(
     namespace: str,
     service_name: str,
     pod_id: int,
@@ -73,11 +73,11 @@ def steps(
     on_progress: Callable[[DrainProgress], object] | None,
     resume: str | None,
 ) -> Generator[Step, Any, DrainProgress]:
-    """What to send, page by page; returns where the drain ended.
+    """Yield what to send, page by page; return the final counts.
 
     Args:
-        nodes: all nodes that hold keys, in any order.
-        resume: of an earlier `DrainProgress`; nodes before that one are not asked again.
+        nodes: all nodes that own slots, in any order.
+        resume: the ``resume`` of an earlier `DrainProgress`; nodes before it are skipped.
 
     Raises:
         InvalidParameterError: an argument is outside its limits, or ``to`` is the pod itself.
@@ -86,9 +86,9 @@ def steps(
     check_name("service_name", service_name)
     pod = check_pod_id(pod_id)
     if to is not None and check_pod_id(to) == pod:
-        raise InvalidParameterError(f"pod {pod} cannot be drained to itself")
+        raise InvalidParameterError(f"pod {pod} cannot be drained to itself: choose another pod")
     ordered = sorted(nodes, key=str)
-    first, cursor = _resumed(resume)
+    first, cursor = _parse_resume(resume)
     progress = DrainProgress()
     for node in ordered:
         if first is not None and str(node) < first:
@@ -97,9 +97,11 @@ def steps(
         while True:
             at, keys = yield Scan(node, _scan(namespace, service_name, at))
             uids = _uids(keys, namespace, service_name)
-            linked = yield from _linked(namespace, uids, service_name, pod)
-            progress = yield from _unlink(progress, namespace, linked, service_name, pod, to, track)
-            following = _following(ordered, node, at)
+            linked = yield from _filter_linked(namespace, uids, service_name, pod)
+            progress = yield from _change_links(
+                progress, namespace, linked, service_name, pod, to, track
+            )
+            following = _resume_position(ordered, node, at)
             progress = replace(progress, scanned=progress.scanned + PAGE, resume=following)
             if on_progress is not None:
                 on_progress(progress)
@@ -109,31 +111,31 @@ def steps(
 
 
 def check_nodes(before: Sequence[str | None], after: Sequence[str | None]) -> None:
-    """Check that the nodes that were scanned are those that hold the keys at the end.
+    """Check that all nodes that were scanned are still primaries.
 
-    A node that was demoted meanwhile answers SCAN as a replica, with what it has by then.
+    A node that was demoted during the drain answers SCAN as a replica, whose data may be outdated.
 
     Raises:
-        RedisConnectionError: they are not.
+        RedisConnectionError: a node is no longer a primary.
     """
     for node in before:
         if node is not None and node not in after:
             raise no_primary(node)
 
 
-def _resumed(resume: str | None) -> tuple[str | None, int]:
+def _parse_resume(resume: str | None) -> tuple[str | None, int]:
     if resume is None:
         return None, 0
     match = _RESUME.fullmatch(resume) if isinstance(resume, str) else None
     if match is None:
         raise InvalidParameterError(
-            f"resume must be what DrainProgress.resume was; got {shown(resume)}"
+            f"resume must be the resume attribute of a DrainProgress; got {shown(resume)}"
         )
     return match[1], int(match[2])
 
 
-def _following(nodes: list[str | None], node: str | None, cursor: int) -> str | None:
-    """Where the scan goes on: on this node, or at the start of the next."""
+def _resume_position(nodes: list[str | None], node: str | None, cursor: int) -> str | None:
+    """Return where the scan continues: on this node, or at the start of the next one."""
     if cursor:
         return f"{node} {cursor}"
     later = nodes[nodes.index(node) + 1 :]
@@ -141,21 +143,21 @@ def _following(nodes: list[str | None], node: str | None, cursor: int) -> str | 
 
 
 def _scan(namespace: str, service_name: str, cursor: int) -> Call[tuple[int, list[bytes]]]:
-    pattern = f"sf:{{{_literally(namespace)}:lk:*}}{_literally(service_name)}"
+    pattern = f"sf:{{{_escape_pattern(namespace)}:lk:*}}{_escape_pattern(service_name)}"
     wire = ("SCAN", cursor, "MATCH", pattern.encode(), "COUNT", PAGE, "TYPE", "string")
     return Call(
-        "drain_pod", wire, (pattern.encode(),), _page,
+        "drain_pod", wire, (pattern.encode(),), _parse_page,
         namespace=namespace, service_name=service_name,
     )  # fmt: skip
 
 
-def _literally(name: str) -> str:
-    """A name in a pattern, where it matches itself alone."""
+def _escape_pattern(name: str) -> str:
+    """Escape a name for use in a glob pattern."""
     return re.sub(r"([\\*?\[\]])", r"\\\1", name)
 
 
-def _page(call: Call[Any], reply: Reply) -> tuple[int, list[bytes]]:
-    """Cursor and keys; a cluster client gives the cursor by node."""
+def _parse_page(call: Call[Any], reply: Reply) -> tuple[int, list[bytes]]:
+    """Parse the reply of SCAN. redis-py's cluster client returns the cursor by node."""
     cursor, keys = reply
     if isinstance(cursor, dict):
         (cursor,) = cursor.values()
@@ -163,7 +165,7 @@ def _page(call: Call[Any], reply: Reply) -> tuple[int, list[bytes]]:
 
 
 def _uids(keys: list[bytes], namespace: str, service_name: str) -> list[str]:
-    """The uids of keys that are links; the pattern is not quite as strict as the wire format."""
+    """Return the uids of the keys that are links; the pattern also matches some other keys."""
     prefix = f"sf:{{{namespace}:lk:".encode()
     suffix = f"}}{service_name}".encode()
     uids = []
@@ -172,20 +174,20 @@ def _uids(keys: list[bytes], namespace: str, service_name: str) -> list[str]:
         try:
             uids.append(uid.decode())
         except UnicodeDecodeError:
-            pass  # no uid of ours
+            pass  # not UTF-8, so not a uid
     return uids
 
 
-def _linked(
+def _filter_linked(
     namespace: str, uids: list[str], service_name: str, pod: int
 ) -> Generator[Step, Any, list[str]]:
-    """Those of the uids that are linked to the pod."""
+    """Read the links of the uids; return those that are linked to the pod, or failed."""
     calls = []
     for uid in uids:
         try:
             calls.append(get_linked_pod(namespace, uid, service_name))
         except InvalidParameterError:
-            pass  # a key like a link's, of something that cannot be a uid
+            pass  # the key matches the pattern, but has no valid uid
     if not calls:
         return []
     value = b"%d" % pod
@@ -197,7 +199,7 @@ def _linked(
     ]
 
 
-def _unlink(
+def _change_links(
     progress: DrainProgress,
     namespace: str,
     uids: list[str],
@@ -206,6 +208,7 @@ def _unlink(
     to: int | None,
     track: bool,
 ) -> Generator[Step, Any, DrainProgress]:
+    """Remove or move the links of the uids, and return the updated counts."""
     if not uids:
         return progress
     calls: list[Call[Any]] = [

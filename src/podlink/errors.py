@@ -1,18 +1,17 @@
-"""The errors of podlink, one class per code, and how the errors of redis-py become ours.
+"""The exceptions of podlink, one class per error code, and the translation of others to them.
 
-No decision whether something is tried again is made here.
+The rules of retries do not belong here; see `podlink.calls`.
 
-Servers word the errors of scripts differently. Up to 6.2 the error of a command inside a script is
-wrapped (``ERR Error running script (call to f_<sha>): @user_script:3: WRONGTYPE Operation against
-…``, or with ``-OOM`` after a second prefix); from 7.0 on the inner error comes first and the place
-follows (``WRONGTYPE Operation against … script: <sha>, on @user_script:3.``; Valkey 9 leaves the
-sha out). `translate` looks through both, so that a script that met a key of the wrong type is a
-`RedisOperationError` on every server, and only a script that could not be compiled, or failed by
-itself, is a `LuaScriptError`.
+The text of an error inside a script depends on the server. Up to Redis 6.2 the error is wrapped
+(``ERR Error running script (call to f_<sha>): @user_script:3: WRONGTYPE Operation against …``, or
+with ``-OOM`` after a second prefix). From 7.0 on the error comes first, and the line follows
+(``WRONGTYPE Operation against … script: <sha>, on @user_script:3.``; Valkey 9 has no SHA1).
+`translate` parses both. On every server a script that finds a key of the wrong type raises
+`RedisOperationError`. `LuaScriptError` means that a script did not compile, or failed itself.
 
-A server that answers but is not ready (``LOADING``, ``BUSY``, ``MASTERDOWN``, ``CLUSTERDOWN``) has
-refused the command: `RedisOperationError`. One that has no room for another client, or that does
-not accept the password, gave no connection: `RedisConnectionError`.
+If the server is not ready (``LOADING``, ``BUSY``, ``MASTERDOWN``, ``CLUSTERDOWN``), it has refused
+the command: `RedisOperationError`. If it has reached ``maxclients`` or rejects the credentials,
+there is no connection: `RedisConnectionError`.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from podlink.deadline import TimeUp
 
 
 class ErrorCode(str, Enum):
-    """The code of a `StatefulError`, the same in every language that uses this layout."""
+    """The code of a `StatefulError`. The codes are the same in the Go and Java libraries."""
 
     INVALID_PARAMETER = "INVALID_PARAMETER"
     NOT_FOUND = "NOT_FOUND"
@@ -49,10 +48,10 @@ class ErrorCode(str, Enum):
 
 
 def printable(text: str) -> str:
-    """The text with every character that does not print as itself replaced by its escape.
+    """Replace each non-printable character of a text by its escape sequence.
 
-    These are control characters, line breaks and the characters that change the direction of text:
-    in a log or on a terminal, they could pass for something else.
+    Control characters, line breaks and bidirectional formatting characters could falsify a log or a
+    terminal.
     """
     if text.isprintable():
         return text
@@ -63,15 +62,15 @@ def printable(text: str) -> str:
 
 
 class StatefulError(Exception):
-    """Any error of podlink. Its text is ``CODE: message (caused by: …)``.
+    """The base class of all errors of podlink. Its text is ``CODE: message (caused by: …)``.
 
     Attributes:
-        code: what kind of error it is.
-        message: what went wrong, and what to do about it.
-        cause: the exception beneath, also as ``__cause__``; ``None`` when there is none.
-        outcome_unknown: whether a write may have been done all the same, or may yet be.
-        undone: of a batch, the uids (or services) for which nothing is known to have been done, in
-            the order given; for all others it was done.
+        code: the error code.
+        message: what is wrong, and what to do.
+        cause: the original exception, also ``__cause__``; ``None`` if there is none.
+        outcome_unknown: whether the server may have executed a write, or may still execute it.
+        undone: for a batch, the uids or services whose calls failed, in the order given. The calls
+            of the others were executed.
     """
 
     code: ErrorCode = ErrorCode.INTERNAL_ERROR
@@ -105,7 +104,7 @@ class NotFoundError(StatefulError, LookupError):
 
 
 class InternalError(StatefulError):
-    """A reply or a stored value that the contract rules out."""
+    """A reply or a stored value is malformed."""
 
     code = ErrorCode.INTERNAL_ERROR
 
@@ -117,7 +116,7 @@ class OperationTimeoutError(StatefulError, TimeoutError):
 
 
 class RedisConnectionError(StatefulError, ConnectionError):
-    """No connection, or it broke, after retries; or the server did not accept the credentials."""
+    """There is no connection, or it broke, after retries; or the credentials were rejected."""
 
     code = ErrorCode.REDIS_CONNECTION_ERROR
 
@@ -164,12 +163,12 @@ class LinkExistsError(StatefulError):
 
 
 class NotSent(Exception):
-    """Raised inside podlink when a call could not be sent, so that it cannot have been executed.
+    """A call was not sent, so the server cannot have executed it. Used inside podlink.
 
-    `translate` makes the public error of its cause, and never says that the outcome is unknown.
+    `translate` translates the cause, without ``outcome_unknown``.
 
     Attributes:
-        cause: what prevented it.
+        cause: the exception that prevented sending.
     """
 
     def __init__(self, cause: BaseException) -> None:
@@ -179,13 +178,11 @@ class NotSent(Exception):
 
 
 def as_connection_error(error: Exception) -> Exception:
-    """The exception to handle for one that was raised while a redis-py connection was used.
+    """Return a `redis.ConnectionError` for an exception that means that a connection was closed.
 
-    redis-py closes a connection without regard to other threads and tasks that use it. In these it
-    raises `AttributeError` (its socket is ``None``) or `ValueError` (its file is closed).
-
-    Returns:
-        A `redis.ConnectionError` for these two, otherwise ``error``.
+    When redis-py closes a connection that another thread or task uses, that use raises
+    `AttributeError` (the socket is ``None``) or `ValueError` (the file is closed). Other exceptions
+    are returned as they are.
     """
     if not isinstance(error, (AttributeError, ValueError)):
         return error
@@ -209,13 +206,14 @@ _CODE = re.compile(r"([A-Z][A-Z0-9_]{2,})(?: |$)")
 
 
 def translate(error: BaseException, doing: str, *, script: bool, write: bool) -> StatefulError:
-    """The podlink error of an exception of redis-py, a socket or asyncio.
+    """Translate an exception of redis-py, a socket or asyncio to a `StatefulError`.
 
     Args:
-        error: what was caught. A `StatefulError` is returned as it is.
-        doing: the operation and its subject, for the message.
-        script: whether a script was being run.
-        write: whether it could have changed something.
+        error: the exception. A `StatefulError` is returned as it is.
+        doing: the operation and its key, for the message.
+        script: whether the call runs a script.
+        write: whether the call may change data. If it may have been executed, the error has
+            ``outcome_unknown``.
     """
     if isinstance(error, StatefulError):
         return error
@@ -228,11 +226,11 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
         if not sent or is_connect_failure(error):
             return OperationTimeoutError(f"{doing} was not sent in time; nothing was done", error)
         if not write:
-            return OperationTimeoutError(f"{doing} got no answer in time", error)
-        return _unknown(
+            return OperationTimeoutError(f"{doing} got no reply in time", error)
+        return _mark_outcome_unknown(
             OperationTimeoutError(
-                f"{doing} got no answer in time; the outcome is unknown: the server may have done "
-                "it or may yet do it",
+                f"{doing} got no reply in time; the outcome is unknown: the server may have "
+                "executed it or may still execute it",
                 error,
             )
         )
@@ -260,8 +258,8 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
             # redis-py replaces a refused CLUSTER SLOTS: "Cluster mode is not enabled on this node".
             if isinstance(refusal, redis_errors.NoPermissionError):
                 return _translate_reply(refusal, doing, script)
-        message = f"{doing}: no connection to the server, or it broke"
-        return _broken(message, error, write and not is_connect_failure(error))
+        message = f"{doing}: there is no connection to the server, or it broke"
+        return _connection_error(message, error, write and not is_connect_failure(error))
     if isinstance(error, redis_errors.DataError):
         return InvalidParameterError(f"{doing}: an argument cannot be sent to Redis", error)
     if isinstance(error, redis_errors.ResponseError):
@@ -271,38 +269,39 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
             f"{doing}: the connection belongs to another event loop: make the client or executor "
             "in the event loop that uses it"
         )
-        return _broken(message, error, write)
-    unforeseen = InternalError(f"{doing} failed in a way that was not foreseen", error)
-    return _unknown(unforeseen) if write else unforeseen
+        return _connection_error(message, error, write)
+    unexpected = InternalError(f"{doing} failed with an unexpected exception", error)
+    return _mark_outcome_unknown(unexpected) if write else unexpected
 
 
 def no_primary(node: str) -> RedisConnectionError:
-    """The error of a call to a node of a cluster that is a primary no more."""
+    """Return the error of a call to a node of a cluster that is no longer a primary."""
     return RedisConnectionError(
-        f"node {node} is no primary of the cluster any more, because of a failover or because its "
+        f"node {node} is no longer a primary of the cluster, because of a failover or because its "
         "slots have moved: start again"
     )
 
 
-def _broken(message: str, error: BaseException, unknown: bool) -> StatefulError:
+def _connection_error(message: str, error: BaseException, unknown: bool) -> StatefulError:
     if not unknown:
         return RedisConnectionError(message, error)
-    message += "; the outcome is unknown: if the command was sent, it may have been done"
-    return _unknown(RedisConnectionError(message, error))
+    message += "; the outcome is unknown: the server may have executed the command"
+    return _mark_outcome_unknown(RedisConnectionError(message, error))
 
 
-def _unknown(error: StatefulError) -> StatefulError:
+def _mark_outcome_unknown(error: StatefulError) -> StatefulError:
     error.outcome_unknown = True
     return error
 
 
 def is_connect_failure(error: BaseException) -> bool:
-    """Whether there was no connection, so that no server can have executed the command.
+    """Return whether an exception means that no server has executed the command.
 
-    redis-py has no class for this; its texts are "Error 111 connecting to host:port. …" and
-    "Timeout connecting to server". A pool without a free connection, Sentinels that name no master,
-    and a cluster client that finds no node have sent nothing either. A master that turned into a
-    replica, a server with too many clients, and nodes that all redirect have refused the command.
+    redis-py has no class for this, so the text is compared: "Error 111 connecting to host:port. …"
+    and "Timeout connecting to server". Nothing was sent either if no connection of the pool was
+    free, if the Sentinels name no master, or if the cluster client found no node. The command was
+    refused if the master has become a replica, if the server has too many clients, or if all nodes
+    redirect.
     """
     if isinstance(error, NotSent):
         return True
@@ -347,13 +346,13 @@ def _translate_reply(error: Exception, doing: str, script: bool) -> StatefulErro
         return InternalError(f"{doing}: {text[10:]} does not hold a decimal pod id", error)
     if text.startswith(("NOAUTH", "WRONGPASS")):
         return RedisConnectionError(f"{doing}: the server did not accept the credentials", error)
-    if script and _failed_by_itself(error, text):
+    if script and _is_script_failure(error, text):
         return LuaScriptError(f"{doing}: the script failed", error)
     return RedisOperationError(f"{doing} was refused by the server", error)
 
 
-def _failed_by_itself(error: Exception, text: str) -> bool:
-    """Whether a script failed, rather than a command in it being refused by the server."""
+def _is_script_failure(error: Exception, text: str) -> bool:
+    """Return whether a script failed itself, rather than the server refusing a command in it."""
     if isinstance(error, redis_errors.NoScriptError):
         return True
     if type(error) is not redis_errors.ResponseError:
@@ -368,7 +367,7 @@ def _failed_by_itself(error: Exception, text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ErrorCount:
-    """How often a code was raised, when (this process's clock, UTC), and what came last."""
+    """How often an error code was raised, when first and last (UTC), and the last error."""
 
     count: int
     first_at: datetime
@@ -377,7 +376,7 @@ class ErrorCount:
 
 
 class ErrorMetrics:
-    """Counts of the errors that an executor raised, per code. Threads may share one."""
+    """Counts the errors of an executor by code. Threads may share one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -391,7 +390,7 @@ class ErrorMetrics:
     def record(self, error: StatefulError) -> None:
         """Count one error."""
         now = datetime.now(timezone.utc)
-        # A copy has no traceback, which would keep the caller's frames alive.
+        # A copy, because the traceback would keep the caller's frames in memory.
         kept = copy.copy(error)
         with self._lock:
             known = self._counts.get(error.code)
@@ -402,22 +401,22 @@ class ErrorMetrics:
             )
 
     def get(self, code: ErrorCode) -> ErrorCount | None:
-        """The count of one code, ``None`` when it was never raised."""
+        """Return the count of one code, or ``None`` if it was never raised."""
         with self._lock:
             return self._counts.get(code)
 
     def snapshot(self) -> dict[ErrorCode, ErrorCount]:
-        """All counts, as they are now."""
+        """Return a copy of all counts."""
         with self._lock:
             return dict(self._counts)
 
     @property
     def total(self) -> int:
-        """How many errors there were in all."""
+        """The number of all errors."""
         with self._lock:
             return sum(entry.count for entry in self._counts.values())
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Set all counts to 0."""
         with self._lock:
             self._counts.clear()

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from podlink import deadline
-from podlink.calls import packed
+from podlink.calls import pack_command
 from podlink.clients import GET_CONNECTION
 from podlink.errors import NotSent, as_connection_error
 from podlink.sockets import Timed
@@ -58,7 +58,7 @@ def exchange(
                 continue
             sent.append((client, connection, places, False))
             try:
-                parts = _packed(connection, [wires[place] for place in places])
+                parts = _pack_commands(connection, [wires[place] for place in places])
                 connection.send_packed_command(parts, check_health=False)
                 sent[-1] = (client, connection, places, True)
             except Exception as error:
@@ -95,9 +95,9 @@ def _read(
             return
 
 
-def _packed(connection: Any, wires: Sequence[tuple[Any, ...]]) -> Any:
+def _pack_commands(connection: Any, wires: Sequence[tuple[Any, ...]]) -> Any:
     if isinstance(connection, Timed):
-        return list(map(packed, wires))
+        return list(map(pack_command, wires))
     return connection.pack_commands(wires)  # the emulator's take no bytes
 
 

@@ -1,8 +1,10 @@
 # Generated from aio/executor.py by .ci/generate_sync.py: do not edit, run `make generate`.
-"""`StatefulExecutor`: the operations, synchronously.
+"""`StatefulExecutor`: the operations on links and states, synchronously.
 
-Each method sends what `podlink.operations` built and returns what it parsed; there is no key,
-script or reply format here. `podlink.aio.executor` has the same methods for asyncio.
+This is the main class of the library. Each method builds a command with `podlink.operations`, sends
+it with `podlink.running`, and returns the parsed reply. Keys, scripts and reply formats do not
+belong here. `podlink.aio.executor` has the same methods for asyncio. ``docs/semantics.md`` defines
+what each operation does.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 from podlink import operations, repair, telemetry
 from podlink.config import RedisConfig
-from podlink.drain import DrainProgress, check_nodes, steps
+from podlink.drain import DrainProgress, check_nodes, drain_steps
 from podlink.errors import ErrorMetrics
 from podlink.keys import DELETE_NOW, PERSIST_FOREVER
 from podlink.manager import RedisManager
@@ -31,28 +33,37 @@ from podlink.running import Runner
 
 
 class StatefulExecutor:
-    """Links of users to the pods of services, in Redis. Threads may share one.
+    """Reads and writes the links of uids to pods, and the states of services, in Redis.
 
-    Every method may raise, besides what it names: `InvalidParameterError` (an argument is outside
-    its limits; nothing was sent), `RedisConnectionError`, `OperationTimeoutError` (the outcome of a
-    write is then unknown), `RedisOperationError` (the server refused), `LuaScriptError`, and
-    `InternalError` (a stored value is not what the wire format allows; the message names the key).
+    Threads may share one executor. ``docs/semantics.md`` defines the operations, the limits of the
+    arguments and the errors.
 
-    Every method takes a ``timeout``: seconds that it may take in all, with connecting, waiting for
-    a free connection, the reply and what is sent again. Without one, the manager's counts. On a
-    client that was handed in, each attempt takes as long as the client's own timeouts allow.
+    Every method takes a ``timeout``: the seconds that the whole call may take, including
+    connecting, waiting for a free connection, the reply and retries. ``None`` means the timeout of
+    the manager. With a client that was passed as ``source``, an attempt may take as long as the
+    timeouts of that client allow.
 
-    A call that may safely be sent again after a connection error is; see `podlink.calls`.
+    ``persist_seconds`` is the TTL of the link that a method writes, in seconds. `PERSIST_FOREVER`
+    makes the link persistent. A method that removes a link keeps it as a transient link for so
+    long; `DELETE_NOW` deletes it at once.
+
+    After a connection error a call is retried if that is safe; `podlink.calls` has the rules.
+
+    Every method may raise the following errors, in addition to those that it lists:
+    `InvalidParameterError` (an argument is outside its limits; nothing was sent),
+    `RedisConnectionError`, `OperationTimeoutError` (the outcome of a write is unknown),
+    `RedisOperationError` (the server refused the command), `LuaScriptError`, and `InternalError` (a
+    stored value is malformed; the message names the key).
 
     Args:
         source: a URL (``redis://``, ``rediss://``, ``unix://``, ``emulator://``), a `RedisConfig`,
             a `RedisManager`, or a client (``redis.Redis``, ``redis.RedisCluster``).
-        track_link_times: keep the creation time of links, in one more key per link.
-        metrics: where errors are counted; by default a new `ErrorMetrics`.
+        track_link_times: store the creation time of each link, in one additional key per link.
+        metrics: counts the errors; the default is a new `ErrorMetrics`.
 
     Attributes:
-        manager: owns the client; closed by `close` unless it was handed in.
-        metrics: the counts of errors.
+        manager: owns the client. `close` closes it unless it was passed as ``source``.
+        metrics: the number of errors by code.
     """
 
     def __init__(
@@ -70,7 +81,7 @@ class StatefulExecutor:
         self._run = runner.run
         self._run_batch = runner.run_batch
         self._repair = runner.repair
-        self._follow = runner.follow
+        self._run_drain = runner.run_drain
 
     def set_service_state(
         self,
@@ -81,7 +92,7 @@ class StatefulExecutor:
         *,
         timeout: float | None = None,
     ) -> None:
-        """Write the state of one pod of a service, a non-blank string."""
+        """Write the state of one pod of a service, a non-blank string, and the time (HSET)."""
         return self._run(
             timeout, operations.set_service_state, namespace, service_name, pod_id, state
         )
@@ -89,35 +100,41 @@ class StatefulExecutor:
     def get_service_state(
         self, namespace: str, service_name: str, *, timeout: float | None = None
     ) -> dict[int, str]:
-        """The state of each pod of a service; empty when the service is unknown."""
+        """Return pod id to state of a service; empty if it has no pods (HGETALL)."""
         return self._run(timeout, operations.get_service_state, namespace, service_name)
 
     def require_service_state(
         self, namespace: str, service_name: str, *, timeout: float | None = None
     ) -> dict[int, str]:
-        """The state of each pod of a service.
+        """Return pod id to state of a service, which must have at least one pod (HGETALL).
 
         Raises:
-            ServiceNotFoundError: no pod of the service has one.
+            ServiceNotFoundError: the service has no pods.
         """
         return self._run(timeout, operations.require_service_state, namespace, service_name)
 
     def read_service_state(
         self, namespace: str, service_name: str, *, timeout: float | None = None
     ) -> ServiceState | None:
-        """The states of a service with the time of the latest; ``None`` when it is unknown."""
+        """Return the states of a service with the latest time, or ``None`` if it has no pods."""
         return self._run(timeout, operations.read_service_state, namespace, service_name)
 
     def set_workload_state(
         self, namespace: str, service_name: str, state: str, *, timeout: float | None = None
     ) -> None:
-        """Write the state of a workload, a non-blank string."""
+        """Write the state of a workload, a non-blank string, and the time (SET)."""
         return self._run(timeout, operations.set_workload_state, namespace, service_name, state)
 
     def get_workload_state(
         self, namespace: str, service_names: Iterable[str], *, timeout: float | None = None
     ) -> dict[str, str]:
-        """The states of workloads; those without one are left out."""
+        """Return the states of several workloads.
+
+        Up to 10,000 are read in one atomic step; on a cluster each is read by itself.
+
+        Returns:
+            Service to state; services without a workload state are left out.
+        """
         return self._run_batch(
             timeout,
             operations.get_workload_state,
@@ -129,7 +146,7 @@ class StatefulExecutor:
     def read_workload_state(
         self, namespace: str, service_name: str, *, timeout: float | None = None
     ) -> WorkloadState | None:
-        """The state of a workload with its time; ``None`` when there is none."""
+        """Return the state of a workload and its time, or ``None`` if it has no state."""
         return self._run(timeout, operations.read_workload_state, namespace, service_name)
 
     def set_linked_pod(
@@ -142,13 +159,10 @@ class StatefulExecutor:
         persist_seconds: int = PERSIST_FOREVER,
         timeout: float | None = None,
     ) -> int | None:
-        """Link a uid to a pod, whatever it was linked to.
-
-        Args:
-            persist_seconds: how long, or `PERSIST_FOREVER`.
+        """Link a uid to a pod. An existing link is overwritten.
 
         Returns:
-            The pod it was linked to before, or ``None``.
+            The pod that the uid was linked to before, or ``None``.
         """
         return self._run(
             timeout, operations.set_linked_pod,
@@ -165,10 +179,10 @@ class StatefulExecutor:
         persist_seconds: int = PERSIST_FOREVER,
         timeout: float | None = None,
     ) -> TrySetResult:
-        """Link a uid to a pod unless another pod owns it, that is, has a persistent link.
+        """Link a uid to a pod, unless the uid has a persistent link to another pod.
 
         Returns:
-            Whether it is linked to ``pod_id`` now, and the pod it is linked to.
+            Whether the uid is linked to ``pod_id`` now, and the pod that it is linked to.
         """
         return self._run(
             timeout, operations.try_set_linked_pod,
@@ -185,10 +199,10 @@ class StatefulExecutor:
         persist_seconds: int = PERSIST_FOREVER,
         timeout: float | None = None,
     ) -> int:
-        """Link a uid to a pod if it is linked to none; an existing link is left as it is.
+        """Link a uid to a pod if it has no link. An existing link is not changed.
 
         Returns:
-            The pod it is linked to now.
+            The pod that the uid is linked to now.
         """
         return self._run(
             timeout, operations.set_linked_pod_if_absent,
@@ -205,13 +219,13 @@ class StatefulExecutor:
         persist_seconds: int = PERSIST_FOREVER,
         timeout: float | None = None,
     ) -> int:
-        """Link a uid that is linked to no pod.
+        """Link a uid to a pod; the uid must not have a link.
 
         Returns:
             ``pod_id``.
 
         Raises:
-            LinkExistsError: it is linked already, be it to the same pod; has the ``pod_id``.
+            LinkExistsError: the uid has a link, to this pod or another; its ``pod_id`` says which.
         """
         return self._run(
             timeout, operations.create_linked_pod,
@@ -229,10 +243,10 @@ class StatefulExecutor:
         persist_seconds: int = PERSIST_FOREVER,
         timeout: float | None = None,
     ) -> ReplaceResult:
-        """Link a uid to a pod if it is linked to ``expected_pod_id``: compare and set.
+        """Link a uid to a pod if it is linked to ``expected_pod_id`` (compare and set).
 
         Returns:
-            Whether it was, and the pod it is linked to now (``None`` when it is linked to none).
+            Whether the link was replaced, and the pod that the uid is linked to now, or ``None``.
         """
         return self._run(
             timeout, operations.replace_linked_pod,
@@ -249,13 +263,15 @@ class StatefulExecutor:
         *,
         timeout: float | None = None,
     ) -> bool:
-        """Renew the transient link of a uid, if it is still to that pod.
+        """Set a new TTL for the transient link of a uid, if it is a link to ``pod_id``.
+
+        A persistent link is not changed.
 
         Args:
-            persist_seconds: how long from now on; a persistent link is left as it is.
+            persist_seconds: the new TTL in seconds.
 
         Returns:
-            Whether the uid is linked to that pod.
+            Whether the uid is linked to ``pod_id``.
         """
         return self._run(
             timeout,
@@ -277,13 +293,13 @@ class StatefulExecutor:
         persist_seconds: int = PERSIST_FOREVER,
         timeout: float | None = None,
     ) -> dict[int, list[str]]:
-        """Link each uid to a pod if it is linked to none: `set_linked_pod_if_absent` for many.
+        """Link each of several uids to a pod if it has no link; see `set_linked_pod_if_absent`.
 
-        Each uid is one step on the server; all are sent together. If some fail, the others are
-        done, and the error's ``undone`` names those that are not.
+        The calls are sent in pipelines. Each uid is one atomic step, the batch is not: if some uids
+        fail, the others are linked, and the error's ``undone`` lists those that failed.
 
         Returns:
-            The uids by the pod they are linked to now, in the order given, each once.
+            Pod id to the uids that are linked to it now, in the order given, without duplicates.
         """
         return self._run_batch(
             timeout, operations.batch_set_linked_pod_if_absent,
@@ -293,23 +309,23 @@ class StatefulExecutor:
     def get_linked_pod(
         self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
     ) -> int | None:
-        """The pod a uid is linked to, or ``None``."""
+        """Return the pod that a uid is linked to, or ``None`` if it has no link (GET)."""
         return self._run(timeout, operations.get_linked_pod, namespace, uid, service_name)
 
     def require_linked_pod(
         self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
     ) -> int:
-        """The pod a uid is linked to.
+        """Return the pod that a uid is linked to; the uid must have a link (GET).
 
         Raises:
-            PodNotFoundError: it is linked to none.
+            PodNotFoundError: the uid has no link.
         """
         return self._run(timeout, operations.require_linked_pod, namespace, uid, service_name)
 
     def get_linked_pod_if_persist(
         self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
     ) -> int | None:
-        """The pod that owns a uid, or ``None`` when the link is transient or absent."""
+        """Return the pod of a persistent link, or ``None`` if the link is transient or absent."""
         return self._run(
             timeout, operations.get_linked_pod_if_persist, namespace, uid, service_name
         )
@@ -322,12 +338,13 @@ class StatefulExecutor:
         *,
         timeout: float | None = None,
     ) -> dict[int, list[str]]:
-        """The uids by the pod they are linked to.
+        """Return the pods that several uids are linked to.
 
-        Up to 10,000 uids are read in one step on a server; on a cluster each uid is one.
+        Up to 10,000 uids are read in one atomic step; on a cluster each is read by itself.
 
         Returns:
-            Pod to uids in the order asked, each once; unlinked uids are left out.
+            Pod id to uids, in the order given, without duplicates; uids without a link are left
+            out.
         """
         return self._run_batch(
             timeout, operations.batch_get_linked_pod,
@@ -337,7 +354,7 @@ class StatefulExecutor:
     def read_pod_link(
         self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
     ) -> PodLink | None:
-        """A link with its times, or ``None`` when there is none."""
+        """Return a link with its creation and expiry times, or ``None`` if the uid has no link."""
         return self._run(timeout, operations.read_pod_link, namespace, uid, service_name)
 
     def remove_linked_pod(
@@ -351,11 +368,8 @@ class StatefulExecutor:
     ) -> bool:
         """Remove the link of a uid.
 
-        Args:
-            persist_seconds: keep it as a transient link for so long, or `DELETE_NOW`.
-
         Returns:
-            Whether there was a link.
+            Whether the uid had a link.
         """
         return self._run(
             timeout, operations.remove_linked_pod, namespace, uid, service_name, persist_seconds
@@ -371,13 +385,10 @@ class StatefulExecutor:
         persist_seconds: int = DELETE_NOW,
         timeout: float | None = None,
     ) -> bool:
-        """Remove the link of a uid if it is to that pod.
-
-        Args:
-            persist_seconds: keep it as a transient link for so long, or `DELETE_NOW`.
+        """Remove the link of a uid if it is a link to ``pod_id``.
 
         Returns:
-            Whether a link to that pod was there and was removed.
+            Whether the uid was linked to ``pod_id``, so that the link was removed.
         """
         return self._run(
             timeout, operations.remove_linked_pod_with_id,
@@ -393,16 +404,14 @@ class StatefulExecutor:
         persist_seconds: int = DELETE_NOW,
         timeout: float | None = None,
     ) -> list[str]:
-        """Remove the link of each uid: `remove_linked_pod` for many.
+        """Remove the links of several uids; see `remove_linked_pod`.
 
-        Each uid is one step on the server; all are sent together. If some fail, the others are
-        done, and the error's ``undone`` names those that are not.
-
-        Args:
-            persist_seconds: keep them as transient links for so long, or `DELETE_NOW`.
+        The calls are sent in pipelines. Each uid is one atomic step, the batch is not: if some uids
+        fail, the links of the others are removed, and the error's ``undone`` lists those that
+        failed.
 
         Returns:
-            The uids that had a link, in the order given, each once.
+            The uids that had a link, in the order given, without duplicates.
         """
         return self._run_batch(
             timeout,
@@ -424,67 +433,60 @@ class StatefulExecutor:
         resume: str | None = None,
         timeout: float | None = None,
     ) -> DrainProgress:
-        """Remove every link to a pod that goes away, or move it to another pod.
+        """Remove all links to a pod, or move them to another pod. Use it before a pod shuts down.
 
-        All nodes of a cluster are searched with SCAN, a page at a time; each link is changed by
-        compare-and-set, so that a uid which is linked elsewhere meanwhile stays there. A moved link
-        keeps its time to live. Drain again until nothing is found where links may still be made to
-        the pod, or a cluster is being resharded.
+        The links are found with SCAN, page by page, on all nodes of a cluster. Each is changed with
+        compare-and-set: a uid that is linked to another pod in the meantime keeps that link. A
+        moved link keeps its TTL. Links that are created during the drain, or that a cluster moves
+        to another node, may be missed: repeat the drain until it finds none.
 
         Args:
             to: the pod to move the links to; ``None`` removes them.
-            on_progress: called after each page. After an interruption, hand the ``resume`` of the
-                last progress to another call, to go on where this one ended.
-            resume: where an interrupted drain had come to.
-            timeout: seconds that each request may take, not the whole.
+            on_progress: called after each page.
+            resume: the ``resume`` of the last `DrainProgress` of an interrupted drain, to continue
+                there.
+            timeout: seconds that each request may take. The whole drain has no limit.
 
         Returns:
-            The counts. ``failed`` counts links that could not be changed: the drain went on.
+            The counts. Links that could not be changed are counted in ``failed``; they do not end
+            the drain.
 
         Raises:
-            RedisConnectionError: the primaries of the cluster changed meanwhile, so that a link may
-                have been missed: drain again.
+            RedisConnectionError: the primaries of the cluster changed during the drain, so that
+                links may have been missed: repeat the drain.
         """
         started = perf_counter()
         try:
             nodes = self.manager.nodes(timeout=timeout)
-            plan = steps(
+            plan = drain_steps(
                 namespace, service_name, pod_id, to, nodes, self._track, on_progress, resume
             )
-            result = self._follow(plan, timeout)
+            result = self._run_drain(plan, timeout)
             check_nodes(nodes, self.manager.nodes(timeout=timeout))
         except Exception as raised:
-            error = telemetry.failure("drain_pod", None, started, raised, self.metrics)
+            error = telemetry.record_failure("drain_pod", None, started, raised, self.metrics)
             if error is raised:
                 raise
             raise error from raised
-        telemetry.drained(result)
+        telemetry.record_drain(result)
         return result
 
     def get_link_service(
         self, namespace: str, uid: str, *, timeout: float | None = None
     ) -> dict[str, int]:
-        """The persistent links of a uid: service to pod."""
+        """Return service to pod id of the persistent links of a uid (HGETALL of its index)."""
         return self._run(timeout, operations.get_link_service, namespace, uid)
 
     def inspect_link(
         self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
     ) -> list[StoredKey]:
-        """What is stored about a link, whatever it is: never an error about a malformed value.
-
-        Returns:
-            The key of the link, of the index of the uid, and of the creation time.
-        """
+        """Return the stored link, index and creation time as they are, even if malformed."""
         return self._run(timeout, repair.inspect_link, namespace, uid, service_name)
 
     def inspect_service(
         self, namespace: str, service_name: str, *, timeout: float | None = None
     ) -> list[StoredKey]:
-        """What is stored about a service, whatever it is: never an error about a malformed value.
-
-        Returns:
-            The key of the pod states, of their times, of the workload state, and of its time.
-        """
+        """Return the stored pod states, workload state and their times, even if malformed."""
         return self._run_batch(timeout, repair.inspect_service, namespace, service_name)
 
     def repair_link(
@@ -496,16 +498,17 @@ class StatefulExecutor:
         dry_run: bool = False,
         timeout: float | None = None,
     ) -> list[Repair]:
-        """Delete what is malformed at the keys of a link; every other operation refuses it.
+        """Delete malformed values of a link, so that the other operations work on it again.
 
-        The link is absent, transient or persistent afterwards: the index has an entry if, and only
-        if, the link is persistent. Sound keys are not changed.
+        Afterwards the link is absent, transient or persistent, and the index has an entry if and
+        only if the link is persistent. Well-formed keys are not changed. Each repair is logged as a
+        warning.
 
         Args:
-            dry_run: only tell what would be done.
+            dry_run: return the repairs, but change nothing.
 
         Returns:
-            What was done; empty if nothing had to be. Each is logged as a warning.
+            The repairs; empty if nothing was malformed.
         """
         return self._repair(
             timeout, dry_run, repair.repair_link, namespace, uid, service_name, dry_run
@@ -519,7 +522,7 @@ class StatefulExecutor:
         dry_run: bool = False,
         timeout: float | None = None,
     ) -> list[Repair]:
-        """Delete what is malformed in the pod states of a service; see `repair_link`."""
+        """Delete malformed pod states of a service; see `repair_link`."""
         return self._repair(
             timeout, dry_run, repair.repair_service_state, namespace, service_name, dry_run
         )
@@ -538,7 +541,10 @@ class StatefulExecutor:
         )
 
     def close(self) -> None:
-        """Close the connections that were made here; further calls are refused."""
+        """Close the manager, unless it was passed as ``source``.
+
+        Later calls raise `RedisConnectionError`.
+        """
         if self._owned:
             self.manager.close()
 

@@ -24,7 +24,7 @@ class Renewable(Protocol):
 _parents: list[object] = []
 
 
-def leave_to_parent(*things: object) -> None:
+def keep_for_parent(*things: object) -> None:
     """Keep objects of the parent's event loop in a child, so that they are not collected.
 
     An asyncio connection that is collected or closed removes its socket from the selector of its

@@ -1,19 +1,19 @@
-"""The wire format: names of keys, limits of arguments, and the reading of stored values.
+"""The wire format: key names, limits of arguments, and parsing of stored values.
 
-Every key that podlink touches is built here, and every argument that becomes part of a key or a
-value is checked here first, because keys are joined by ``:`` ``{`` ``}`` ``@``: a part that
-contains a joiner could name somebody else's key. Other programs (Go, Java) share this layout, so
-nothing here may change on its own. No IO, and nothing that knows a command or a script.
+All keys are built here, and all arguments that become part of a key or value are checked here. Keys
+use the separators ``:`` ``{`` ``}`` ``@``: an argument that contains one could produce the key of
+another link. The Go and Java libraries use the same layout, so it must not change. IO, commands and
+scripts do not belong here.
 
 =====================================  ======  ============================================
 ``sf:{<namespace>:lk:<uid>}<service>``  string  the pod a uid is linked to
 ``sf:{<namespace>:lk:<uid>}``           hash    its persistent links: service to pod
 ``sf:{<namespace>:state:<service>}``    hash    pod to state
 ``sf:{<namespace>:workload:<service>}`` string  state of the workload
-any of these, then ``@``                same    milliseconds and what they were stamped for
+one of these, followed by ``@``         same    milliseconds and the value that they belong to
 =====================================  ======  ============================================
 
-The braces are the hash tag of Redis Cluster: all keys of one uid are in one slot.
+The braces are the hash tag of Redis Cluster: all keys of a uid are in the same slot.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Final
 from podlink.errors import InternalError, InvalidParameterError, printable
 
 PERSIST_FOREVER: Final = -1
-"""``persist_seconds`` of a link that stays until it is removed."""
+"""The ``persist_seconds`` of a persistent link, which does not expire."""
 
 DELETE_NOW: Final = -1
-"""``persist_seconds`` of a removal without a grace period."""
+"""The ``persist_seconds`` of a removal that deletes the link at once."""
 
 MAX_POD_ID: Final = 2**31 - 1
 MAX_PERSIST_SECONDS: Final = 2**31 - 1
@@ -44,10 +44,11 @@ _stored_pod_id = re.compile(rb"0|[1-9][0-9]{0,9}").fullmatch
 
 
 def link_keys(namespace: str, uid: str, service_name: str) -> tuple[bytes, bytes, bytes]:
-    """Check the three names and build the keys of the link they mean.
+    """Check the arguments and build the keys of a link.
 
     Returns:
-        The link, the index of the uid and the creation time of the link, all in one cluster slot.
+        The keys of the link, of the index of the uid, and of the creation time of the link; all are
+        in the same slot.
 
     Raises:
         InvalidParameterError: a name is outside the limits.
@@ -61,13 +62,13 @@ def link_keys(namespace: str, uid: str, service_name: str) -> tuple[bytes, bytes
 
 
 def link_prefix(namespace: str) -> bytes:
-    """What the key of every link in a namespace begins with, and every index of links."""
+    """Return the common prefix of all keys of links and of indexes in a namespace."""
     check_name("namespace", namespace)
     return ("sf:{" + namespace + ":lk:").encode()
 
 
 def link_keys_of_many(namespace: str, uids: list[str], service_name: str) -> list[bytes]:
-    """Check all names and build the keys of the links alone, as `link_keys` does for one.
+    """Check the arguments and build the keys of several links, without those of `link_keys` beside.
 
     Raises:
         InvalidParameterError: a name is outside the limits.
@@ -82,39 +83,39 @@ def link_keys_of_many(namespace: str, uids: list[str], service_name: str) -> lis
 
 
 def index_key(namespace: str, uid: str) -> bytes:
-    """The hash of the persistent links of a uid."""
+    """Build the key of the index of a uid, a hash of its persistent links."""
     check_name("namespace", namespace)
     check_uid(uid)
     return ("sf:{" + namespace + ":lk:" + uid + "}").encode()
 
 
 def state_key(namespace: str, service_name: str) -> bytes:
-    """The hash of the pod states of a service."""
+    """Build the key of the pod states of a service, a hash."""
     check_name("namespace", namespace)
     check_name("service_name", service_name)
     return ("sf:{" + namespace + ":state:" + service_name + "}").encode()
 
 
 def workload_key(namespace: str, service_name: str) -> bytes:
-    """The string that holds the workload state of a service."""
+    """Build the key of the workload state of a service, a string."""
     check_name("namespace", namespace)
     check_name("service_name", service_name)
     return ("sf:{" + namespace + ":workload:" + service_name + "}").encode()
 
 
 def times_key(key: bytes) -> bytes:
-    """The key of the times that belong to ``key``."""
+    """Build the key of the times that belong to ``key``."""
     return key + b"@"
 
 
 @lru_cache(maxsize=4096)
 def _is_name(value: str) -> bool:
-    """The few namespaces and services of a program are looked at once."""
+    """Return whether a name is valid. Cached: a program uses few namespaces and services."""
     return _name(value) is not None
 
 
 def check_name(what: str, value: str) -> None:
-    """Refuse a namespace or service name outside the limits."""
+    """Raise `InvalidParameterError` if a namespace or service name is outside the limits."""
     if isinstance(value, str) and _is_name(value):
         return
     raise InvalidParameterError(
@@ -124,8 +125,8 @@ def check_name(what: str, value: str) -> None:
 
 
 def check_uid(value: str) -> None:
-    """Refuse a uid outside the limits."""
-    # A character takes at most four bytes, so that a short uid need not be encoded to be measured.
+    """Raise `InvalidParameterError` if a uid is outside the limits."""
+    # A character has at most four bytes, so the size of a short uid is known without encoding it.
     if (
         isinstance(value, str)
         and _uid(value)
@@ -139,7 +140,7 @@ def check_uid(value: str) -> None:
 
 
 def check_pod_id(value: int) -> int:
-    """Refuse a pod id outside the limits; ``bool`` is not an integer here."""
+    """Return a pod id, or raise `InvalidParameterError` if it is outside the limits or a `bool`."""
     if isinstance(value, int) and value is not True and value is not False:
         if 0 <= value <= MAX_POD_ID:
             return int(value)
@@ -149,7 +150,7 @@ def check_pod_id(value: int) -> int:
 
 
 def check_persist_seconds(value: int) -> int:
-    """Refuse a duration outside the limits; ``bool`` is not an integer here."""
+    """Return ``persist_seconds``, or raise `InvalidParameterError` if it is outside the limits."""
     if isinstance(value, int) and value is not True and value is not False:
         if 1 <= value <= MAX_PERSIST_SECONDS or value == -1:
             return int(value)
@@ -160,7 +161,7 @@ def check_persist_seconds(value: int) -> int:
 
 
 def check_seconds(value: int) -> int:
-    """Refuse a duration that is no number of seconds within the limits, "for ever" included."""
+    """As `check_persist_seconds`, but -1 is refused too."""
     if value == -1 or check_persist_seconds(value) == -1:
         raise InvalidParameterError(
             "persist_seconds must be an integer number of seconds from 1 to "
@@ -170,7 +171,7 @@ def check_seconds(value: int) -> int:
 
 
 def check_timeout(seconds: float) -> float:
-    """Refuse a timeout that is no number of seconds above 0."""
+    """Return a timeout, or raise `InvalidParameterError` if it is not a number above 0."""
     if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds < 2**31:
         return seconds
     raise InvalidParameterError(
@@ -179,7 +180,7 @@ def check_timeout(seconds: float) -> float:
 
 
 def check_state(value: str) -> bytes:
-    """Refuse a state that is blank or cannot be written in UTF-8, and encode it."""
+    """Encode a state, or raise `InvalidParameterError` if it is blank or not valid UTF-8."""
     if isinstance(value, str) and value.strip():
         try:
             return value.encode()
@@ -189,7 +190,11 @@ def check_state(value: str) -> bytes:
 
 
 def check_names(what: str, values: Iterable[str]) -> list[str]:
-    """The distinct values in the order given; the caller checks each of them."""
+    """Remove duplicates from a list of strings. The caller checks each string.
+
+    Raises:
+        InvalidParameterError: it is not an iterable of strings.
+    """
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise InvalidParameterError(f"{what} must be a list of strings; got {shown(values)}")
     given = list(values)
@@ -200,16 +205,19 @@ def check_names(what: str, values: Iterable[str]) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """A value as an error message shows it: its repr, cut at 80 characters."""
+    """Return the repr of a value for an error message, cut at 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def read_pod_id(value: object, where: bytes) -> int:
-    """A pod id as Redis holds it, in canonical decimal; ``where`` is the key it came from.
+    """Parse a stored pod id, a decimal number without leading zeros.
+
+    Args:
+        where: the key that it was read from, for the message.
 
     Raises:
-        InternalError: it is not one; the message names the key.
+        InternalError: it is malformed.
     """
     if type(value) is int:
         if 0 <= value <= MAX_POD_ID:
@@ -222,10 +230,13 @@ def read_pod_id(value: object, where: bytes) -> int:
 
 
 def read_text(value: object, where: bytes) -> str:
-    """A stored string, non-blank UTF-8; ``where`` is the key it came from.
+    """Decode a stored string, which must be non-blank UTF-8.
+
+    Args:
+        where: the key that it was read from, for the message.
 
     Raises:
-        InternalError: it is not one; the message names the key.
+        InternalError: it is malformed.
     """
     if isinstance(value, bytes):
         try:
@@ -238,5 +249,5 @@ def read_text(value: object, where: bytes) -> str:
 
 
 def shown_key(key: bytes) -> str:
-    """A key as an error message names it."""
+    """Return a key as text for an error message."""
     return printable(key.decode(errors="backslashreplace"))

@@ -39,7 +39,7 @@ def look_up(host: str, port: int, family: int = 0) -> Addresses:
             target=_run, args=(key, answer), name="podlink-look-up", daemon=True
         ).start()
     try:
-        error = answer.exception(timeout=deadline.wait_at_most(None))
+        error = answer.exception(timeout=deadline.limit_wait(None))
     except futures.TimeoutError:
         raise deadline.TimeUp(f"the name look-up of {host} took too long") from None
     if error is not None:

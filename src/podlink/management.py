@@ -1,4 +1,7 @@
-"""What `podlink.manager` and `podlink.aio.manager` have in common, none of which does IO."""
+"""What the synchronous and the asyncio `RedisManager` share: configuration, errors, script calls.
+
+No function here does IO.
+"""
 
 from __future__ import annotations
 
@@ -14,36 +17,48 @@ from podlink.scripts import Script
 T = TypeVar("T")
 
 NO_RETRIES = RetryPolicy(0, 0.0, 0.0)
-PIPELINE = 1_000
-SLOW = 1.0
+MAX_PIPELINE_LENGTH = 1_000
+DEFAULT_SLOW_OPERATION = 1.0
 
 
-class Closed:
-    """Stands where the client was, after `close`."""
+class ClosedClient:
+    """Replaces the client of a closed manager: every use raises `RedisConnectionError`."""
 
     def __getattr__(self, name: str) -> Any:
-        raise RedisConnectionError("the manager or executor is closed")
+        raise RedisConnectionError("the manager or executor is closed: create a new one")
 
 
-def as_config(source: object) -> RedisConfig | None:
-    """The configuration that a URL means, or is; ``None`` for anything else."""
+def config_of(source: object) -> RedisConfig | None:
+    """Return a configuration as it is, parse a URL, and return ``None`` for anything else."""
     if isinstance(source, str):
         return RedisConfig.from_url(source)
     return source if isinstance(source, RedisConfig) else None
 
 
-def known(config: RedisConfig | None) -> RedisConfig:
-    """The configuration of a manager that has one."""
+def require_config(config: RedisConfig | None) -> RedisConfig:
+    """Return the configuration of a manager.
+
+    Raises:
+        NotFoundError: the manager was created from a client.
+    """
     if config is None:
-        raise NotFoundError("a manager that was made from a client has no configuration")
+        raise NotFoundError(
+            "a manager that was created from a client has no configuration: create it from a URL "
+            "or a RedisConfig"
+        )
     return config
 
 
-def changed(
-    present: RedisConfig | None, config: RedisConfig | str | None, changes: Mapping[str, Any]
+def updated_config(
+    current: RedisConfig | None, config: RedisConfig | str | None, changes: Mapping[str, Any]
 ) -> RedisConfig:
-    """What `update_config` is asked for."""
-    base = known(present) if config is None else as_config(config)
+    """Return the configuration that ``update_config(config, **changes)`` sets.
+
+    Raises:
+        InvalidParameterError: ``config`` has another type, or a value is outside its limits.
+        NotFoundError: there is neither a current configuration nor a new one.
+    """
+    base = require_config(current) if config is None else config_of(config)
     if base is None:
         raise InvalidParameterError(
             f"config must be a RedisConfig or a URL, not {type(config).__name__}"
@@ -51,25 +66,29 @@ def changed(
     return base.with_changes(**changes)
 
 
-def described(config: RedisConfig | None, client: object) -> str:
-    """What a manager leads to, for its repr, which makes no connection."""
+def describe_target(config: RedisConfig | None, client: object) -> str:
+    """Return the URL without password, or the class of the client, for the repr of a manager."""
     return type(client).__name__ if config is None else config.url
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """What goes into one pipeline after the other, so that none of them gets too long."""
-    return (items[i : i + PIPELINE] for i in range(0, len(items), PIPELINE))
+    """Split items into parts of at most `MAX_PIPELINE_LENGTH`, one for each pipeline."""
+    size = MAX_PIPELINE_LENGTH
+    return (items[i : i + size] for i in range(0, len(items), size))
 
 
 def script_call(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Call[Reply]:
-    """A user's script as a call. It counts as a write: nobody knows what it does."""
+    """Build the call that runs a script of a user.
+
+    It counts as a write, because it may be one.
+    """
     wire = run_script(script, keys, args)
     return Call("execute_script", wire, tuple(keys), lambda call, reply: reply, script, True)
 
 
 @contextmanager
-def errors_as_ours(doing: str, *, script: bool = False, write: bool = False) -> Iterator[None]:
-    """Turn any exception of redis-py and sockets in the block into a `StatefulError`."""
+def translated_errors(doing: str, *, script: bool = False, write: bool = False) -> Iterator[None]:
+    """Replace an exception that the block raises by a `StatefulError`; see `errors.translate`."""
     try:
         yield
     except Exception as error:

@@ -1,12 +1,12 @@
-"""`RedisManager`: owns the client and its pool, the scripts and the configuration.
+"""`RedisManager` owns the redis-py client with its pool, the scripts and the configuration.
 
-Knows no operation: what is sent to do what is decided in `podlink.operations`. The parts that do
-not depend on IO are shared with `podlink.aio.manager`.
+It sends calls, but the operations do not belong here: `podlink.operations` builds the calls.
+`podlink.aio.manager` is the asyncio version; `podlink.management` has what both share.
 
-Clients made here do not let redis-py repeat a command: it would also repeat a write whose outcome
-is unknown. The executors repeat what may be repeated (`podlink.calls` says what). A connection that
-has died in the pool is noticed when it is taken, and made anew, so that nothing needs to be done
-when a server is back.
+The clients that the manager creates do not use the retries of redis-py, which would also repeat a
+write whose outcome is unknown. The manager itself retries, by the rules of `podlink.calls`. Before
+a pooled connection is used, it is checked, and replaced if it is broken. Therefore nothing has to
+be done after a restart of the server.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import redis
 from redis.exceptions import NoScriptError
 
 from podlink import connections, deadline, forks, telemetry
-from podlink.calls import RAW, Call, Reply, again, as_text, script_load
+from podlink.calls import RAW, Call, Reply, as_text, next_attempt, script_load
 from podlink.clients import (
     emulated_cluster,
     emulator_named,
@@ -43,16 +43,16 @@ from podlink.errors import (
 )
 from podlink.keys import check_timeout
 from podlink.management import (
+    DEFAULT_SLOW_OPERATION,
     NO_RETRIES,
-    SLOW,
-    Closed,
-    as_config,
-    changed,
+    ClosedClient,
     chunks,
-    described,
-    errors_as_ours,
-    known,
+    config_of,
+    describe_target,
+    require_config,
     script_call,
+    translated_errors,
+    updated_config,
 )
 from podlink.models import HealthStatus, PoolStats
 from podlink.scripts import Script, ScriptRegistry
@@ -60,33 +60,35 @@ from podlink.scripts import Script, ScriptRegistry
 T = TypeVar("T")
 
 CONNECT_AT_MOST = 10.0
-"""Seconds that a thread waits for the connection to a cluster that another thread makes."""
+"""Seconds that a thread waits while another thread connects to the cluster."""
 
 
 class RedisManager:
-    """The client, the scripts and the configuration of synchronous executors. Threads may share it.
+    """Owns the client, the scripts and the configuration of synchronous executors.
+
+    Threads may share one manager.
 
     Args:
-        source: a URL, a `RedisConfig`, or a client (``redis.Redis``, ``redis.RedisCluster``). A
-            client that was handed in stays the caller's: it is not closed here, and it keeps its
-            own policy of retries.
+        source: a URL, a `RedisConfig`, or a client (``redis.Redis``, ``redis.RedisCluster``). The
+            caller closes a client that it passed. Such a client retries as it is configured to, and
+            podlink adds no retries.
 
     Attributes:
-        timeout: seconds that an operation may take, unless it is told otherwise.
-        slow: seconds that make an operation slow.
-        is_cluster: whether it is one of a cluster, so that keys are in several slots.
-        retry_policy: how often the executors send a call again.
+        timeout: seconds that an operation may take if it is called without a timeout.
+        slow: an operation that takes at least this many seconds is logged as slow.
+        is_cluster: whether the client is one of a Redis Cluster, so that keys are in several slots.
+        retry_policy: how often a failed call is retried.
     """
 
     def __init__(self, source: str | RedisConfig | Any = "emulator://") -> None:
         self._lock = threading.Lock()
         self._connecting = deadline.SingleFlight(CONNECT_AT_MOST)
         self._scripts = ScriptRegistry()
-        self._config = as_config(source)
+        self._config = config_of(source)
         self.retry_policy = NO_RETRIES
         self.timeout: float | None = None
-        self.slow = SLOW
-        telemetry.watch(self)
+        self.slow = DEFAULT_SLOW_OPERATION
+        telemetry.observe_pool(self)
         self._client: Any = None
         if self._config is not None:
             self._use(self._config)
@@ -101,11 +103,11 @@ class RedisManager:
         forks.renew(self)
 
     def _after_fork(self) -> None:
-        """Use connections of its own in a child process; a client handed in gets new locks."""
+        """Discard the connections of the parent process in a child process, and replace locks."""
         client = self._client
         self._lock = threading.Lock()
         self._connecting = deadline.SingleFlight(CONNECT_AT_MOST)
-        if client is not None and not isinstance(client, Closed):
+        if client is not None and not isinstance(client, ClosedClient):
             renew_client(client)
             if self._config is not None:
                 self._client = None
@@ -116,41 +118,41 @@ class RedisManager:
         self.timeout = config.timeout
         self.slow = config.slow_operation
         self.is_cluster = config.is_cluster
-        self._client = None if self.is_cluster else _client_of(config)
+        self._client = None if self.is_cluster else _create_client(config)
 
     @property
     def client(self) -> Any:
-        """The client in use; `update_config` replaces it.
+        """The redis-py client. A cluster client is created, and connected, at the first use.
 
         Raises:
-            RedisConnectionError: no node of the cluster answers, at the first use.
-            OperationTimeoutError: none answers in time.
+            RedisConnectionError: no node of the cluster can be reached.
+            OperationTimeoutError: no node answered in time.
         """
         client = self._client
         return self._connect() if client is None else client
 
     @property
     def source(self) -> object:
-        """Identifies what links are read from: another object after `update_config` and `close`."""
+        """Identifies the server; `update_config` and `close` replace it by another object."""
         return self if self.is_cluster else self.client
 
     def _connect(self) -> Any:
-        """Make the client: that of a cluster, which asks for the slots, or the first in a child."""
+        """Create the client: of a cluster, or the first one in a child process after a fork."""
         while self._client is None:
             running = self._connecting.begin()
             if running is None:
                 continue
             try:
                 if self._client is None:
-                    config = known(self._config)
-                    with errors_as_ours("connecting to the server"):
-                        self._keep(config, _client_of(config))
+                    config = require_config(self._config)
+                    with translated_errors("connecting to the server"):
+                        self._set_client(config, _create_client(config))
             finally:
                 self._connecting.end(running)
         return self._client
 
-    def _keep(self, config: RedisConfig, client: Any) -> None:
-        """Use a client, unless the manager was closed or configured otherwise meanwhile."""
+    def _set_client(self, config: RedisConfig, client: Any) -> None:
+        """Set the client, or close it if the manager was closed or got another configuration."""
         with self._lock:
             if self._client is None and self._config is config:
                 self._client = client
@@ -158,21 +160,21 @@ class RedisManager:
         connections.disconnect(client)
 
     def get_connection(self, *, timeout: float | None = None) -> Any:
-        """Reserve one connection, as a client that sends everything on it.
+        """Reserve a connection, as a redis-py client that sends all commands on it.
 
-        On a cluster this is the client itself. Give it back with `release_connection`; `connection`
-        does both.
+        On a cluster this returns the cluster client itself. Release the connection with
+        `release_connection`, or use `connection`, which does both.
 
         Args:
             timeout: seconds that connecting and waiting for a free connection may take; ``None``
-                means the manager's.
+                means the manager's timeout.
 
         Raises:
-            RedisConnectionError: there is no server, or no connection is free.
-            OperationTimeoutError: there is none in time.
+            RedisConnectionError: the server cannot be reached, or no connection became free.
+            OperationTimeoutError: the time was up.
         """
-        with errors_as_ours("get_connection"):
-            return self._limited(timeout, self._reserve)
+        with translated_errors("get_connection"):
+            return self._with_deadline(timeout, self._reserve)
 
     def _reserve(self) -> Any:
         client = self.client
@@ -181,19 +183,19 @@ class RedisManager:
         return redis.Redis(connection_pool=client.connection_pool, single_connection_client=True)
 
     def release_connection(self, connection: Any) -> None:
-        """Give back what `get_connection` returned; a second time does nothing."""
+        """Return a connection from `get_connection` to the pool. A second call does nothing."""
         if not self.is_cluster:
             connection.close()
 
     @contextmanager
     def connection(self, *, timeout: float | None = None) -> Iterator[Any]:
-        """A connection for a ``with`` block; see `get_connection`."""
+        """Reserve a connection for a ``with`` block; see `get_connection`."""
         connection = self.get_connection(timeout=timeout)
         try:
             yield connection
         except Exception:
             raise
-        except BaseException:  # interrupted: a reply may still come
+        except BaseException:  # interrupted: there may be an unread reply
             if not self.is_cluster:
                 connection.connection.disconnect()
             raise
@@ -201,21 +203,23 @@ class RedisManager:
             self.release_connection(connection)
 
     def health_check(self, *, timeout: float | None = None) -> HealthStatus:
-        """Ask the server for a sign of life. What is wrong is in the result.
+        """Send PING to the server, or to a cluster, and ask for its version.
+
+        Errors do not raise; they are in the result.
 
         Args:
-            timeout: seconds that this may take in all; ``None`` means the manager's.
+            timeout: seconds that the whole check may take; ``None`` means the manager's timeout.
 
         Raises:
-            InvalidParameterError: the timeout is no number of seconds above 0.
+            InvalidParameterError: the timeout is not a number of seconds above 0.
         """
-        return self._limited(timeout, self._health)
+        return self._with_deadline(timeout, self._health)
 
     def _health(self) -> HealthStatus:
         url = None if self._config is None else self._config.url
         started = perf_counter()
         try:
-            with errors_as_ours("health_check"):
+            with translated_errors("health_check"):
                 client = self.client
                 options = {} if self.is_cluster else RAW
                 client.execute_command("PING", **options)
@@ -225,45 +229,53 @@ class RedisManager:
         try:
             info = client.execute_command("INFO", "server", **options)
             server, version = server_version(info)
-        except Exception:  # an access control list may forbid INFO; the server is well all the same
+        except Exception:  # for example an ACL forbids INFO; PING was answered
             server = version = None
         return HealthStatus(True, url, latency, server, version)
 
     def close(self) -> None:
-        """Close the connections and refuse further calls. A client handed in is left open."""
+        """Close the connections. A client that was passed as ``source`` stays open.
+
+        Later calls raise `RedisConnectionError`.
+        """
         with self._lock:
-            client, self._client = self._client, Closed()
-        if self._config is not None and client is not None and not isinstance(client, Closed):
+            client, self._client = self._client, ClosedClient()
+        if self._config is not None and client is not None and not isinstance(client, ClosedClient):
             connections.disconnect(client)
 
     def get_pool_stats(self) -> PoolStats:
-        """How many connections there are."""
+        """Count the connections of the client."""
         return pool_stats(self.client)
 
     def count_connections(self) -> PoolStats | None:
-        """As `get_pool_stats`; ``None`` when there is no client yet, or no longer."""
+        """Count the connections; ``None`` before the first use of a cluster, and after `close`."""
         client = self._client
-        return None if client is None or isinstance(client, Closed) else pool_stats(client)
+        return None if client is None or isinstance(client, ClosedClient) else pool_stats(client)
 
     def load_script(
         self, name: str, source: str | None = None, *, timeout: float | None = None
     ) -> str:
-        """Load a script into the server (all primaries of a cluster), and return its SHA1.
+        """Load a script into the server, or into all primaries of a cluster (SCRIPT LOAD).
 
         Args:
-            name: a script of podlink, or one kept before; with ``source`` any other name.
-            source: Lua source to keep under that name.
-            timeout: seconds that this may take in all; ``None`` means the manager's.
+            name: the name of a script of podlink or of one that was loaded before; with ``source``
+                any name that is not one of podlink's.
+            source: Lua source to register under that name.
+            timeout: seconds that the whole call may take; ``None`` means the manager's timeout.
+
+        Returns:
+            The SHA1 of the script.
 
         Raises:
-            NotFoundError: no source was given and no script has that name.
+            NotFoundError: ``source`` is ``None`` and no script has that name.
+            InvalidParameterError: podlink has another script of that name, or a string is blank.
             LuaScriptError: the source does not compile.
         """
         script = self._scripts.get(name) if source is None else self._scripts.add(name, source)
-        return self._limited(timeout, self._load, script)
+        return self._with_deadline(timeout, self._load, script)
 
     def _load(self, script: Script) -> str:
-        with errors_as_ours(f"load_script {script.name}", script=True):
+        with translated_errors(f"load_script {script.name}", script=True):
             client, reply = self.client, None
             for node in self.nodes():
                 target = {} if node is None else {"target_nodes": client.get_node(node_name=node)}
@@ -278,38 +290,41 @@ class RedisManager:
         *,
         timeout: float | None = None,
     ) -> Reply:
-        """Run a script by its name, loading it if the server does not know it.
+        """Run a script by its name (EVALSHA, or EVAL if the server has not loaded the script).
 
         Args:
-            name: a script of podlink, or one that `load_script` was given.
+            name: the name of a script of podlink or of one that was passed to `load_script`.
             keys: its ``KEYS``.
             args: its ``ARGV``.
-            timeout: seconds that this may take in all; ``None`` means the manager's.
+            timeout: seconds that the whole call may take; ``None`` means the manager's timeout.
 
         Returns:
-            The reply as the client gives it, decoded if the client decodes.
+            The reply of redis-py, decoded if the client is configured to decode.
 
         Raises:
             NotFoundError: no script has that name.
             LuaScriptError: the script failed.
         """
         call = script_call(self._scripts.get(name), keys, args)
-        with errors_as_ours(f"execute_script {name}", script=True, write=True):
+        with translated_errors(f"execute_script {name}", script=True, write=True):
             return self.send(call, {}, timeout)
 
     def preload_scripts(self, *, timeout: float | None = None) -> dict[str, str]:
-        """Load all scripts into the server, so that no first call has to; name to SHA1.
+        """Load all scripts into the server, so that the first calls need not send their source.
 
         Args:
-            timeout: seconds that this may take in all; ``None`` means the manager's.
+            timeout: seconds that the whole call may take; ``None`` means the manager's timeout.
+
+        Returns:
+            Script name to SHA1.
         """
-        return self._limited(timeout, self._load_all)
+        return self._with_deadline(timeout, self._load_all)
 
     def _load_all(self) -> dict[str, str]:
         return {script.name: self._load(script) for script in self._scripts.all()}
 
     def get_script_sha(self, name: str) -> str:
-        """The SHA1 of a script, without asking the server.
+        """Return the SHA1 of a script. Sends nothing.
 
         Raises:
             NotFoundError: no script has that name.
@@ -317,76 +332,84 @@ class RedisManager:
         return self._scripts.get(name).sha
 
     def get_config(self) -> RedisConfig:
-        """The configuration.
+        """Return the configuration.
 
         Raises:
-            NotFoundError: the manager was made from a client, and has none.
+            NotFoundError: the manager was created from a client and has no configuration.
         """
-        return known(self._config)
+        return require_config(self._config)
 
     def update_config(self, config: RedisConfig | str | None = None, **changes: Any) -> None:
-        """Use another configuration from the next call on.
+        """Replace the configuration and the client. The next call uses them.
 
-        Calls under way end on their old connections, and reserved connections stay open until they
-        are released.
+        Calls in flight finish on the old connections. Reserved connections stay open until they are
+        released.
 
         Args:
-            config: a whole configuration or URL; without it the present one is the base.
+            config: the new configuration or URL; ``None`` means the current configuration.
             changes: fields to change in it.
 
         Raises:
-            InvalidParameterError: a value is outside its limits; nothing has changed then.
-            NotFoundError: the manager was made from a client, and no ``config`` is given.
+            InvalidParameterError: a value is outside its limits; nothing was changed.
+            NotFoundError: the manager was created from a client, and ``config`` is ``None``.
+            RedisConnectionError: the manager is closed.
         """
         with self._lock:
-            if isinstance(self._client, Closed):
-                raise RedisConnectionError("the manager is closed")
-            new = changed(self._config, config, changes)
+            if isinstance(self._client, ClosedClient):
+                raise RedisConnectionError("the manager is closed: create a new one")
+            new = updated_config(self._config, config, changes)
             owned, old = self._config is not None, self._client
             self._use(new)
         if owned and old is not None:
             connections.retire(old)
 
-    def _limited(self, timeout: float | None, function: Callable[..., T], *args: Any) -> T:
-        """Call a function with so many seconds for all that it sends."""
+    def _with_deadline(self, timeout: float | None, function: Callable[..., T], *args: Any) -> T:
+        """Call a function with a deadline for everything that it sends."""
         seconds = self.timeout if timeout is None else check_timeout(timeout)
         return deadline.limited(seconds, function, *args)
 
     def send(
         self, call: Call[Any], options: Mapping[str, Any], timeout: float | None = None
     ) -> Reply:
-        """Send a call, again where that is right, and return the bare reply.
+        """Send a call, retry it if that is safe, and return the reply of redis-py.
 
         Args:
-            options: of redis-py's ``execute_command``.
-            timeout: seconds that all of it may take; ``None`` means the manager's.
+            options: options of redis-py's ``execute_command``, such as `podlink.calls.RAW`.
+            timeout: seconds that the whole call may take; ``None`` means the manager's timeout.
+
+        Raises:
+            Exception: what redis-py or a socket raised in the last attempt.
         """
-        return self._limited(timeout, self._send, call, options)
+        return self._with_deadline(timeout, self._send, call, options)
 
     def _send(self, call: Call[Any], options: Mapping[str, Any]) -> Reply:
         client = self.client
         try:
             return client.execute_command(*call.wire, **options)
         except Exception as error:
-            return self._recover(call, call.wire, as_connection_error(error), client, options)
+            return self._retry(call, call.wire, as_connection_error(error), client, options)
 
     def send_all(
         self, calls: Sequence[Call[Any]], options: Mapping[str, Any], timeout: float | None = None
     ) -> list[Reply]:
-        """Send several calls in pipelines, and return the bare replies in their order.
+        """Send several calls in pipelines, and return the replies of redis-py in the same order.
 
-        On a cluster a pipeline goes to all nodes at once. What fails alone is sent again alone; a
-        call that fails for good has its exception for a reply.
-        """
-        return self._limited(timeout, self._send_all, calls, options)
-
-    def nodes(self, *, timeout: float | None = None) -> list[str | None]:
-        """The names of the nodes that hold keys, read anew; ``[None]`` if it is no cluster.
+        On a cluster the nodes are asked concurrently. Failed calls are retried if that is safe. The
+        reply of a call that failed is its exception.
 
         Args:
-            timeout: seconds for connecting to a cluster; ``None`` means the manager's.
+            options: options of redis-py's ``execute_command``, such as `podlink.calls.RAW`.
+            timeout: seconds that all calls together may take; ``None`` means the manager's timeout.
         """
-        return self._limited(timeout, self._nodes)
+        return self._with_deadline(timeout, self._send_all, calls, options)
+
+    def nodes(self, *, timeout: float | None = None) -> list[str | None]:
+        """Read the names of the nodes that own slots; ``[None]`` without a cluster.
+
+        Args:
+            timeout: seconds that CLUSTER SLOTS may take; ``None`` means the manager's timeout.
+        """
+        return self._with_deadline(timeout, self._nodes)
 
     def _nodes(self) -> list[str | None]:
         if not self.is_cluster:
@@ -405,10 +428,10 @@ class RedisManager:
         options: Mapping[str, Any],
         timeout: float | None = None,
     ) -> Reply:
-        """Send a call to one of `nodes`, as `send` does.
+        """Send a call to one of `nodes`; see `send`.
 
         Raises:
-            RedisConnectionError: no slot belongs to the node any more; nothing was sent.
+            RedisConnectionError: the node owns no slots any more; nothing was sent.
         """
         if node is None:
             return self.send(call, options, timeout)
@@ -426,19 +449,17 @@ class RedisManager:
         sent = [call.wire for call in calls]
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            telemetry.reloaded(calls[unknown[0]], len(unknown))
+            telemetry.record_script_reloads(calls[unknown[0]], len(unknown))
         for places in chunks(unknown):
             unknown_calls = [calls[place] for place in places]
             wires = [call.wire_with_source for call in unknown_calls]
-            sent_again = self._send_once(client, unknown_calls, wires, options)
-            for place, wire, reply in zip(places, wires, sent_again, strict=True):
+            new_replies = self._send_once(client, unknown_calls, wires, options)
+            for place, wire, reply in zip(places, wires, new_replies, strict=True):
                 sent[place], replies[place] = wire, reply
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception):
                 try:
-                    replies[place] = self._recover(
-                        calls[place], sent[place], reply, client, options
-                    )
+                    replies[place] = self._retry(calls[place], sent[place], reply, client, options)
                 except Exception as error:
                     replies[place] = error
         return replies
@@ -450,7 +471,7 @@ class RedisManager:
         wires: Sequence[tuple[Any, ...]],
         options: Mapping[str, Any],
     ) -> list[Reply]:
-        """Send calls as these commands, together and nothing again; replies or exceptions."""
+        """Send the commands in a pipeline, without retries; return their replies or exceptions."""
         try:
             if len(wires) == 1:
                 return [client.execute_command(*wires[0], **options)]
@@ -468,7 +489,7 @@ class RedisManager:
         except Exception as error:
             return [as_connection_error(error)] * len(wires)
 
-    def _recover(
+    def _retry(
         self,
         call: Call[Any],
         wire: tuple[Any, ...],
@@ -476,18 +497,18 @@ class RedisManager:
         client: Any,
         options: Mapping[str, Any],
     ) -> Reply:
-        """Send a call again after ``error`` as often as that is right, or raise what came last."""
+        """Retry a failed call while `next_attempt` allows it, else raise the last error."""
         attempt = 0
-        while (next_try := again(call, wire, error, attempt, self.retry_policy)) is not None:
+        while (retry := next_attempt(call, wire, error, attempt, self.retry_policy)) is not None:
             if isinstance(error, NoScriptError):
-                telemetry.reloaded(call)
+                telemetry.record_script_reloads(call)
             else:
-                telemetry.sent_again(call, error)
-            if next_try.delay:
-                sleep(deadline.wait_at_most(next_try.delay) or 0.0)
-                deadline.wait_at_most(None)
+                telemetry.record_retry(call, error)
+            if retry.delay:
+                sleep(deadline.limit_wait(retry.delay) or 0.0)
+                deadline.limit_wait(None)
             try:
-                wire = next_try.wire
+                wire = retry.wire
                 return client.execute_command(*wire, **options)
             except Exception as next_error:
                 error = as_connection_error(next_error)
@@ -506,11 +527,11 @@ class RedisManager:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {described(self._config, self._client)}>"
+        return f"<{type(self).__name__} {describe_target(self._config, self._client)}>"
 
 
-def _client_of(config: RedisConfig) -> Any:
-    """The client that a configuration means. That of a cluster asks for the slots."""
+def _create_client(config: RedisConfig) -> Any:
+    """Create the client of a configuration. The client of a cluster connects, to read the slots."""
     if config.cluster_nodes:
         return connections.connect_cluster(config)
     if config.emulator is None:

@@ -1,12 +1,11 @@
-"""The operations: how arguments are checked, which command they become.
+"""The operations of the executors: one function for each, which builds its command.
 
-A function here checks its arguments and returns a `Call` (or a `BatchCall`), complete with the
-function of `podlink.replies` that reads the reply. Both executors send these and do nothing else,
-so all that is true of an operation is true in both, and is tested without a server. No IO, no
-await, nothing of redis-py.
+A function checks its arguments and returns a `Call` (or a `BatchCall`) with the command and the
+function of `podlink.replies` that parses the reply. Both executors send these calls. IO and
+redis-py do not belong here, so an operation can be tested without a server.
 
-The transition table of the links is in ``docs/semantics.md``; the part of it that must happen in
-one step on the server is in the scripts of ``lua/``.
+``docs/semantics.md`` has the transition table of the links. Transitions that must be atomic are Lua
+scripts in ``lua/``.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ from podlink.scripts import Script
 T = TypeVar("T")
 
 KEYS_PER_CALL: Final = 10_000
-"""How many keys one batch call reads: more would hold up the server for other clients."""
+"""How many keys one call of a batch reads. More would block other clients for too long."""
 
 
 # Service and workload states
 
 
 def set_service_state(namespace: str, service_name: str, pod_id: int, state: str) -> Call[None]:
-    """Write the state of one pod, and the time."""
+    """Write the state of one pod and the time."""
     key = state_key(namespace, service_name)
     pod = check_pod_id(pod_id)
     keys = (key, times_key(key))
@@ -62,7 +61,7 @@ def set_service_state(namespace: str, service_name: str, pod_id: int, state: str
 
 
 def get_service_state(namespace: str, service_name: str) -> Call[dict[int, str]]:
-    """The states of all pods of a service."""
+    """Read the states of all pods of a service."""
     key = state_key(namespace, service_name)
     return Call(
         "get_service_state", ("HGETALL", key), (key,), replies.pod_states,
@@ -71,7 +70,7 @@ def get_service_state(namespace: str, service_name: str) -> Call[dict[int, str]]
 
 
 def require_service_state(namespace: str, service_name: str) -> Call[dict[int, str]]:
-    """As `get_service_state`; no pod at all is an error."""
+    """As `get_service_state`, but a service without pods is an error."""
     key = state_key(namespace, service_name)
     return Call(
         "require_service_state", ("HGETALL", key), (key,), replies.some_pod_states,
@@ -80,7 +79,7 @@ def require_service_state(namespace: str, service_name: str) -> Call[dict[int, s
 
 
 def read_service_state(namespace: str, service_name: str) -> Call[ServiceState | None]:
-    """The states of all pods of a service, with the time of the latest."""
+    """Read the states of all pods of a service and the time of the latest write."""
     key = state_key(namespace, service_name)
     keys = (key, times_key(key))
     return Call(
@@ -91,7 +90,7 @@ def read_service_state(namespace: str, service_name: str) -> Call[ServiceState |
 
 
 def set_workload_state(namespace: str, service_name: str, state: str) -> Call[None]:
-    """Write the state of a workload, and the time."""
+    """Write the state of a workload and the time."""
     key = workload_key(namespace, service_name)
     keys = (key, times_key(key))
     wire = run_script(scripts.SET_WORKLOAD_STATE, keys, (check_state(state),))
@@ -104,14 +103,14 @@ def set_workload_state(namespace: str, service_name: str, state: str) -> Call[No
 def get_workload_state(
     namespace: str, service_names: Iterable[str], one_slot_each: bool
 ) -> BatchCall[dict[str, str]]:
-    """The states of several workloads; ``one_slot_each`` when the keys live on a cluster."""
+    """Read the states of several workloads; ``one_slot_each`` on a cluster, with one call each."""
     check_name("namespace", namespace)
     names = check_names("service_names", service_names)
     keys = [workload_key(namespace, name) for name in names]
     size = 1 if one_slot_each else KEYS_PER_CALL
     return BatchCall(
         "get_workload_state",
-        _get_each("get_workload_state", keys, size),
+        _get_each_calls("get_workload_state", keys, size),
         names,
         size,
         partial(replies.workload_states, names, keys),
@@ -120,7 +119,7 @@ def get_workload_state(
 
 
 def read_workload_state(namespace: str, service_name: str) -> Call[WorkloadState | None]:
-    """The state of a workload with its time."""
+    """Read the state of a workload and its time."""
     key = workload_key(namespace, service_name)
     keys = (key, times_key(key))
     return Call(
@@ -130,14 +129,14 @@ def read_workload_state(namespace: str, service_name: str) -> Call[WorkloadState
     )  # fmt: skip
 
 
-# Making links
+# Writing links
 
 
 def set_linked_pod(
     namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int, track: bool
 ) -> Call[int | None]:
-    """Link, whatever was there; the previous pod."""
-    return _link(
+    """Link a uid to a pod, overwriting its link. The result is the previous pod."""
+    return _linking_call(
         "set_linked_pod", scripts.SET_LINKED_POD, replies.pod_or_none,
         namespace, uid, service_name, pod_id, persist_seconds, track,
     )  # fmt: skip
@@ -146,8 +145,8 @@ def set_linked_pod(
 def try_set_linked_pod(
     namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int, track: bool
 ) -> Call[TrySetResult]:
-    """Link unless another pod owns the uid."""
-    return _link(
+    """Link a uid unless it has a persistent link to another pod."""
+    return _linking_call(
         "try_set_linked_pod", scripts.TRY_SET_LINKED_POD, replies.try_set_result,
         namespace, uid, service_name, pod_id, persist_seconds, track,
     )  # fmt: skip
@@ -156,8 +155,8 @@ def try_set_linked_pod(
 def set_linked_pod_if_absent(
     namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int, track: bool
 ) -> Call[int]:
-    """Link if there is no link; the pod afterwards."""
-    return _link(
+    """Link a uid if it has no link. The result is the pod that it is linked to afterwards."""
+    return _linking_call(
         "set_linked_pod_if_absent", scripts.SET_LINKED_POD_IF_ABSENT, replies.pod_afterwards,
         namespace, uid, service_name, pod_id, persist_seconds, track,
     )  # fmt: skip
@@ -166,8 +165,8 @@ def set_linked_pod_if_absent(
 def create_linked_pod(
     namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int, track: bool
 ) -> Call[int]:
-    """As `set_linked_pod_if_absent`; a link that is there already is an error."""
-    return _link(
+    """As `set_linked_pod_if_absent`, but an existing link is an error."""
+    return _linking_call(
         "create_linked_pod", scripts.SET_LINKED_POD_IF_ABSENT, replies.pod_created,
         namespace, uid, service_name, pod_id, persist_seconds, track,
     )  # fmt: skip
@@ -182,8 +181,8 @@ def replace_linked_pod(
     persist_seconds: int,
     track: bool,
 ) -> Call[ReplaceResult]:
-    """Link if the uid is linked to the expected pod: compare and set."""
-    return _link(
+    """Link a uid if it is linked to the expected pod (compare and set)."""
+    return _linking_call(
         "replace_linked_pod", scripts.REPLACE_LINKED_POD, replies.replace_result,
         namespace, uid, service_name, pod_id, persist_seconds, track, check_pod_id(expected_pod_id),
     )  # fmt: skip
@@ -192,17 +191,17 @@ def replace_linked_pod(
 def move_linked_pod(
     namespace: str, uid: str, service_name: str, expected_pod_id: int, pod_id: int, track: bool
 ) -> Call[bool]:
-    """As `replace_linked_pod`, for as long as the link would have lasted; whether it was moved."""
-    return _link(
+    """As `replace_linked_pod`, but keep the TTL. The result is whether the link was replaced."""
+    return _linking_call(
         "drain_pod", scripts.REPLACE_LINKED_POD, replies.whether_replaced,
-        namespace, uid, service_name, pod_id, _KEEP, track, check_pod_id(expected_pod_id),
+        namespace, uid, service_name, pod_id, _KEEP_TTL, track, check_pod_id(expected_pod_id),
     )  # fmt: skip
 
 
 def refresh_linked_pod(
     namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int
 ) -> Call[bool]:
-    """Renew a transient link to one pod."""
+    """Set a new TTL for a transient link to the given pod."""
     keys = link_keys(namespace, uid, service_name)
     pod = check_pod_id(pod_id)
     seconds = check_seconds(persist_seconds)
@@ -221,14 +220,14 @@ def batch_set_linked_pod_if_absent(
     persist_seconds: int,
     track: bool,
 ) -> BatchCall[dict[int, list[str]]]:
-    """As `set_linked_pod_if_absent` for each of many uids; the uids by pod afterwards."""
+    """As `set_linked_pod_if_absent` for several uids. The result is pod to uids afterwards."""
     check_name("namespace", namespace)
     check_name("service_name", service_name)
     pod = check_pod_id(pod_id)
     check_persist_seconds(persist_seconds)
     distinct = check_names("uids", uids)
     calls = [
-        _link(
+        _linking_call(
             "batch_set_linked_pod_if_absent", scripts.SET_LINKED_POD_IF_ABSENT,
             replies.as_list(replies.pod_afterwards),
             namespace, uid, service_name, pod, persist_seconds, track,
@@ -247,10 +246,10 @@ def batch_set_linked_pod_if_absent(
     )
 
 
-_KEEP: Final[Any] = object()
+_KEEP_TTL: Final[Any] = object()
 
 
-def _link(
+def _linking_call(
     operation: str,
     script: Script,
     parse: Any,
@@ -262,15 +261,15 @@ def _link(
     track: bool,
     *more: int,
 ) -> Call[Any]:
-    """A call of one of the scripts that link.
+    """Build a call of one of the scripts that link a uid.
 
     Args:
-        persist_seconds: `_KEEP` when the link keeps the time it has.
+        persist_seconds: `_KEEP_TTL` keeps the TTL of the link.
         more: the arguments that only this script takes.
     """
     keys = link_keys(namespace, uid, service_name)
     pod = check_pod_id(pod_id)
-    seconds = b"keep" if persist_seconds is _KEEP else check_persist_seconds(persist_seconds)
+    seconds = b"keep" if persist_seconds is _KEEP_TTL else check_persist_seconds(persist_seconds)
     wire = (
         "EVALSHA", script.sha, 3, *keys,
         service_name.encode(), pod, seconds, b"1" if track else b"0", *more,
@@ -282,7 +281,7 @@ def _link(
 
 
 def get_linked_pod(namespace: str, uid: str, service_name: str) -> Call[int | None]:
-    """The pod of a link."""
+    """Read the pod of a link."""
     keys = link_keys(namespace, uid, service_name)
     return Call(
         "get_linked_pod", ("GET", keys[0]), keys, replies.pod_or_none,
@@ -291,7 +290,7 @@ def get_linked_pod(namespace: str, uid: str, service_name: str) -> Call[int | No
 
 
 def require_linked_pod(namespace: str, uid: str, service_name: str) -> Call[int]:
-    """As `get_linked_pod`; no link is an error."""
+    """As `get_linked_pod`, but a uid without a link is an error."""
     keys = link_keys(namespace, uid, service_name)
     return Call(
         "require_linked_pod", ("GET", keys[0]), keys, replies.pod_required,
@@ -300,7 +299,7 @@ def require_linked_pod(namespace: str, uid: str, service_name: str) -> Call[int]
 
 
 def get_linked_pod_if_persist(namespace: str, uid: str, service_name: str) -> Call[int | None]:
-    """The pod of a persistent link."""
+    """Read the pod of a persistent link."""
     keys = link_keys(namespace, uid, service_name)
     return Call(
         "get_linked_pod_if_persist",
@@ -313,13 +312,13 @@ def get_linked_pod_if_persist(namespace: str, uid: str, service_name: str) -> Ca
 def batch_get_linked_pod(
     namespace: str, uids: Iterable[str], service_name: str, one_slot_each: bool
 ) -> BatchCall[dict[int, list[str]]]:
-    """The pods of many uids; ``one_slot_each`` when the keys live on a cluster."""
+    """Read the pods of several uids; ``one_slot_each`` on a cluster, with one call each."""
     distinct = check_names("uids", uids)
     keys = link_keys_of_many(namespace, distinct, service_name)
     size = 1 if one_slot_each else KEYS_PER_CALL
     return BatchCall(
         "batch_get_linked_pod",
-        _get_each("batch_get_linked_pod", keys, size),
+        _get_each_calls("batch_get_linked_pod", keys, size),
         distinct,
         size,
         partial(replies.uids_by_stored_pod, distinct, keys),
@@ -329,7 +328,7 @@ def batch_get_linked_pod(
 
 
 def get_link_service(namespace: str, uid: str) -> Call[dict[str, int]]:
-    """The persistent links of a uid."""
+    """Read the persistent links of a uid from its index."""
     key = index_key(namespace, uid)
     return Call(
         "get_link_service",
@@ -342,7 +341,7 @@ def get_link_service(namespace: str, uid: str) -> Call[dict[str, int]]:
 
 
 def read_pod_link(namespace: str, uid: str, service_name: str) -> Call[PodLink | None]:
-    """A link with its times."""
+    """Read a link, its TTL and its creation time."""
     keys = link_keys(namespace, uid, service_name)
     return Call(
         "read_pod_link",
@@ -357,7 +356,7 @@ def read_pod_link(namespace: str, uid: str, service_name: str) -> Call[PodLink |
 def remove_linked_pod(
     namespace: str, uid: str, service_name: str, persist_seconds: int
 ) -> Call[bool]:
-    """Remove a link, or let it run out."""
+    """Remove a link, or make it transient."""
     keys = link_keys(namespace, uid, service_name)
     seconds = check_persist_seconds(persist_seconds)
     wire = run_script(scripts.REMOVE_LINKED_POD, keys, (service_name.encode(), seconds))
@@ -370,7 +369,7 @@ def remove_linked_pod(
 def remove_linked_pod_with_id(
     namespace: str, uid: str, service_name: str, pod_id: int, persist_seconds: int
 ) -> Call[bool]:
-    """Remove a link to one pod, or let it run out."""
+    """Remove a link, or make it transient, if it is a link to the given pod."""
     keys = link_keys(namespace, uid, service_name)
     pod = check_pod_id(pod_id)
     seconds = check_persist_seconds(persist_seconds)
@@ -386,7 +385,7 @@ def remove_linked_pod_with_id(
 def batch_remove_linked_pod(
     namespace: str, uids: Iterable[str], service_name: str, persist_seconds: int
 ) -> BatchCall[list[str]]:
-    """As `remove_linked_pod` for each of many uids; those that had a link."""
+    """As `remove_linked_pod` for several uids. The result is those that had a link."""
     check_name("namespace", namespace)
     check_name("service_name", service_name)
     seconds = check_persist_seconds(persist_seconds)
@@ -412,8 +411,8 @@ def batch_remove_linked_pod(
     )
 
 
-def _get_each(operation: str, keys: Sequence[bytes], size: int) -> list[Call[list[Reply]]]:
-    """Calls that read these strings, so many in each."""
+def _get_each_calls(operation: str, keys: Sequence[bytes], size: int) -> list[Call[list[Reply]]]:
+    """Build calls that read the given string keys, ``size`` keys in each."""
     chunks = (tuple(keys[i : i + size]) for i in range(0, len(keys), size))
     return [
         Call(

@@ -1,6 +1,6 @@
-"""OpenTelemetry: metrics and spans of operations, where its API is installed (extra ``otel``).
+"""OpenTelemetry metrics and spans of operations (extra ``otel``).
 
-Names and attributes follow the semantic conventions for database clients, as far as they go:
+Names and attributes follow the semantic conventions for database clients where they define one:
 
 | instrument | kind | attributes |
 |---|---|---|
@@ -12,16 +12,15 @@ Names and attributes follow the semantic conventions for database clients, as fa
 | ``podlink.client.drained_links`` | counter | ``podlink.drain.outcome`` |
 | ``db.client.connection.count`` | observable | ``db.client.connection.state``, ``….pool.name`` |
 
-All have ``db.system.name`` = ``redis``. A span is made of an operation that runs inside a span
-which is being recorded: an operation nobody traces costs no span.
+All have ``db.system.name`` = ``redis``. An operation gets a span only if it runs inside a span that
+is being recorded.
 
-Every operation is counted, and every failure recorded. Of successes, a thread records the
-durations of at most about 250 a second: one in n, evenly, where there are more. The SDK
-takes several microseconds for each, which a process that does tens of thousands of operations a
-second would feel; the shape of the distribution does not change.
+All operations are counted, and the durations of all failures are recorded. The durations of
+successful operations are sampled: each thread records about 250 a second, one of every n. Recording
+takes the SDK several microseconds, which is noticeable at tens of thousands of operations a second.
+Sampling does not change the shape of the distribution.
 
-Set up the SDK before the first executor is made. Without one nothing is instrumented, and nothing
-is paid for it.
+Set up the SDK before creating the first executor. Without an SDK nothing is instrumented.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from podlink import forks
 
 RECORDED_PER_SECOND = 250
 WINDOW = 0.1
-"""Seconds after which it is decided anew how many are recorded."""
+"""Seconds after which a thread computes its sampling interval again."""
 _SYSTEM = {"db.system.name": "redis"}
 _NO_TRACES = (trace.NoOpTracerProvider, trace.ProxyTracerProvider)
 _managers: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -48,31 +47,36 @@ _managers: weakref.WeakSet[Any] = weakref.WeakSet()
 
 @lru_cache(maxsize=1024)
 def _attributes(operation: str, error: str | None) -> dict[str, str]:
-    """Attributes are made once: the SDK is quicker with a dict it has seen."""
+    """Return the attributes of a measurement. Cached: the SDK is faster with the same dict."""
     found = {**_SYSTEM, "db.operation.name": operation}
     return found if error is None else {**found, "error.type": error}
 
 
-class _Here(threading.local):
-    """What a thread has counted, and when it is to record a duration next."""
+class _ThreadCounts(threading.local):
+    """The counts of one thread, and its sampling of durations.
+
+    Attributes:
+        counts: number of operations by name.
+        until_recorded: the duration is recorded when this count of operations reaches 0.
+    """
 
     def __init__(self, instruments: Instruments) -> None:
         self.counts: dict[str, int] = defaultdict(int)
-        self.until_next = 1
-        self._stride = 1
+        self.until_recorded = 1
+        self._interval = 1
         self._seen = 0
         self._window_began = 0.0
         instruments.count_thread(self.counts)
 
-    def choose_next(self, now: float) -> None:
-        """One in n, where n keeps the records of a second within `RECORDED_PER_SECOND`."""
-        self._seen += self._stride
+    def set_next_recorded(self, now: float) -> None:
+        """Set the number of operations until the next one is recorded."""
+        self._seen += self._interval
         if now - self._window_began >= WINDOW:
             rate = self._seen / (now - self._window_began)
-            self._stride = 1 + int(rate / RECORDED_PER_SECOND)
+            self._interval = 1 + int(rate / RECORDED_PER_SECOND)
             self._seen = 0
             self._window_began = now
-        self.until_next = self._stride
+        self.until_recorded = self._interval
 
 
 def _add(total: dict[str, int], counts: dict[str, int]) -> None:
@@ -81,10 +85,10 @@ def _add(total: dict[str, int], counts: dict[str, int]) -> None:
 
 
 class Instruments:
-    """What podlink reports.
+    """The instruments of podlink, and its tracer.
 
     Args:
-        meter, tracer: by default those of the providers that have been set up.
+        meter, tracer: the default is those of the global providers.
     """
 
     def __init__(
@@ -119,40 +123,43 @@ class Instruments:
         self._traced = not (tracer is None and isinstance(trace.get_tracer_provider(), _NO_TRACES))
         self._lock = threading.Lock()
         self._threads: list[tuple[threading.Thread, dict[str, int]]] = []
-        self._past: dict[str, int] = {}
-        self._here = _Here(self)
+        self._finished: dict[str, int] = {}
+        self._thread = _ThreadCounts(self)
         forks.renew(self)
 
     def _after_fork(self) -> None:
-        """Replace the lock in a child process, and count what this process does."""
+        """Replace the lock in a child process, and reset the counts."""
         self._lock = threading.Lock()
         self._threads = []
-        self._past = {}
-        self._here = _Here(self)
+        self._finished = {}
+        self._thread = _ThreadCounts(self)
 
-    def operation(
+    def record_operation(
         self, operation: str, seconds: float, error: str | None, about: Any, ended: float
     ) -> None:
-        """An operation is over: count it, its duration, its error if it failed, and its span.
+        """Count an operation, record its duration and error, and create its span.
 
         Args:
-            about: the call, whose names go into the span.
-            ended: the moment, of `time.perf_counter`.
+            operation: its name.
+            seconds: its duration.
+            error: the error code, or ``None`` after success.
+            about: the call, for the attributes of the span; ``None`` if its arguments were invalid.
+            ended: when it ended (`time.perf_counter`).
         """
-        here = self._here
-        here.counts[operation] += 1
-        here.until_next -= 1
+        thread = self._thread
+        thread.counts[operation] += 1
+        thread.until_recorded -= 1
         if error is not None:
             self._duration.record(seconds, _attributes(operation, error))
             self._errors.add(1, _attributes(operation, error))
-        elif here.until_next <= 0:
-            here.choose_next(ended)
+        elif thread.until_recorded <= 0:
+            thread.set_next_recorded(ended)
             self._duration.record(seconds, _attributes(operation, None))
         if self._traced and trace.get_current_span().is_recording():
             self._span(operation, seconds, error, about)
 
     def count_thread(self, counts: dict[str, int]) -> None:
-        """Add what the current thread counts by itself."""
+        """Register the counts of the current thread."""
         with self._lock:
             self._threads.append((threading.current_thread(), counts))
 
@@ -163,25 +170,25 @@ class Instruments:
                 if thread.is_alive():
                     living.append((thread, counts))
                 else:
-                    _add(self._past, counts)
+                    _add(self._finished, counts)
             self._threads = living
-            total = dict(self._past)
+            total = dict(self._finished)
             for _thread, counts in living:
                 _add(total, counts)
         return [
             metrics.Observation(n, _attributes(operation, None)) for operation, n in total.items()
         ]
 
-    def retry(self, operation: str, error: str) -> None:
-        """A call is sent again."""
+    def record_retry(self, operation: str, error: str) -> None:
+        """Count a retry; ``error`` is the class name of the exception."""
         self._retries.add(1, _attributes(operation, error))
 
-    def reload(self, operation: str, scripts: int) -> None:
-        """Servers did not know the scripts of so many calls."""
+    def record_script_reloads(self, operation: str, scripts: int) -> None:
+        """Count calls that got NOSCRIPT."""
         self._reloads.add(scripts, _attributes(operation, None))
 
-    def drained(self, outcome: str, links: int) -> None:
-        """A drain found links, and this became of them."""
+    def record_drain(self, outcome: str, links: int) -> None:
+        """Count links that a drain found; ``outcome`` is done, changed or failed."""
         if links:
             self._drained.add(links, {**_SYSTEM, "podlink.drain.outcome": outcome})
 
@@ -207,14 +214,14 @@ class Instruments:
 
 
 def is_set_up() -> bool:
-    """Whether there is anybody who wants metrics or spans."""
+    """Return whether a meter provider or tracer provider other than the default is set."""
     meters = type(metrics.get_meter_provider())
     no_meters = meters is metrics.NoOpMeterProvider or meters.__name__ == "_ProxyMeterProvider"
     return not (no_meters and isinstance(trace.get_tracer_provider(), _NO_TRACES))
 
 
-def watch(manager: Any) -> None:
-    """Have the connections of a manager counted for as long as it is there."""
+def observe_pool(manager: Any) -> None:
+    """Report the connections of a manager until it is collected as garbage."""
     _managers.add(manager)
 
 

@@ -29,12 +29,12 @@ from redis.exceptions import MaxConnectionsError
 
 from podlink import deadline
 
-RECHECK: Final = 0.25
+RECHECK_INTERVAL: Final = 0.25
 """Seconds after which a waiting thread looks again, if it is not woken: a connection that was lost
 wakes nobody."""
 
 
-LOOK_EVERY: Final = 10.0
+COLLECT_INTERVAL: Final = 10.0
 """Seconds between two runs of the garbage collector that look for lost connections."""
 
 
@@ -54,7 +54,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
     def __init__(self, *, wait: float = 0.0, max_connections: int = 2**31 - 1, **kwargs: Any):
         self._wait = wait
         self._retired = False
-        self._next_look = 0.0
+        self._next_collection = 0.0
         super().__init__(max_connections=max_connections, **kwargs)
 
     def reset(self) -> None:
@@ -158,29 +158,29 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
                 if connection is not None:
                     return connection
                 rest = until - monotonic()
-                if rest <= 0 and self._find_lost():
+                if rest <= 0 and self._collect_lost():
                     continue
                 if rest <= 0:
                     raise PoolExhausted(
                         f"No connection available: all {self.max_connections} were in use for "
                         f"{self._wait} seconds; raise max_connections or pool_timeout"
                     )
-                waiter.acquire(timeout=deadline.wait_at_most(min(rest, RECHECK)) or 0.0)
+                waiter.acquire(timeout=deadline.limit_wait(min(rest, RECHECK_INTERVAL)) or 0.0)
                 self._forget(waiter)
         finally:
             self._forget(waiter)
             if self._idle:
                 self._wake()
 
-    def _find_lost(self) -> bool:
+    def _collect_lost(self) -> bool:
         """Look for connections that only reference cycles keep; whether that was done just now.
 
         An exception that interrupts redis-py's own methods may leave such a cycle.
         """
         now = monotonic()
-        if now < self._next_look:
+        if now < self._next_collection:
             return False
-        self._next_look = now + LOOK_EVERY
+        self._next_collection = now + COLLECT_INTERVAL
         gc.collect()
         return True
 

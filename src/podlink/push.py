@@ -1,4 +1,7 @@
-"""What the two trackers have in common: a connection that receives push messages."""
+"""What the synchronous and the asyncio tracker share: a connection that receives push messages.
+
+Push messages are part of RESP3. See `podlink.tracking` for their use.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +13,29 @@ from typing import Any, Final
 from podlink import telemetry
 from podlink.errors import printable
 
-BEATS: Final = 3
-"""How often in ``max_silence`` a PING is sent."""
+PINGS_PER_MAX_SILENCE: Final = 3
+"""How many PINGs are sent in ``max_silence`` seconds."""
 
-FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 5.0
+MIN_RECONNECT_DELAY: Final = 0.05
+MAX_RECONNECT_DELAY: Final = 5.0
 PING: Final = ("PING",)
-TOLD: Final = object()
-"""What the handler of push messages returns, so that a reply can be told from them."""
+PUSH_HANDLED: Final = object()
+"""The handler of push messages returns this, which distinguishes them from replies."""
 
-_NOT_OURS: Final = ("maint_notifications", "oss_cluster_maint", "orig_", "event_dispatcher")
+_NOT_COPIED: Final = ("maint_notifications", "oss_cluster_maint", "orig_", "event_dispatcher")
 
 
-def dedicated(pool: Any, timeout: float, retry: Any) -> Any:
-    """A connection to where those of a pool lead, not yet made, that is none of them.
+def new_connection(pool: Any, timeout: float, retry: Any) -> Any:
+    """Create a RESP3 connection to the server of a pool, outside the pool. Does not connect it.
 
     Args:
         timeout: seconds that a reply may take.
-        retry: redis-py's object that does not try anything again.
+        retry: a retry object of redis-py for the connection, which must not retry.
     """
     kwargs = {
         name: value
         for name, value in pool.connection_kwargs.items()
-        if not name.startswith(_NOT_OURS)
+        if not name.startswith(_NOT_COPIED)
     }
     kwargs |= {
         "protocol": 3,
@@ -45,25 +48,28 @@ def dedicated(pool: Any, timeout: float, retry: Any) -> Any:
     return pool.connection_class(**kwargs)
 
 
-def leads_there(connection: Any, pool: Any) -> bool:
-    """Whether a connection leads to where Sentinel had the pool connect last, if it is one."""
+def is_to_current_master(connection: Any, pool: Any) -> bool:
+    """Return whether a connection leads to the present master of a pool with Sentinel.
+
+    Always true for other pools.
+    """
     address = getattr(pool, "master_address", None)
     return address is None or tuple(address) == (connection.host, connection.port)
 
 
-def on_push(connection: Any, handler: Any) -> None:
-    """Have redis-py call ``handler`` with each invalidation message of the connection."""
+def set_push_handler(connection: Any, handler: Any) -> None:
+    """Make redis-py call ``handler`` with each invalidation message of the connection."""
     parser = connection._parser
     if hasattr(parser, "set_invalidation_push_handler"):
         parser.set_invalidation_push_handler(handler)
     else:
-        # redis-py 5.0; the emulator's connections call the method by its name.
+        # redis-py 5.0. The emulator's connections call `handle_push_response`.
         parser.set_push_handler(handler)
         parser.handle_push_response = handler
 
 
-def log_loss(error: Exception, known: bool) -> None:
-    """One record of why nothing is heard of; a warning, unless it is known already."""
+def log_tracking_error(error: Exception, known: bool) -> None:
+    """Log why links are not tracked: as a warning, or with ``known`` as a debug message."""
     level = logging.DEBUG if known else logging.WARNING
     reason = f"{type(error).__name__}: {printable(str(error))}"
     telemetry.LOGGER.log(level, "links are not tracked: %s", reason)

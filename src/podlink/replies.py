@@ -1,7 +1,8 @@
-"""How the replies of the operations are read: each function makes one call's result of its reply.
+"""Parsers of the replies of the operations.
 
-Replies come as bytes whatever the client decodes. A value that the contract rules out is an
-`InternalError` that names the key.
+Each function returns the result of a `Call`, given the call and its reply, or the result of a
+`BatchCall`, given the values of its calls. Strings in replies are bytes. A malformed value raises
+`InternalError`, whose message names the key.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 def as_list(parse: Callable[[Call[Any], Reply], T]) -> Callable[[Call[Any], Reply], list[T]]:
-    """What ``parse`` makes of a reply, as the one value of a call in a batch."""
+    """Wrap a parser so that it returns a list of one value, as calls of a batch must."""
     return lambda call, reply: [parse(call, reply)]
 
 
@@ -58,43 +59,43 @@ def pod_required(call: Call[int], reply: Reply) -> int:
 
 
 def pod_if_persist(call: Call[int | None], reply: Reply) -> int | None:
-    value, persistent = _several(call, reply, 2)
+    value, persistent = _list_of(call, reply, 2)
     pod = None if value is None else read_pod_id(value, call.keys[0])
     return pod if persistent else None
 
 
 def try_set_result(call: Call[TrySetResult], reply: Reply) -> TrySetResult:
-    linked, pod = _several(call, reply, 2)
+    linked, pod = _list_of(call, reply, 2)
     return TrySetResult(linked == 1, read_pod_id(pod, call.keys[0]))
 
 
 def replace_result(call: Call[ReplaceResult], reply: Reply) -> ReplaceResult:
-    replaced, pod = _several(call, reply, 2)
+    replaced, pod = _list_of(call, reply, 2)
     return ReplaceResult(replaced == 1, None if pod is None else read_pod_id(pod, call.keys[0]))
 
 
 def whether_replaced(call: Call[bool], reply: Reply) -> bool:
-    return bool(_several(call, reply, 2)[0] == 1)
+    return bool(_list_of(call, reply, 2)[0] == 1)
 
 
 def pod_afterwards(call: Call[int], reply: Reply) -> int:
-    return read_pod_id(_several(call, reply, 2)[1], call.keys[0])
+    return read_pod_id(_list_of(call, reply, 2)[1], call.keys[0])
 
 
 def pod_created(call: Call[int], reply: Reply) -> int:
-    created, value = _several(call, reply, 2)
+    created, value = _list_of(call, reply, 2)
     pod = read_pod_id(value, call.keys[0])
     if not created:
         raise LinkExistsError(
-            f"uid {shown(call.uid)} is linked to pod {pod} of {call.service_name} in "
-            f"{call.namespace} already",
+            f"uid {shown(call.uid)} is already linked to pod {pod} of {call.service_name} in "
+            f"{call.namespace}",
             pod,
         )
     return pod
 
 
 def pod_link(call: Call[PodLink | None], reply: Reply) -> PodLink | None:
-    value, ttl, now, created = _several(call, reply, 4)
+    value, ttl, now, created = _list_of(call, reply, 4)
     if value is None:
         return None
     pod = read_pod_id(value, call.keys[0])
@@ -107,7 +108,7 @@ def pod_link(call: Call[PodLink | None], reply: Reply) -> PodLink | None:
         call.service_name,
         pod,
         from_epoch_ms(_time(now, call.keys[0]) + ttl) if ttl >= 0 else None,
-        None if created is None else _moment(_time_of(created, value, call.keys[2])),
+        None if created is None else _datetime(_stamped_time(created, value, call.keys[2])),
     )
 
 
@@ -126,18 +127,20 @@ def some_pod_states(call: Call[dict[int, str]], reply: Reply) -> dict[int, str]:
 
 
 def service_state_with_time(call: Call[ServiceState | None], reply: Reply) -> ServiceState | None:
-    fields, stamps = _several(call, reply, 2)
+    fields, stamps = _list_of(call, reply, 2)
     states = pod_states(call, fields)
     if not states:
         return None
-    # A state that another program wrote has no time, and then the latest time is not known.
+    # If another program wrote a state, it has no time, so the latest time is unknown.
     key = call.keys[1]
     times = {
-        read_pod_id(pod, key): _time_of(stamp, states.get(read_pod_id(pod, key), "").encode(), key)
+        read_pod_id(pod, key): _stamped_time(
+            stamp, states.get(read_pod_id(pod, key), "").encode(), key
+        )
         for pod, stamp in _pairs(call, stamps)
     }
     known = [ms for ms in map(times.get, states) if ms is not None]
-    updated_at = _moment(max(known)) if len(known) == len(states) else None
+    updated_at = _datetime(max(known)) if len(known) == len(states) else None
     assert call.namespace is not None
     assert call.service_name is not None
     return ServiceState(call.namespace, call.service_name, states, updated_at)
@@ -146,11 +149,11 @@ def service_state_with_time(call: Call[ServiceState | None], reply: Reply) -> Se
 def workload_state_with_time(
     call: Call[WorkloadState | None], reply: Reply
 ) -> WorkloadState | None:
-    value, stamp = _several(call, reply, 2)
+    value, stamp = _list_of(call, reply, 2)
     if value is None:
         return None
     state = read_text(value, call.keys[0])
-    updated_at = None if stamp is None else _moment(_time_of(stamp, value, call.keys[1]))
+    updated_at = None if stamp is None else _datetime(_stamped_time(stamp, value, call.keys[1]))
     assert call.namespace is not None
     assert call.service_name is not None
     return WorkloadState(call.namespace, call.service_name, state, updated_at)
@@ -175,7 +178,7 @@ def uids_by_stored_pod(
     uids: Sequence[str], keys: Sequence[bytes], values: list[Reply]
 ) -> dict[int, list[str]]:
     linked: dict[int, list[str]] = {}
-    lists: dict[bytes, list[str]] = {}  # by the stored form, read when it is first met
+    lists: dict[bytes, list[str]] = {}  # by stored value, so that each value is parsed once
     for uid, key, value in zip(uids, keys, values, strict=True):
         if value is not None:
             if value not in lists:
@@ -196,17 +199,17 @@ def uids_that_were_linked(uids: Sequence[str], linked: list[bool]) -> list[str]:
 
 
 def string_values(call: Call[list[Reply]], reply: Reply) -> list[Reply]:
-    return _several(call, reply, len(call.keys))
+    return _list_of(call, reply, len(call.keys))
 
 
-def _several(call: Call[Any], reply: Reply, count: int) -> list[Reply]:
+def _list_of(call: Call[Any], reply: Reply, count: int) -> list[Reply]:
     if isinstance(reply, list) and len(reply) == count:
         return reply
     raise _unexpected(call, reply)
 
 
 def _pairs(call: Call[Any], reply: Reply) -> Iterator[tuple[Reply, Reply]]:
-    """The fields and values of a hash: a map, or flat as scripts and RESP2 give it."""
+    """Iterate over the fields of a hash: a map in RESP3, a flat list in RESP2 and from scripts."""
     if isinstance(reply, dict):
         return iter(reply.items())
     if isinstance(reply, list) and len(reply) % 2 == 0:
@@ -222,18 +225,18 @@ def _time(value: Reply, where: bytes) -> int:
     )
 
 
-def _time_of(stamp: Reply, value: bytes, where: bytes) -> int | None:
-    """The time in a stamp, ``<milliseconds> <value it was made for>``.
+def _stamped_time(stamp: Reply, value: bytes, where: bytes) -> int | None:
+    """Parse a stamp, ``<milliseconds> <value>``, and return its milliseconds.
 
-    ``None`` if it was made for another value. A stamp of the first release is only the time: nobody
-    knows what it was made for.
+    Returns ``None`` if the stamp belongs to another value. Stamps of the first release have no
+    value, so their time is ignored.
     """
     time, _, made_for = stamp.partition(b" ") if isinstance(stamp, bytes) else (stamp, b"", b"")
     milliseconds = _time(time, where)
     return milliseconds if made_for and made_for == value else None
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
+def _datetime(milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else from_epoch_ms(milliseconds)
 
 

@@ -1,8 +1,8 @@
 # Generated from aio/router.py by .ci/generate_sync.py: do not edit, run `make generate`.
-"""`LinkRouter`: which pod a uid belongs to now, linking it to one if need be; synchronously.
+"""`LinkRouter` finds the pod of a uid, or links the uid to a live pod, synchronously.
 
-It does with an executor what `podlink.routing` asks for, and decides nothing. `podlink.aio.router`
-is the same for asyncio. What routers promise is in ``docs/router.md``.
+`podlink.routing` makes the decisions; this module performs the reads and writes with an executor.
+`podlink.aio.router` is the same for asyncio. ``docs/router.md`` describes what routers guarantee.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from podlink.routing import (
     Step,
     TimeLeft,
     advance,
-    errors_counted,
+    count_errors,
     make_routing,
     time_left,
 )
@@ -32,24 +32,29 @@ from podlink.tracking import Tracker
 
 
 class LinkRouter:
-    """Tells which pod of a service a uid belongs to. Threads may share one.
+    """Returns the pod of a service that a uid is linked to, and links it to a live pod if needed.
 
-    Use it in a ``with`` block, or `close` it: it has a connection and a thread of its own, from the
-    first `resolve` on, that hear of changed links. The executor stays open.
+    Threads may share one router.
+
+    Use it in a ``with`` block, or `close` it. The first `resolve` starts a thread with its own
+    connection, which receives the invalidation messages of the server. Closing the router does not
+    close the executor.
 
     Args:
         executor: reads and writes the links.
-        policy: which pods are alive, and which a uid is given; by default `LeastLoaded`.
-        persist_seconds: how long the links that are made persist, or `PERSIST_FOREVER`.
-        states_ttl: seconds for which the states of a service's pods are kept.
-        cache_size: how many links are remembered; 0 turns that off.
-        max_silence: seconds without a sign of life of the connection that hears of changes, after
-            which nothing that is remembered is believed.
-        max_staleness: seconds for which a link is believed without such a connection: on a cluster,
-            or a server that cannot track, or while it is being made. 0 asks the server instead.
-        random: the source of chance.
-        wall_clock: seconds since the epoch, to compare with the heartbeats of the pods.
-        monotonic: a clock for everything that is kept for a while.
+        policy: decides which pods are alive, and selects one for a new link; the default is
+            `LeastLoaded`.
+        persist_seconds: seconds until a new link expires, or `PERSIST_FOREVER`.
+        states_ttl: seconds for which the pod states of a service are cached.
+        cache_size: how many links are cached; 0 disables the cache.
+        max_silence: seconds after which cached links are no longer used if the tracking connection
+            has received no reply to a PING.
+        max_staleness: seconds for which a cached link is used without tracking: on a cluster, with
+            a server that has no CLIENT TRACKING, or until the connection is established. 0 reads
+            such links from the server.
+        random: the random number generator.
+        wall_clock: returns seconds since the epoch, to compare with the heartbeats of the pods.
+        monotonic: returns the seconds of a monotonic clock, for the age of cached values.
 
     Raises:
         InvalidParameterError: an argument is outside its limits.
@@ -75,50 +80,50 @@ class LinkRouter:
             random, wall_clock, monotonic,
         )  # fmt: skip
         self._tracker = Tracker(executor.manager, self._routing.cache)
-        self._tracker.end_with(self)
+        self._tracker.stop_when_collected(self)
 
     def resolve(
         self, namespace: str, uid: str, service_name: str, *, timeout: float | None = None
     ) -> int:
-        """The pod that a uid belongs to now.
+        """Return the pod that a uid is linked to, if that pod is alive.
 
-        The pod it is linked to, if that is alive. Otherwise one that is, to which it is linked
-        then.
+        If the uid has no link, or the pod is not alive, link the uid to a pod that is alive, and
+        return that.
 
         Args:
-            timeout: seconds that this may take in all; without one the executor's counts for each
-                request.
+            timeout: seconds that the whole call may take. ``None`` applies the timeout of the
+                executor to each request.
 
         Raises:
             ServiceNotFoundError: the service has no pods.
-            PodNotFoundError: none of its pods is alive; the message says what is wrong with each.
-            StatefulError: whatever the executor raises. If the time is up during a write, the uid
-                may have been linked: resolve it again.
+            PodNotFoundError: none of its pods is alive; the message gives the reason for each.
+            StatefulError: the executor raised it. After a timeout of a write the uid may have been
+                linked: call `resolve` again.
         """
         manager = self.executor.manager
         source = manager.source
-        with errors_counted(self.executor.metrics):
+        with count_errors(self.executor.metrics):
             left = time_left(timeout)
-            pod = self._routing.known(source, namespace, uid, service_name)
+            pod = self._routing.cached_pod(source, namespace, uid, service_name)
         if pod is None:
-            pod = self._ask(self._routing.plan(source, namespace, uid, service_name), left)
+            pod = self._run_plan(self._routing.plan(source, namespace, uid, service_name), left)
             if self._routing.cache.size and not manager.is_cluster:
                 self._tracker.watch(namespace)
         return pod
 
     def forget(self, namespace: str, uid: str, service_name: str) -> None:
-        """Ask the server for this link the next time, whatever is remembered.
+        """Remove a link from the cache, so that the next `resolve` reads it from the server.
 
-        For a caller whom a pod has told that the uid is not there.
+        Call it when a pod reports that it does not have the state of the uid.
         """
         self._routing.forget(namespace, uid, service_name)
 
     def stats(self) -> RouterStats:
-        """How the cache does."""
+        """Return the counts of the cache."""
         return self._routing.cache.stats()
 
     def close(self) -> None:
-        """End the connection that hears of changes. `resolve` goes on, remembering nothing."""
+        """Stop tracking and clear the cache. `resolve` still works, but without tracking."""
         self._tracker.close()
 
     def __enter__(self) -> LinkRouter:
@@ -135,20 +140,20 @@ class LinkRouter:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} over {self.executor!r}>"
 
-    def _ask(self, plan: Generator[Step, Any, int], left: TimeLeft) -> int:
+    def _run_plan(self, plan: Generator[Step, Any, int], left: TimeLeft) -> int:
         answer: Any = None
         try:
             while True:
-                with errors_counted(self.executor.metrics):
+                with count_errors(self.executor.metrics):
                     step = advance(plan, answer)
                     if isinstance(step, int):
                         return step
                     timeout = left()
-                answer = self._do(step, timeout)
+                answer = self._run_step(step, timeout)
         finally:
             plan.close()
 
-    def _do(self, step: Step, timeout: float | None) -> Any:
+    def _run_step(self, step: Step, timeout: float | None) -> Any:
         executor, seconds = self.executor, self._routing.persist_seconds
         if isinstance(step, ReadLink):
             return executor.get_linked_pod(*step, timeout=timeout)

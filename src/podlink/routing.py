@@ -1,21 +1,21 @@
-"""Where a uid belongs: every decision of the routers, without IO.
+"""The decisions of the routers: which pod a uid is linked to. No IO.
 
-`Routing.plan` is a generator. It asks for what it needs, a read or a write at a time, and returns
-the pod; `LinkRouter` and `AsyncLinkRouter` do what it asks for with an executor. What a link is
-believed to be without asking is in `podlink.cache`.
+`Routing.plan` is a generator. It yields one read or write at a time, receives the result, and
+returns the pod. `LinkRouter` and `AsyncLinkRouter` run it with an executor. `podlink.cache` decides
+for how long a link may be used without reading it.
 
 The rules:
 
-- A link to a pod that is alive is right, whoever made it.
-- No pod is held dead by states that were read before its link was: it may have come up in between.
-  So a link is replaced only after a fresh look, and by compare-and-set: of those who replace the
-  same link one wins, and the others take what it wrote.
-- A link that is absent is made only if it is still absent, and again the first one wins.
-- What was written is not remembered, but read when it is asked for next: by then it may have been
-  changed again, and word of that may have come before the reply to the write.
+- If the pod of a link is alive, the link is kept.
+- A pod counts as dead only on states that were read after its link, because it may have started in
+  between. A dead link is replaced with compare-and-set: if several routers replace the same link,
+  one succeeds, and the others use the link that it wrote.
+- A uid without a link is linked with set-if-absent. If several routers do so, the first succeeds.
+- A link is not cached after a write, only after a read. The invalidation message of a later change
+  could arrive before the reply to the write.
 
-The states are kept for ``states_ttl`` seconds. Then one caller reads them while the others go on
-with what is there, for another ``states_ttl`` at most.
+The states of a service are cached for ``states_ttl`` seconds. Then one caller reads them again,
+while the others use the cached states for at most another ``states_ttl`` seconds.
 """
 
 from __future__ import annotations
@@ -43,19 +43,18 @@ from podlink.errors import (
 from podlink.keys import check_persist_seconds, check_timeout, link_keys, shown
 
 ATTEMPTS: Final = 8
-"""How often one call tries to link before it gives up: each time another router was faster, and
-linked to a pod that is not alive."""
+"""How often one call tries to link a uid, if each time another router links it to a dead pod."""
 
 _STATE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)-([0-9]{1,15})", re.ASCII).fullmatch
 _SHOWN_PODS: Final = 10
 
 
 class PodState(NamedTuple):
-    """What a pod says of itself, in a state written ``load-timestamp``.
+    """The load and heartbeat of a pod, which it writes as a state ``load-timestamp``.
 
     Attributes:
-        load: how much it has to do; any unit, not below 0.
-        heartbeat: when it wrote this, in seconds since the epoch.
+        load: the load of the pod, in any unit; not negative.
+        heartbeat: when the pod wrote the state, in seconds since the epoch.
     """
 
     load: float
@@ -63,25 +62,28 @@ class PodState(NamedTuple):
 
     @classmethod
     def parse(cls, state: str) -> PodState | None:
-        """Read ``12-1764009600000`` or ``0.75-1764009600000`` (the time is in milliseconds).
+        """Parse ``12-1764009600000`` or ``0.75-1764009600000`` (the time is in milliseconds).
 
         Returns:
-            ``None`` when the state is of another form.
+            The state, or ``None`` if the text has another format.
         """
         match = _STATE(state)
         return None if match is None else cls(float(match[1]), int(match[2]) / 1000)
 
     def __str__(self) -> str:
-        """As it is written to Redis."""
+        """Format the state as it is stored in Redis."""
         load = format(self.load, "f").rstrip("0").rstrip(".")
         return f"{load}-{round(self.heartbeat * 1000)}"
 
 
 class Policy(Protocol):
-    """Which pods of a service are alive, and which of them a uid is given; for any thread."""
+    """Decides which pods of a service are alive, and selects one for a new link.
+
+    The methods may be called from any thread.
+    """
 
     def loads(self, states: Mapping[int, str], now: float) -> Mapping[int, float]:
-        """The pods that are alive, and their loads.
+        """Return the pods that are alive, and their loads.
 
         Args:
             states: the state of each pod.
@@ -91,25 +93,27 @@ class Policy(Protocol):
     def choose(
         self, loads: Mapping[int, float], assigned: Mapping[int, int], random: Random
     ) -> int:
-        """One of the pods that are alive.
+        """Return one of the pods that are alive.
 
         Args:
-            loads: what `loads` returned; never empty.
-            assigned: how many uids this router has given to a pod since the pod wrote its state.
-            random: the only source of chance to use.
+            loads: the result of `loads`; never empty.
+            assigned: how many uids this router has linked to each pod since the pod last wrote its
+                state.
+            random: the random number generator to use.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class LeastLoaded:
-    """The pod with the least load; one of them at random if there are several.
+    """Selects the pod with the least load, at random among several.
 
-    A state is ``load-timestamp``; see `PodState`.
+    The states must be written ``load-timestamp``; see `PodState`.
 
     Attributes:
-        stale_after: a pod whose heartbeat is more seconds away from now than this is not alive:
-            longer ago, or further ahead, as a clock that is wrong would have it.
-        load_per_link: how much a uid adds to the load, until the pod reports a new one.
+        stale_after: a pod is alive if its heartbeat differs from the present time by at most this
+            many seconds. A heartbeat in the future comes from a wrong clock.
+        load_per_link: how much each new link adds to the load of a pod, until the pod reports a new
+            load.
     """
 
     stale_after: float = 30.0
@@ -120,7 +124,7 @@ class LeastLoaded:
         check_duration("load_per_link", self.load_per_link)
 
     def loads(self, states: Mapping[int, str], now: float) -> dict[int, float]:
-        """The pods whose heartbeat is fresh, and their loads."""
+        """Return the pods whose heartbeat is not stale, and their loads."""
         loads = {}
         for pod, text in states.items():
             state = PodState.parse(text)
@@ -131,25 +135,25 @@ class LeastLoaded:
     def choose(
         self, loads: Mapping[int, float], assigned: Mapping[int, int], random: Random
     ) -> int:
-        """The pod with the least load, with what was given to it since it reported that."""
+        """Return the pod with the least load, including the links made since it was reported."""
         each = self.load_per_link
         expected = {pod: load + each * assigned.get(pod, 0) for pod, load in loads.items()}
         least = min(expected.values())
         return random.choice([pod for pod, load in expected.items() if load == least])
 
 
-# What a plan asks for; the answer to each is what the executor's method of that kind returns.
+# The steps of a plan. Each is a method of the executor to call; the plan receives its result.
 
 
 class ReadStates(NamedTuple):
-    """``get_service_state``."""
+    """Call ``get_service_state``."""
 
     namespace: str
     service_name: str
 
 
 class ReadLink(NamedTuple):
-    """``get_linked_pod``."""
+    """Call ``get_linked_pod``."""
 
     namespace: str
     uid: str
@@ -157,7 +161,7 @@ class ReadLink(NamedTuple):
 
 
 class MakeLink(NamedTuple):
-    """``set_linked_pod_if_absent``."""
+    """Call ``set_linked_pod_if_absent``."""
 
     namespace: str
     uid: str
@@ -166,7 +170,7 @@ class MakeLink(NamedTuple):
 
 
 class ReplaceLink(NamedTuple):
-    """``replace_linked_pod``."""
+    """Call ``replace_linked_pod``."""
 
     namespace: str
     uid: str
@@ -178,10 +182,18 @@ class ReplaceLink(NamedTuple):
 Step: TypeAlias = ReadStates | ReadLink | MakeLink | ReplaceLink
 
 
-class _Service:
-    """The pods of a service as they were read, and what was given to them since."""
+class _ServiceStates:
+    """The cached states of a service.
 
-    __slots__ = ("assigned", "being_read", "loads", "read_at", "states")
+    Attributes:
+        states: pod id to state, as read.
+        loads: the pods that are alive, and their loads.
+        assigned: how many uids this router has linked to each pod since its state changed.
+        read_at: when the read began (monotonic clock).
+        refreshing: whether a caller is reading the states again.
+    """
+
+    __slots__ = ("assigned", "loads", "read_at", "refreshing", "states")
 
     def __init__(
         self,
@@ -194,20 +206,20 @@ class _Service:
         self.loads = loads
         self.assigned = assigned
         self.read_at = read_at
-        self.being_read = False
+        self.refreshing = False
 
 
 class Routing:
-    """The decisions of one router, and what they rest on. Threads may share one.
+    """Makes the decisions of one router, and caches the states of services. Threads may share it.
 
     Args:
-        policy: which pods are alive, and which a uid is given.
-        persist_seconds: of the links that are made.
-        states_ttl: seconds for which the states of a service are kept.
-        cache: what is known of the links.
-        random: the source of chance.
-        wall_clock: seconds since the epoch, for heartbeats.
-        monotonic: seconds, for how long something has been kept.
+        policy: decides which pods are alive, and selects one for a new link.
+        persist_seconds: the TTL of new links in seconds, or `PERSIST_FOREVER`.
+        states_ttl: seconds for which the states of a service are cached.
+        cache: the cached links.
+        random: the random number generator.
+        wall_clock: returns seconds since the epoch, to compare with heartbeats.
+        monotonic: returns the seconds of a monotonic clock, for the age of cached values.
     """
 
     def __init__(
@@ -228,17 +240,20 @@ class Routing:
         self._wall_clock = wall_clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._services: dict[tuple[str, str], _Service] = {}
+        self._services: dict[tuple[str, str], _ServiceStates] = {}
         forks.renew(self)
 
     def _after_fork(self) -> None:
-        """Forget the states in a child process, and choose otherwise than the other children."""
+        """In a child process, clear the states and seed the random numbers differently."""
         self._lock = threading.Lock()
         self._services = {}
         self._random.seed()
 
-    def known(self, source: Any, namespace: str, uid: str, service_name: str) -> int | None:
-        """The pod, if nothing has to be asked for; see `LinkCache.get` for ``source``.
+    def cached_pod(self, source: Any, namespace: str, uid: str, service_name: str) -> int | None:
+        """Return the pod if link and states are cached and the pod is alive, otherwise ``None``.
+
+        Args:
+            source: identifies the server; see `LinkCache.get`.
 
         Raises:
             InvalidParameterError: a name is outside the limits.
@@ -251,17 +266,17 @@ class Routing:
         return pod if pod in service.loads else None
 
     def forget(self, namespace: str, uid: str, service_name: str) -> None:
-        """Remember a link no more.
+        """Remove a link from the cache.
 
         Raises:
             InvalidParameterError: a name is outside the limits.
         """
-        self.cache.changed(link_keys(namespace, uid, service_name)[:1])
+        self.cache.invalidate(link_keys(namespace, uid, service_name)[:1])
 
     def plan(
         self, source: Any, namespace: str, uid: str, service_name: str
     ) -> Generator[Step, Any, int]:
-        """What to ask for, one after the other; returns the pod.
+        """Yield the steps that find the pod of a uid or link the uid; return the pod.
 
         Raises:
             InvalidParameterError: a name is outside the limits.
@@ -269,7 +284,7 @@ class Routing:
             PodNotFoundError: none of its pods is alive.
         """
         key = link_keys(namespace, uid, service_name)[0]
-        service = yield from self._states(namespace, service_name)
+        service = yield from self._cached_states(namespace, service_name)
         pod = self.cache.get(source, namespace, key)
         if pod is None:
             pod = yield from self._read_link(source, key, namespace, uid, service_name)
@@ -280,102 +295,108 @@ class Routing:
                 service = yield from self._read_states(namespace, service_name)
                 if pod is not None and pod in service.loads:
                     return pod
-            pod = yield from self._link(service, key, namespace, uid, service_name, pod)
+            pod = yield from self._link_to_live_pod(service, key, namespace, uid, service_name, pod)
         if pod is not None and pod in service.loads:
             return pod
         raise PodNotFoundError(
-            f"uid {shown(uid)} was linked {ATTEMPTS} times by somebody else, at last to pod {pod}, "
-            f"while it was being linked to a pod of {service_name} in {namespace} that is alive; "
-            "do the clocks and policies of all routers agree?"
+            f"could not link uid {shown(uid)} to a live pod of {service_name} in {namespace}: "
+            f"another router linked it {ATTEMPTS} times to a pod that is not alive, last to pod "
+            f"{pod}; check that the clocks and policies of all routers agree"
         )
 
     def _read_link(
         self, source: Any, key: bytes, namespace: str, uid: str, service_name: str
     ) -> Generator[Step, Any, int | None]:
-        reading = self.cache.begin(source, namespace, key)
+        reading = self.cache.begin_read(source, namespace, key)
         pod: int | None = None
         try:
             pod = yield ReadLink(namespace, uid, service_name)
         finally:
-            self.cache.end(reading, pod)
+            self.cache.end_read(reading, pod)
         return pod
 
-    def _link(
+    def _link_to_live_pod(
         self,
-        service: _Service,
+        service: _ServiceStates,
         key: bytes,
         namespace: str,
         uid: str,
         service_name: str,
-        dead: int | None,
+        dead_pod: int | None,
     ) -> Generator[Step, Any, int | None]:
-        """Link to a pod that is alive, in place of the dead one; the pod afterwards."""
+        """Link the uid to a live pod, in place of the dead one if any; return the linked pod."""
         chosen = self._choose(service, namespace, service_name)
         after: int | None
         try:
-            if dead is None:
+            if dead_pod is None:
                 after = yield MakeLink(namespace, uid, service_name, chosen)
             else:
-                _, after = yield ReplaceLink(namespace, uid, service_name, dead, chosen)
+                _, after = yield ReplaceLink(namespace, uid, service_name, dead_pod, chosen)
         finally:
-            self.cache.changed((key,))
+            self.cache.invalidate((key,))
         if after != chosen:
             with self._lock:
                 service.assigned[chosen] = max(0, service.assigned.get(chosen, 0) - 1)
         return after
 
-    def _choose(self, service: _Service, namespace: str, service_name: str) -> int:
+    def _choose(self, service: _ServiceStates, namespace: str, service_name: str) -> int:
         if not service.loads:
-            raise self._nobody(service, namespace, service_name)
+            raise self._no_live_pod(service, namespace, service_name)
         with self._lock:
             pod = self.policy.choose(service.loads, service.assigned, self._random)
             if pod not in service.loads:
                 raise InternalError(
-                    f"{self.policy!r} chose {shown(pod)}, which is not among the pods that are "
-                    f"alive: {', '.join(map(str, service.loads))}"
+                    f"{self.policy!r} returned pod {shown(pod)}, which is not one of the live "
+                    f"pods: {', '.join(map(str, service.loads))}"
                 )
             service.assigned[pod] = service.assigned.get(pod, 0) + 1
         return pod
 
-    def _states(self, namespace: str, service_name: str) -> Generator[Step, Any, _Service]:
+    def _cached_states(
+        self, namespace: str, service_name: str
+    ) -> Generator[Step, Any, _ServiceStates]:
         service = self._services.get((namespace, service_name))
         if service is not None:
             with self._lock:
                 if self._is_usable(service, self._monotonic()):
                     return service
-                service.being_read = True
+                service.refreshing = True
         return (yield from self._read_states(namespace, service_name))
 
-    def _is_usable(self, service: _Service, now: float) -> bool:
+    def _is_usable(self, service: _ServiceStates, now: float) -> bool:
         age = now - service.read_at
-        return age < self.states_ttl or (service.being_read and age < 2 * self.states_ttl)
+        return age < self.states_ttl or (service.refreshing and age < 2 * self.states_ttl)
 
-    def _read_states(self, namespace: str, service_name: str) -> Generator[Step, Any, _Service]:
+    def _read_states(
+        self, namespace: str, service_name: str
+    ) -> Generator[Step, Any, _ServiceStates]:
         began = self._monotonic()
         states = yield ReadStates(namespace, service_name)
         loads = self.policy.loads(states, self._wall_clock())
         with self._lock:
             before = self._services.get((namespace, service_name))
-            service = _Service(states, loads, {} if before is None else before.assigned, began)
+            service = _ServiceStates(
+                states, loads, {} if before is None else before.assigned, began
+            )
             if not states:
                 self._services.pop((namespace, service_name), None)
             elif before is None or before.read_at <= began:
                 self._services[namespace, service_name] = service
                 if before is not None:
-                    # A pod that has reported since has counted what it was given.
+                    # The new state of a pod includes the links that were assigned before.
                     for pod in before.states:
                         if states.get(pod) != before.states[pod]:
                             service.assigned.pop(pod, None)
         return service
 
-    def _nobody(
-        self, service: _Service, namespace: str, service_name: str
+    def _no_live_pod(
+        self, service: _ServiceStates, namespace: str, service_name: str
     ) -> ServiceNotFoundError | PodNotFoundError:
-        """Why there is no pod to link to."""
+        """Return the error that says why no pod of a service is alive."""
         if not service.states:
             return ServiceNotFoundError(f"service {service_name} in {namespace} has no pods")
         pods = sorted(service.states)
-        reasons = [_condition(pod, service.states[pod], self._wall_clock()) for pod in pods]
+        reasons = [_describe_pod(pod, service.states[pod], self._wall_clock()) for pod in pods]
         if len(reasons) > _SHOWN_PODS:
             reasons[_SHOWN_PODS:] = [f"{len(pods) - _SHOWN_PODS} more"]
         return PodNotFoundError(
@@ -383,7 +404,7 @@ class Routing:
         )
 
 
-def _condition(pod: int, text: str, now: float) -> str:
+def _describe_pod(pod: int, text: str, now: float) -> str:
     state = PodState.parse(text)
     if state is None:
         return f"pod {pod} has the state {shown(text)}, which is not load-timestamp"
@@ -393,7 +414,11 @@ def _condition(pod: int, text: str, now: float) -> str:
 
 
 def check_duration(name: str, value: float, *, may_be_zero: bool = True) -> float:
-    """Refuse a number that is not finite, is below 0, or is 0 where it may not be."""
+    """Return a number of seconds or of load units if it is valid.
+
+    Raises:
+        InvalidParameterError: it is not finite, is negative, or is 0 where that is not allowed.
+    """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if 0 < value < 2**31 or (may_be_zero and value == 0):
             return value
@@ -403,7 +428,11 @@ def check_duration(name: str, value: float, *, may_be_zero: bool = True) -> floa
 
 
 def check_size(name: str, value: int) -> int:
-    """Refuse what is no number of things."""
+    """Return a size if it is valid.
+
+    Raises:
+        InvalidParameterError: it is not an integer from 0.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise InvalidParameterError(f"{name} must be an integer from 0; got {shown(value)}")
@@ -423,7 +452,11 @@ def make_routing(
     wall_clock: Callable[[], float],
     monotonic: Callable[[], float],
 ) -> Routing:
-    """What both routers make of their arguments."""
+    """Create the `Routing` and the `LinkCache` of a router from its arguments.
+
+    Raises:
+        InvalidParameterError: an argument is outside its limits.
+    """
     cache = LinkCache(
         check_size("cache_size", cache_size),
         check_duration("max_staleness", max_staleness),
@@ -442,7 +475,7 @@ def make_routing(
 
 
 def advance(plan: Generator[Step, Any, int], answer: Any) -> Step | int:
-    """What a plan asks for next, or the pod when it is done."""
+    """Send the result of a step to a plan. Return the next step, or the pod at the end."""
     try:
         return plan.send(answer)
     except StopIteration as stop:
@@ -450,8 +483,8 @@ def advance(plan: Generator[Step, Any, int], answer: Any) -> Step | int:
 
 
 @contextmanager
-def errors_counted(metrics: ErrorMetrics) -> Iterator[None]:
-    """Count what is decided here; the executor counts what it raises itself."""
+def count_errors(metrics: ErrorMetrics) -> Iterator[None]:
+    """Count an error that the routing raises. The executor counts its own errors."""
     try:
         yield
     except StatefulError as error:
@@ -460,23 +493,25 @@ def errors_counted(metrics: ErrorMetrics) -> Iterator[None]:
 
 
 def time_left(timeout: float | None) -> TimeLeft:
-    """Tells how many seconds of ``timeout`` are left, whenever it is called.
+    """Return a function that returns the seconds left of ``timeout``, or ``None`` for no limit.
+
+    The function raises `OperationTimeoutError` when the time is up.
 
     Raises:
-        InvalidParameterError: the timeout is no number of seconds above 0.
+        InvalidParameterError: the timeout is not a number of seconds above 0.
     """
     if timeout is None:
-        return _any_time
+        return _no_limit
     end = time.monotonic() + check_timeout(timeout)
 
     def left() -> float:
         rest = end - time.monotonic()
         if rest <= 0:
-            raise OperationTimeoutError("resolve was not finished in time; no request is under way")
+            raise OperationTimeoutError("resolve did not finish in time; no request is in flight")
         return rest
 
     return left
 
 
-def _any_time() -> None:
+def _no_limit() -> None:
     return None

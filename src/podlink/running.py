@@ -1,7 +1,8 @@
 # Generated from aio/running.py by .ci/generate_sync.py: do not edit, run `make generate`.
-"""How an executor runs an operation, synchronously.
+"""How an operation is run, synchronously.
 
-It is sent, its reply is read, and a failure becomes one of our errors, counted and logged.
+The `Runner` of an executor builds the call of an operation, sends it through the manager and parses
+the reply. An exception becomes a `StatefulError`, which is counted and logged.
 `podlink.aio.running` is the same for asyncio.
 """
 
@@ -23,11 +24,14 @@ T = TypeVar("T")
 
 
 class Runner:
-    """Sends the calls of one executor.
+    """Runs the operations of one executor.
+
+    The arguments of each method are the ``timeout`` in seconds, the function that builds the call
+    (of `podlink.operations` or `podlink.repair`), and the arguments of that function.
 
     Args:
-        manager: has the client.
-        metrics: where errors are counted.
+        manager: sends the calls.
+        metrics: counts the errors.
     """
 
     def __init__(self, manager: RedisManager, metrics: ErrorMetrics) -> None:
@@ -37,6 +41,11 @@ class Runner:
     def run(
         self, timeout: float | None, build: Callable[P, Call[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        """Run an operation that is one call, and return its result.
+
+        Raises:
+            StatefulError: the operation failed.
+        """
         call: Call[T] | None = None
         started = perf_counter()
         try:
@@ -44,11 +53,11 @@ class Runner:
             reply = self._manager.send(call, RAW, timeout)
             result = call.parse(call, reply)
         except Exception as raised:
-            error = telemetry.failure(build.__name__, call, started, raised, self._metrics)
+            error = telemetry.record_failure(build.__name__, call, started, raised, self._metrics)
             if error is raised:
                 raise
             raise error from raised
-        telemetry.done(call, started, self._manager.slow)
+        telemetry.record_success(call, started, self._manager.slow)
         return result
 
     def repair(
@@ -59,13 +68,23 @@ class Runner:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> list[Repair]:
+        """Run a repair, and log what it did unless ``dry_run`` is set.
+
+        Raises:
+            StatefulError: the operation failed.
+        """
         done = self.run(timeout, build, *args, **kwargs)
-        telemetry.repaired(build.__name__, () if dry_run else done)
+        telemetry.log_repairs(build.__name__, () if dry_run else done)
         return done
 
-    def follow(
+    def run_drain(
         self, plan: Generator[Step, Any, DrainProgress], timeout: float | None
     ) -> DrainProgress:
+        """Send what `podlink.drain.steps` yields until it returns; ``timeout`` is for each step.
+
+        Raises:
+            Exception: SCAN failed. Failed calls of a list do not raise.
+        """
         answer: Any = None
         while True:
             try:
@@ -86,15 +105,20 @@ class Runner:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
+        """Run an operation that is several calls, sent in pipelines, and return its result.
+
+        Raises:
+            StatefulError: at least one call failed; ``undone`` lists the uids or services of those.
+        """
         batch: BatchCall[T] | None = None
         started = perf_counter()
         try:
             batch = build(*args, **kwargs)
             result = batch.result(self._manager.send_all(batch.calls, RAW, timeout))
         except Exception as raised:
-            error = telemetry.failure(build.__name__, batch, started, raised, self._metrics)
+            error = telemetry.record_failure(build.__name__, batch, started, raised, self._metrics)
             if error is raised:
                 raise
             raise error from raised
-        telemetry.done(batch, started, self._manager.slow)
+        telemetry.record_success(batch, started, self._manager.slow)
         return result

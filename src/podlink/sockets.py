@@ -64,7 +64,7 @@ class TimedSocket:
                 self.settimeout(self._timeout)
         elif self._timeout != 0:
             try:
-                self._socket.settimeout(deadline.wait_at_most(self._timeout))
+                self._socket.settimeout(deadline.limit_wait(self._timeout))
             except deadline.TimeUp as late:
                 # Something may have been sent before.
                 raise TimeoutError(str(late)) from None
@@ -109,7 +109,7 @@ class _TimedTCP(Timed):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 for option, value in (self.socket_keepalive_options or {}).items():
                     sock.setsockopt(socket.IPPROTO_TCP, option, value)
-            sock.settimeout(deadline.wait_at_most(None))
+            sock.settimeout(deadline.limit_wait(None))
             sock.connect(address)
         except BaseException:
             sock.close()
@@ -123,8 +123,8 @@ class _TimedTLS(_TimedTCP):
     def _open(self) -> socket.socket:
         self._opened = sock = super()._open()
         try:
-            sock.settimeout(deadline.wait_at_most(None))
-            # Wraps the socket that `_Opened._connect` returns.
+            sock.settimeout(deadline.limit_wait(None))
+            # Wraps the socket that `_OpenSocket._connect` returns.
             wrapped: socket.socket = SSLConnection._connect(self)
         except BaseException:
             sock.close()
@@ -134,7 +134,7 @@ class _TimedTLS(_TimedTCP):
         return wrapped
 
 
-class _Opened(Connection):  # type: ignore[misc]
+class _OpenSocket(Connection):  # type: ignore[misc]
     """What `SSLConnection` gets its socket from, in every release of redis-py."""
 
     def _connect(self) -> socket.socket:
@@ -146,7 +146,7 @@ class TimedConnection(_TimedTCP, Connection):  # type: ignore[misc]
     """TCP."""
 
 
-class TimedSSLConnection(_TimedTLS, SSLConnection, _Opened):  # type: ignore[misc]
+class TimedSSLConnection(_TimedTLS, SSLConnection, _OpenSocket):  # type: ignore[misc]
     """TLS."""
 
 
@@ -156,7 +156,7 @@ class TimedUnixConnection(Timed, UnixDomainSocketConnection):  # type: ignore[mi
     def _open(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.settimeout(deadline.wait_at_most(None))
+            sock.settimeout(deadline.limit_wait(None))
             sock.connect(self.path)
         except BaseException:
             sock.close()
@@ -168,5 +168,5 @@ class TimedSentinelConnection(_TimedTCP, SentinelManagedConnection):
     """TCP, to where Sentinel says the master is."""
 
 
-class TimedSentinelSSLConnection(_TimedTLS, SentinelManagedConnection, SSLConnection, _Opened):  # type: ignore[misc]
+class TimedSentinelSSLConnection(_TimedTLS, SentinelManagedConnection, SSLConnection, _OpenSocket):  # type: ignore[misc]
     """TLS, to where Sentinel says the master is."""

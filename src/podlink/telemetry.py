@@ -1,10 +1,11 @@
-"""Logs, counts and OpenTelemetry of operations. What is told is decided here; when, by executors.
+"""Logging, error counts and OpenTelemetry metrics of operations.
 
-The logger is ``podlink``, silent until the application configures logging. A finished operation is
-one ``DEBUG`` record, or a ``WARNING`` if it was slow; a failed one is a ``WARNING``, or ``DEBUG``
-when the failure is an answer (no link, link exists, bad argument). Each record has the attributes
-``operation``, ``namespace``, ``service``, ``uid``, ``pod``, ``duration`` (seconds) and ``code`` (an
-error code, ``None`` for success).
+The executors call the functions of this module when an operation succeeds or fails. The logger is
+``podlink``, without output until the application configures logging. An operation that succeeds is
+logged at ``DEBUG``, or at ``WARNING`` if it was slow. An operation that fails is logged at
+``WARNING``, or at ``DEBUG`` if the error is an expected result (no link, link exists, invalid
+argument). Each record has the attributes ``operation``, ``namespace``, ``service``, ``uid``,
+``pod``, ``duration`` (seconds) and ``code`` (an error code, ``None`` after success).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ DEBUG: Final = logging.DEBUG
 LOGGER: Final = logging.getLogger("podlink")
 LOGGER.addHandler(logging.NullHandler())
 
-_ANSWERS: Final = frozenset(
+_EXPECTED_ERRORS: Final = frozenset(
     {
         ErrorCode.INVALID_PARAMETER,
         ErrorCode.NOT_FOUND,
@@ -45,29 +46,30 @@ _ANSWERS: Final = frozenset(
 _instruments: Any = None
 
 
-def watch(manager: Any) -> None:
-    """Have a new manager's connections counted, if OpenTelemetry has been set up by now."""
+def observe_pool(manager: Any) -> None:
+    """Report the connections of a new manager, if the OpenTelemetry SDK has been set up."""
     global _instruments
     try:
         from podlink import otel
     except ModuleNotFoundError:
-        return  # the extra is not installed
+        return  # the extra "otel" is not installed
     if otel.is_set_up():
         if _instruments is None:
             _instruments = otel.Instruments()
-        otel.watch(manager)
+        otel.observe_pool(manager)
 
 
-def done(call: Call[Any] | BatchCall[Any], started: float, slow: float) -> None:
-    """Tell of a finished operation that began at ``started`` (`time.perf_counter`).
+def record_success(call: Call[Any] | BatchCall[Any], started: float, slow: float) -> None:
+    """Log and count an operation that succeeded.
 
     Args:
-        slow: how many seconds make it slow.
+        started: when it began (`time.perf_counter`).
+        slow: the seconds from which on an operation is logged as slow.
     """
     ended = perf_counter()
     seconds = ended - started
     if _instruments is not None:
-        _instruments.operation(call.operation, seconds, None, call, ended)
+        _instruments.record_operation(call.operation, seconds, None, call, ended)
     if seconds >= slow:
         fields = _fields(call.operation, call, started, None)
         LOGGER.warning("%s was slow: %.3f s", call.operation, seconds, extra=fields)
@@ -76,47 +78,54 @@ def done(call: Call[Any] | BatchCall[Any], started: float, slow: float) -> None:
         LOGGER.debug("%s done", call.operation, extra=fields)
 
 
-def sent_again(call: Call[Any], error: BaseException) -> None:
+def record_retry(call: Call[Any], error: BaseException) -> None:
     """Count a retry."""
     if _instruments is not None:
         cause = error.cause if isinstance(error, NotSent) else error
-        _instruments.retry(call.operation, type(cause).__name__)
+        _instruments.record_retry(call.operation, type(cause).__name__)
 
 
-def reloaded(call: Call[Any], count: int = 1) -> None:
-    """Count calls whose script a server did not know."""
+def record_script_reloads(call: Call[Any], count: int = 1) -> None:
+    """Count calls that got NOSCRIPT, so that the source was sent."""
     if _instruments is not None and count:
-        _instruments.reload(call.operation, count)
+        _instruments.record_script_reloads(call.operation, count)
 
 
-def drained(result: DrainProgress) -> None:
-    """Count what a drain did."""
+def record_drain(result: DrainProgress) -> None:
+    """Count the links that a drain removed or moved, and those that it could not change."""
     if _instruments is not None:
-        _instruments.drained("done", result.done)
-        _instruments.drained("changed", result.changed)
-        _instruments.drained("failed", result.failed)
+        _instruments.record_drain("done", result.done)
+        _instruments.record_drain("changed", result.changed)
+        _instruments.record_drain("failed", result.failed)
 
 
-def repaired(operation: str, repairs: Sequence[Repair]) -> None:
-    """Tell what a repair did, with the values that are gone."""
+def log_repairs(operation: str, repairs: Sequence[Repair]) -> None:
+    """Log each repair as a warning, with the value that was deleted."""
     for repair in repairs:
         LOGGER.warning("%s: %s", operation, repair, extra={"operation": operation})
 
 
-def failure(
+def record_failure(
     operation: str,
     call: Call[Any] | BatchCall[Any] | None,
     started: float,
     raised: Exception,
     metrics: ErrorMetrics,
 ) -> StatefulError:
-    """Make our error of what was raised, count it, and make one record of it.
+    """Translate an exception to a `StatefulError`, count it and log it.
 
-    ``call`` is ``None`` when its arguments were refused.
+    Args:
+        call: the call that failed; ``None`` if its arguments were invalid.
+        started: when the operation began (`time.perf_counter`).
+        raised: the exception.
+        metrics: counts the error.
+
+    Returns:
+        The error to raise; ``raised`` itself if it is a `StatefulError`.
     """
     script = isinstance(call, BatchCall) or (call is not None and call.script is not None)
     write = call is not None and call.write
-    doing = _doing(operation, call)
+    doing = _describe(operation, call)
     if isinstance(raised, BatchFailure):
         errors = [translate(each, doing, script=script, write=write) for each in raised.errors]
         error = errors[0]
@@ -129,8 +138,8 @@ def failure(
     metrics.record(error)
     if _instruments is not None:
         ended = perf_counter()
-        _instruments.operation(operation, ended - started, error.code.value, call, ended)
-    level = DEBUG if error.code in _ANSWERS else logging.WARNING
+        _instruments.record_operation(operation, ended - started, error.code.value, call, ended)
+    level = DEBUG if error.code in _EXPECTED_ERRORS else logging.WARNING
     if LOGGER.isEnabledFor(level):
         fields = _fields(operation, call, started, error.code.value)
         LOGGER.log(level, "%s failed: %s", operation, error, extra=fields)
@@ -141,8 +150,8 @@ def _printable(name: str | None) -> str | None:
     return None if name is None else printable(name)
 
 
-def _doing(operation: str, call: Call[Any] | BatchCall[Any] | None) -> str:
-    """The operation and its first key, for messages."""
+def _describe(operation: str, call: Call[Any] | BatchCall[Any] | None) -> str:
+    """Return the operation and its first key, for messages."""
     return f"{operation} at {shown_key(call.keys[0])}" if isinstance(call, Call) else operation
 
 

@@ -1,23 +1,23 @@
-"""Hears of every change of a link, so that a router may remember links: client-side caching.
+"""`Tracker` invalidates the cached links of a router with CLIENT TRACKING (client-side caching).
 
-A `Tracker` has one connection of its own, apart from the pool, that speaks RESP3. On it the server
-tells of each changed key (``CLIENT TRACKING``), and PING is sent about three times in
-``max_silence``: its answer comes after word of all changes before it, and so proves that nothing is
-missing.
+A tracker has one RESP3 connection, outside the pool. The server sends an invalidation message on it
+for each changed key. The tracker sends about three PINGs in ``max_silence`` seconds. The server
+sends the reply to a PING after the messages of all earlier changes, so the reply confirms that no
+message is missing.
 
-Tracking is broadcast (BCAST) with the prefix of the links of each namespace in use, rather than
-remembered by the server for each key that was read. In the other mode only what is read on a
-connection that tracks is tracked, so that every read would have to go over this one connection, or
-every connection of a pool, which may be somebody else's, would have to be set up to redirect here.
-The server would keep a table of who read what, of limited size, and tell of keys that it drops from
-it. Broadcast costs the server no memory and works beside any client; it costs each router a short
-message for each link of the namespace that is changed by anybody, and nothing for what is read.
+Tracking uses the broadcast mode (BCAST) with the prefix of each namespace in use. In the default
+mode the server reports only keys that were read on a tracked connection. Then all reads would have
+to use this connection, or each connection of a pool, which may belong to the caller, would have to
+be set up with REDIRECT, and the server would need memory for each key that was read. The broadcast
+mode needs no memory on the server and works with any client. Its cost is one short message to each
+router for each changed link of the namespace. See https://redis.io/docs/latest/develop/reference/client-side-caching/.
 
-When the connection breaks or falls silent, everything is forgotten, and tracking set up anew. What
-cannot track is tried again every few seconds: after a failover it may. A cluster is not tracked:
-that would take a connection to each of its nodes, and a slot that moves to a node which is not yet
-known would change unheard. Behind Sentinel the connection leads to the master; Sentinel breaks it
-at a failover, and it is given up when the pool connects to another one.
+If the connection breaks or no reply comes in ``max_silence`` seconds, the cache is cleared and
+tracking is set up again. If the server has no CLIENT TRACKING, the tracker tries again every few
+seconds, because a failover may lead to another server. A cluster is not tracked: this would need a
+connection to each node, and changes of slots that move to a new node would be missed. With Sentinel
+the connection leads to the master. It is replaced after a failover, when it breaks or when the pool
+connects to another master.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from podlink import forks
-from podlink.cache import LinkCache, changed_keys, track
+from podlink.cache import LinkCache, invalidated_keys, tracking_command
 from podlink.manager import RedisManager
 from podlink.push import (
-    BEATS,
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
+    MAX_RECONNECT_DELAY,
+    MIN_RECONNECT_DELAY,
     PING,
-    TOLD,
-    dedicated,
-    leads_there,
-    log_loss,
-    on_push,
+    PINGS_PER_MAX_SILENCE,
+    PUSH_HANDLED,
+    is_to_current_master,
+    log_tracking_error,
+    new_connection,
+    set_push_handler,
 )
 
 
 class Tracker:
-    """Keeps a `LinkCache` informed, from a thread of its own that `watch` starts.
+    """Invalidates the links of a `LinkCache`, in a thread that the first `watch` starts.
 
     Args:
-        manager: leads to the server.
-        cache: what is told of changes.
+        manager: has the client of the server.
+        cache: the cache of the router.
     """
 
     def __init__(self, manager: RedisManager, cache: LinkCache) -> None:
@@ -63,11 +63,11 @@ class Tracker:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: Any = None
-        self._deaf = False
+        self._loss_logged = False
         forks.renew(self)
 
     def _after_fork(self) -> None:
-        """Begin anew in a child process, where the thread does not exist; `watch` starts one."""
+        """Discard the thread, which does not exist in a child process; `watch` starts another."""
         closed, self._stop = self._stop.is_set(), threading.Event()
         if closed:
             self._stop.set()
@@ -75,7 +75,7 @@ class Tracker:
         self._thread = self._connection = None
 
     def watch(self, namespace: str) -> None:
-        """From soon on, hear of the links of a namespace too."""
+        """Track the links of a namespace as well. Returns before tracking has begun."""
         if namespace in self._namespaces and self._thread is not None and self._thread.is_alive():
             return
         with self._lock:
@@ -89,74 +89,76 @@ class Tracker:
                 self._thread.start()
 
     def close(self) -> None:
-        """Hear of nothing any more."""
+        """Stop the thread, close its connection and clear the cache."""
         with self._lock:
             self._stop.set()
             thread, self._thread = self._thread, None
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             _wake(self._connection)
             thread.join(self._cache.max_silence)
-        self._cache.lost()
+        self._cache.stop_tracking()
 
-    def end_with(self, router: object) -> None:
-        """Stop when the router is not used any more, closed or not."""
-        weakref.finalize(router, self._end)
+    def stop_when_collected(self, router: object) -> None:
+        """Stop the thread when ``router`` is collected as garbage without having been closed."""
+        weakref.finalize(router, self._request_stop)
 
-    def _end(self) -> None:
+    def _request_stop(self) -> None:
         self._stop.set()
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause = MIN_RECONNECT_DELAY
         while not self._stop.is_set():
             started = monotonic()
             try:
-                self._follow()
+                self._track_changes()
             except Exception as error:
                 if not self._stop.is_set():
-                    log_loss(error, self._deaf)
-                    self._deaf = True
+                    log_tracking_error(error, self._loss_logged)
+                    self._loss_logged = True
             finally:
-                self._cache.lost()
-            worked = monotonic() - started > LONGEST_PAUSE
-            pause = FIRST_PAUSE if worked else min(2 * pause, LONGEST_PAUSE)
+                self._cache.stop_tracking()
+            worked = monotonic() - started > MAX_RECONNECT_DELAY
+            pause = MIN_RECONNECT_DELAY if worked else min(2 * pause, MAX_RECONNECT_DELAY)
             self._stop.wait(pause)
 
-    def _follow(self) -> None:
-        """Hear of changes until there is no more to be heard here."""
+    def _track_changes(self) -> None:
+        """Track changes on a new connection until the manager has another client or master."""
         cache = self._cache
         client = self._manager.client
-        connection = dedicated(client.connection_pool, cache.max_silence, Retry(NoBackoff(), 0))
+        connection = new_connection(
+            client.connection_pool, cache.max_silence, Retry(NoBackoff(), 0)
+        )
         self._connection = connection
         try:
             connection.connect()
-            on_push(connection, self._told)
+            set_push_handler(connection, self._handle_push)
             tracked: frozenset[str] = frozenset()
             while (
                 not self._stop.is_set()
                 and self._manager.client is client
-                and leads_there(connection, client.connection_pool)
+                and is_to_current_master(connection, client.connection_pool)
             ):
                 wanted = frozenset(self._namespaces)
                 asked = cache.monotonic()
                 if wanted - tracked:
-                    self._ask(connection, track(sorted(wanted - tracked)))
+                    self._request(connection, tracking_command(sorted(wanted - tracked)))
                     tracked = wanted
-                    cache.tracks(client, tracked)
-                    self._deaf = False
+                    cache.start_tracking(client, tracked)
+                    self._loss_logged = False
                 else:
-                    self._ask(connection, PING)
-                cache.heard_until(client, asked)
-                self._listen(connection, cache.max_silence / BEATS)
+                    self._request(connection, PING)
+                cache.confirm_until(client, asked)
+                self._read_pushes(connection, cache.max_silence / PINGS_PER_MAX_SILENCE)
         finally:
             self._connection = None
             connection.disconnect()
 
-    def _ask(self, connection: Any, command: tuple[Any, ...]) -> None:
+    def _request(self, connection: Any, command: tuple[Any, ...]) -> None:
         connection.send_command(*command, check_health=False)
-        while self._read(connection) is TOLD:
+        while self._read(connection) is PUSH_HANDLED:
             pass
 
-    def _listen(self, connection: Any, seconds: float) -> None:
+    def _read_pushes(self, connection: Any, seconds: float) -> None:
         until = monotonic() + seconds
         while not self._stop.is_set() and (rest := until - monotonic()) > 0:
             if connection.can_read(timeout=rest):
@@ -165,16 +167,16 @@ class Tracker:
     def _read(self, connection: Any) -> Any:
         return connection.read_response(disable_decoding=True, push_request=True)
 
-    def _told(self, message: Any) -> object:
-        self._cache.changed(changed_keys(message))
-        return TOLD
+    def _handle_push(self, message: Any) -> object:
+        self._cache.invalidate(invalidated_keys(message))
+        return PUSH_HANDLED
 
 
 def _wake(connection: Any) -> None:
-    """End the wait of a thread that reads from a connection."""
+    """Interrupt a thread that reads from a connection, by shutting its socket down."""
     sock = getattr(connection, "_sock", None)
     try:
         if sock is not None and hasattr(sock, "shutdown"):
             sock.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it is closed already
+        pass  # already closed

@@ -14,9 +14,9 @@ from podlink.calls import (
     BatchFailure,
     Call,
     RetryPolicy,
-    again,
     as_text,
-    packed,
+    next_attempt,
+    pack_command,
     run_script,
     script_load,
 )
@@ -62,14 +62,14 @@ NOSCRIPT = redis_errors.NoScriptError("No matching script. Please use EVAL.")
 def test_writes_are_repeated_only_if_not_executed(
     error: Exception, write: bool, read: bool
 ) -> None:
-    assert (again(WRITE, WRITE.wire, error, 0, POLICY) is not None) == write
-    assert (again(READ, READ.wire, error, 0, POLICY) is not None) == read
+    assert (next_attempt(WRITE, WRITE.wire, error, 0, POLICY) is not None) == write
+    assert (next_attempt(READ, READ.wire, error, 0, POLICY) is not None) == read
 
 
 def test_number_of_retries_is_limited() -> None:
-    assert again(WRITE, WRITE.wire, REFUSED, 1, POLICY) is not None
-    assert again(WRITE, WRITE.wire, REFUSED, 2, POLICY) is None
-    assert again(WRITE, WRITE.wire, REFUSED, 0, RetryPolicy(0, 0, 0)) is None
+    assert next_attempt(WRITE, WRITE.wire, REFUSED, 1, POLICY) is not None
+    assert next_attempt(WRITE, WRITE.wire, REFUSED, 2, POLICY) is None
+    assert next_attempt(WRITE, WRITE.wire, REFUSED, 0, RetryPolicy(0, 0, 0)) is None
 
 
 def test_retry_delay_grows_up_to_the_maximum() -> None:
@@ -78,7 +78,7 @@ def test_retry_delay_grows_up_to_the_maximum() -> None:
 
 
 def test_noscript_sends_the_source_without_delay() -> None:
-    step = again(WRITE, WRITE.wire, NOSCRIPT, 0, RetryPolicy(0, 0, 0))
+    step = next_attempt(WRITE, WRITE.wire, NOSCRIPT, 0, RetryPolicy(0, 0, 0))
     assert step is not None
     assert step.wire == ("EVAL", SET_LINKED_POD.source, *WRITE.wire[2:])
     assert step.delay == 0
@@ -86,36 +86,36 @@ def test_noscript_sends_the_source_without_delay() -> None:
 
 def test_noscript_sends_the_source_at_any_attempt() -> None:
     for attempt in range(9):
-        step = again(WRITE, WRITE.wire, NOSCRIPT, attempt, RetryPolicy(0, 0, 0))
+        step = next_attempt(WRITE, WRITE.wire, NOSCRIPT, attempt, RetryPolicy(0, 0, 0))
         assert step == (WRITE.wire_with_source, 0.0)
 
 
 def test_call_sent_with_source_is_repeated_with_source() -> None:
     moved = redis_errors.MovedError("54 127.0.0.1:7001")
     for error in (moved, REFUSED, LOADING):
-        step = again(WRITE, WRITE.wire_with_source, error, 1, POLICY)
+        step = next_attempt(WRITE, WRITE.wire_with_source, error, 1, POLICY)
         assert step is not None
         assert step.wire == WRITE.wire_with_source
 
 
 def test_noscript_in_reply_to_the_source_is_not_repeated() -> None:
-    assert again(WRITE, WRITE.wire_with_source, NOSCRIPT, 0, POLICY) is None
-    assert again(READ, READ.wire, NOSCRIPT, 0, POLICY) is None
+    assert next_attempt(WRITE, WRITE.wire_with_source, NOSCRIPT, 0, POLICY) is None
+    assert next_attempt(READ, READ.wire, NOSCRIPT, 0, POLICY) is None
 
 
 def test_repeated_call_has_the_same_arguments() -> None:
-    step = again(READ, READ.wire, BROKE, 1, POLICY)
+    step = next_attempt(READ, READ.wire, BROKE, 1, POLICY)
     assert step is not None
     assert step.wire == READ.wire
     assert 0.1 <= step.delay <= 0.2
     moved = redis_errors.MovedError("54 127.0.0.1:7001")
-    assert again(WRITE, WRITE.wire, moved, 0, POLICY) == (WRITE.wire, 0.0)
+    assert next_attempt(WRITE, WRITE.wire, moved, 0, POLICY) == (WRITE.wire, 0.0)
 
 
 def test_redirections_beyond_two_count_as_retries() -> None:
     moved = redis_errors.AskError("54 127.0.0.1:7001")
     never = RetryPolicy(0, 0.0, 0.0)
-    assert [again(WRITE, WRITE.wire, moved, n, never) is not None for n in range(4)] == [
+    assert [next_attempt(WRITE, WRITE.wire, moved, n, never) is not None for n in range(4)] == [
         True,
         True,
         False,
@@ -134,7 +134,7 @@ def test_redirections_beyond_two_count_as_retries() -> None:
 )
 def test_authentication_errors_are_not_repeated(error: Exception) -> None:
     for each in (error, NotSent(error)):
-        assert again(READ, READ.wire, each, 0, POLICY) is None
+        assert next_attempt(READ, READ.wire, each, 0, POLICY) is None
 
 
 BATCH = operations.batch_set_linked_pod_if_absent("n", ["a", "b", "c"], "s", 4, -1, False)
@@ -194,7 +194,7 @@ def test_malformed_reply_fails_only_its_call() -> None:
 
 
 def test_encoding_of_commands() -> None:
-    assert packed(("GET", b"k\xff", "ü", 0, 12, -1)) == (
+    assert pack_command(("GET", b"k\xff", "ü", 0, 12, -1)) == (
         b"*6\r\n$3\r\nGET\r\n$2\r\nk\xff\r\n$2\r\n\xc3\xbc\r\n$1\r\n0\r\n$2\r\n12\r\n$2\r\n-1\r\n"
     )
     assert run_script(SET_LINKED_POD, [b"k", b"l"], ["a", 1]) == (
@@ -209,7 +209,7 @@ def test_encoding_of_commands() -> None:
     redis_errors.TimeoutError("x"),
 ], ids=type)  # fmt: skip
 def test_call_without_connection_is_repeated(error: Exception) -> None:
-    assert again(WRITE, WRITE.wire, NotSent(error), 0, POLICY) is not None
+    assert next_attempt(WRITE, WRITE.wire, NotSent(error), 0, POLICY) is not None
 
 
 @pytest.mark.parametrize("error", [
@@ -218,4 +218,4 @@ def test_call_without_connection_is_repeated(error: Exception) -> None:
     redis_errors.TryAgainError("x"), redis_errors.SlotNotCoveredError("x"),
 ], ids=type)  # fmt: skip
 def test_call_to_a_server_that_is_not_ready_is_repeated(error: Exception) -> None:
-    assert again(WRITE, WRITE.wire, error, 0, POLICY) is not None
+    assert next_attempt(WRITE, WRITE.wire, error, 0, POLICY) is not None

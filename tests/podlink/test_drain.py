@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import podlink
 from podlink import AsyncStatefulExecutor, DrainProgress, StatefulExecutor
-from podlink.drain import PAGE, Scan, steps
+from podlink.drain import PAGE, Scan, drain_steps
 from podlink.operations import move_linked_pod
 
 GONE, OTHER, NEW = 3, 4, 5
@@ -155,7 +155,7 @@ class Cluster:
 
     def follow(self, stop_after: int | None = None, resume: str | None = None) -> DrainProgress:
         seen: list[DrainProgress] = []
-        plan = steps("n", "s", GONE, None, [*self.nodes], False, seen.append, resume)
+        plan = drain_steps("n", "s", GONE, None, [*self.nodes], False, seen.append, resume)
         answer: Any = None
         while True:
             try:
@@ -229,7 +229,7 @@ def test_progress_is_reported_for_every_page() -> None:
     cluster = Cluster({"b": ["4"], "a": ["1", "2", "3"]})
     del cluster.links["2"]
     seen: list[DrainProgress] = []
-    plan = steps("n", "s", GONE, None, ["b", "a"], False, seen.append, None)
+    plan = drain_steps("n", "s", GONE, None, ["b", "a"], False, seen.append, None)
     result = conclude(plan, cluster.answer)
     assert seen == [
         DrainProgress(PAGE, 1, 1, 0, 0, (), "a 2"),
@@ -247,7 +247,7 @@ def test_resumed_drain_starts_later_nodes_at_their_first_page() -> None:
 
 def test_progress_counts_all_failures_and_names_at_most_a_hundred() -> None:
     uids = [f"u{number:03}" for number in range(110)]
-    plan = steps("n", "s", GONE, NEW, ["a"], False, None, None)
+    plan = drain_steps("n", "s", GONE, NEW, ["a"], False, None, None)
     plan.send(None)
     page = [f"sf:{{n:lk:{uid}}}s".encode() for uid in (*uids, "gone", "moved", "taken")]
     plan.send((0, page))
@@ -263,7 +263,7 @@ def test_progress_counts_all_failures_and_names_at_most_a_hundred() -> None:
 
 
 def test_keys_that_are_not_links_are_ignored() -> None:
-    plan = steps("n", "s", GONE, None, [None], False, None, None)
+    plan = drain_steps("n", "s", GONE, None, [None], False, None, None)
     scan = plan.send(None)
     assert isinstance(scan, Scan)
     assert scan.node is None
@@ -279,7 +279,7 @@ def test_keys_that_are_not_links_are_ignored() -> None:
 @pytest.mark.parametrize("cursor", [7, b"7", {"10.0.0.1:70": 7}])
 @pytest.mark.parametrize("key", [b"sf:{n:lk:u}s", "sf:{n:lk:u}s"])
 def test_scan_replies_of_all_clients_are_parsed(cursor: Any, key: Any) -> None:
-    plan = steps("n", "s", GONE, None, [None], False, None, None)
+    plan = drain_steps("n", "s", GONE, None, [None], False, None, None)
     call = plan.send(None).call  # type: ignore[union-attr]
     assert call.parse(call, [cursor, [key]]) == (7, [b"sf:{n:lk:u}s"])
 
@@ -293,7 +293,7 @@ def test_progress_is_immutable_and_its_repr_shows_no_errors() -> None:
 
 
 def test_drain_scans_nodes_in_order() -> None:
-    plan = steps("n", "s", GONE, None, ["b", None, "a"], False, None, None)
+    plan = drain_steps("n", "s", GONE, None, ["b", None, "a"], False, None, None)
     asked = []
     step: Any = plan.send(None)
     while True:
@@ -311,7 +311,7 @@ def test_drain_scans_nodes_in_order() -> None:
 
 @pytest.mark.parametrize("track", [False, True])
 def test_moved_links_get_a_creation_time_if_times_are_tracked(track: bool) -> None:
-    plan = steps("n", "s", GONE, NEW, ["a"], track, None, None)
+    plan = drain_steps("n", "s", GONE, NEW, ["a"], track, None, None)
     plan.send(None)
     plan.send((0, [b"sf:{n:lk:u}s"]))
     calls: Any = plan.send([b"3"])
@@ -325,16 +325,16 @@ def test_moved_links_get_a_creation_time_if_times_are_tracked(track: bool) -> No
 def test_error_of_an_invalid_argument_names_it(args: Any, name: str) -> None:
     namespace, service, pod, to = args
     with pytest.raises(podlink.InvalidParameterError, match=name):
-        next(steps(namespace, service, pod, to, [None], False, None, None))
+        next(drain_steps(namespace, service, pod, to, [None], False, None, None))
 
 
 def test_error_of_an_invalid_resume_shows_it() -> None:
     with pytest.raises(podlink.InvalidParameterError, match="got 'here'"):
-        next(steps("n", "s", 1, None, [None], False, None, "here"))
+        next(drain_steps("n", "s", 1, None, [None], False, None, "here"))
 
 
 def test_keys_with_braces_in_the_uid_are_ignored() -> None:
-    plan = steps("n", "s", GONE, None, [None], False, None, None)
+    plan = drain_steps("n", "s", GONE, None, [None], False, None, None)
     plan.send(None)
     page = [b"sf:{n:lk:a{b}s", b"sf:{n:lk:a}b}s", b"sf:{n:lk:u}s"]
     calls: Any = plan.send((0, page))
@@ -342,7 +342,7 @@ def test_keys_with_braces_in_the_uid_are_ignored() -> None:
 
 
 def test_unexpected_reply_names_the_operation_and_the_key() -> None:
-    plan = steps("n", "s", GONE, None, ["a"], False, None, None)
+    plan = drain_steps("n", "s", GONE, None, ["a"], False, None, None)
     plan.send(None)
     plan.send((0, [b"sf:{n:lk:u}s"]))
     plan.send([b"3"])

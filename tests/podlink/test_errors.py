@@ -263,13 +263,13 @@ def test_batch_has_unknown_outcome_if_one_call_has(broken: int) -> None:
     batch = operations.batch_remove_linked_pod("n", ["a", "b", "c"], "s", -1)
     metrics = errors.ErrorMetrics()
     failure = BatchFailure(raised, ("a", "b"), 3)
-    error = telemetry.failure("batch_remove_linked_pod", batch, 0.0, failure, metrics)
+    error = telemetry.record_failure("batch_remove_linked_pod", batch, 0.0, failure, metrics)
     assert error.outcome_unknown
     assert error.undone == ("a", "b")
     assert "(2 of 3 are undone, see .undone)" in error.message
     assert error.cause is raised[0]
     assert [metrics.get(error.code) is not None, metrics.total] == [True, 1]
     failure = BatchFailure([raised[1 - broken]] * 3, ("a", "b", "c"), 3)
-    error = telemetry.failure("batch_remove_linked_pod", batch, 0.0, failure, metrics)
+    error = telemetry.record_failure("batch_remove_linked_pod", batch, 0.0, failure, metrics)
     assert not error.outcome_unknown
     assert "undone" not in error.message

@@ -190,7 +190,7 @@ def test_replies_that_raise_not_found_and_link_exists() -> None:
         parsed(REQUIRE, None)
     with pytest.raises(ServiceNotFoundError, match="service s has no pod"):
         parsed(partial(operations.require_service_state, "n", "s"), {})
-    with pytest.raises(LinkExistsError, match="pod 3 of s in n already") as caught:
+    with pytest.raises(LinkExistsError, match="already linked to pod 3 of s in n") as caught:
         parsed(CREATE, [0, 3])
     assert caught.value.pod_id == 3
 

@@ -104,7 +104,7 @@ def test_every_error_is_counted(told: Telemetry, executor: StatefulExecutor) -> 
 def test_durations_are_sampled_and_operations_are_counted(told: Telemetry) -> None:
     call = podlink.operations.get_linked_pod("n", "u", "s")
     for number in range(20_000):
-        told.instruments.operation("get_linked_pod", 0.001, None, call, number / 20_000)
+        told.instruments.record_operation("get_linked_pod", 0.001, None, call, number / 20_000)
     [(_, point)] = told.points("db.client.operation.duration")
     assert 100 < point.count < 5_000
     assert told.values("podlink.client.operations", "db.operation.name") == {

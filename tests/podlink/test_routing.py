@@ -128,12 +128,12 @@ def test_cached_link_to_a_draining_pod_is_replaced(time: Time) -> None:
     router = routing(time, max_staleness=600.0)
     states = {1: time.state(), 2: time.state(9)}
     assert follow(router, (READ_STATES, states), (READ_LINK, 1)) == 1
-    assert router.known(SERVER, "n", "u", "s") == 1
+    assert router.cached_pod(SERVER, "n", "u", "s") == 1
     time.now += 2.0
     draining = {1: "draining", 2: time.state(9)}
     assert follow(router, (READ_STATES, draining), (ReadLink("n", "v", "s"), 2), uid="v") == 2
-    assert router.known(SERVER, "n", "v", "s") == 2
-    assert router.known(SERVER, "n", "u", "s") is None
+    assert router.cached_pod(SERVER, "n", "v", "s") == 2
+    assert router.cached_pod(SERVER, "n", "u", "s") is None
     replaced = (ReplaceLink("n", "u", "s", 1, 2), ReplaceResult(True, 2))
     assert follow(router, (READ_STATES, draining), replaced) == 2
 
@@ -173,7 +173,7 @@ def test_resolve_fails_if_others_always_link_to_dead_pods(time: Time) -> None:
             return ReplaceResult(False, step.expected_pod_id + 10)
         return 10 if isinstance(step, ReadLink) else states
 
-    with pytest.raises(podlink.PodNotFoundError, match="do the clocks and policies"):
+    with pytest.raises(podlink.PodNotFoundError, match="check that the clocks and policies"):
         run(plan, step, answer)
     assert questions == {ReadStates: ATTEMPTS + 1, ReadLink: 1, ReplaceLink: ATTEMPTS}
 
@@ -302,14 +302,14 @@ def test_policy_that_chooses_a_dead_pod_is_an_error(time: Time) -> None:
 
     plan = routing(time, policy=Bad()).plan(SERVER, "n", "u", "s")
     assert [next(plan), plan.send({0: time.state()})] == [READ_STATES, READ_LINK]
-    with pytest.raises(podlink.InternalError, match="chose 77"):
+    with pytest.raises(podlink.InternalError, match="returned pod 77"):
         plan.send(None)
 
 
 @pytest.mark.parametrize("names", [("", "u", "s"), ("n", "{", "s"), ("n", ["u"], "s"), (1, 2, 3)])
 def test_invalid_names_are_rejected_before_anything_is_sent(time: Time, names: Any) -> None:
     router = routing(time)
-    for refused in (lambda: router.known(SERVER, *names), lambda: router.forget(*names),
+    for refused in (lambda: router.cached_pod(SERVER, *names), lambda: router.forget(*names),
                     lambda: next(router.plan(SERVER, *names))):  # fmt: skip
         with pytest.raises(podlink.InvalidParameterError):
             refused()

@@ -115,7 +115,7 @@ class Routers(RuleBasedStateMachine):
     @rule(router=st.sampled_from((0, 1)), uid=st.sampled_from(UIDS))
     def a_resolve_begins(self, router: int, uid: str) -> None:
         plan = Plan(self.routers[router], uid, len(self.moments) - 1, self.time.now)
-        known = self.routers[router].routing.known(SERVER, "n", uid, "s")
+        known = self.routers[router].routing.cached_pod(SERVER, "n", uid, "s")
         if known is not None:
             self.check(plan, known)
             return
@@ -126,7 +126,7 @@ class Routers(RuleBasedStateMachine):
     def a_resolve_is_quick(self, router: int, uid: str) -> None:
         one = self.routers[router]
         plan = Plan(one, uid, len(self.moments) - 1, self.time.now)
-        known = one.routing.known(SERVER, "n", uid, "s")
+        known = one.routing.cached_pod(SERVER, "n", uid, "s")
         if known is not None:
             self.check(plan, known)
             return
@@ -199,18 +199,18 @@ class Routers(RuleBasedStateMachine):
         for _ in range(min(many, len(one.sent))):
             kind, what = one.sent.popleft()
             if kind == "changed":
-                one.routing.cache.changed(what)
+                one.routing.cache.invalidate(what)
                 continue
             if kind == "begins":
-                one.routing.cache.tracks(SERVER, ["n"])
-            one.routing.cache.heard_until(SERVER, what)
+                one.routing.cache.start_tracking(SERVER, ["n"])
+            one.routing.cache.confirm_until(SERVER, what)
 
     @rule(router=st.sampled_from((0, 1)))
     def the_connection_breaks(self, router: int) -> None:
         one = self.routers[router]
         one.tracked = False
         one.sent.clear()
-        one.routing.cache.lost()
+        one.routing.cache.stop_tracking()
 
     @invariant()
     def nothing_leaks(self) -> None:

@@ -1,7 +1,7 @@
-"""The asyncio shells of podlink: the executor, the manager and the router.
+"""The asyncio API of podlink: the executor, the manager and the router.
 
-Nothing is decided here that is not decided in the synchronous ones; what is sent and how replies
-are read is in `podlink.operations`, for both.
+They behave like the synchronous classes. Commands and the parsing of replies do not belong here:
+both versions use `podlink.operations`.
 """
 
 from podlink.aio.executor import AsyncStatefulExecutor

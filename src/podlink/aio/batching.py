@@ -22,14 +22,14 @@ from redis.exceptions import NoScriptError
 
 from podlink import forks, telemetry
 from podlink.aio.manager import AsyncRedisManager
-from podlink.aio.sending import UNSENT, Sender, Sending, keep_deadline, repeat, running_loop
+from podlink.aio.sending import UNSENT, Sender, Sending, retry, run_with_deadline, running_loop
 from podlink.calls import RAW, Call, Reply
 from podlink.errors import InvalidParameterError
 from podlink.keys import check_timeout
-from podlink.management import PIPELINE
+from podlink.management import MAX_PIPELINE_LENGTH
 
 
-class _Waiting(Sending):
+class _BatchedSending(Sending):
     """A call whose task waits for ``answered``."""
 
     __slots__ = ("answered",)
@@ -48,14 +48,14 @@ class Batcher:
 
     def __init__(self, manager: AsyncRedisManager) -> None:
         self._manager = manager
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_BatchedSending] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         forks.renew(self)
 
     def _after_fork(self) -> None:
         """Belong to the event loop that first uses it in a child process."""
-        forks.leave_to_parent(self._worker, self._waiting)
+        forks.keep_for_parent(self._worker, self._waiting)
         self._waiting = deque()
         self._worker = self._loop = None
 
@@ -66,9 +66,9 @@ class Batcher:
             InvalidParameterError: another event loop has used it before.
         """
         loop = self._own_loop()
-        sending = _Waiting(call, loop.create_future())
+        sending = _BatchedSending(call, loop.create_future())
         seconds = self._manager.timeout if timeout is None else check_timeout(timeout)
-        await keep_deadline(self._send(sending), (sending,), seconds)
+        await run_with_deadline(self._send(sending), (sending,), seconds)
         return sending.result()
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
@@ -82,7 +82,7 @@ class Batcher:
             )
         return loop
 
-    async def _send(self, sending: _Waiting) -> None:
+    async def _send(self, sending: _BatchedSending) -> None:
         self._waiting.append(sending)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.get_running_loop().create_task(self._work())
@@ -92,7 +92,7 @@ class Batcher:
             lease = manager.lease
             lease.users += 1
             try:
-                await repeat(lease.sender, (sending,), RAW, manager.retry_policy)
+                await retry(lease.sender, (sending,), RAW, manager.retry_policy)
             finally:
                 await lease.release()
 
@@ -103,10 +103,10 @@ class Batcher:
 
     async def _work(self) -> None:
         waiting = self._waiting
-        batch: list[_Waiting] = []
+        batch: list[_BatchedSending] = []
         try:
             while waiting:
-                batch = [waiting.popleft() for _ in range(min(PIPELINE, len(waiting)))]
+                batch = [waiting.popleft() for _ in range(min(MAX_PIPELINE_LENGTH, len(waiting)))]
                 lease = self._manager.lease
                 lease.users += 1
                 try:
@@ -123,17 +123,17 @@ class Batcher:
             raise
 
 
-async def _send_with_scripts(sender: Sender, batch: Sequence[_Waiting]) -> None:
+async def _send_with_scripts(sender: Sender, batch: Sequence[_BatchedSending]) -> None:
     await sender.send(batch, RAW)
     unknown = [s for s in batch if isinstance(s.reply, NoScriptError) and s.call.script is not None]
     if unknown:  # at once, so that the calls keep their order
-        telemetry.reloaded(unknown[0].call, len(unknown))
+        telemetry.record_script_reloads(unknown[0].call, len(unknown))
         for sending in unknown:
             sending.wire, sending.reply = sending.call.wire_with_source, UNSENT
         await sender.send(unknown, RAW)
 
 
-def _answer(batch: Sequence[_Waiting]) -> None:
+def _answer(batch: Sequence[_BatchedSending]) -> None:
     for sending in batch:
         if not sending.answered.done():  # its task may have been cancelled, or its time was up
             sending.answered.set_result(None)

@@ -24,8 +24,8 @@ from redis.crc import key_slot
 
 from podlink.aio.sending import (
     UNSENT,
+    ConnectionSource,
     Sending,
-    TakesConnections,
     attempt,
     send_on,
 )
@@ -157,9 +157,9 @@ class ClusterSender:
             raise
         for sending in sendings:
             if isinstance(sending.reply, Exception):
-                self._learn_from(sending.reply, address)
+                self._update_from_error(sending.reply, address)
 
-    def _learn_from(self, error: Exception, address: Address) -> None:
+    def _update_from_error(self, error: Exception, address: Address) -> None:
         if isinstance(error, redis_errors.AskError):
             if not error.host:  # the same host as that of the node which says so
                 error.host, error.node_addr = address[0], (address[0], error.port)
@@ -192,11 +192,11 @@ class ClusterSender:
     def _reachable(self, host: str, port: int) -> Address:
         return (host, port) if self._remap is None else self._remap((host, port))
 
-    def _pool(self, address: Address) -> TakesConnections:
+    def _pool(self, address: Address) -> ConnectionSource:
         pool = self._pools.get(address)
         if pool is None:
             pool = self._pools[address] = self._make_pool(*address)
-        taken: TakesConnections = pool
+        taken: ConnectionSource = pool
         return taken
 
     async def _refresh(self) -> None:
@@ -228,13 +228,13 @@ class ClusterSender:
             except Exception as failed:
                 error = failed
                 continue
-            self._take_over(slots, address)
+            self._set_slots(slots, address)
             return
         raise redis_errors.RedisClusterException(
             f"Redis Cluster cannot be connected: no node has told the slots: {error}"
         ) from error
 
-    def _take_over(self, slots: Any, told_by: Address) -> None:
+    def _set_slots(self, slots: Any, told_by: Address) -> None:
         owners: list[Address | None] = [None] * SLOTS
         known: dict[Address, None] = {told_by: None}
         for first, last, *nodes in slots:

@@ -38,10 +38,10 @@ from podlink.config import RedisConfig
 def connect(config: RedisConfig) -> tuple[Any, Sender]:
     """A client of what the configuration leads to, and what sends to it. Sends nothing yet."""
     if config.is_cluster:
-        client = _of_cluster(config)
+        client = _create_cluster_client(config)
         seeds = [(node.host, int(node.port)) for node in _startup_nodes(client)]
         return client, ClusterSender(seeds, partial(_node_pool, client, config))
-    client = redis.asyncio.Redis(connection_pool=_pool_of(config))
+    client = redis.asyncio.Redis(connection_pool=_create_pool(config))
     return client, PoolSender(client, sentinels_of(client))
 
 
@@ -71,7 +71,7 @@ def _startup_nodes(client: Any) -> list[Any]:
     return list(client.nodes_manager.startup_nodes.values())
 
 
-def _of_cluster(config: RedisConfig) -> Any:
+def _create_cluster_client(config: RedisConfig) -> Any:
     if config.emulator is not None:
         cluster, kwargs = emulated_cluster(config, redis.asyncio.RedisCluster)
         return cluster.async_client(**kwargs)
@@ -93,7 +93,7 @@ def _node_pool(client: Any, config: RedisConfig, host: str, port: int) -> Pool:
     return _pool(config, **kwargs)
 
 
-def _pool_of(config: RedisConfig) -> Pool | SentinelPool:
+def _create_pool(config: RedisConfig) -> Pool | SentinelPool:
     if config.emulator is not None:
         client = emulator_named(config.emulator).async_client(**config.client_kwargs())
         template = client.connection_pool
@@ -125,7 +125,7 @@ def _pool(config: RedisConfig, **kwargs: Any) -> Pool:
 def _sentinel_pool(config: RedisConfig) -> SentinelPool:
     sentinel = Sentinel([])
     sentinel.sentinels = [
-        redis.asyncio.Redis(connection_pool=_pool_of(config.sentinel(host, port)))
+        redis.asyncio.Redis(connection_pool=_create_pool(config.sentinel(host, port)))
         for host, port in config.addresses(config.sentinel_nodes)
     ]
     kwargs = connection_kwargs(config) | without_maintenance(redis.asyncio.ConnectionPool)

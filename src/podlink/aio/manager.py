@@ -1,8 +1,9 @@
-"""`AsyncRedisManager`: as `podlink.manager`, for asyncio.
+"""`AsyncRedisManager` owns the redis-py client, the scripts and the configuration, for asyncio.
 
-asyncio connections belong to the event loop that made them, and cannot be left to the garbage
-collector. So there is a client for each event loop that uses the manager, kept with the number of
-its users: a replaced client is closed by the last call that used it.
+`podlink.manager` is the synchronous version. asyncio connections belong to the event loop that
+created them, and must be closed explicitly. Therefore the manager has one client for each event
+loop that uses it. A `Lease` counts the users of a client; when a client has been replaced, its last
+user closes it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import redis.asyncio
 
 from podlink import forks, telemetry
 from podlink.aio import connections
-from podlink.aio.sending import Sender, Sending, keep_deadline, repeat, running_loop
+from podlink.aio.sending import Sender, Sending, retry, run_with_deadline, running_loop
 from podlink.calls import RAW, Call, Reply, script_load
 from podlink.clients import count_connections, renew_async_client, server_version
 from podlink.config import RedisConfig
@@ -30,16 +31,16 @@ from podlink.errors import (
 )
 from podlink.keys import check_timeout
 from podlink.management import (
+    DEFAULT_SLOW_OPERATION,
     NO_RETRIES,
-    SLOW,
-    Closed,
-    as_config,
-    changed,
+    ClosedClient,
     chunks,
-    described,
-    errors_as_ours,
-    known,
+    config_of,
+    describe_target,
+    require_config,
     script_call,
+    translated_errors,
+    updated_config,
 )
 from podlink.models import HealthStatus, PoolStats
 from podlink.scripts import Script, ScriptRegistry
@@ -48,16 +49,16 @@ T = TypeVar("T")
 
 
 class Lease:
-    """A client, what sends to where it leads, and how many calls and reserved connections use it.
+    """A client and the number of its users.
 
     Attributes:
-        client: the client.
-        sender: sends calls.
-        source: identifies what it leads to; the same object for the clients of all event loops.
-        owned: whether the client was made here.
-        loop: the event loop that its connections belong to; ``None`` until it is used.
-        users: how many use it.
-        retired: whether it is closed by its last user.
+        client: the redis-py client.
+        sender: sends calls with it.
+        source: identifies the server; the same object for the clients of all event loops.
+        owned: whether the manager created the client, and therefore closes it.
+        loop: the event loop that its connections belong to; ``None`` before the first use.
+        users: how many calls and reserved connections use it.
+        retired: whether the last user closes it.
     """
 
     __slots__ = ("client", "loop", "owned", "retired", "sender", "source", "users")
@@ -72,13 +73,13 @@ class Lease:
         self.retired = False
 
     async def release(self) -> None:
-        """One user less; the last user of a replaced client closes it."""
+        """Decrement the number of users. Close a retired client that has no more users."""
         self.users -= 1
         if self.retired and not self.users:
             await self.close()
 
     async def retire(self) -> None:
-        """Close what is idle now, and the rest with its last user."""
+        """Close the idle connections now, and the others when the last user releases the client."""
         self.retired = True
         if self.users:
             await self.sender.close(idle_only=True)
@@ -86,7 +87,7 @@ class Lease:
             await self.close()
 
     async def close(self) -> None:
-        """Close all connections of a client that was made here."""
+        """Close all connections, if the manager created the client."""
         if not self.owned:
             return
         await self.sender.close()
@@ -94,7 +95,7 @@ class Lease:
             await self.client.aclose()
 
     async def end(self, *, now: bool) -> None:
-        """`close` or `retire` it from any event loop."""
+        """Close (``now``) or retire the client, in the event loop that it belongs to."""
         ending = self.close() if now else self.retire()
         if self.loop is None or self.loop is asyncio.get_running_loop():
             await ending
@@ -106,35 +107,35 @@ class Lease:
 
 
 class AsyncRedisManager:
-    """The client, the scripts and the configuration of asynchronous executors. Tasks may share it.
+    """Owns the client, the scripts and the configuration of asynchronous executors.
 
-    Each event loop that uses it has connections of its own, except with a client that was handed
-    in, which belongs to one event loop.
+    Tasks may share one manager. Each event loop that uses it gets its own connections, unless a
+    client was passed as ``source``: a client belongs to one event loop.
 
     Args:
         source: a URL, a `RedisConfig`, or a client (``redis.asyncio.Redis``,
-            ``redis.asyncio.RedisCluster``). A client that was handed in stays the caller's: it is
-            not closed here. A `redis.asyncio.Redis` keeps its own policy of retries; of a cluster's
-            client only the number of retries counts, and podlink repeats what may be repeated.
+            ``redis.asyncio.RedisCluster``). The caller closes a client that it passed. A
+            ``redis.asyncio.Redis`` retries as it is configured to, and podlink adds no retries.
+            With a ``redis.asyncio.RedisCluster`` podlink retries, as often as the client would.
 
     Attributes:
-        timeout: seconds that an operation may take, unless it is told otherwise.
-        slow: seconds that make an operation slow.
-        is_cluster: whether it is one of a cluster, so that keys are in several slots.
-        retry_policy: how often the executors send a call again.
+        timeout: seconds that an operation may take if it is called without a timeout.
+        slow: an operation that takes at least this many seconds is logged as slow.
+        is_cluster: whether the client is one of a Redis Cluster, so that keys are in several slots.
+        retry_policy: how often a failed call is retried.
     """
 
     def __init__(self, source: str | RedisConfig | Any = "emulator://") -> None:
         self._scripts = ScriptRegistry()
-        self._config = as_config(source)
+        self._config = config_of(source)
         self._connections: dict[int, Lease] = {}
         self._lock = threading.Lock()
-        self._others: dict[asyncio.AbstractEventLoop, Lease] = {}
+        self._other_leases: dict[asyncio.AbstractEventLoop, Lease] = {}
         self._forked = False
         self.retry_policy = NO_RETRIES
         self.timeout: float | None = None
-        self.slow = SLOW
-        telemetry.watch(self)
+        self.slow = DEFAULT_SLOW_OPERATION
+        telemetry.observe_pool(self)
         if self._config is not None:
             self._use(self._config)
         elif isinstance(source, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
@@ -151,13 +152,13 @@ class AsyncRedisManager:
         forks.renew(self)
 
     def _after_fork(self) -> None:
-        """Use connections of its own in a child process."""
+        """Discard the connections of the parent process in a child process."""
         lease, config = self._lease, self._config
         self._lock = threading.Lock()
-        if isinstance(lease.client, Closed):
+        if isinstance(lease.client, ClosedClient):
             return
-        forks.leave_to_parent(lease, self._others, self._connections)
-        self._others, self._connections = {}, {}
+        forks.keep_for_parent(lease, self._other_leases, self._connections)
+        self._other_leases, self._connections = {}, {}
         if config is None:
             renew_async_client(lease.client)
             sender = connections.sender_of(lease.client)
@@ -165,7 +166,7 @@ class AsyncRedisManager:
         elif config.emulator is None:
             self._lease = _connect(config, object())
         else:
-            # An emulator gives a client only when it has noticed the fork as well.
+            # An emulator creates clients only after its own fork handler, which may run later.
             self._lease = Lease(lease.client, lease.sender, lease.source, owned=True)
             self._forked = True
 
@@ -179,7 +180,7 @@ class AsyncRedisManager:
 
     @property
     def client(self) -> Any:
-        """The client in use, in the running event loop if there is one."""
+        """The client of the running event loop, or without one the client that was used last."""
         try:
             return self.lease.client
         except InvalidParameterError:
@@ -187,12 +188,12 @@ class AsyncRedisManager:
 
     @property
     def source(self) -> object:
-        """Identifies what links are read from: another object after `update_config` and `close`."""
+        """Identifies the server; `update_config` and `close` replace it by another object."""
         return self if self.is_cluster else self.lease.source
 
     @property
     def lease(self) -> Lease:
-        """The client of the running event loop.
+        """The lease of the client of the running event loop; created at the first use.
 
         Raises:
             InvalidParameterError: no asyncio event loop is running.
@@ -213,10 +214,10 @@ class AsyncRedisManager:
             last.loop = loop
         if last.loop is loop or not last.owned or self._config is None:
             return last
-        self._others[last.loop] = last
-        for other in [other for other in self._others if other.is_closed()]:
-            self._others.pop(other).sender.abandon()
-        lease = self._others.pop(loop, None)
+        self._other_leases[last.loop] = last
+        for other in [other for other in self._other_leases if other.is_closed()]:
+            self._other_leases.pop(other).sender.abandon()
+        lease = self._other_leases.pop(loop, None)
         if lease is None:
             lease = _connect(self._config, last.source)
             lease.loop = loop
@@ -224,25 +225,25 @@ class AsyncRedisManager:
         return lease
 
     async def get_connection(self, *, timeout: float | None = None) -> Any:
-        """Reserve one connection, as a client that sends everything on it.
+        """Reserve a connection, as a redis-py client that sends all commands on it.
 
-        On a cluster this is the client itself. Give it back with `release_connection`; `connection`
-        does both.
+        On a cluster this returns the cluster client itself. Release the connection with
+        `release_connection`, or use `connection`, which does both.
 
         Args:
             timeout: seconds that connecting and waiting for a free connection may take; ``None``
-                means the manager's.
+                means the manager's timeout.
 
         Raises:
-            RedisConnectionError: there is no server, or no connection is free.
-            OperationTimeoutError: there is none in time.
+            RedisConnectionError: the server cannot be reached, or no connection became free.
+            OperationTimeoutError: the time was up.
         """
         lease = self.lease
         if self.is_cluster:
             return lease.client
         lease.users += 1
         try:
-            with errors_as_ours("get_connection"):
+            with translated_errors("get_connection"):
                 connection: Any = redis.asyncio.Redis(
                     connection_pool=lease.client.connection_pool, single_connection_client=True
                 )
@@ -254,7 +255,7 @@ class AsyncRedisManager:
         return connection
 
     async def release_connection(self, connection: Any) -> None:
-        """Give back what `get_connection` returned; a second time does nothing."""
+        """Return a connection from `get_connection` to the pool. A second call does nothing."""
         lease = self._connections.pop(id(connection), None)
         if lease is not None:
             await connection.aclose()
@@ -262,7 +263,7 @@ class AsyncRedisManager:
 
     @asynccontextmanager
     async def connection(self, *, timeout: float | None = None) -> AsyncIterator[Any]:
-        """A connection for an ``async with`` block; see `get_connection`."""
+        """Reserve a connection for an ``async with`` block; see `get_connection`."""
         connection = await self.get_connection(timeout=timeout)
         try:
             yield connection
@@ -270,19 +271,21 @@ class AsyncRedisManager:
             await self.release_connection(connection)
 
     async def health_check(self, *, timeout: float | None = None) -> HealthStatus:
-        """Ask the server (all primaries of a cluster) for a sign of life. Errors are in the result.
+        """Send PING to the server, or to all primaries of a cluster, and ask for its version.
+
+        Errors do not raise; they are in the result.
 
         Args:
-            timeout: seconds that this may take in all; ``None`` means the manager's.
+            timeout: seconds that the whole check may take; ``None`` means the manager's timeout.
 
         Raises:
-            InvalidParameterError: the timeout is no number of seconds above 0.
+            InvalidParameterError: the timeout is not a number of seconds above 0.
         """
         url = None if self._config is None else self._config.url
         seconds = self._seconds(timeout)
         started = perf_counter()
         try:
-            with errors_as_ours("health_check"):
+            with translated_errors("health_check"):
                 nodes = await self._within(self._ping(), seconds)
         except StatefulError as error:
             return HealthStatus(False, url, error=error)
@@ -290,7 +293,7 @@ class AsyncRedisManager:
         rest = None if seconds is None else max(seconds - latency, 1e-9)
         try:
             server, version = server_version(await self.send_to(nodes[0], _INFO, {}, rest))
-        except Exception:  # an access control list may forbid INFO; the server is well all the same
+        except Exception:  # for example an ACL forbids INFO; PING was answered
             server = version = None
         return HealthStatus(True, url, latency, server, version)
 
@@ -301,47 +304,59 @@ class AsyncRedisManager:
         return nodes
 
     async def close(self) -> None:
-        """Close the connections and refuse further calls. A client handed in is left open."""
-        closed = Closed()
+        """Close the connections. A client that was passed as ``source`` stays open.
+
+        Later calls raise `RedisConnectionError`.
+        """
+        closed = ClosedClient()
         await self._replace(Lease(closed, closed, closed, owned=False), now=True)
 
     async def _replace(self, lease: Lease, *, now: bool) -> None:
         with self._lock:
-            leases = [self._lease, *self._others.values()]
+            leases = [self._lease, *self._other_leases.values()]
             self._lease = lease
-            self._others.clear()
+            self._other_leases.clear()
         for each in leases:
             await each.end(now=now)
 
     async def get_pool_stats(self) -> PoolStats:
-        """How many connections there are in the running event loop."""
+        """Count the connections of the running event loop."""
         return count_connections(self.lease.sender.pools())
 
     def count_connections(self) -> PoolStats | None:
-        """As `get_pool_stats`; ``None`` when the manager is closed."""
+        """Count the connections of the client that was used last; ``None`` after `close`."""
         lease = self._lease
-        return None if isinstance(lease.client, Closed) else count_connections(lease.sender.pools())
+        return (
+            None
+            if isinstance(lease.client, ClosedClient)
+            else count_connections(lease.sender.pools())
+        )
 
     async def load_script(
         self, name: str, source: str | None = None, *, timeout: float | None = None
     ) -> str:
-        """Load a script into the server (all primaries of a cluster), and return its SHA1.
+        """Load a script into the server, or into all primaries of a cluster (SCRIPT LOAD).
 
         Args:
-            name: a script of podlink, or one kept before; with ``source`` any other name.
-            source: Lua source to keep under that name.
-            timeout: seconds that this may take in all; ``None`` means the manager's.
+            name: the name of a script of podlink or of one that was loaded before; with ``source``
+                any name that is not one of podlink's.
+            source: Lua source to register under that name.
+            timeout: seconds that the whole call may take; ``None`` means the manager's timeout.
+
+        Returns:
+            The SHA1 of the script.
 
         Raises:
-            NotFoundError: no source was given and no script has that name.
+            NotFoundError: ``source`` is ``None`` and no script has that name.
+            InvalidParameterError: podlink has another script of that name, or a string is blank.
             LuaScriptError: the source does not compile.
         """
         script = self._scripts.get(name) if source is None else self._scripts.add(name, source)
-        with errors_as_ours(f"load_script {name}", script=True):
+        with translated_errors(f"load_script {name}", script=True):
             return await self._within(self._load(script), timeout)
 
     async def _load(self, script: Script) -> str:
-        call = Call("load_script", script_load(script), (), _as_is)
+        call = Call("load_script", script_load(script), (), _raw_reply)
         for node in await self.nodes():
             await self.send_to(node, call, RAW)
         return script.sha
@@ -354,39 +369,42 @@ class AsyncRedisManager:
         *,
         timeout: float | None = None,
     ) -> Reply:
-        """Run a script by its name, loading it if the server does not know it.
+        """Run a script by its name (EVALSHA, or EVAL if the server has not loaded the script).
 
         Args:
-            name: a script of podlink, or one that `load_script` was given.
+            name: the name of a script of podlink or of one that was passed to `load_script`.
             keys: its ``KEYS``.
             args: its ``ARGV``.
-            timeout: seconds that this may take in all; ``None`` means the manager's.
+            timeout: seconds that the whole call may take; ``None`` means the manager's timeout.
 
         Returns:
-            The reply as the client gives it, decoded if the client decodes.
+            The reply of redis-py, decoded if the client is configured to decode.
 
         Raises:
             NotFoundError: no script has that name.
             LuaScriptError: the script failed.
         """
         call = script_call(self._scripts.get(name), keys, args)
-        with errors_as_ours(f"execute_script {name}", script=True, write=True):
+        with translated_errors(f"execute_script {name}", script=True, write=True):
             return await self.send(call, {}, timeout)
 
     async def preload_scripts(self, *, timeout: float | None = None) -> dict[str, str]:
-        """Load all scripts into the server, so that no first call has to; name to SHA1.
+        """Load all scripts into the server, so that the first calls need not send their source.
 
         Args:
-            timeout: seconds that this may take in all; ``None`` means the manager's.
+            timeout: seconds that the whole call may take; ``None`` means the manager's timeout.
+
+        Returns:
+            Script name to SHA1.
         """
-        with errors_as_ours("preload_scripts", script=True):
+        with translated_errors("preload_scripts", script=True):
             return await self._within(self._load_all(), timeout)
 
     async def _load_all(self) -> dict[str, str]:
         return {script.name: await self._load(script) for script in self._scripts.all()}
 
     def get_script_sha(self, name: str) -> str:
-        """The SHA1 of a script, without asking the server.
+        """Return the SHA1 of a script. Sends nothing.
 
         Raises:
             NotFoundError: no script has that name.
@@ -394,69 +412,77 @@ class AsyncRedisManager:
         return self._scripts.get(name).sha
 
     def get_config(self) -> RedisConfig:
-        """The configuration.
+        """Return the configuration.
 
         Raises:
-            NotFoundError: the manager was made from a client, and has none.
+            NotFoundError: the manager was created from a client and has no configuration.
         """
-        return known(self._config)
+        return require_config(self._config)
 
     async def update_config(self, config: RedisConfig | str | None = None, **changes: Any) -> None:
-        """Use another configuration from the next call on.
+        """Replace the configuration and the client. The next call uses them.
 
-        Calls under way end on their old connections, and reserved connections stay open until they
-        are released.
+        Calls in flight finish on the old connections. Reserved connections stay open until they are
+        released.
 
         Args:
-            config: a whole configuration or URL; without it the present one is the base.
+            config: the new configuration or URL; ``None`` means the current configuration.
             changes: fields to change in it.
 
         Raises:
-            InvalidParameterError: a value is outside its limits; nothing has changed then.
-            NotFoundError: the manager was made from a client, and no ``config`` is given.
+            InvalidParameterError: a value is outside its limits; nothing was changed.
+            NotFoundError: the manager was created from a client, and ``config`` is ``None``.
+            RedisConnectionError: the manager is closed.
         """
-        if isinstance(self._lease.client, Closed):
-            raise RedisConnectionError("the manager is closed")
-        new = changed(self._config, config, changes)
+        if isinstance(self._lease.client, ClosedClient):
+            raise RedisConnectionError("the manager is closed: create a new one")
+        new = updated_config(self._config, config, changes)
         with self._lock:
-            leases = [self._lease, *self._others.values()]
+            leases = [self._lease, *self._other_leases.values()]
             self._use(new)
-            self._others.clear()
+            self._other_leases.clear()
         for lease in leases:
             await lease.end(now=False)
 
     async def send(
         self, call: Call[Any], options: Mapping[str, Any], timeout: float | None = None
     ) -> Reply:
-        """Send a call, again where that is right, and return the bare reply.
+        """Send a call, retry it if that is safe, and return the reply of redis-py.
 
         Args:
-            options: `podlink.calls.RAW`, or empty for a reply that is decoded if the client does.
-            timeout: seconds that all of it may take; ``None`` means the manager's.
+            options: `podlink.calls.RAW` for bytes, or empty to decode as the client is configured.
+            timeout: seconds that the whole call may take; ``None`` means the manager's timeout.
+
+        Raises:
+            Exception: what redis-py or a socket raised in the last attempt.
         """
         sending = Sending(call)
-        await keep_deadline(self._send((sending,), options), (sending,), self._seconds(timeout))
+        await run_with_deadline(self._send((sending,), options), (sending,), self._seconds(timeout))
         return sending.result()
 
     async def send_all(
         self, calls: Sequence[Call[Any]], options: Mapping[str, Any], timeout: float | None = None
     ) -> list[Reply]:
-        """Send several calls in pipelines, and return the bare replies in their order.
+        """Send several calls in pipelines, and return the replies of redis-py in the same order.
 
-        On a cluster a pipeline goes to all nodes at once. What fails is sent again where that is
-        right; a call that fails for good has its exception for a reply.
+        On a cluster the nodes are asked concurrently. Failed calls are retried if that is safe. The
+        reply of a call that failed is its exception.
+
+        Args:
+            options: `podlink.calls.RAW` for bytes, or empty to decode as the client is configured.
+            timeout: seconds that all calls together may take; ``None`` means the manager's timeout.
         """
         sendings = [Sending(call) for call in calls]
-        await keep_deadline(self._send(sendings, options), sendings, self._seconds(timeout))
+        await run_with_deadline(self._send(sendings, options), sendings, self._seconds(timeout))
         return [sending.reply for sending in sendings]
 
     async def nodes(self, *, timeout: float | None = None) -> list[str | None]:
-        """The names of the nodes that hold keys, read anew; ``[None]`` if it is no cluster.
+        """Read the names of the nodes that own slots; ``[None]`` without a cluster.
 
         Args:
-            timeout: seconds for reading the map of slots; ``None`` means the manager's.
+            timeout: seconds that CLUSTER SLOTS may take; ``None`` means the manager's timeout.
         """
-        with errors_as_ours("reading the map of slots"):
+        with translated_errors("reading the map of slots"):
             return await self._within(self._nodes(), timeout)
 
     async def _nodes(self) -> list[str | None]:
@@ -474,9 +500,9 @@ class AsyncRedisManager:
         options: Mapping[str, Any],
         timeout: float | None = None,
     ) -> Reply:
-        """Send a call to one of `nodes`, as `send` does."""
+        """Send a call to one of `nodes`; see `send`."""
         sending = Sending(call)
-        await keep_deadline(
+        await run_with_deadline(
             self._send((sending,), options, node), (sending,), self._seconds(timeout)
         )
         return sending.result()
@@ -501,7 +527,7 @@ class AsyncRedisManager:
         try:
             for chunk in chunks(sendings):
                 await lease.sender.send(chunk, options, node)
-            await repeat(lease.sender, sendings, options, self.retry_policy, node)
+            await retry(lease.sender, sendings, options, self.retry_policy, node)
         finally:
             await lease.release()
 
@@ -517,16 +543,16 @@ class AsyncRedisManager:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {described(self._config, self._lease.client)}>"
+        return f"<{type(self).__name__} {describe_target(self._config, self._lease.client)}>"
 
 
 def _connect(config: RedisConfig, source: object) -> Lease:
     return Lease(*connections.connect(config), source, owned=True)
 
 
-def _as_is(call: Call[Any], reply: Reply) -> Reply:
+def _raw_reply(call: Call[Any], reply: Reply) -> Reply:
     return reply
 
 
-_PING = Call[Any]("health_check", ("PING",), (), _as_is)
-_INFO = Call[Any]("health_check", ("INFO", "server"), (), _as_is)
+_PING = Call[Any]("health_check", ("PING",), (), _raw_reply)
+_INFO = Call[Any]("health_check", ("INFO", "server"), (), _raw_reply)

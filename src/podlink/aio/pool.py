@@ -19,7 +19,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 
-class _NeverLosesConnections:
+class _ImmediateRelease:
     """For a pool class of redis-py.
 
     Attributes:
@@ -110,11 +110,11 @@ class _NeverLosesConnections:
                 self._waiting.remove(future)
 
 
-class Pool(_NeverLosesConnections, redis.asyncio.ConnectionPool):  # type: ignore[misc]
+class Pool(_ImmediateRelease, redis.asyncio.ConnectionPool):  # type: ignore[misc]
     """Connections to one server."""
 
 
-class SentinelPool(_NeverLosesConnections, SentinelConnectionPool):
+class SentinelPool(_ImmediateRelease, SentinelConnectionPool):
     """Connections to the master that Sentinels name."""
 
     async def _make_ready(self, connection: Any) -> None:

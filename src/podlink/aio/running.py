@@ -1,6 +1,7 @@
-"""How an executor runs an operation, for asyncio.
+"""How an operation is run, for asyncio.
 
-It is sent, its reply is read, and a failure becomes one of our errors, counted and logged.
+The `Runner` of an executor builds the call of an operation, sends it through the manager and parses
+the reply. An exception becomes a `StatefulError`, which is counted and logged.
 `podlink.running` is the same without asyncio.
 """
 
@@ -23,14 +24,17 @@ T = TypeVar("T")
 
 
 class Runner:
-    """Sends the calls of one executor.
+    """Runs the operations of one executor.
+
+    The arguments of each method are the ``timeout`` in seconds, the function that builds the call
+    (of `podlink.operations` or `podlink.repair`), and the arguments of that function.
 
     Args:
-        manager: has the client.
-        metrics: where errors are counted.
+        manager: sends the calls.
+        metrics: counts the errors.
 
     Attributes:
-        batcher: sends the calls of concurrent tasks together.
+        batcher: collects the calls of concurrent tasks into pipelines; ``None`` without batching.
     """
 
     def __init__(self, manager: AsyncRedisManager, metrics: ErrorMetrics) -> None:
@@ -41,6 +45,11 @@ class Runner:
     async def run(
         self, timeout: float | None, build: Callable[P, Call[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        """Run an operation that is one call, and return its result.
+
+        Raises:
+            StatefulError: the operation failed.
+        """
         call: Call[T] | None = None
         started = perf_counter()
         try:
@@ -51,11 +60,11 @@ class Runner:
                 reply = await self._manager.send(call, RAW, timeout)
             result = call.parse(call, reply)
         except Exception as raised:
-            error = telemetry.failure(build.__name__, call, started, raised, self._metrics)
+            error = telemetry.record_failure(build.__name__, call, started, raised, self._metrics)
             if error is raised:
                 raise
             raise error from raised
-        telemetry.done(call, started, self._manager.slow)
+        telemetry.record_success(call, started, self._manager.slow)
         return result
 
     async def repair(
@@ -66,13 +75,23 @@ class Runner:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> list[Repair]:
+        """Run a repair, and log what it did unless ``dry_run`` is set.
+
+        Raises:
+            StatefulError: the operation failed.
+        """
         done = await self.run(timeout, build, *args, **kwargs)
-        telemetry.repaired(build.__name__, () if dry_run else done)
+        telemetry.log_repairs(build.__name__, () if dry_run else done)
         return done
 
-    async def follow(
+    async def run_drain(
         self, plan: Generator[Step, Any, DrainProgress], timeout: float | None
     ) -> DrainProgress:
+        """Send what `podlink.drain.steps` yields until it returns; ``timeout`` is for each step.
+
+        Raises:
+            Exception: SCAN failed. Failed calls of a list do not raise.
+        """
         answer: Any = None
         while True:
             try:
@@ -93,15 +112,20 @@ class Runner:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
+        """Run an operation that is several calls, sent in pipelines, and return its result.
+
+        Raises:
+            StatefulError: at least one call failed; ``undone`` lists the uids or services of those.
+        """
         batch: BatchCall[T] | None = None
         started = perf_counter()
         try:
             batch = build(*args, **kwargs)
             result = batch.result(await self._manager.send_all(batch.calls, RAW, timeout))
         except Exception as raised:
-            error = telemetry.failure(build.__name__, batch, started, raised, self._metrics)
+            error = telemetry.record_failure(build.__name__, batch, started, raised, self._metrics)
             if error is raised:
                 raise
             raise error from raised
-        telemetry.done(batch, started, self._manager.slow)
+        telemetry.record_success(batch, started, self._manager.slow)
         return result

@@ -18,7 +18,15 @@ from redis.client import NEVER_DECODE
 
 from podlink import telemetry
 from podlink.aio.pool import abandon, drop, loop_of
-from podlink.calls import NOT_FINAL, Again, Call, Reply, RetryPolicy, again, packed
+from podlink.calls import (
+    RETRIED_AT_ONCE,
+    Call,
+    NextAttempt,
+    Reply,
+    RetryPolicy,
+    next_attempt,
+    pack_command,
+)
 from podlink.clients import renew_async_locks
 from podlink.errors import InvalidParameterError, NotSent, as_connection_error
 from podlink.management import chunks
@@ -76,7 +84,7 @@ class Sending:
         return self.reply
 
 
-class TakesConnections(Protocol):
+class ConnectionSource(Protocol):
     """A pool."""
 
     async def get_connection(self) -> Any:
@@ -136,7 +144,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
-async def keep_deadline(
+async def run_with_deadline(
     work: Coroutine[Any, Any, None], sendings: Sequence[Sending], seconds: float | None
 ) -> None:
     """Do something on behalf of calls; those without a reply fail when the time is up.
@@ -155,27 +163,27 @@ async def keep_deadline(
             await asyncio.wait_for(work, seconds)
     except asyncio.TimeoutError:
         late = redis_errors.TimeoutError(f"not done within {seconds} s")
-        _give_up(sendings, late)
+        _fail_pending(sendings, late)
     except BaseException:
         interrupted = redis_errors.ConnectionError("interrupted")
-        _give_up(sendings, interrupted)
+        _fail_pending(sendings, interrupted)
         raise
 
 
-def _give_up(sendings: Sequence[Sending], error: Exception) -> None:
+def _fail_pending(sendings: Sequence[Sending], error: Exception) -> None:
     """Set the error as the outcome of calls without a reply, and of those about to go again.
 
     A call that is sent with others may have been refused (NOSCRIPT, MOVED) while the others are
     under way. It was not executed, and it does not go again.
     """
     for sending in sendings:
-        if isinstance(sending.reply, NOT_FINAL):
+        if isinstance(sending.reply, RETRIED_AT_ONCE):
             sending.reply = UNSENT
         sending.fail(error)
 
 
 async def send_on(
-    pool: TakesConnections,
+    pool: ConnectionSource,
     sendings: Sequence[Sending],
     options: Mapping[str, Any],
     *,
@@ -211,7 +219,7 @@ async def _exchange(connection: Any, sendings: Sequence[Sending], raw: bool, ask
         wires = [wire for each in wires for wire in (("ASKING",), each)]
     data: Any
     if raw and type(connection).pack_commands is AbstractConnection.pack_commands:
-        data = [packed(wire) for wire in wires]
+        data = [pack_command(wire) for wire in wires]
     else:  # arguments of any type, or the emulator's, on which no bytes travel
         data = connection.pack_commands(wires)
     for sending in sendings:
@@ -305,7 +313,7 @@ class ClientSender:
         self, sendings: Sequence[Sending], options: Mapping[str, Any], node: str | None = None
     ) -> None:
         """As `Sender.send`."""
-        self._adopt()
+        self._bind_to_loop()
         sendings = [sending for sending in sendings if sending.reply is UNSENT]
         for sending in sendings:
             sending.reply = UNANSWERED
@@ -324,7 +332,7 @@ class ClientSender:
             for sending in sendings:
                 sending.fail(error)
 
-    def _adopt(self) -> None:
+    def _bind_to_loop(self) -> None:
         """Make the client usable in the running event loop if its last one is closed.
 
         Closes the connections of that loop, and replaces the locks, which may belong to it.
@@ -355,7 +363,7 @@ class ClientSender:
         return [self._client.connection_pool]
 
 
-async def repeat(
+async def retry(
     sender: Sender,
     sendings: Sequence[Sending],
     options: Mapping[str, Any],
@@ -364,7 +372,7 @@ async def repeat(
 ) -> None:
     """Send calls again that have failed, as often as that is right."""
     attempt = 0
-    while failed := _to_be_repeated(sendings, attempt, policy):
+    while failed := _select_retries(sendings, attempt, policy):
         pause = max(step.delay for _, step in failed)
         for sending, step in failed:
             sending.wire, sending.reply = step.wire, UNSENT
@@ -375,18 +383,18 @@ async def repeat(
         attempt += 1
 
 
-def _to_be_repeated(
+def _select_retries(
     sendings: Sequence[Sending], attempt: int, policy: RetryPolicy
-) -> list[tuple[Sending, Again]]:
+) -> list[tuple[Sending, NextAttempt]]:
     failed = []
     for sending in sendings:
         error = sending.reply
         if isinstance(error, Exception):
-            step = again(sending.call, sending.wire, error, attempt, policy)
+            step = next_attempt(sending.call, sending.wire, error, attempt, policy)
             if step is not None:
                 if isinstance(error, redis_errors.NoScriptError):
-                    telemetry.reloaded(sending.call)
+                    telemetry.record_script_reloads(sending.call)
                 else:
-                    telemetry.sent_again(sending.call, error)
+                    telemetry.record_retry(sending.call, error)
                 failed.append((sending, step))
     return failed

@@ -1,7 +1,7 @@
-"""Hears of every change of a link, for asyncio; see `podlink.tracking`.
+"""`AsyncTracker` invalidates the cached links of a router with CLIENT TRACKING, for asyncio.
 
-One task reads what the connection brings, another one sends PING. A server that brings nothing for
-``max_silence`` seconds has fallen silent.
+`podlink.tracking` describes the method. Here one task reads from the connection, and another one
+sends PING. If nothing is received for ``max_silence`` seconds, the connection is replaced.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from redis.backoff import NoBackoff
 
 from podlink import forks
 from podlink.aio.manager import AsyncRedisManager, Lease
-from podlink.cache import LinkCache, changed_keys, track
+from podlink.cache import LinkCache, invalidated_keys, tracking_command
 from podlink.push import (
-    BEATS,
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
+    MAX_RECONNECT_DELAY,
+    MIN_RECONNECT_DELAY,
     PING,
-    TOLD,
-    dedicated,
-    leads_there,
-    log_loss,
-    on_push,
+    PINGS_PER_MAX_SILENCE,
+    PUSH_HANDLED,
+    is_to_current_master,
+    log_tracking_error,
+    new_connection,
+    set_push_handler,
 )
 
 AWAITS_HANDLERS: Final = hasattr(_AsyncRESP3Parser, "set_invalidation_push_handler")
 
 
 class AsyncTracker:
-    """Keeps a `LinkCache` informed, from a task that `watch` starts in the running event loop.
+    """Invalidates the links of a `LinkCache`, in a task that `watch` starts in the event loop.
 
     Args:
-        manager: leads to the server.
-        cache: what is told of changes.
+        manager: has the client of the server.
+        cache: the cache of the router.
     """
 
     def __init__(self, manager: AsyncRedisManager, cache: LinkCache) -> None:
@@ -48,18 +48,18 @@ class AsyncTracker:
         self._namespaces: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._deaf = False
+        self._loss_logged = False
         self._lock = threading.Lock()
         forks.renew(self)
 
     def _after_fork(self) -> None:
-        """Begin anew in a child process; `watch` starts a task in the event loop there."""
-        forks.leave_to_parent(self._task)
+        """Discard the task of the parent process in a child process; `watch` starts a new one."""
+        forks.keep_for_parent(self._task)
         self._lock = threading.Lock()
         self._task = None
 
     def watch(self, namespace: str) -> None:
-        """From soon on, hear of the links of a namespace too."""
+        """Track the links of a namespace as well. Returns before tracking has begun."""
         self._namespaces |= {namespace}
         task = self._task
         if self._closed or not (task is None or task.done() or task.get_loop().is_closed()):
@@ -70,7 +70,7 @@ class AsyncTracker:
                 self._task = loop.create_task(self._run(), name="podlink-tracking")
 
     async def close(self) -> None:
-        """Hear of nothing any more."""
+        """Stop the task, close its connection and clear the cache."""
         self._closed = True
         task, self._task = self._task, None
         loop = None if task is None else task.get_loop()
@@ -81,72 +81,75 @@ class AsyncTracker:
                 await asyncio.wait([task], timeout=0.1)
         elif task is not None and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(task.cancel)
-        self._cache.lost()
+        self._cache.stop_tracking()
 
     async def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause = MIN_RECONNECT_DELAY
         while not self._closed:
             started = monotonic()
             try:
-                await self._follow()
+                await self._track_changes()
             except Exception as error:
-                log_loss(error, self._deaf)
-                self._deaf = True
+                log_tracking_error(error, self._loss_logged)
+                self._loss_logged = True
             finally:
-                self._cache.lost()
-            worked = monotonic() - started > LONGEST_PAUSE
-            pause = FIRST_PAUSE if worked else min(2 * pause, LONGEST_PAUSE)
+                self._cache.stop_tracking()
+            worked = monotonic() - started > MAX_RECONNECT_DELAY
+            pause = MIN_RECONNECT_DELAY if worked else min(2 * pause, MAX_RECONNECT_DELAY)
             await asyncio.sleep(pause)
 
-    async def _follow(self) -> None:
-        """Hear of changes until there is no more to be heard here."""
+    async def _track_changes(self) -> None:
+        """Track changes on a new connection until the manager has another client or master."""
         lease = self._manager.lease
         client, source = lease.client, lease.source
         silence = self._cache.max_silence
-        connection = dedicated(client.connection_pool, silence, Retry(NoBackoff(), 0))
+        connection = new_connection(client.connection_pool, silence, Retry(NoBackoff(), 0))
         try:
             await connection.connect()
             if AWAITS_HANDLERS:
-                on_push(connection, self._told_later)
+                set_push_handler(connection, self._handle_push_async)
             else:
-                on_push(connection, self._told)
+                set_push_handler(connection, self._handle_push)
             asked: deque[tuple[float, frozenset[str]]] = deque()
-            beats = asyncio.ensure_future(self._beat(lease, connection, asked))
+            pings = asyncio.ensure_future(self._send_pings(lease, connection, asked))
             try:
-                while not (beats.done() or self._closed):
+                while not (pings.done() or self._closed):
                     reply = await connection.read_response(
                         disable_decoding=True, timeout=silence, push_request=True
                     )
-                    if reply is not TOLD:
+                    if reply is not PUSH_HANDLED:
                         moment, namespaces = asked.popleft()
-                        self._cache.tracks(source, namespaces)
-                        self._deaf = False
-                        self._cache.heard_until(source, moment)
+                        self._cache.start_tracking(source, namespaces)
+                        self._loss_logged = False
+                        self._cache.confirm_until(source, moment)
             finally:
-                beats.cancel()
-                await asyncio.wait([beats])
-                if not beats.cancelled():
-                    beats.exception()  # the reader has met it too
+                pings.cancel()
+                await asyncio.wait([pings])
+                if not pings.cancelled():
+                    pings.exception()  # marks it as retrieved: reading raised an error as well
         finally:
             await connection.disconnect(nowait=True)
 
-    async def _beat(
+    async def _send_pings(
         self, lease: Lease, connection: Any, asked: deque[tuple[float, frozenset[str]]]
     ) -> None:
-        """Ask for a sign of life, and for further namespaces, until there is another client."""
+        """Send PING, or CLIENT TRACKING for new namespaces, until the manager has another client.
+
+        For each command, append to ``asked`` when it is sent and which namespaces are tracked.
+        """
         tracked: frozenset[str] = frozenset()
         pool = lease.client.connection_pool
-        while self._manager.lease is lease and leads_there(connection, pool):
+        while self._manager.lease is lease and is_to_current_master(connection, pool):
             wanted = self._namespaces
-            command = track(sorted(wanted - tracked)) if wanted - tracked else PING
+            command = tracking_command(sorted(wanted - tracked)) if wanted - tracked else PING
             tracked = wanted
             asked.append((self._cache.monotonic(), wanted))
             await connection.send_command(*command, check_health=False)
-            await asyncio.sleep(self._cache.max_silence / BEATS)
+            await asyncio.sleep(self._cache.max_silence / PINGS_PER_MAX_SILENCE)
 
-    def _told(self, message: Any) -> object:
-        self._cache.changed(changed_keys(message))
-        return TOLD
+    def _handle_push(self, message: Any) -> object:
+        self._cache.invalidate(invalidated_keys(message))
+        return PUSH_HANDLED
 
-    async def _told_later(self, message: Any) -> object:
-        return self._told(message)
+    async def _handle_push_async(self, message: Any) -> object:
+        return self._handle_push(message)
