@@ -1,4 +1,4 @@
-"""What sync and asyncio redis-py clients have in common: options, pools, emulators."""
+"""Functions for synchronous and asyncio redis-py clients: arguments, pools, emulators, forks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from podlink.errors import NotFoundError
 from podlink.models import PoolStats
 
 GET_CONNECTION = () if int(redis.__version__.partition(".")[0]) >= 6 else ("_",)
-"""What a pool's `get_connection` has to be given, which older redis-py calls the command."""
+"""The arguments of a pool's `get_connection`: redis-py before 6 requires a command name."""
 
 
 def connection_kwargs(config: RedisConfig) -> dict[str, Any]:
-    """What a connection class takes, without where it leads."""
+    """Return the arguments of a connection class, without the address."""
     kwargs = config.client_kwargs()
     for name in ("host", "port", "unix_socket_path", "ssl"):
         kwargs.pop(name, None)
@@ -30,9 +30,9 @@ def connection_kwargs(config: RedisConfig) -> dict[str, Any]:
 
 
 def cluster_policy(cls: type) -> dict[str, Any]:
-    """Arguments that keep a cluster client from repeating commands and asking on for full cover.
+    """Return arguments of a cluster client that disable retries and ``require_full_coverage``.
 
-    A slot that no node covers concerns its keys alone.
+    A slot without a node should affect only the keys of that slot.
     """
     policy: dict[str, Any] = {"require_full_coverage": False}
     newer = int(redis.__version__.partition(".")[0]) >= 6
@@ -42,7 +42,7 @@ def cluster_policy(cls: type) -> dict[str, Any]:
 
 
 def no_retry(client_class: type) -> Any:
-    """redis-py's policy of sending nothing twice: what may be repeated podlink decides."""
+    """Return a retry object of redis-py that never retries, because podlink itself retries."""
     if ".asyncio." in client_class.__module__:
         from redis.asyncio.retry import Retry as AsyncRetry
 
@@ -51,10 +51,10 @@ def no_retry(client_class: type) -> Any:
 
 
 def without_maintenance(client_class: type) -> dict[str, Any]:
-    """The keyword argument that turns maintenance notifications off, where redis-py has them.
+    """Return the argument that disables maintenance notifications, if redis-py has it.
 
-    While they are on, its asyncio pool does not look whether a connection has died before it hands
-    it out, and the first call on each connection after a restart of the server fails.
+    With them, the asyncio pool does not check whether a connection is broken before it returns it,
+    so that the first call on each connection after a restart of the server fails.
     """
     if "maint_notifications_config" not in inspect.signature(client_class).parameters:
         return {}
@@ -64,22 +64,22 @@ def without_maintenance(client_class: type) -> dict[str, Any]:
 
 
 def sentinels_of(client: Any) -> list[Any]:
-    """The clients of the Sentinels that a client asks where its master is."""
+    """Return the clients of the Sentinels that a client uses; empty without Sentinel."""
     pool = getattr(client, "connection_pool", None)
     return list(getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()))
 
 
 def primaries(client: Any) -> list[str]:
-    """The names of the nodes that slots belong to, as the client of a cluster knows them.
+    """Return the names of the nodes that own slots, from the slots cache of a cluster client.
 
-    Taken from its map of slots: its list of primaries lacks replicas that have been promoted.
+    The client's list of primaries is not used, because it lacks promoted replicas.
     """
     slots = client.nodes_manager.slots_cache.values()
     return list(dict.fromkeys(nodes[0].name for nodes in slots))
 
 
 def emulator_named(name: str) -> Any:
-    """The emulator of that name in this process.
+    """Return the emulator with a name in this process.
 
     Raises:
         NotFoundError: the emulator is not installed; the message says how to install it.
@@ -88,7 +88,7 @@ def emulator_named(name: str) -> Any:
 
 
 def emulated_cluster(config: RedisConfig, client_class: type) -> tuple[Any, dict[str, Any]]:
-    """The emulated cluster that is meant, and the arguments of its clients.
+    """Return the emulated cluster of a configuration, and the arguments of its clients.
 
     Raises:
         NotFoundError: the emulator is not installed; the message says how to install it.
@@ -101,7 +101,7 @@ def emulated_cluster(config: RedisConfig, client_class: type) -> tuple[Any, dict
 
 
 def emulator_package() -> Any:
-    """The package `redis_emulator`, imported when it is asked for.
+    """Import the package `redis_emulator`.
 
     Raises:
         NotFoundError: it is not installed; the message says how to install it.
@@ -116,7 +116,7 @@ def emulator_package() -> Any:
 
 
 def server_version(info: Any) -> tuple[str | None, str | None]:
-    """Name and version of a server from INFO, of any node of a cluster."""
+    """Return name and version of the server from the reply of INFO, of any node of a cluster."""
     if isinstance(info, (bytes, str)):
         text = info.decode() if isinstance(info, bytes) else info
         info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
@@ -128,19 +128,19 @@ def server_version(info: Any) -> tuple[str | None, str | None]:
 
 
 def pool_stats(client: Any) -> PoolStats:
-    """Count the connections of any redis-py client; it has no public way to ask."""
+    """Count the connections of a redis-py client. redis-py has no public method for this."""
     return count_connections(pools(client))
 
 
 def count_connections(every: Sequence[Any]) -> PoolStats:
-    """Count the connections of pools."""
+    """Count the connections of several pools."""
     counts = [_pool_counts(pool) for pool in every]
     limit = max((int(getattr(pool, "max_connections", 0)) for pool in every), default=0)
     return PoolStats(limit, sum(used for used, _ in counts), sum(idle for _, idle in counts))
 
 
 def pools(client: Any) -> list[Any]:
-    """The pools of any redis-py client; an asyncio cluster's nodes are their own."""
+    """Return the pools of a redis-py client. In an asyncio cluster client each node is a pool."""
     if hasattr(client, "connection_pool"):
         return [client.connection_pool]
     # A node that a redirection has named has no client until it is used.
@@ -149,9 +149,10 @@ def pools(client: Any) -> list[Any]:
 
 
 def renew_client(client: Any) -> None:
-    """Replace the locks of a synchronous client in a child process, where nobody unlocks them.
+    """Replace the locks of a synchronous client in a child process.
 
-    redis-py's pools notice a fork themselves, and make new connections.
+    A thread that held one does not exist there. The pools of redis-py detect a fork themselves and
+    create new connections.
     """
     things = [client, getattr(client, "nodes_manager", None), *sentinels_of(client)]
     every = [*pools(client), *(pool for each in sentinels_of(client) for pool in pools(each))]
@@ -161,7 +162,7 @@ def renew_client(client: Any) -> None:
 
 
 def renew_async_client(client: Any) -> None:
-    """Have an asyncio client make new connections in a child process: redis-py does not."""
+    """Discard the connections of an asyncio client in a child process, which redis-py does not."""
     for pool in pools(client):
         forks.keep_for_parent(dict(vars(pool)))
         if hasattr(pool, "reset"):
@@ -192,7 +193,7 @@ _LOCKS = (type(threading.Lock()), _RLOCK)
 
 
 def _pool_counts(pool: Any) -> tuple[int, int]:
-    """Connections in use and idle, of a pool or an asyncio cluster node."""
+    """Count the connections in use and the idle ones of a pool or an asyncio cluster node."""
     if hasattr(pool, "_in_use_connections"):
         return len(pool._in_use_connections), len(pool._available_connections)
     connections = getattr(pool, "_connections", ())

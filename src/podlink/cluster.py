@@ -1,8 +1,9 @@
-"""The client of a cluster: redis-py knows the nodes and slots, podlink sends its calls itself.
+"""The synchronous cluster client: redis-py's, with its own way of sending podlink's calls.
 
-redis-py's cluster client repeats commands, sleeps and asks for the slots anew without regard to a
-deadline, and does not tell whether a command that failed was sent. Calls of podlink go to the node
-of their key, follow redirections, and have the slots asked for again after a failure.
+The cluster client of redis-py retries commands, sleeps and reads the slots again without regard to
+a deadline, and does not report whether a failed command was sent. `ClusterClient` uses redis-py's
+nodes and slots, but sends a call of podlink itself: to the node of its key, following redirections,
+and it reads the slots again after a failure.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from podlink.exchange import exchange
 
 REDIRECTIONS: Final = 16
 REFRESH_AT_MOST: Final = 1.0
-"""Seconds that a thread waits for the slots that another thread asks for."""
+"""Seconds that a thread waits while another thread reads the slots."""
 
 _SCRIPTS: Final = frozenset({"EVAL", "EVALSHA"})
 _LOST: Final = (redis.ConnectionError, redis.TimeoutError, OSError, ClusterDownError)
@@ -37,20 +38,20 @@ _NOT_LOST: Final = (MaxConnectionsError, redis.AuthenticationError)
 
 
 class ClusterClient(redis.RedisCluster):
-    """Sends podlink's calls, whose replies it is told not to decode; others go redis-py's way."""
+    """Sends calls of podlink, which have `NEVER_DECODE`; redis-py sends all other commands."""
 
     _failed: Any = None
-    """A node that failed, since the slots were asked for."""
+    """A node that has failed since the slots were read."""
 
     def __init__(self, **kwargs: Any) -> None:
         self._refreshing = deadline.SingleFlight(REFRESH_AT_MOST)
         super().__init__(**kwargs)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """As `redis.RedisCluster.execute_command`, for one node.
+        """Send a command to one node; see `redis.RedisCluster.execute_command`.
 
         Raises:
-            NotSent: with `NEVER_DECODE`: there was no node or no connection.
+            NotSent: there was no node or no connection (only with `NEVER_DECODE`).
         """
         if NEVER_DECODE not in options:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
@@ -79,9 +80,9 @@ class ClusterClient(redis.RedisCluster):
     def execute_many(
         self, keys: Sequence[bytes], wires: Sequence[tuple[Any, ...]], options: Mapping[str, Any]
     ) -> list[Any]:
-        """Send each command to the node of its key, to all nodes at once; replies or exceptions.
+        """Send each command to the node of its key; return their replies or exceptions.
 
-        Redirections are replies here.
+        Redirections are not followed: they are returned as exceptions.
         """
         if self._failed is not None:
             self.refresh()
@@ -95,9 +96,9 @@ class ClusterClient(redis.RedisCluster):
         return replies
 
     def refresh(self) -> None:
-        """Ask for the slots again, or wait for another thread that does.
+        """Read the slots again, or wait for another thread that does.
 
-        Raises nothing. If the time of the operation is up, the next call does it.
+        Does not raise. If the deadline of the operation has passed, the next call reads the slots.
         """
         try:
             running = self._refreshing.begin()
@@ -112,7 +113,7 @@ class ClusterClient(redis.RedisCluster):
             finally:
                 self._refreshing.end(running)
         except Exception:
-            pass  # the next call meets it, and knows better what to say
+            pass  # the next call raises an error that names its operation
 
     def _last(self, failed: Any) -> dict[str, Any]:
         """Have a node that failed be asked last."""
@@ -143,7 +144,7 @@ class ClusterClient(redis.RedisCluster):
         return ClusterNode(host, port) if node is None else node
 
     def _moved(self, node: Any, error: MovedError, attempt: int) -> Any:
-        """Note where a slot is now; the node that has it."""
+        """Update the owner of a slot after MOVED, and return it."""
         error.host = error.host or node.host
         manager = self.nodes_manager
         if attempt:
@@ -158,16 +159,16 @@ class ClusterClient(redis.RedisCluster):
 
 
 def _is_lost(error: BaseException) -> bool:
-    """Whether a node failed, so that the slots may be elsewhere now."""
+    """Return whether an exception means that a node failed, so that slots may have moved."""
     cause = error.cause if isinstance(error, NotSent) else error
     return isinstance(cause, _LOST) and not isinstance(cause, _NOT_LOST)
 
 
 def client_of(cluster: Any, node: Any) -> Any:
-    """The redis-py client of a node.
+    """Return the redis-py client of a node.
 
     Raises:
-        NotSent: it has none, because redis-py has just closed it.
+        NotSent: redis-py has just closed it.
     """
     client = cluster.get_redis_connection(node)
     if client is None:
@@ -178,10 +179,10 @@ def client_of(cluster: Any, node: Any) -> Any:
 def send_to_cluster(
     client: Any, keys: Sequence[bytes], wires: Sequence[tuple[Any, ...]], options: Mapping[str, Any]
 ) -> list[Any]:
-    """Send each command to the node of its key, to all nodes at once; replies or exceptions.
+    """Send each command to the node of its key, all nodes concurrently.
 
-    redis-py's pipeline of a cluster is not used, because it repeats commands whose outcome is
-    unknown.
+    Returns the replies or exceptions. The cluster pipeline of redis-py is not used, because it
+    retries commands whose outcome is unknown.
     """
     replies: list[Any] = [None] * len(wires)
     places: dict[str, tuple[Any, list[int]]] = {}

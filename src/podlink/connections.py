@@ -1,10 +1,8 @@
-"""The redis-py clients that a `RedisConfig` means: one server, a cluster, or behind Sentinel.
+"""Creates the redis-py client of a `RedisConfig`: for a server, a cluster, or with Sentinel.
 
-Their connections keep the deadline of the operation that uses them (`podlink.sockets`) and come
-from a pool that loses none (`podlink.pool`). The clients never repeat a command; `podlink.calls`
-says what may be repeated.
-
-No operation and no retry is decided here.
+The connections keep the deadline of the operation that uses them (`podlink.sockets`). The pool
+tolerates interrupts at any point (`podlink.pool`). The clients do not retry commands;
+`podlink.calls` has the rules of retries.
 """
 
 from __future__ import annotations
@@ -43,18 +41,18 @@ from podlink.sockets import (
 
 
 class Client(redis.Redis):
-    """Sends podlink's calls, whose replies it is told not to decode, with no more than they need.
+    """A client with a fast path for podlink's calls, which have the option `NEVER_DECODE`.
 
-    What redis-py does beside (its retries, its metrics, a look for commands that a connection has
-    to be prepared for) is podlink's own or not for podlink's commands, and takes as long as they
-    do. Any other command goes redis-py's way.
+    The fast path skips what podlink does itself or does not need: retries, metrics, and the
+    preparation of special commands. These take as long as the rest of a call. Other commands use
+    the method of redis-py.
     """
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """As `redis.Redis.execute_command`.
+        """Send a command and return its reply; see `redis.Redis.execute_command`.
 
         Raises:
-            NotSent: with `NEVER_DECODE`: there was no connection.
+            NotSent: there was no connection (only with `NEVER_DECODE`).
         """
         if NEVER_DECODE not in options:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
@@ -70,37 +68,38 @@ class Client(redis.Redis):
             whole = True
             raise
         finally:
-            if not whole:  # a reply may still come
+            if not whole:  # there may be an unread reply
                 connection.disconnect()
             pool.release(connection)
 
     def execute_many(
         self, wires: Sequence[tuple[Any, ...]], options: Mapping[str, Any]
     ) -> list[Any]:
-        """Send commands together; their replies or exceptions."""
+        """Send commands as one pipeline, and return their replies or exceptions."""
         replies: list[Any] = [None] * len(wires)
         exchange([(self, range(len(wires)))], wires, options, replies)
         return replies
 
 
 def connect(config: RedisConfig) -> Any:
-    """A client of one server or of the master that Sentinel names. Sends nothing yet."""
+    """Create the client of a server, or of the master that Sentinel reports. Does not connect."""
     if config.sentinel_service is not None:
         return _create_sentinel_client(config, config.sentinel_service)
     return Client(connection_pool=_pool(config))
 
 
 def disconnect(client: Any) -> None:
-    """Close every connection of a client that was made here."""
+    """Close all connections of a client that the manager has created."""
     # The client of a cluster does not close those of its nodes, which it is given.
     for pool in _all_pools(client):
         pool.disconnect()
 
 
 def retire(client: Any) -> None:
-    """Close the idle connections of a client that is replaced, and each one in use when it is free.
+    """Close the idle connections of a replaced client now, and those in use at their release.
 
-    The emulator's pools, which are redis-py's, close those in use with the pool.
+    Clients of the emulator have pools of redis-py, which close connections in use together with
+    the pool.
     """
     for pool in _all_pools(client):
         if isinstance(pool, Pool):
@@ -114,11 +113,11 @@ def _all_pools(client: Any) -> list[Any]:
 
 
 def connect_cluster(config: RedisConfig) -> redis.RedisCluster:
-    """A client of a cluster. Asks its nodes for the slots.
+    """Create the client of a cluster, which connects to a node to read the slots.
 
     Raises:
-        deadline.TimeUp: the time of the operation passed before one of them answered.
-        RedisClusterException: no node answers.
+        deadline.TimeUp: the time of the operation is up.
+        RedisClusterException: no node answered.
     """
     kwargs = connection_kwargs(config)
     kwargs.pop("db")
@@ -127,7 +126,7 @@ def connect_cluster(config: RedisConfig) -> redis.RedisCluster:
     kwargs["connection_class"] = TimedSSLConnection if config.ssl else TimedConnection
     try:
         return ClusterClient(
-            # Not rediss://, for which redis-py takes a connection class of its own.
+            # Not rediss://, for which redis-py would use its own connection class.
             url=f"redis://{shown_host}:{port}",
             startup_nodes=[ClusterNode(*address) for address in others],
             connection_pool_class=partial(Pool, wait=config.pool_timeout),

@@ -1,8 +1,8 @@
-"""How much time a synchronous operation has left, for whatever waits beneath it.
+"""The deadline of a synchronous operation, which all functions that it calls respect.
 
-An operation with a ``timeout`` notes for its thread when it has to be over. Whatever waits on its
-behalf asks `left`: the pool for a free connection, a connection for the server, a retry for its
-pause. Asyncio needs none of this: a task is cancelled.
+An operation with a ``timeout`` sets the deadline in a context variable with `limited`. Functions
+that wait on its behalf call `limit_wait` or `left`: the pool for a free connection, a socket for
+the server, a retry for its delay. asyncio does not need this, because a task can be cancelled.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ T = TypeVar("T")
 
 
 class TimeUp(TimeoutError):
-    """Time is up, and nothing has been sent that could have been done."""
+    """The deadline has passed, and the command was not sent."""
 
 
 _at: ContextVar[float | None] = ContextVar("podlink_deadline", default=None)
 
 
 def limited(seconds: float | None, function: Callable[..., T], *args: Any) -> T:
-    """Call a function, with so many seconds for all of it; ``None`` sets no limit.
+    """Call a function with a deadline in ``seconds``; ``None`` sets no deadline.
 
-    The limit ends with the call, whatever ends it: it is set in a context of its own, which the
-    interpreter leaves by itself. A ``with`` block that a KeyboardInterrupt meets at its first or
-    last instruction would leave the thread with a deadline that has passed.
+    The deadline is set in a copy of the context, which the interpreter discards at the end of the
+    call. A ``with`` block would not be safe: a KeyboardInterrupt at its first or last instruction
+    would leave the thread with a deadline that has passed.
     """
     if seconds is None:
         return function(*args)
@@ -43,16 +43,16 @@ def _limited(seconds: float, function: Callable[..., T], args: tuple[Any, ...]) 
 
 
 def left() -> float | None:
-    """Seconds that are left, below 0 when time is up; ``None`` when there is no deadline."""
+    """Return the seconds until the deadline, negative after it; ``None`` without a deadline."""
     at = _at.get()
     return None if at is None else at - monotonic()
 
 
 def limit_wait(seconds: float | None) -> float | None:
-    """How long to wait for something that may take ``seconds`` by itself.
+    """Return ``seconds``, or the seconds until the deadline if these are fewer.
 
     Raises:
-        TimeUp: time is up.
+        TimeUp: the deadline has passed.
     """
     rest = left()
     if rest is None:
@@ -63,10 +63,10 @@ def limit_wait(seconds: float | None) -> float | None:
 
 
 def check(error: BaseException) -> None:
-    """Raise `TimeUp` if the time is up, which then is why nothing could be sent.
+    """Raise `TimeUp` if the deadline has passed, because that is then the reason of ``error``.
 
     Args:
-        error: what was raised instead.
+        error: the exception of an attempt to connect.
     """
     rest = left()
     if rest is not None and rest <= 0 and not isinstance(error, TimeUp):
@@ -80,10 +80,10 @@ class _Running(threading.Event):
 
 
 class SingleFlight:
-    """Has one thread at a time do a job, and the others wait for it as long as they may.
+    """Lets one thread at a time do a job, while the other threads wait for it.
 
-    It is no lock: a thread that is interrupted before it says that it is done holds up nobody for
-    more than ``at_most`` seconds.
+    Unlike with a lock, a thread that is interrupted before it calls `end` blocks the others for at
+    most ``at_most`` seconds.
     """
 
     def __init__(self, at_most: float) -> None:
@@ -91,10 +91,12 @@ class SingleFlight:
         self._running: dict[None, _Running] = {}
 
     def begin(self) -> _Running | None:
-        """Begin the job. Otherwise wait until another thread has ended it, and return ``None``.
+        """Begin the job if no other thread does it; pass the result to `end`.
+
+        Otherwise wait for the other thread, and return ``None``.
 
         Raises:
-            TimeUp: the time of the operation passed.
+            TimeUp: the deadline of the operation passed.
         """
         mine = _Running()
         running = self._running.setdefault(None, mine)
@@ -106,7 +108,7 @@ class SingleFlight:
         return None
 
     def end(self, running: _Running) -> None:
-        """Let the others go on."""
+        """End the job, and wake the waiting threads."""
         if self._running.get(None) is running:
             del self._running[None]
         running.set()

@@ -1,7 +1,7 @@
-"""How podlink's calls travel over connections, without redis-py's repetitions.
+"""Sends pipelines on synchronous redis-py connections, without the retries of redis-py.
 
-A connection goes back to its pool only when every reply was read, or closed: no caller reads the
-reply to another's command, whatever exception ends the exchange.
+A connection is released only after all replies were read, otherwise it is closed first. Therefore
+no caller can read the reply of another, whatever exception ends the exchange.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from podlink.sockets import Timed
 
 
 def take(pool: Any) -> Any:
-    """A connection of a pool, ready for a command; ``pool.release`` gives it back.
+    """Take a connection from a pool, ready for a command. Return it with ``pool.release``.
 
     Raises:
-        deadline.TimeUp: the time of the operation passed.
+        deadline.TimeUp: the time of the operation is up.
         NotSent: there was no connection.
     """
     try:
@@ -40,13 +40,13 @@ def exchange(
     options: Mapping[str, Any],
     replies: list[Any],
 ) -> None:
-    """Send commands to all servers first, then read the replies.
+    """Send commands to several servers, then read all replies.
 
     Args:
-        targets: a redis-py client of a server, and which of ``wires`` it gets.
+        targets: pairs of the redis-py client of a server and the indexes of its commands.
         wires: the commands.
-        options: of redis-py's ``execute_command``.
-        replies: where replies and exceptions are put, at the place of their command.
+        options: options of redis-py's ``execute_command``.
+        replies: receives the reply or exception of each command, at the same index.
     """
     sent: list[tuple[Any, Any, Sequence[int], bool]] = []
     try:
@@ -71,7 +71,7 @@ def exchange(
             sent.pop()
             client.connection_pool.release(connection)
     finally:
-        for client, connection, *_ in sent:  # interrupted: replies may still come
+        for client, connection, *_ in sent:  # interrupted: there may be unread replies
             connection.disconnect()
             client.connection_pool.release(connection)
 
@@ -98,7 +98,7 @@ def _read(
 def _pack_commands(connection: Any, wires: Sequence[tuple[Any, ...]]) -> Any:
     if isinstance(connection, Timed):
         return list(map(pack_command, wires))
-    return connection.pack_commands(wires)  # the emulator's take no bytes
+    return connection.pack_commands(wires)  # a connection of the emulator takes no bytes
 
 
 def _fail(places: Sequence[int], error: Exception, replies: list[Any]) -> None:

@@ -1,9 +1,9 @@
-"""What has to be renewed in the child after ``os.fork``.
+"""Resets objects in a child process after ``os.fork``.
 
-In a child only the thread that called ``fork`` exists. A lock that another thread held stays
-locked for ever, a socket is shared with the parent, and a cache is no longer told of changes.
-Objects that own such things are registered here with `renew`, and `in_child` registers functions
-for what belongs to a module.
+In a child process only the thread that called ``fork`` exists. A lock that another thread held is
+never released, a socket is shared with the parent, and a cache receives no invalidation messages.
+Objects that have locks, connections or caches register with `renew`. Modules register a function
+with `in_child`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from typing import Protocol
 
 
 class Renewable(Protocol):
-    """An object that has to be renewed in a child."""
+    """An object that must be reset in a child process."""
 
     def _after_fork(self) -> None:
-        """Replace locks, connections and caches. Does no IO, takes no lock, raises nothing."""
+        """Replace locks, connections and caches. Must not do IO, take a lock or raise."""
 
 
 _parents: list[object] = []
 
 
 def keep_for_parent(*things: object) -> None:
-    """Keep objects of the parent's event loop in a child, so that they are not collected.
+    """Keep objects of the parent's event loop alive in a child process.
 
-    An asyncio connection that is collected or closed removes its socket from the selector of its
-    event loop, which on Linux is shared with the parent: the parent would hear no more.
+    An asyncio connection that is closed or collected as garbage removes its socket from the
+    selector of its event loop. On Linux the parent shares this selector (epoll), and would receive
+    no more data.
     """
     _parents.extend(things)
 
@@ -43,7 +44,7 @@ def in_child(function: Callable[[], object]) -> None:
 
 
 def renew(thing: Renewable) -> None:
-    """Call ``thing._after_fork()`` in every child process, for as long as ``thing`` is in use."""
+    """Call ``thing._after_fork()`` in every child process, until ``thing`` is collected."""
     number = id(thing)
     reference = weakref.ref(thing, lambda reference: _drop(number, reference))
     _objects[number] = reference

@@ -1,9 +1,9 @@
-"""Name look-ups with a time limit.
+"""DNS look-ups with a timeout.
 
-``socket.getaddrinfo`` takes no timeout and cannot be interrupted: with a resolver that does not
-answer it blocks for as long as the C library likes. So a look-up with a limit runs in a daemon
-thread, and the caller waits for it no longer than it may. Callers who ask for the same address at
-the same time share one look-up, so that a resolver that hangs does not collect threads.
+``socket.getaddrinfo`` has no timeout and cannot be interrupted. If the resolver does not answer, it
+blocks for as long as the C library waits. Therefore a look-up with a deadline runs in a daemon
+thread, and the caller waits until the deadline. Concurrent look-ups of the same address share one
+thread, so that an unresponsive resolver does not cause many threads.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _pending: dict[tuple[str, int, int], futures.Future[Addresses]] = {}
 
 
 def look_up(host: str, port: int, family: int = 0) -> Addresses:
-    """As ``socket.getaddrinfo`` for TCP, within the time of the operation.
+    """Call ``socket.getaddrinfo`` for TCP, within the deadline of the operation.
 
     Raises:
-        deadline.TimeUp: there is no answer in time.
-        OSError: the name is not known, or the look-up failed.
+        deadline.TimeUp: the deadline passed.
+        OSError: the look-up failed, for example because the name does not exist.
     """
     if deadline.left() is None or _is_address(host):
         return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
@@ -41,15 +41,15 @@ def look_up(host: str, port: int, family: int = 0) -> Addresses:
     try:
         error = answer.exception(timeout=deadline.limit_wait(None))
     except futures.TimeoutError:
-        raise deadline.TimeUp(f"the name look-up of {host} took too long") from None
+        raise deadline.TimeUp(f"the DNS look-up of {host} took too long") from None
     if error is not None:
-        # Several callers may raise it, each with a traceback of its own.
+        # A copy, because several callers may raise it, each with its own traceback.
         raise copy.copy(error)
     return answer.result()
 
 
 def _run(key: tuple[str, int, int], answer: futures.Future[Addresses]) -> None:
-    # Registered here rather than by the caller, whom a KeyboardInterrupt may stop in between.
+    # Not in the caller, where a KeyboardInterrupt could come between registration and start.
     _pending[key] = answer
     host, port, family = key
     try:
@@ -69,5 +69,5 @@ def _is_address(host: str) -> bool:
     return True
 
 
-# The threads that would answer do not exist in a child.
+# The look-up threads do not exist in a child process.
 forks.in_child(_pending.clear)

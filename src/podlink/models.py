@@ -1,7 +1,7 @@
-"""What the operations return: plain immutable values, and their JSON forms.
+"""The values that the operations return: immutable dataclasses and named tuples.
 
-Nothing here knows Redis. Times are timezone-aware UTC datetimes from the server's clock, ``None``
-when not known; in JSON they are ISO 8601 strings.
+Times are timezone-aware UTC datetimes of the server's clock, ``None`` if unknown. ``to_dict`` and
+``from_dict`` convert values to and from JSON, where times are ISO 8601 strings.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def from_epoch_ms(milliseconds: int) -> datetime:
-    """The UTC datetime of a Redis time in milliseconds, exactly."""
+    """Convert milliseconds since the epoch to a UTC datetime, without rounding."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 class TrySetResult(NamedTuple):
-    """What ``try_set_linked_pod`` did.
+    """The result of ``try_set_linked_pod``.
 
     Attributes:
-        linked: whether the uid is now linked to the pod that was asked for.
-        pod_id: the pod the uid is linked to afterwards.
+        linked: whether the uid is now linked to the given pod.
+        pod_id: the pod that the uid is linked to afterwards.
     """
 
     linked: bool
@@ -34,11 +34,11 @@ class TrySetResult(NamedTuple):
 
 
 class ReplaceResult(NamedTuple):
-    """What ``replace_linked_pod`` did.
+    """The result of ``replace_linked_pod``.
 
     Attributes:
-        replaced: whether the uid was linked to the expected pod, and is now to the one asked for.
-        pod_id: the pod the uid is linked to afterwards; ``None`` when it is linked to none.
+        replaced: whether the uid was linked to the expected pod, and is now linked to the new pod.
+        pod_id: the pod that the uid is linked to afterwards, or ``None``.
     """
 
     replaced: bool
@@ -47,13 +47,13 @@ class ReplaceResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PodLink:
-    """A uid linked to a pod of a service.
+    """The link of a uid to a pod of a service.
 
     Attributes:
-        expires_at: when a transient link runs out; ``None`` for a persistent one.
-        created_at: when the uid was linked to this pod; ``None`` unless the link was made by an
-            executor with ``track_link_times=True``, and if another program has linked the uid to
-            another pod since.
+        expires_at: when a transient link expires; ``None`` for a persistent link.
+        created_at: when the uid was linked to this pod. ``None`` if the executor that wrote the
+            link does not have ``track_link_times=True``, or if another program has since linked the
+            uid to another pod.
     """
 
     namespace: str
@@ -64,7 +64,7 @@ class PodLink:
     created_at: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The value as a dictionary that ``json.dumps`` takes."""
+        """Return a dictionary for ``json.dumps``."""
         return {
             "namespace": self.namespace,
             "uid": self.uid,
@@ -76,10 +76,10 @@ class PodLink:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PodLink:
-        """The inverse of ``to_dict``.
+        """Create the value from the result of ``to_dict``.
 
         Raises:
-            InvalidParameterError: a field is missing or is not what it should be.
+            InvalidParameterError: a field is missing or has the wrong type.
         """
         return cls(
             _text(data, "namespace"),
@@ -97,8 +97,7 @@ class ServiceState:
 
     Attributes:
         pod_states: pod id to state.
-        updated_at: when the latest of these states was written; ``None`` if another program wrote
-            one of them.
+        updated_at: the time of the latest write; ``None`` if another program wrote a state.
     """
 
     namespace: str
@@ -107,7 +106,7 @@ class ServiceState:
     updated_at: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The value as a dictionary that ``json.dumps`` takes; pod ids are strings there."""
+        """Return a dictionary for ``json.dumps``; its pod ids are strings."""
         return {
             "namespace": self.namespace,
             "service_name": self.service_name,
@@ -117,10 +116,10 @@ class ServiceState:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ServiceState:
-        """The inverse of ``to_dict``.
+        """Create the value from the result of ``to_dict``.
 
         Raises:
-            InvalidParameterError: a field is missing or is not what it should be.
+            InvalidParameterError: a field is missing or has the wrong type.
         """
         states = _required(data, "pod_states")
         if not isinstance(states, Mapping):
@@ -141,7 +140,7 @@ class WorkloadState:
     """The state of a workload.
 
     Attributes:
-        updated_at: when it was written; ``None`` if another program wrote it.
+        updated_at: when the state was written; ``None`` if another program wrote it.
     """
 
     namespace: str
@@ -150,7 +149,7 @@ class WorkloadState:
     updated_at: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The value as a dictionary that ``json.dumps`` takes."""
+        """Return a dictionary for ``json.dumps``."""
         return {
             "namespace": self.namespace,
             "service_name": self.service_name,
@@ -160,10 +159,10 @@ class WorkloadState:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> WorkloadState:
-        """The inverse of ``to_dict``.
+        """Create the value from the result of ``to_dict``.
 
         Raises:
-            InvalidParameterError: a field is missing or is not what it should be.
+            InvalidParameterError: a field is missing or has the wrong type.
         """
         return cls(
             _text(data, "namespace"),
@@ -175,13 +174,13 @@ class WorkloadState:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What is at a key, whether the wire format allows it or not.
+    """A key with its value, well-formed or malformed.
 
     Attributes:
-        type: as Redis names it; ``"none"`` when there is no such key.
-        ttl: seconds until it expires; ``None`` if it does not.
-        value: bytes, or the fields and values of a hash; ``None`` when there is no such key. Of a
-            type that podlink does not use, what ``DUMP`` gives, for ``RESTORE``.
+        type: the reply of TYPE; ``"none"`` if the key does not exist.
+        ttl: seconds until the key expires; ``None`` if it has no TTL.
+        value: bytes, or the fields and values of a hash; ``None`` if the key does not exist. For
+            other types, the reply of DUMP, which RESTORE accepts.
     """
 
     key: bytes
@@ -192,13 +191,13 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What a repair did, or would do.
+    """One change of a repair, or with ``dry_run`` one that would be made.
 
     Attributes:
-        field: of a hash; ``None`` when it is about the whole key.
-        found: the value that was there, or the type of a key that is of a wrong one; ``None`` when
-            nothing was.
-        done: ``"deleted"``, or ``"set"`` for an index entry that a persistent link lacked.
+        field: the field of a hash; ``None`` if the whole key was changed.
+        found: the previous value, or the type of a key of the wrong type; ``None`` if there was no
+            value.
+        done: ``"deleted"``, or ``"set"`` for a missing index entry of a persistent link.
     """
 
     key: bytes
@@ -214,15 +213,16 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class HealthStatus:
-    """What a health check found. True in a condition when the server answered.
+    """The result of a health check. Its truth value is ``ok``.
 
     Attributes:
-        ok: whether the server answered.
-        url: what was asked, without a password; ``None`` when the manager was given a client.
-        latency: seconds that the answer to PING took; ``None`` without one.
-        server: ``"redis"``, ``"valkey"`` …; ``None`` when the server would not say.
-        version: its version; ``None`` when the server would not say.
-        error: what was wrong; ``None`` when nothing was.
+        ok: whether the server answered PING.
+        url: the URL of the server without the password; ``None`` if the manager was created from a
+            client.
+        latency: seconds until the reply to PING; ``None`` if there was no reply.
+        server: ``"redis"`` or ``"valkey"``; ``None`` if INFO failed.
+        version: the version of the server; ``None`` if INFO failed.
+        error: the error; ``None`` if the server answered.
     """
 
     ok: bool
@@ -238,12 +238,12 @@ class HealthStatus:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """Connections of a client, over all nodes on a cluster.
+    """The number of connections of a client; on a cluster, of all nodes together.
 
     Attributes:
-        max_connections: how many there may be, per node.
-        in_use: how many are carrying a call or are reserved.
-        idle: how many are open and free.
+        max_connections: the maximum, for each node.
+        in_use: connections with a call in flight, and reserved ones.
+        idle: open connections in the pool.
     """
 
     max_connections: int
@@ -252,7 +252,7 @@ class PoolStats:
 
     @property
     def total(self) -> int:
-        """How many connections there are."""
+        """The number of all connections."""
         return self.in_use + self.idle
 
 
@@ -260,7 +260,7 @@ def _required(data: Mapping[str, Any], field: str) -> Any:
     try:
         return data[field]
     except (KeyError, TypeError):
-        raise InvalidParameterError(f"the field {field!r} is missing") from None
+        raise InvalidParameterError(f"the field {field!r} is missing in the dictionary") from None
 
 
 def _text(data: Mapping[str, Any], field: str) -> str:

@@ -1,17 +1,17 @@
-"""The pool of a synchronous client: a connection that is lost is not missed.
+"""The connection pool of the synchronous clients, which tolerates interrupts at any point.
 
-redis-py's pools count the connections in use. When an exception comes from outside, a
-``KeyboardInterrupt`` or one that another thread raises, between taking a connection and the ``try``
-that gives it back, the connection stays counted for good, and after enough of them the pool is
-empty. There is no place for a ``try`` that would close this gap in Python.
+The pools of redis-py count the connections in use. If a ``KeyboardInterrupt``, or an exception that
+another thread raises, comes between taking a connection and the ``try`` block that releases it, the
+connection stays counted, and finally the pool is exhausted. Python code cannot close this gap.
 
-So this pool counts nothing. It has weak references to its connections: one that nobody refers to
-any more is collected, with its socket, and makes room for another one. No lock is held while the
-pool changes. Every change is one operation that the interpreter does as a whole (``list.pop``,
-``set.add``), so that an interruption finds the pool in order, wherever it comes.
+Therefore this pool does not count. It has weak references to its connections: one that is no longer
+referenced is collected as garbage, with its socket, and a new one can be created. No lock is held
+while the pool changes. Each change is a single atomic operation of the interpreter (``list.pop``,
+``set.add``), so that an interrupt never leaves the pool in an inconsistent state.
 
-A connection goes back into the pool only through `release`. Whoever stops in the middle of a
-command drops it, or disconnects it before: nobody reads the reply to another's command.
+Only `release` returns a connection to the pool. A caller that is interrupted during a command does
+not release its connection, or disconnects it first. Therefore no caller can read the reply of
+another.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from redis.exceptions import MaxConnectionsError
 from podlink import deadline
 
 RECHECK_INTERVAL: Final = 0.25
-"""Seconds after which a waiting thread looks again, if it is not woken: a connection that was lost
-wakes nobody."""
+"""Seconds after which a waiting thread checks the pool again. A connection that is collected as
+garbage does not wake waiting threads."""
 
 
 COLLECT_INTERVAL: Final = 10.0
-"""Seconds between two runs of the garbage collector that look for lost connections."""
+"""Seconds between two runs of the garbage collector for an exhausted pool."""
 
 
 class PoolExhausted(MaxConnectionsError):
-    """All connections were in use for as long as the caller could wait."""
+    """All connections were in use for as long as the caller may wait."""
 
 
 class Pool(redis.ConnectionPool):  # type: ignore[misc]
-    """Connections to one server. Threads may share it.
+    """A pool of connections to one server. Threads may share it.
 
     Args:
-        wait: seconds to wait for a connection when all are in use.
-        max_connections: how many there may be.
-        kwargs: of `redis.ConnectionPool`.
+        wait: seconds to wait for a connection if all are in use.
+        max_connections: the maximum number of connections.
+        kwargs: the arguments of `redis.ConnectionPool`.
     """
 
     def __init__(self, *, wait: float = 0.0, max_connections: int = 2**31 - 1, **kwargs: Any):
@@ -58,7 +58,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         super().__init__(max_connections=max_connections, **kwargs)
 
     def reset(self) -> None:
-        """Start with no connections; those in use are not taken back."""
+        """Forget all connections. Those in use do not return to the pool."""
         self._lock = threading.RLock()  # for redis-py's cluster client
         self._lease = object()
         self._idle: list[Any] = []
@@ -67,20 +67,20 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         self.pid = os.getpid()
 
     def get_connection(self, *command: Any, **options: Any) -> Any:
-        """A connection that is ready for a command. Give it back with `release`.
+        """Take a connection that is ready for a command. Return it with `release`.
 
         Raises:
-            deadline.TimeUp: the time of the operation passed.
+            deadline.TimeUp: the deadline of the operation passed.
             PoolExhausted: all connections were in use for too long.
-            redis.RedisError: the connection could not be made. Nothing was sent.
+            redis.RedisError: connecting failed. Nothing was sent.
         """
         self._checkpid()
         connection = self._take()
         try:
             self._prepare(connection)
         except BaseException:
-            # Not back into the pool: it may be connected but not set up. And not left to reference
-            # counting: frames of an interrupted `except` refer to themselves.
+            # Not returned to the pool: it may be connected but not set up. Disconnected explicitly,
+            # because frames of an interrupted `except` are reference cycles.
             self._every.discard(weakref.ref(connection))
             connection.disconnect()
             self._wake()
@@ -88,9 +88,9 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         return connection
 
     def release(self, connection: Any) -> None:
-        """Take a connection back; a second time does nothing."""
+        """Return a connection to the pool. A second call does nothing."""
         self._checkpid()
-        # `pop` tells one caller only that the connection was in use.
+        # `pop` is atomic: only one caller finds the connection in use.
         if connection.__dict__.pop("_lease", None) is not self._lease:
             return
         if self._retired or not self.owns_connection(connection):
@@ -102,7 +102,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         self._wake()
 
     def disconnect(self, inuse_connections: bool = True) -> None:
-        """Close the idle connections, and those in use too if asked for."""
+        """Close the idle connections, and with ``inuse_connections`` also those in use."""
         if inuse_connections:
             for connection in self._connections():
                 connection.disconnect()
@@ -110,7 +110,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         closed = []
         while True:
             try:
-                # Taken out, so that no other thread uses it meanwhile.
+                # Removed, so that no other thread takes it in the meantime.
                 connection = self._idle.pop()
             except IndexError:
                 break
@@ -126,18 +126,18 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         self.disconnect(inuse_connections=False)
 
     def set_retry(self, retry: Any) -> None:
-        """As redis-py's."""
+        """Set the retry object of all connections; see `redis.ConnectionPool.set_retry`."""
         self.connection_kwargs["retry"] = retry
         for connection in self._connections():
             connection.retry = retry
 
     def make_connection(self) -> Any:
-        """A new connection, not yet connected; ``None`` when there are enough."""
+        """Create a connection without connecting it; ``None`` if the maximum is reached."""
         while len(self._every) < self.max_connections:
             connection = self.connection_class(**self.connection_kwargs)
             reference = weakref.ref(connection, self._every.discard)
             self._every.add(reference)
-            # Two threads may have seen the same room. The last to withdraw tries again.
+            # Two threads may create the last connection at once: then both withdraw and try again.
             if len(self._every) <= self.max_connections:
                 return connection
             self._every.discard(reference)
@@ -153,7 +153,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         try:
             while True:
                 self._waiters.append(waiter)
-                # One may have come back before the waiter was known.
+                # A connection may have been released before the waiter was registered.
                 connection = self._idle_or_new()
                 if connection is not None:
                     return connection
@@ -173,9 +173,10 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
                 self._wake()
 
     def _collect_lost(self) -> bool:
-        """Look for connections that only reference cycles keep; whether that was done just now.
+        """Collect connections that are only in reference cycles; return whether this was done.
 
-        An exception that interrupts redis-py's own methods may leave such a cycle.
+        An exception that interrupts methods of redis-py may leave such a cycle. The garbage
+        collector runs at most once in `COLLECT_INTERVAL` seconds.
         """
         now = monotonic()
         if now < self._next_collection:
@@ -195,7 +196,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         return connection
 
     def _prepare(self, connection: Any) -> None:
-        """Connect; anew if the connection is closed, does not answer, or has data to read."""
+        """Connect the connection, unless it is open, working and has no unread data."""
         if connection._sock is not None:
             try:
                 if not connection.can_read():
@@ -226,7 +227,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         if self.pid != os.getpid():
             self.reset()
 
-    # What redis-py and `podlink.clients.pool_stats` ask for.
+    # For redis-py and `podlink.clients.pool_stats`
 
     @property
     def _available_connections(self) -> list[Any]:
@@ -243,18 +244,18 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         return self._in_use_connections
 
     def __del__(self) -> None:
-        pass  # redis-py's reports counts to its metrics that were never added
+        pass  # the method of redis-py would subtract from metrics to which nothing was added
 
 
 class SentinelPool(Pool):
-    """Connections to the master that Sentinel names.
+    """A pool of connections to the master that Sentinel reports.
 
-    When it names another one, the connections to the old one are closed: idle ones at once, others
-    when they are released.
+    When Sentinel reports another master, the idle connections to the old one are closed at once,
+    and those in use at their release.
 
     Args:
         service_name: the name of the master.
-        sentinel_manager: a `redis.sentinel.Sentinel`, which asks the Sentinels.
+        sentinel_manager: a `redis.sentinel.Sentinel`.
     """
 
     is_master = True
@@ -271,12 +272,12 @@ class SentinelPool(Pool):
         return f"<{type(self).__name__} of {self.service_name}>"
 
     def reset(self) -> None:
-        """As the pool's; the master is asked for again."""
+        """Forget all connections and the address of the master."""
         self.master_address = None
         super().reset()
 
     def get_master_address(self) -> tuple[str, int]:
-        """Ask where the master is. Called by each connection before it connects."""
+        """Ask the Sentinels for the master's address. Each connection does so when it connects."""
         address: tuple[str, int] = tuple(self.sentinel_manager.discover_master(self.service_name))
         if address != self.master_address:
             self.master_address = address
@@ -284,7 +285,7 @@ class SentinelPool(Pool):
         return address
 
     def owns_connection(self, connection: Any) -> bool:
-        """Whether a connection leads to the present master."""
+        """Return whether a connection leads to the present master."""
         return (
             connection.pid == self.pid and (connection.host, connection.port) == self.master_address
         )

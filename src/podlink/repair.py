@@ -1,9 +1,9 @@
-"""The operations that look at stored values as they are, and that delete malformed ones.
+"""The operations that return stored values unchecked, and those that delete malformed values.
 
-Every other operation refuses a value that the wire format does not allow, so that nothing is built
-on it. `inspect_link` and `inspect_service` tell what is there instead. The ``repair_…`` operations
-delete what is malformed, each in one step on the server; which values those are is in the scripts
-``repair_*.lua``. As `podlink.operations`: no IO, no await, nothing of redis-py.
+All other operations raise an error if a stored value is malformed. `inspect_link` and
+`inspect_service` return the stored values as they are. The ``repair_…`` operations delete malformed
+values, each in one atomic step; the scripts ``repair_*.lua`` define which values are malformed. As
+in `podlink.operations`, IO and redis-py do not belong here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from podlink.models import Repair, StoredKey
 
 
 def inspect_link(namespace: str, uid: str, service_name: str) -> Call[list[StoredKey]]:
-    """What is at the keys of a link: the link, the index of the uid, the creation time."""
+    """Read the stored keys of a link: the link, the index of the uid, the creation time."""
     keys = link_keys(namespace, uid, service_name)
     return Call(
         "inspect_link", run_script(scripts.INSPECT, keys, ()), keys, _stored_keys, scripts.INSPECT,
@@ -27,7 +27,7 @@ def inspect_link(namespace: str, uid: str, service_name: str) -> Call[list[Store
 
 
 def inspect_service(namespace: str, service_name: str) -> BatchCall[list[StoredKey]]:
-    """What is at the keys of a service: pod states, their times, workload state, its time."""
+    """Read the stored keys of a service: pod states, their times, workload state, its time."""
     calls = []
     for key in (state_key(namespace, service_name), workload_key(namespace, service_name)):
         keys = (key, times_key(key))
@@ -38,7 +38,7 @@ def inspect_service(namespace: str, service_name: str) -> BatchCall[list[StoredK
 
 
 def repair_link(namespace: str, uid: str, service_name: str, dry_run: bool) -> Call[list[Repair]]:
-    """Delete what is malformed at the keys of a link."""
+    """Delete malformed values of a link."""
     keys = link_keys(namespace, uid, service_name)
     wire = run_script(scripts.REPAIR_LINK, keys, (service_name.encode(), _flag(dry_run)))
     return Call(
@@ -48,7 +48,7 @@ def repair_link(namespace: str, uid: str, service_name: str, dry_run: bool) -> C
 
 
 def repair_service_state(namespace: str, service_name: str, dry_run: bool) -> Call[list[Repair]]:
-    """Delete what is malformed in the pod states of a service."""
+    """Delete malformed pod states of a service."""
     key = state_key(namespace, service_name)
     keys = (key, times_key(key))
     return Call(

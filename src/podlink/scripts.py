@@ -1,9 +1,8 @@
-"""The Lua scripts of ``lua/``: name, source and SHA1, read once. No IO with a server.
+"""The Lua scripts of ``lua/`` with their names and SHA1s, read at import. Sends nothing.
 
-Each file starts with what it takes and gives and which rows of the transition table it does.
-Scripts name every key they touch in ``KEYS``, so that they run on a cluster and key permissions are
-checked before they start. Which commands a user of the access control list needs is in
-``docs/production.md``.
+Each file begins with a comment that describes its keys, arguments and reply, and the transitions it
+implements. All keys are in ``KEYS``, so that a cluster can route a script, and ACL key permissions
+are checked before it starts. ``docs/production.md`` lists the commands that the ACL must allow.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from podlink.errors import InvalidParameterError, NotFoundError
 
 
 class Script(NamedTuple):
-    """A Lua script and the SHA1 under which a server knows it."""
+    """A Lua script with its name, source and SHA1."""
 
     name: str
     source: str
@@ -25,12 +24,12 @@ class Script(NamedTuple):
 
     @classmethod
     def of(cls, name: str, source: str) -> Script:
-        """The script with its SHA1, the one that ``SCRIPT LOAD`` gives."""
+        """Create a script with its SHA1, the same that ``SCRIPT LOAD`` returns."""
         return cls(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
 def _read_all() -> dict[str, Script]:
-    # In the wheel the scripts are inside the package, in a checkout at the top.
+    # The wheel has the scripts inside the package; a checkout has them in the top folder.
     folder = files("podlink") / "lua"
     if not folder.is_dir():
         folder = Path(__file__).resolve().parents[2] / "lua"
@@ -64,13 +63,13 @@ TRY_SET_LINKED_POD: Final = SCRIPTS["try_set_linked_pod"]
 
 
 class ScriptRegistry:
-    """Scripts by name: those of podlink, and what a user adds."""
+    """Scripts by name: those of podlink, and those that a user adds."""
 
     def __init__(self) -> None:
         self._scripts = dict(SCRIPTS)
 
     def get(self, name: str) -> Script:
-        """The script of that name.
+        """Return the script with a name.
 
         Raises:
             NotFoundError: there is none.
@@ -79,24 +78,24 @@ class ScriptRegistry:
             return self._scripts[name]
         except (KeyError, TypeError):
             raise NotFoundError(
-                f"no script is named {name!r}; known are: {', '.join(sorted(self._scripts))}"
+                f"there is no script {name!r}; the scripts are: {', '.join(sorted(self._scripts))}"
             ) from None
 
     def add(self, name: str, source: str) -> Script:
-        """Keep a script under a name, in place of what a user kept under it before.
+        """Add a script, or replace one that a user added under the same name.
 
         Raises:
-            InvalidParameterError: the name is taken by a script of podlink, or one of the two is
-                not a non-blank string.
+            InvalidParameterError: podlink has another script of that name, or name or source is not
+                a non-blank string.
         """
         for what, value in (("the name of a script", name), ("the source of a script", source)):
             if not isinstance(value, str) or not value.strip():
                 raise InvalidParameterError(f"{what} must be a non-blank string")
         if name in SCRIPTS and source != SCRIPTS[name].source:
-            raise InvalidParameterError(f"{name!r} is a script of podlink; take another name")
+            raise InvalidParameterError(f"{name!r} is a script of podlink: choose another name")
         script = self._scripts[name] = Script.of(name, source)
         return script
 
     def all(self) -> list[Script]:
-        """All scripts, by name."""
+        """Return all scripts, sorted by name."""
         return [self._scripts[name] for name in sorted(self._scripts)]

@@ -1,10 +1,8 @@
-"""Sockets and redis-py connection classes that keep to a deadline (`podlink.deadline`).
+"""Sockets and redis-py connection classes that respect a deadline (`podlink.deadline`).
 
-A name look-up, connecting to each address, a TLS handshake, and each read and write take at most
-the time that the operation of the calling thread has left. ``socket_connect_timeout`` limits
-look-up, connecting and handshake together.
-
-No pool and no client here.
+A DNS look-up, connecting to each address, a TLS handshake, and each read and write take at most the
+time until the deadline of the calling operation. ``socket_connect_timeout`` limits look-up,
+connecting and handshake together. Pools and clients do not belong here.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from podlink.lookup import look_up
 
 
 class TimedSocket:
-    """A socket that waits no longer than the operation of the thread may take."""
+    """A socket whose reads and writes end at the deadline of the calling operation."""
 
     __slots__ = ("_cut", "_socket", "_timeout")
 
@@ -33,28 +31,28 @@ class TimedSocket:
         return getattr(self._socket, name)
 
     def settimeout(self, seconds: float | None) -> None:
-        """As a socket's; what is waited for by itself, without a deadline."""
+        """Set the timeout that applies without a deadline."""
         self._timeout = seconds
         self._cut = False
         self._socket.settimeout(seconds)
 
     def gettimeout(self) -> float | None:
-        """What `settimeout` was given."""
+        """Return the timeout that applies without a deadline."""
         return self._timeout
 
     def recv(self, *args: Any) -> bytes:
-        """As a socket's."""
+        """See `socket.socket.recv`."""
         self._set_time()
         received: bytes = self._socket.recv(*args)
         return received
 
     def recv_into(self, *args: Any) -> int:
-        """As a socket's."""
+        """See `socket.socket.recv_into`."""
         self._set_time()
         return int(self._socket.recv_into(*args))
 
     def sendall(self, *args: Any) -> None:
-        """As a socket's."""
+        """See `socket.socket.sendall`."""
         self._set_time()
         self._socket.sendall(*args)
 
@@ -66,13 +64,13 @@ class TimedSocket:
             try:
                 self._socket.settimeout(deadline.limit_wait(self._timeout))
             except deadline.TimeUp as late:
-                # Something may have been sent before.
+                # Not TimeUp: a part may have been sent before.
                 raise TimeoutError(str(late)) from None
             self._cut = True
 
 
 class Timed:
-    """For a connection class of redis-py: how it connects."""
+    """Overrides how a connection class of redis-py connects."""
 
     socket_connect_timeout: float | None
     socket_timeout: float | None
@@ -94,7 +92,7 @@ class _TimedTCP(Timed):
     socket_keepalive_options: dict[int, int | bytes] | None
 
     def _open(self) -> socket.socket:
-        failure: OSError = OSError(f"the name look-up of {self.host} found no address")
+        failure: OSError = OSError(f"the DNS look-up of {self.host} returned no address")
         for family, kind, protocol, _, address in look_up(self.host, self.port, self.socket_type):
             try:
                 return self._open_address(socket.socket(family, kind, protocol), address)
@@ -124,7 +122,7 @@ class _TimedTLS(_TimedTCP):
         self._opened = sock = super()._open()
         try:
             sock.settimeout(deadline.limit_wait(None))
-            # Wraps the socket that `_OpenSocket._connect` returns.
+            # It wraps the socket that `_OpenSocket._connect` returns.
             wrapped: socket.socket = SSLConnection._connect(self)
         except BaseException:
             sock.close()
@@ -135,7 +133,7 @@ class _TimedTLS(_TimedTCP):
 
 
 class _OpenSocket(Connection):  # type: ignore[misc]
-    """What `SSLConnection` gets its socket from, in every release of redis-py."""
+    """The base class from which `SSLConnection._connect` takes the TCP socket."""
 
     def _connect(self) -> socket.socket:
         sock: socket.socket = self._opened
@@ -143,15 +141,15 @@ class _OpenSocket(Connection):  # type: ignore[misc]
 
 
 class TimedConnection(_TimedTCP, Connection):  # type: ignore[misc]
-    """TCP."""
+    """A connection over TCP."""
 
 
 class TimedSSLConnection(_TimedTLS, SSLConnection, _OpenSocket):  # type: ignore[misc]
-    """TLS."""
+    """A connection over TLS."""
 
 
 class TimedUnixConnection(Timed, UnixDomainSocketConnection):  # type: ignore[misc]
-    """A unix socket."""
+    """A connection over a unix socket."""
 
     def _open(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -165,8 +163,8 @@ class TimedUnixConnection(Timed, UnixDomainSocketConnection):  # type: ignore[mi
 
 
 class TimedSentinelConnection(_TimedTCP, SentinelManagedConnection):
-    """TCP, to where Sentinel says the master is."""
+    """A connection over TCP to the master that Sentinel reports."""
 
 
 class TimedSentinelSSLConnection(_TimedTLS, SentinelManagedConnection, SSLConnection, _OpenSocket):  # type: ignore[misc]
-    """TLS, to where Sentinel says the master is."""
+    """A connection over TLS to the master that Sentinel reports."""

@@ -112,7 +112,7 @@ def test_batching_executor_rejects_a_second_event_loop(url: str) -> None:
 
     async def from_another() -> podlink.StatefulError:
         with pytest.raises(
-            podlink.InvalidParameterError, match="make an executor in each"
+            podlink.InvalidParameterError, match="create an executor in each"
         ) as caught:
             await executor.set_linked_pod("n", "u", "s", 2)
         return caught.value
@@ -124,7 +124,7 @@ def test_batching_executor_rejects_a_second_event_loop(url: str) -> None:
         await other.set_linked_pod("n", "u", "s", 1)
 
         async def use() -> None:
-            with pytest.raises(podlink.InvalidParameterError, match="make an executor in each"):
+            with pytest.raises(podlink.InvalidParameterError, match="create an executor in each"):
                 await other.set_linked_pod("n", "u", "s", 2)
 
         await asyncio.to_thread(asyncio.run, use())

@@ -104,7 +104,7 @@ def test_scripts_are_loaded_and_executed_by_name(server: servers.Server) -> None
         assert shas["one"] == manager.get_script_sha("one")
         assert "set_linked_pod" in shas
         for unknown in (manager.load_script, manager.get_script_sha, manager.execute_script):
-            with pytest.raises(podlink.NotFoundError, match="no script is named 'none'"):
+            with pytest.raises(podlink.NotFoundError, match="there is no script 'none'"):
                 unknown("none")
 
 

@@ -1,13 +1,13 @@
 """Batching: calls of concurrent tasks in one iteration of the event loop share a pipeline.
 
-A `Batcher` collects the calls of a turn and sends them as one pipeline on one connection. While a
-pipeline is under way, what comes is collected for the next one, so that the more there is to do,
-the larger the pipelines get. There is one pipeline at a time, so calls reach the server in the
-order in which they were made.
+A `Batcher` collects the calls of one iteration and sends them as one pipeline on one connection.
+While a pipeline is in flight, new calls are collected for the next one, so the pipelines grow with
+the load. There is one pipeline at a time, so calls reach the server in the order in which they were
+made.
 
-Each call has its own outcome: an error, a deadline or a cancellation concerns no other call. A call
-whose task gives up before its pipeline is sent is not sent; later its reply is read and dropped.
-What may be sent again is sent again by itself, as without batching.
+Each call has its own result: an error, a timeout or a cancellation does not affect other calls. A
+call that is cancelled before its pipeline is sent is not sent. If it is cancelled later, its reply
+is read and discarded. A call is retried by itself, as without batching.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from podlink.management import MAX_PIPELINE_LENGTH
 
 
 class _BatchedSending(Sending):
-    """A call whose task waits for ``answered``."""
+    """A call of a batch, and the future that is set when it has a reply."""
 
     __slots__ = ("answered",)
 
@@ -40,10 +40,10 @@ class _BatchedSending(Sending):
 
 
 class Batcher:
-    """Sends calls of many tasks in few pipelines. Belongs to the event loop that first uses it.
+    """Sends the calls of concurrent tasks in pipelines. Belongs to the first event loop used.
 
     Args:
-        manager: whose client the calls go to.
+        manager: has the client.
     """
 
     def __init__(self, manager: AsyncRedisManager) -> None:
@@ -54,16 +54,16 @@ class Batcher:
         forks.renew(self)
 
     def _after_fork(self) -> None:
-        """Belong to the event loop that first uses it in a child process."""
+        """Allow another event loop in a child process."""
         forks.keep_for_parent(self._worker, self._waiting)
         self._waiting = deque()
         self._worker = self._loop = None
 
     async def send(self, call: Call[Any], timeout: float | None = None) -> Reply:
-        """Send a call with others of this turn; as `AsyncRedisManager.send`.
+        """Send a call with the other calls of this iteration; see `AsyncRedisManager.send`.
 
         Raises:
-            InvalidParameterError: another event loop has used it before.
+            InvalidParameterError: another event loop has used the batcher before.
         """
         loop = self._own_loop()
         sending = _BatchedSending(call, loop.create_future())
@@ -78,7 +78,7 @@ class Batcher:
         if self._loop is not loop:
             raise InvalidParameterError(
                 "an executor with batching=True belongs to the event loop that first used it, and "
-                "this is another one: make an executor in each event loop (each asyncio.run)"
+                "this is another one: create an executor in each event loop (each asyncio.run)"
             )
         return loop
 
@@ -97,7 +97,7 @@ class Batcher:
                 await lease.release()
 
     async def close(self) -> None:
-        """Wait for the pipelines that are being sent."""
+        """Wait for the pipelines in flight."""
         if self._worker is not None and not self._worker.done():
             await asyncio.wait([self._worker])
 
@@ -126,7 +126,7 @@ class Batcher:
 async def _send_with_scripts(sender: Sender, batch: Sequence[_BatchedSending]) -> None:
     await sender.send(batch, RAW)
     unknown = [s for s in batch if isinstance(s.reply, NoScriptError) and s.call.script is not None]
-    if unknown:  # at once, so that the calls keep their order
+    if unknown:  # before the next pipeline, so that the calls keep their order
         telemetry.record_script_reloads(unknown[0].call, len(unknown))
         for sending in unknown:
             sending.wire, sending.reply = sending.call.wire_with_source, UNSENT
@@ -135,5 +135,5 @@ async def _send_with_scripts(sender: Sender, batch: Sequence[_BatchedSending]) -
 
 def _answer(batch: Sequence[_BatchedSending]) -> None:
     for sending in batch:
-        if not sending.answered.done():  # its task may have been cancelled, or its time was up
+        if not sending.answered.done():  # not cancelled, and not timed out
             sending.answered.set_result(None)

@@ -1,15 +1,15 @@
-"""Sends calls to the nodes of a cluster.
+"""`ClusterSender` sends calls to the nodes of a cluster, for asyncio.
 
-redis-py's asyncio cluster client is not used for it, because it (up to 8.1 at least)
+It does not use the asyncio cluster client of redis-py, because that client (at least up to 8.1)
 
-- fails a pipeline as a whole when one node fails, so that nobody knows what the others executed,
-- sends what is asked of it before it knows the slots to nodes at random (from 7.1 on),
-- closes all connections, those in use by other tasks too, at every fifth redirection and whenever a
-  node says CLUSTERDOWN.
+- fails a whole pipeline if one node fails, so that it is unknown what the other nodes executed,
+- sends commands to random nodes before it has read the slots (from 7.1 on),
+- closes all connections, also those in use by other tasks, at every fifth redirection and at each
+  CLUSTERDOWN.
 
-``docs/redis-py.md`` has the details. Here each node has a pool of connections, the map of slots is
-read by the first call, and again after a redirection or a broken connection, and each call has an
-outcome of its own.
+``docs/redis-py.md`` has the details. A `ClusterSender` has a connection pool for each node. The
+first call reads the slots (CLUSTER SLOTS), and a call after a redirection or a broken connection
+reads them again. Each call has its own result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from podlink.errors import no_primary
 
 SLOTS: Final = 16384
 REDIRECTIONS: Final = 5
-"""How often a call follows a redirection at once; then it counts as refused."""
+"""How often a call follows a redirection; then it has failed."""
 
 Address = tuple[str, int]
 
@@ -43,10 +43,10 @@ class ClusterSender:
     """Sends to the primaries of a cluster.
 
     Args:
-        seeds: nodes to ask for the slots at first.
-        make_pool: makes the pool of connections to a node.
-        remap: makes the address to connect to for an address in the reply of CLUSTER SLOTS.
-        prepare: is called before the slots are read.
+        seeds: the addresses of the nodes to read the slots from at first.
+        make_pool: creates the connection pool of a node.
+        remap: converts an address in the reply of CLUSTER SLOTS to the address to connect to.
+        prepare: called before the slots are read.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class ClusterSender:
         await _all(self._send_to(owner, share, options) for owner, share in shares.items())
 
     def _owner(self, sending: Sending) -> Address | None:
-        """The node that serves the key of a call; the call fails if there is none."""
+        """Return the node that owns the slot of a call; fail the call if there is none."""
         keys = sending.call.keys
         slot = key_slot(_encoded(keys[0])) if keys else randrange(SLOTS)
         owner = self._owners[slot]
@@ -161,7 +161,7 @@ class ClusterSender:
 
     def _update_from_error(self, error: Exception, address: Address) -> None:
         if isinstance(error, redis_errors.AskError):
-            if not error.host:  # the same host as that of the node which says so
+            if not error.host:  # an empty host means the host of the node that redirects
                 error.host, error.node_addr = address[0], (address[0], error.port)
             self._stale = self._stale or isinstance(error, redis_errors.MovedError)
         elif isinstance(error, _SLOTS_MAY_HAVE_MOVED) or not isinstance(
@@ -200,7 +200,7 @@ class ClusterSender:
         return taken
 
     async def _refresh(self) -> None:
-        """Read the map of slots if it may have changed. Concurrent calls share one request."""
+        """Read the slots if they may have changed. Concurrent calls share one request."""
         if not self._stale:
             return
         if self._refreshing is None:
@@ -231,7 +231,7 @@ class ClusterSender:
             self._set_slots(slots, address)
             return
         raise redis_errors.RedisClusterException(
-            f"Redis Cluster cannot be connected: no node has told the slots: {error}"
+            f"Redis Cluster cannot be connected: no node has returned the slots: {error}"
         ) from error
 
     def _set_slots(self, slots: Any, told_by: Address) -> None:
@@ -249,7 +249,7 @@ class ClusterSender:
 
 
 async def _all(work: Iterable[Any]) -> None:
-    """Do several things at once; none of them raises anything but cancellation."""
+    """Await several coroutines concurrently. They must not raise."""
     every = list(work)
     if len(every) == 1:
         await every[0]

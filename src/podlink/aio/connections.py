@@ -1,7 +1,7 @@
-"""The redis-py asyncio clients that a `RedisConfig` means, and how calls are sent to each.
+"""Creates the redis-py asyncio client of a `RedisConfig`, and the `Sender` of a client.
 
-Connections made here never repeat a command; `podlink.calls` says what may be repeated. Deadlines
-are kept by cancelling; a connection whose reply nobody has read is closed.
+The connections do not retry commands; `podlink.calls` has the rules of retries. A deadline cancels
+the call, and a connection with an unread reply is closed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from podlink.config import RedisConfig
 
 
 def connect(config: RedisConfig) -> tuple[Any, Sender]:
-    """A client of what the configuration leads to, and what sends to it. Sends nothing yet."""
+    """Create the client of a configuration, and its sender. Does not connect."""
     if config.is_cluster:
         client = _create_cluster_client(config)
         seeds = [(node.host, int(node.port)) for node in _startup_nodes(client)]
@@ -46,7 +46,7 @@ def connect(config: RedisConfig) -> tuple[Any, Sender]:
 
 
 def sender_of(client: Any) -> Sender:
-    """What sends to where a client of the caller's leads."""
+    """Create the sender of a client that was passed by the caller."""
     if not isinstance(client, redis.asyncio.RedisCluster):
         return ClientSender(client)
     seeds = [(node.host, int(node.port)) for node in _startup_nodes(client)]
@@ -55,9 +55,10 @@ def sender_of(client: Any) -> Sender:
 
 
 def retries_of(client: Any) -> RetryPolicy:
-    """How often podlink sends a call again to where a client of the caller's leads.
+    """Return how often podlink retries a call on a client that was passed by the caller.
 
-    The client of one server does it itself. That of a cluster has a number, which podlink keeps to.
+    The client of a single server retries itself. For a cluster, podlink retries as often as the
+    client is configured to.
     """
     if not isinstance(client, redis.asyncio.RedisCluster):
         return RetryPolicy(0, 0.0, 0.0)

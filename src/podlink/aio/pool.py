@@ -1,9 +1,10 @@
-"""The connection pools of asyncio clients that podlink makes.
+"""The connection pools of the asyncio clients that podlink creates.
 
-redis-py's pools wait for a lock when a connection is given back. A task that is cancelled there, or
-a KeyboardInterrupt, loses the connection, until the pool is empty for good. Here giving back waits
-for nothing, and connections in use are referenced weakly: one whose user was interrupted before it
-could give it back is collected as garbage, and its place in the pool is free again.
+The pools of redis-py wait for a lock when a connection is released. If the task is cancelled there,
+or a KeyboardInterrupt is raised, the connection is never available again, so that the pool becomes
+exhausted. In these pools a release does not wait. Connections in use are weakly referenced: if
+their user was interrupted before the release, they are collected as garbage, and new connections
+can be created.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 
 
 class _ImmediateRelease:
-    """For a pool class of redis-py.
+    """Overrides taking and releasing connections of a redis-py pool class.
 
     Attributes:
-        pool_timeout: seconds to wait for a free connection; ``None`` waits for ever.
+        pool_timeout: seconds to wait for a free connection; ``None`` sets no limit.
     """
 
     max_connections: int
@@ -36,7 +37,7 @@ class _ImmediateRelease:
         self._waiting: deque[asyncio.Future[Any]] = deque()
 
     async def get_connection(self, *_: Any, **__: Any) -> Any:
-        """A connection that is ready to send; give it back with `give_back`."""
+        """Take a connection that is ready to send. Return it with `give_back`."""
         connection = self._take_free()
         if connection is None:
             connection = await self._wait_for_free()
@@ -54,7 +55,7 @@ class _ImmediateRelease:
         await make_ready(connection)
 
     def give_back(self, connection: Any) -> None:
-        """Make a connection available to others."""
+        """Return a connection to the pool."""
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -64,12 +65,12 @@ class _ImmediateRelease:
         self._available_connections.append(connection)
 
     async def release(self, connection: Any) -> None:
-        """As `give_back`, for redis-py's clients."""
+        """Call `give_back`. The clients of redis-py use this method."""
         self.give_back(connection)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
-        """Close the idle connections, and those in use too if asked for."""
-        # Taken out, so that no other task uses them meanwhile.
+        """Close the idle connections, and with ``inuse_connections`` also those in use."""
+        # Removed from the list, so that no other task takes them in the meantime.
         closing, self._available_connections = self._available_connections, []
         if inuse_connections:
             closing += self._in_use_connections
@@ -101,7 +102,7 @@ class _ImmediateRelease:
             return await future
         except BaseException:
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.give_back(future.result())  # it came together with the cancellation
+                self.give_back(future.result())  # received together with the cancellation
             raise
         finally:
             if timer is not None:
@@ -111,11 +112,11 @@ class _ImmediateRelease:
 
 
 class Pool(_ImmediateRelease, redis.asyncio.ConnectionPool):  # type: ignore[misc]
-    """Connections to one server."""
+    """A pool of connections to one server."""
 
 
 class SentinelPool(_ImmediateRelease, SentinelConnectionPool):
-    """Connections to the master that Sentinels name."""
+    """A pool of connections to the master that Sentinel reports."""
 
     async def _make_ready(self, connection: Any) -> None:
         if connection.is_connected and self.master_address != (connection.host, connection.port):
@@ -124,9 +125,9 @@ class SentinelPool(_ImmediateRelease, SentinelConnectionPool):
 
 
 class NodePool:
-    """The connections that a cluster client of the caller's has to one node.
+    """The pool of the connections that a cluster client of the caller has to one node.
 
-    They are those of the client's own object for the node, which it closes with itself.
+    They belong to the `ClusterNode` object of the client, which closes them.
 
     Args:
         client: ``redis.asyncio.RedisCluster``.
@@ -142,7 +143,7 @@ class NodePool:
 
     @property
     def node(self) -> Any:
-        """The client's object for the node, which it may replace."""
+        """The `ClusterNode` object of the client, which may replace it."""
         nodes = self._client.nodes_manager.nodes_cache
         name = f"{self._host}:{self._port}"
         if name not in nodes:
@@ -150,7 +151,7 @@ class NodePool:
         return nodes[name]
 
     async def get_connection(self) -> Any:
-        """A connection that is ready to send; give it back with `give_back`."""
+        """Take a connection that is ready to send. Return it with `give_back`."""
         node = self.node
         connection = node.acquire_connection()
         self._origins[connection] = node
@@ -165,12 +166,12 @@ class NodePool:
         return connection
 
     def give_back(self, connection: Any) -> None:
-        """Make a connection available to others."""
+        """Return a connection to the pool."""
         self._origins.pop(connection)._free.append(connection)
 
 
 async def make_ready(connection: Any) -> None:
-    """Connect, unless there is a connection that is alive and has nothing to be read."""
+    """Connect a connection unless it is open, working and has no unread data."""
     if connection.is_connected and await _is_stale(connection):
         await drop(connection)
     if not connection.is_connected:
@@ -200,7 +201,7 @@ async def _is_stale(connection: Any) -> bool:
 
 
 def loop_of(connection: Any) -> asyncio.AbstractEventLoop | None:
-    """The event loop that a connection belongs to; ``None`` if it does not care."""
+    """Return the event loop of a connection, or ``None`` if it can be used with any."""
     loop: asyncio.AbstractEventLoop | None = getattr(connection._reader, "_loop", None)
     return loop
 
@@ -214,7 +215,7 @@ async def drop(connection: Any) -> None:
 
 
 def abandon(connection: Any) -> None:
-    """Close the socket of a connection whose event loop is closed: nothing else is possible."""
+    """Close the socket of a connection whose event loop is closed, without that event loop."""
     writer = connection._writer
     connection._reader = connection._writer = None
     transport = getattr(writer, "transport", None)
@@ -229,7 +230,7 @@ def abandon(connection: Any) -> None:
     if sock is not None:
         sock.close()
     if hasattr(transport, "_sock"):
-        transport._sock = None  # otherwise it warns that nobody has closed it
+        transport._sock = None  # prevents the ResourceWarning about an unclosed transport
 
 
 def _fail_wait(future: asyncio.Future[Any]) -> None:

@@ -1,8 +1,8 @@
-"""How calls go to a server, and what is known of each at any moment.
+"""Sends calls with asyncio connections, and records the state of each call.
 
-A `Sending` is a call on its way. Whoever sends it notes when it is written to a connection and when
-its reply is there, so that after an error, a deadline or a cancellation it is known whether the
-server can have executed it.
+A `Sending` is a call with its state: not sent, sent without a reply, or finished. The senders
+update the state when they write the call and when they read its reply. Therefore it is known after
+an error, a timeout or a cancellation whether the server can have executed the call.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ UNSENT: Final = object()
 """The reply of a call that has not been written to a connection."""
 
 UNANSWERED: Final = object()
-"""The reply of a call that has been written: the server may execute it at any time."""
+"""The reply of a call that has been written to a connection: the server may execute it."""
 
 _REPLIES_PER_TIMEOUT = 50
-"""How many replies may together take as long as ``socket_timeout`` gives to one."""
+"""How many replies of a pipeline are read with one ``socket_timeout``."""
 
 _REFUSALS = (
     redis_errors.ResponseError,
-    # Replies too, though redis-py has them among the errors of connections.
+    # Error replies which redis-py derives from its ConnectionError.
     redis_errors.BusyLoadingError,
     redis_errors.AuthenticationError,
     redis_errors.AuthorizationError,
@@ -50,12 +50,12 @@ _REFUSALS = (
 
 
 class Sending:
-    """A call on its way.
+    """A call that is being sent, and its state.
 
     Attributes:
         call: the call.
         wire: the command that is sent for it.
-        reply: `UNSENT`, `UNANSWERED`, the reply, or the exception that it has failed with.
+        reply: `UNSENT`, `UNANSWERED`, the reply, or the exception of a failed call.
     """
 
     __slots__ = ("call", "reply", "wire")
@@ -66,7 +66,7 @@ class Sending:
         self.reply: Any = UNSENT
 
     def fail(self, error: Exception) -> None:
-        """Set the exception as the outcome unless there is a reply. An unsent call is not sent."""
+        """Make the exception the reply, unless there is one. An unsent call gets `NotSent`."""
         error = as_connection_error(error)
         if self.reply is UNSENT:
             self.reply = NotSent(error)
@@ -74,10 +74,10 @@ class Sending:
             self.reply = error
 
     def result(self) -> Reply:
-        """The reply.
+        """Return the reply.
 
         Raises:
-            Exception: what the call has failed with.
+            Exception: the call failed.
         """
         if isinstance(self.reply, Exception):
             raise self.reply
@@ -85,43 +85,45 @@ class Sending:
 
 
 class ConnectionSource(Protocol):
-    """A pool."""
+    """A connection pool."""
 
     async def get_connection(self) -> Any:
-        """A connection that is ready to send."""
+        """Take a connection that is ready to send."""
 
     def give_back(self, connection: Any) -> None:
-        """Make a connection available to others."""
+        """Return a connection to the pool."""
 
 
 class Sender(Protocol):
-    """Sends calls to one server or cluster. Afterwards each has a reply or an exception for one."""
+    """Sends calls to one server or cluster."""
 
     async def send(
         self, sendings: Sequence[Sending], options: Mapping[str, Any], node: str | None = None
     ) -> None:
-        """Send calls together, once, and wait for their replies. Raises nothing but cancellation.
+        """Send unsent calls as pipelines, without retries, and set their replies.
+
+        Afterwards each call has a reply or an exception. Only a cancellation is raised.
 
         Args:
-            options: `podlink.calls.RAW`, or empty to have replies decoded if the client decodes.
-            node: one of `nodes`; ``None`` for those that the keys belong to.
+            options: `podlink.calls.RAW` for bytes, or empty to decode as the client is configured.
+            node: one of `nodes`; ``None`` sends each call to the node of its key.
         """
 
     async def nodes(self) -> list[str | None]:
-        """The nodes that hold keys, by name; ``[None]`` when there is only one."""
+        """Return the names of the nodes that own slots; ``[None]`` without a cluster."""
 
     async def close(self, *, idle_only: bool = False) -> None:
-        """Close the connections that were made here."""
+        """Close the connections that the sender has created."""
 
     def abandon(self) -> None:
-        """Close the connections that were made here, when their event loop is closed."""
+        """Close the connections that the sender has created, after their event loop was closed."""
 
     def pools(self) -> list[Any]:
-        """The pools that connections are taken from."""
+        """Return the pools that connections are taken from."""
 
 
 async def attempt(work: Awaitable[None], sendings: Sequence[Sending]) -> None:
-    """Do something on behalf of calls that may fail; then those without a reply fail with it."""
+    """Await ``work``. If it raises, the exception becomes the reply of all calls without one."""
     try:
         await work
     except Exception as error:
@@ -130,10 +132,10 @@ async def attempt(work: Awaitable[None], sendings: Sequence[Sending]) -> None:
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """The running event loop.
+    """Return the running event loop.
 
     Raises:
-        InvalidParameterError: there is none of asyncio's.
+        InvalidParameterError: no asyncio event loop is running.
     """
     try:
         return asyncio.get_running_loop()
@@ -147,9 +149,10 @@ def running_loop() -> asyncio.AbstractEventLoop:
 async def run_with_deadline(
     work: Coroutine[Any, Any, None], sendings: Sequence[Sending], seconds: float | None
 ) -> None:
-    """Do something on behalf of calls; those without a reply fail when the time is up.
+    """Await ``work``, which sends calls, for at most ``seconds`` (``None`` sets no limit).
 
-    When the task is cancelled, those that have not been sent will not be.
+    When the time is up, or the task is cancelled, all calls without a reply fail. Those that have
+    not been sent are not sent later.
     """
     try:
         running_loop()
@@ -171,10 +174,10 @@ async def run_with_deadline(
 
 
 def _fail_pending(sendings: Sequence[Sending], error: Exception) -> None:
-    """Set the error as the outcome of calls without a reply, and of those about to go again.
+    """Fail the calls without a reply, and those that would be retried.
 
-    A call that is sent with others may have been refused (NOSCRIPT, MOVED) while the others are
-    under way. It was not executed, and it does not go again.
+    A call in a pipeline may have been refused (NOSCRIPT, MOVED) while others are in flight. The
+    server has not executed it, and it is not retried.
     """
     for sending in sendings:
         if isinstance(sending.reply, RETRIED_AT_ONCE):
@@ -192,10 +195,10 @@ async def send_on(
     """Send calls on one connection of a pool, and read their replies.
 
     Args:
-        asking: whether each is to be preceded by ``ASKING``.
+        asking: send ``ASKING`` before each call.
 
     Raises:
-        Exception: what befell the connection. `Sending.reply` says how far each call had come.
+        Exception: the connection failed. `Sending.reply` has the state of each call.
     """
     connection = await pool.get_connection()
     whole = False
@@ -204,7 +207,7 @@ async def send_on(
         whole = True
     finally:
         try:
-            if not whole:  # replies may still come
+            if not whole:  # there may be unread replies
                 await drop(connection)
         finally:
             pool.give_back(connection)
@@ -220,7 +223,7 @@ async def _exchange(connection: Any, sendings: Sequence[Sending], raw: bool, ask
     data: Any
     if raw and type(connection).pack_commands is AbstractConnection.pack_commands:
         data = [pack_command(wire) for wire in wires]
-    else:  # arguments of any type, or the emulator's, on which no bytes travel
+    else:  # arguments of other types, or a connection of the emulator, which takes no bytes
         data = connection.pack_commands(wires)
     for sending in sendings:
         sending.reply = UNANSWERED
@@ -247,12 +250,12 @@ async def _read_one(connection: Any, sending: Sending, raw: bool) -> None:
 
 async def _read(connection: Any, sendings: Sequence[Sending], raw: bool, asking: bool) -> None:
     for sending in sendings:
-        # A timeout of its own for each reply takes longer than reading it.
+        # No timeout for each reply: setting one takes longer than reading the reply.
         try:
             if asking:
                 await connection.read_response(timeout=math.inf, disconnect_on_error=False)
         except redis_errors.ResponseError:
-            pass  # the command itself is refused too then
+            pass  # the command itself fails as well
         try:
             sending.reply = await connection.read_response(
                 disable_decoding=raw, timeout=math.inf, disconnect_on_error=False
@@ -262,11 +265,11 @@ async def _read(connection: Any, sendings: Sequence[Sending], raw: bool, asking:
 
 
 class PoolSender:
-    """Sends to one server, on connections that are made here.
+    """Sends to one server, on connections of a `podlink.aio.pool.Pool`.
 
     Args:
-        client: redis-py's client with a `podlink.aio.pool.Pool`.
-        sentinels: the clients that its pool asks where the master is.
+        client: the redis-py client that has the pool.
+        sentinels: the clients of the Sentinels that its pool uses.
     """
 
     def __init__(self, client: Any, sentinels: Sequence[Any] = ()) -> None:
@@ -299,7 +302,7 @@ class PoolSender:
 
 
 class ClientSender:
-    """Sends to one server by a client of the caller's, with its policy of retries.
+    """Sends to one server with a client of the caller, which retries as it is configured.
 
     Args:
         client: the client.
@@ -333,9 +336,9 @@ class ClientSender:
                 sending.fail(error)
 
     def _bind_to_loop(self) -> None:
-        """Make the client usable in the running event loop if its last one is closed.
+        """Prepare the client for the running event loop if its previous loop was closed.
 
-        Closes the connections of that loop, and replaces the locks, which may belong to it.
+        Closes the connections of the previous loop, and replaces the locks that belong to it.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -353,10 +356,10 @@ class ClientSender:
         return [None]
 
     async def close(self, *, idle_only: bool = False) -> None:
-        """Nothing: the client is the caller's."""
+        """Do nothing: the client belongs to the caller."""
 
     def abandon(self) -> None:
-        """Nothing: the client is the caller's."""
+        """Do nothing: the client belongs to the caller."""
 
     def pools(self) -> list[Any]:
         """As `Sender.pools`."""
@@ -370,7 +373,7 @@ async def retry(
     policy: RetryPolicy,
     node: str | None = None,
 ) -> None:
-    """Send calls again that have failed, as often as that is right."""
+    """Retry the failed calls, as often as `podlink.calls.next_attempt` allows."""
     attempt = 0
     while failed := _select_retries(sendings, attempt, policy):
         pause = max(step.delay for _, step in failed)
