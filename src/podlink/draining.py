@@ -17,7 +17,7 @@ from podlink.config import RedisConfig
 from podlink.drain import DrainProgress
 from podlink.errors import printable
 from podlink.executor import StatefulExecutor
-from podlink.management import errors_as_ours
+from podlink.management import translated_errors
 
 
 def run(
@@ -80,7 +80,7 @@ def size(executor: StatefulExecutor) -> int:
     """
     call: Call[Any] = Call("drain_pod", ("DBSIZE",), (), lambda call, reply: reply)
     manager = executor.manager
-    with errors_as_ours("counting the keys"):
+    with translated_errors("counting the keys"):
         # Without RAW, which redis-py's client of a cluster cannot combine with DBSIZE.
         return sum(manager.send_to(node, call, {}) for node in manager.nodes())
 

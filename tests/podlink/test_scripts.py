@@ -44,7 +44,7 @@ def test_registry_stores_added_scripts() -> None:
 
 def test_registry_rejects_invalid_scripts() -> None:
     registry = ScriptRegistry()
-    with pytest.raises(NotFoundError, match=r"there is no script 'nope'; the scripts are: .*get_each"):
+    with pytest.raises(NotFoundError, match=r"no script 'nope'; the scripts are: .*get_each"):
         registry.get("nope")
     with pytest.raises(InvalidParameterError, match="is a script of podlink"):
         registry.add("set_linked_pod", "return 1")
