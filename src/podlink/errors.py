@@ -258,7 +258,7 @@ def translate(error: BaseException, doing: str, *, script: bool, write: bool) ->
             # redis-py replaces a refused CLUSTER SLOTS: "Cluster mode is not enabled on this node".
             if isinstance(refusal, redis_errors.NoPermissionError):
                 return _translate_reply(refusal, doing, script)
-        message = f"{doing}: there is no connection to the server, or it broke"
+        message = f"{doing}: no connection to the server, or it broke"
         return _connection_error(message, error, write and not is_connect_failure(error))
     if isinstance(error, redis_errors.DataError):
         return InvalidParameterError(f"{doing}: an argument cannot be sent to Redis", error)
