@@ -183,9 +183,36 @@ def test_asyncio_operations_are_counted(told: Telemetry) -> None:
     async def work() -> None:
         async with AsyncStatefulExecutor("emulator://otel-async", batching=True) as executor:
             await executor.set_linked_pod("n", "u", "s", 1)
+            async with executor.manager.connection() as connection:
+                await connection.script_flush()
+            calls = (executor.set_linked_pod("n", f"u{i}", "s", 1) for i in range(3))
+            await asyncio.gather(*calls, executor.remove_linked_pod("n", "u0", "s"))
+            assert (await executor.manager.get_pool_stats()).total == 1
 
     asyncio.run(work())
-    assert told.values("podlink.client.operations", "db.operation.name") == {"set_linked_pod": 1}
+    assert told.values("podlink.client.operations", "db.operation.name") == {
+        "set_linked_pod": 4,
+        "remove_linked_pod": 1,
+    }
+    assert told.values("podlink.client.script_reloads", "db.operation.name") == {
+        "set_linked_pod": 4,
+        "remove_linked_pod": 1,
+    }
+
+
+def test_asyncio_connections_are_counted(told: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otel, "is_set_up", lambda: True)
+
+    async def work() -> dict[str, Any]:
+        async with AsyncStatefulExecutor("emulator://otel-counted") as executor:
+            async with executor.manager.connection():
+                return {
+                    found["db.client.connection.state"]: point.value
+                    for found, point in told.points("db.client.connection.count")
+                    if "emulator://otel-counted" in found["db.client.connection.pool.name"]
+                }
+
+    assert asyncio.run(work())["used"] == 1
 
 
 def test_slow_operations_are_logged(caplog: pytest.LogCaptureFixture) -> None:

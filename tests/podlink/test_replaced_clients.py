@@ -67,6 +67,7 @@ async def test_client_of_a_cluster_is_closed(flavour: Any, way: str) -> None:
         manager = flavour(url)
         await finished(manager.preload_scripts())
         client = manager.client
+        await finished(client.get("k"))
         assert all(named(node, "old") for node in cluster.masters)
         if way == "close":
             await finished(manager.close())

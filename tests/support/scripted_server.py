@@ -14,6 +14,7 @@ class ScriptedServer:
     Attributes:
         answer: the bytes of the reply; `None` to close the connection instead.
         executed: the scripts and reads received so far.
+        open: how many of the connections are open.
         connections: the number of connections accepted.
     """
 
@@ -21,6 +22,7 @@ class ScriptedServer:
         self.answer: bytes | None = b"$-1\r\n"
         self.executed: list[Command] = []
         self.connections = 0
+        self.open = 0
         self._open = asyncio.Event()
         self._open.set()
         self._handshake = asyncio.Event()
@@ -55,6 +57,11 @@ class ScriptedServer:
             self._arrived.clear()
             await self._arrived.wait()
 
+    async def until_open(self, count: int) -> None:
+        """Wait until so many connections are open."""
+        while self.open != count:
+            await asyncio.sleep(0)
+
     async def __aenter__(self) -> ScriptedServer:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return self
@@ -73,6 +80,7 @@ class ScriptedServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
         self._writers.append(writer)
         try:
             await self._handshake.wait()
@@ -82,6 +90,7 @@ class ScriptedServer:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self.open -= 1
             writer.close()
 
     async def _answer(self, command: Command, writer: asyncio.StreamWriter) -> bool:

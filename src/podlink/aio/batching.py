@@ -98,7 +98,7 @@ class Batcher:
 
     async def close(self) -> None:
         """Wait for the pipelines in flight."""
-        if self._worker is not None and not self._worker.done():
+        if self._worker is not None:
             await asyncio.wait([self._worker])
 
     async def _work(self) -> None:
@@ -127,8 +127,8 @@ async def _send_with_scripts(sender: Sender, batch: Sequence[_BatchedSending]) -
     await sender.send(batch, RAW)
     unknown = [s for s in batch if isinstance(s.reply, NoScriptError) and s.call.script is not None]
     if unknown:  # before the next pipeline, so that the calls keep their order
-        telemetry.record_script_reloads(unknown[0].call, len(unknown))
         for sending in unknown:
+            telemetry.record_script_reloads(sending.call)
             sending.wire, sending.reply = sending.call.wire_with_source, UNSENT
         await sender.send(unknown, RAW)
 

@@ -32,7 +32,6 @@ from podlink.errors import (
 from podlink.keys import check_timeout
 from podlink.management import (
     DEFAULT_SLOW_OPERATION,
-    NO_RETRIES,
     ClosedClient,
     chunks,
     config_of,
@@ -132,7 +131,6 @@ class AsyncRedisManager:
         self._lock = threading.Lock()
         self._other_leases: dict[asyncio.AbstractEventLoop, Lease] = {}
         self._forked = False
-        self.retry_policy = NO_RETRIES
         self.timeout: float | None = None
         self.slow = DEFAULT_SLOW_OPERATION
         telemetry.observe_pool(self)

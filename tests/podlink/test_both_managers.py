@@ -1,0 +1,335 @@
+"""What both managers do, on emulators: scripts, nodes, health, reserved connections, batches."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import podlink
+from podlink import (
+    AsyncRedisManager,
+    AsyncStatefulExecutor,
+    RedisManager,
+    StatefulExecutor,
+    operations,
+)
+from podlink.calls import RAW
+from podlink.errors import NotSent
+from redis_emulator import ClusterEmulator, RedisEmulator
+
+FLAVOURS = pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
+
+
+async def finished(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
+
+
+@pytest.fixture
+def emulator() -> Iterator[RedisEmulator]:
+    with RedisEmulator() as made:
+        yield made
+
+
+@pytest.fixture
+def url(emulator: RedisEmulator) -> Iterator[str]:
+    with emulator.serve() as server:
+        yield server.url
+
+
+@pytest.fixture
+def cluster() -> Iterator[ClusterEmulator]:
+    with ClusterEmulator() as made, made.serve():
+        yield made
+
+
+def url_of(cluster: ClusterEmulator) -> str:
+    return f"redis+cluster://127.0.0.1:{cluster.masters[0].port}"
+
+
+def names_of(cluster: ClusterEmulator) -> set[str]:
+    return {f"127.0.0.1:{node.port}" for node in cluster.masters}
+
+
+def has_script(node: Any, sha: str) -> bool:
+    with node.client() as client:
+        return bool(client.script_exists(sha)[0])
+
+
+@FLAVOURS
+async def test_scripts_are_loaded_into_all_primaries(
+    flavour: Any, cluster: ClusterEmulator
+) -> None:
+    manager = flavour(url_of(cluster))
+    sha = await finished(manager.load_script("one", "return {KEYS[1], ARGV[1]}"))
+    assert sha == manager.get_script_sha("one")
+    assert all(has_script(node, sha) for node in cluster.masters)
+    loaded = await finished(manager.preload_scripts())
+    assert loaded["one"] == sha
+    assert len(loaded) > 10
+    assert all(has_script(node, each) for node in cluster.masters for each in loaded.values())
+    assert await finished(manager.execute_script("one", ["k"], ["a"])) == [b"k", b"a"]
+    await finished(manager.close())
+
+
+@FLAVOURS
+async def test_scripts_by_name(flavour: Any, emulator: RedisEmulator, url: str) -> None:
+    manager = flavour(url)
+    assert await finished(manager.load_script("two", "return ARGV[1]")) == manager.get_script_sha(
+        "two"
+    )
+    for _ in range(2):
+        with emulator.client() as admin:
+            admin.script_flush()
+        assert await finished(manager.execute_script("two", [], ["x"])) == b"x"
+    assert await finished(manager.load_script("two")) == manager.get_script_sha("two")
+    for call in (manager.load_script, manager.execute_script, manager.get_script_sha):
+        with pytest.raises(podlink.NotFoundError, match="'none'"):
+            await finished(call("none"))
+    with pytest.raises(podlink.LuaScriptError, match="load_script bad"):
+        await finished(manager.load_script("bad", "return return"))
+    await finished(manager.load_script("fails", "return redis.call('SET', KEYS[1], 1) + {}"))
+    with pytest.raises(podlink.LuaScriptError, match="execute_script fails") as caught:
+        await finished(manager.execute_script("fails", ["k"]))
+    assert not caught.value.outcome_unknown
+    await finished(manager.close())
+
+
+@FLAVOURS
+async def test_script_whose_connection_breaks_has_an_unknown_outcome(
+    flavour: Any, emulator: RedisEmulator, url: str
+) -> None:
+    manager = flavour(url)
+    await finished(manager.load_script("kill", "return 1"))
+    emulator.faults.drop("EVALSHA", times=1)
+    with pytest.raises(podlink.RedisConnectionError) as caught:
+        await finished(manager.execute_script("kill"))
+    assert caught.value.outcome_unknown
+    await finished(manager.close())
+
+
+@FLAVOURS
+async def test_nodes(flavour: Any, cluster: ClusterEmulator) -> None:
+    manager = flavour(url_of(cluster))
+    nodes = await finished(manager.nodes())
+    assert set(nodes) == names_of(cluster)
+    call = operations.get_linked_pod("n", "u", "s")
+    with pytest.raises(
+        (podlink.StatefulError, NotSent), match=r"node 127\.0\.0\.1:1 is no primary"
+    ):
+        await finished(manager.send_to("127.0.0.1:1", call, RAW))
+    owner = cluster.node_of("sf:{n:lk:u}")
+    assert await finished(manager.send_to(f"127.0.0.1:{owner.port}", call, RAW)) is None
+    await finished(manager.close())
+
+
+@FLAVOURS
+async def test_one_server_is_one_node(flavour: Any, url: str) -> None:
+    manager = flavour(url)
+    assert await finished(manager.nodes()) == [None]
+    call = operations.get_linked_pod("n", "u", "s")
+    assert await finished(manager.send_to(None, call, RAW)) is None
+    await finished(manager.close())
+
+
+@FLAVOURS
+@pytest.mark.parametrize("on_cluster", [False, True])
+async def test_health(flavour: Any, cluster: ClusterEmulator, url: str, on_cluster: bool) -> None:
+    leads_to = url_of(cluster) if on_cluster else url
+    manager = flavour(leads_to)
+    health = await finished(manager.health_check(timeout=50.0))
+    assert health
+    assert (health.server, health.error) == ("redis", None)
+    assert health.version is not None
+    assert 0 < health.latency < 50
+    assert health.url == manager.get_config().url
+    await finished(manager.close())
+    closed = await finished(manager.health_check())
+    assert not closed
+    assert isinstance(closed.error, podlink.RedisConnectionError)
+    assert closed.url == health.url
+    assert closed.latency is None
+
+
+@FLAVOURS
+async def test_health_without_permission_for_info(
+    flavour: Any, emulator: RedisEmulator, url: str
+) -> None:
+    with emulator.client() as admin:
+        admin.acl_setuser("me", enabled=True, nopass=True, commands=["+ping"], keys=["*"])
+    manager = flavour(url.replace("//", "//me:any@"))
+    health = await finished(manager.health_check())
+    assert health
+    assert (health.server, health.version) == (None, None)
+    await finished(manager.close())
+
+
+@FLAVOURS
+async def test_health_of_a_client_that_was_handed_in(flavour: Any, emulator: RedisEmulator) -> None:
+    client: Any = emulator.client() if flavour is RedisManager else emulator.async_client()
+    health = await finished(flavour(client).health_check())
+    assert health
+    assert health.url is None
+    await finished(client.close() if flavour is RedisManager else client.aclose())
+
+
+def test_reserved_connection_is_closed_when_its_user_is_interrupted(url: str) -> None:
+    """A reply may still come. After an ordinary exception it is used again."""
+    with RedisManager(url) as manager:
+        with manager.connection() as connection:
+            first = connection.client_id()
+        before = first
+        for error, is_kept in ((RuntimeError, True), (KeyboardInterrupt, False)):
+            with pytest.raises(error), manager.connection():
+                raise error
+            assert manager.get_pool_stats().in_use == 0
+            with manager.connection() as connection:
+                assert (connection.client_id() == before) is is_kept
+
+
+@FLAVOURS
+async def test_reserved_connection_of_a_cluster_is_the_client(
+    flavour: Any, cluster: ClusterEmulator
+) -> None:
+    manager = flavour(url_of(cluster))
+    connection = await finished(manager.get_connection())
+    assert connection is manager.client
+    await finished(manager.release_connection(connection))
+    assert await finished(connection.get("k")) is None
+    if flavour is RedisManager:
+        with pytest.raises(KeyboardInterrupt), manager.connection():
+            raise KeyboardInterrupt
+    await finished(manager.close())
+
+
+@FLAVOURS
+async def test_counts(flavour: Any, url: str) -> None:
+    manager = flavour(f"{url}?max_connections=5")
+    reserved = [await finished(manager.get_connection()) for _ in range(3)]
+    await finished(manager.release_connection(reserved.pop()))
+    stats = await finished(manager.get_pool_stats())
+    assert (stats.max_connections, stats.in_use, stats.idle) == (5, 2, 1)
+    assert manager.count_connections() == stats
+    for each in reserved:
+        await finished(manager.release_connection(each))
+    await finished(manager.close())
+    assert manager.count_connections() is None
+    with pytest.raises(podlink.RedisConnectionError, match="closed"):
+        await finished(manager.get_pool_stats())
+    with pytest.raises(podlink.RedisConnectionError, match="closed"):
+        await finished(manager.update_config(db=1))
+
+
+def test_cluster_that_is_not_connected_has_no_counts(cluster: ClusterEmulator) -> None:
+    with RedisManager(url_of(cluster)) as manager:
+        assert manager.count_connections() is None
+        client = manager.client
+        assert manager.client is client
+        assert manager.count_connections() is not None
+        manager.update_config(retries=1)
+        assert manager.count_connections() is None
+        assert manager.client is not client
+        assert manager.source is manager
+
+
+@FLAVOURS
+async def test_update(flavour: Any, url: str) -> None:
+    manager = flavour(url)
+    source = manager.source
+    assert manager.source is source
+    await finished(manager.update_config(db=3, timeout=5.0))
+    assert manager.source is not source
+    assert (manager.get_config().db, manager.timeout) == (3, 5.0)
+    await finished(manager.update_config(f"{url}?retries=7"))
+    assert (manager.get_config().db, manager.timeout) == (0, None)
+    assert manager.retry_policy.retries == 7
+    await finished(manager.update_config("redis+cluster://127.0.0.1:1"))
+    assert manager.is_cluster
+    assert repr(manager) == f"<{flavour.__name__} redis+cluster://127.0.0.1:1>"
+    await finished(manager.close())
+
+
+EXECUTORS = pytest.mark.parametrize("kind", [StatefulExecutor, AsyncStatefulExecutor])
+
+
+@EXECUTORS
+@pytest.mark.parametrize("where", ["own", "handed in", "cluster", "cluster handed in"])
+async def test_batch_larger_than_a_pipeline(
+    kind: Any, where: str, emulator: RedisEmulator, url: str, cluster: ClusterEmulator
+) -> None:
+    """Each part of the batch may be the first that needs the script."""
+    is_sync = kind is StatefulExecutor
+    made: Any = cluster if "cluster" in where else emulator
+    client: Any = made.client() if is_sync else made.async_client()
+    sources = {"own": url, "cluster": url_of(cluster)}
+    executor = kind(sources.get(where, client))
+    uids = [f"u{number}" for number in range(1_100)]
+    await finished(executor.set_linked_pod("n", uids[7], "s", 3))
+    found = await finished(executor.batch_set_linked_pod_if_absent("n", uids, "s", 2))
+    assert found == {2: [uid for uid in uids if uid != uids[7]], 3: [uids[7]]}
+    assert await finished(executor.batch_remove_linked_pod("n", uids[-3:], "s")) == uids[-3:]
+    await finished(executor.close())
+    await finished(client.close() if is_sync else client.aclose())
+
+
+@EXECUTORS
+async def test_error_in_a_batch_concerns_its_call(
+    kind: Any, emulator: RedisEmulator, url: str
+) -> None:
+    with emulator.client() as admin:
+        admin.lpush("sf:{n:lk:b}s", "no string")
+    executor = kind(url)
+    with pytest.raises(podlink.RedisOperationError, match="WRONGTYPE") as caught:
+        await finished(executor.batch_set_linked_pod_if_absent("n", ["a", "b", "c"], "s", 1))
+    assert caught.value.undone == ("b",)
+    assert await finished(executor.batch_get_linked_pod("n", ["a", "c"], "s")) == {1: ["a", "c"]}
+    await finished(executor.close())
+
+
+def test_manager_closed_while_it_connects(
+    cluster: ClusterEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client that was made meanwhile is closed, and not used."""
+    manager = RedisManager(url_of(cluster))
+    made: list[Any] = []
+    original = podlink.connections.connect_cluster
+
+    def connect(config: Any) -> Any:
+        made.append(original(config))
+        manager.close()
+        return made[-1]
+
+    monkeypatch.setattr(podlink.connections, "connect_cluster", connect)
+    with pytest.raises(podlink.RedisConnectionError, match="closed"):
+        StatefulExecutor(manager).get_linked_pod("n", "u", "s")
+    (client,) = made
+    for node in client.get_nodes():
+        pool = client.get_redis_connection(node).connection_pool
+        assert all(connection._sock is None for connection in pool._connections())
+
+
+@EXECUTORS
+@pytest.mark.parametrize("several", [False, True])
+async def test_read_is_repeated_as_often_as_the_configuration_says(
+    kind: Any, several: bool, emulator: RedisEmulator, url: str
+) -> None:
+    executor = kind(f"{url}?retries=2&retry_backoff=0.0001&retry_backoff_cap=0.0001")
+    with emulator.client() as admin:
+        admin.set("sf:{n:lk:u}s", 4)
+
+    async def ask() -> Any:
+        if several:
+            return await finished(executor.batch_get_linked_pod("n", ["u"], "s"))
+        return await finished(executor.get_linked_pod("n", "u", "s"))
+
+    assert await ask() == ({4: ["u"]} if several else 4)
+    command = "EVALSHA" if several else "GET"
+    emulator.faults.drop(command, times=2)
+    assert await ask() == ({4: ["u"]} if several else 4)
+    emulator.faults.drop(command, times=3)
+    with pytest.raises(podlink.RedisConnectionError):
+        await ask()
+    assert await ask() == ({4: ["u"]} if several else 4)
+    await finished(executor.close())
