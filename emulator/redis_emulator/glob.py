@@ -76,7 +76,7 @@ class Interpreter:
         return position
 
     def _match_byte(self, position: int, byte: int) -> int:
-        """The position in the pattern after it has matched ``byte`` at ``place``, or -1."""
+        """Match ``byte`` at ``position``; return the position after it in the pattern, or -1."""
         pattern = self._pattern
         if position >= len(pattern):
             return -1
@@ -219,7 +219,7 @@ def _split_parts(pattern: bytes, ignore_case: bool) -> list[_Part]:
 
 
 def _class_members(pattern: bytes, position: int, ignore_case: bool) -> tuple[set[int], int]:
-    """The bytes that the class at ``place`` matches, and the position of its end."""
+    """The bytes that the class at ``position`` matches, and the position of its end."""
     end = len(pattern)
     negated = pattern[position : position + 1] == b"^"
     position += negated

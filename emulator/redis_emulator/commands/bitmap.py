@@ -143,7 +143,8 @@ def _is_bit_unit(unit: bytes) -> bool:
 def _missing_before_7_2(ctx: Session, key: bytes) -> bool:
     """Whether the key is missing and the server is older than Redis 7.2.
 
-    These releases look up the key before they parse the range, so a missing key hides its errors.
+    These releases look up the key before they parse the range, so errors in the range are not
+    reported for a missing key.
 
     Raises:
         RedisError: The server is older than Redis 7.2 and the key holds another type.
@@ -160,12 +161,12 @@ def bitcount(ctx: Session, argv: list[bytes]) -> Reply:
     valkey = ctx.server.version.is_valkey()
     if len(argv) == 3 and not valkey:
         raise syntax_error()
-    wanted = _BitRange(ctx, argv, 2, unit_first=valkey)
+    bit_range = _BitRange(ctx, argv, 2, unit_first=valkey)
     value = lookup_string(ctx, argv[1])
-    if value is None or (wanted.is_inverted and len(argv) > 2):
+    if value is None or (bit_range.is_inverted and len(argv) > 2):
         return 0
-    wanted.apply(len(value))
-    first, last = wanted.first, wanted.last
+    bit_range.apply(len(value))
+    first, last = bit_range.first, bit_range.last
     if first > last:
         return 0
     start, end = first >> 3, (last >> 3) + 1
@@ -188,18 +189,18 @@ def bitpos(ctx: Session, argv: list[bytes]) -> Reply:
         raise RedisError("ERR The bit argument must be 1 or 0.")
     if _missing_before_7_2(ctx, argv[1]):
         return -1 if bit else 0
-    wanted = _BitRange(ctx, argv, 3, unit_first=True)
+    bit_range = _BitRange(ctx, argv, 3, unit_first=True)
     value = lookup_string(ctx, argv[1])
     if value is None:
         return -1 if bit else 0
-    wanted.apply(len(value))
-    first, last = wanted.first, wanted.last
+    bit_range.apply(len(value))
+    first, last = bit_range.first, bit_range.last
     if first > last:
         return -1
     found = _find_bit(value, bit, first, last)
     if found <= last:
         return found
-    return -1 if bit or wanted.has_end else len(value) * 8
+    return -1 if bit or bit_range.has_end else len(value) * 8
 
 
 def _find_bit(value: bytes | bytearray, bit: int, first: int, last: int) -> int:
@@ -265,11 +266,11 @@ def _combine(operator: bytes, first: int, others: list[int], size: int) -> int:
             first ^= other
         return first
     if operator == b"ONE":
-        seen, again = first, 0
+        seen, repeated = first, 0
         for other in others:
-            again |= seen & other
+            repeated |= seen & other
             seen |= other
-        return seen & ~again
+        return seen & ~repeated
     union = 0
     for other in others:
         union |= other

@@ -88,10 +88,10 @@ def client_kill(ctx: Session, argv: list[bytes]) -> Reply:
                 return OK
         raise RedisError(_NO_SUCH_CLIENT)
     matches = filters(ctx, argv, skip_me=True)
-    victims = [session for session in sessions if matches(session)]
-    for session in victims:
+    clients = [session for session in sessions if matches(session)]
+    for session in clients:
         ctx.engine.close_after_reply(session)
-    return len(victims)
+    return len(clients)
 
 
 @command("client|getname")

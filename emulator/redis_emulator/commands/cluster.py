@@ -14,6 +14,7 @@ from redis_emulator.cluster.node import Node, node_of
 from redis_emulator.cluster.slots import SLOTS, slot_of
 from redis_emulator.commands.helpers.arguments import (
     parse_integer,
+    parse_range,
     syntax_error,
     unknown_subcommand,
 )
@@ -23,6 +24,7 @@ from redis_emulator.table.documents import read, server_like
 
 DISABLED: Final = "ERR This instance has cluster support disabled"
 _BAD_SLOT: Final = "ERR Invalid or out of range slot"
+_BAD_LIMIT: Final = "ERR Limit has to lie in between 1 and 16384 (maximum number of slots)."
 _SLOT_METRICS: Final = ("cpu-usec", "network-bytes-in", "network-bytes-out")
 
 
@@ -332,12 +334,9 @@ def _parse_orderby(ctx: Session, argv: list[bytes]) -> tuple[str, int, bool]:
     while index < len(argv):
         word = argv[index].lower()
         if word == b"limit" and index + 1 < len(argv):
-            kind, wrong = "limit", "Limit has to lie in between 1 and 16384"
-            wrong = f"ERR {wrong} (maximum number of slots)."
+            kind = "limit"
             index += 1
-            limit = parse_integer(argv[index], wrong)
-            if not 1 <= limit <= SLOTS:
-                raise RedisError(wrong)
+            limit = parse_range(argv[index], 1, SLOTS, _BAD_LIMIT)
         elif word in (b"asc", b"desc"):
             kind, descending = "order", word == b"desc"
         else:

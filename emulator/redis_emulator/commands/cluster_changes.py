@@ -242,10 +242,10 @@ def cluster_forget(ctx: Session, argv: list[bytes]) -> Reply:
     known = any(each.id == argv[2] for each in node.known)
     if everywhere and not known and argv[2] in node.forgotten:
         return OK
-    gone = find_node(node, argv[2])
-    if node.master is gone:
+    forgotten = find_node(node, argv[2])
+    if node.master is forgotten:
         raise RedisError("ERR Can't forget my master!")
-    cluster_of(node).forget(node, gone, everywhere=everywhere)
+    cluster_of(node).forget(node, forgotten, everywhere=everywhere)
     return OK
 
 

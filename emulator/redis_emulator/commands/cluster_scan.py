@@ -41,24 +41,24 @@ def clusterscan(ctx: Session, argv: list[bytes]) -> Reply:
         later = options.slot is None and pattern_slot > slot
         return [_cursor(pattern_slot) if later else _END, []]
     if options.slot is not None or pattern_slot is not None:
-        stop, following = slot + 1, _END
+        stop, next_cursor = slot + 1, _END
     else:
         stop = _end_of_slot_range(node, slot)
-        following = _cursor(stop) if stop < SLOTS else _END
-    places = node.store.by_slot().places
-    coming = places.irange((slot, position), (stop,))
-    found = list(islice(coming, min(options.count, len(places))))
-    for place in coming:
-        if place[:2] != found[-1][:2]:
-            inside = place[0] == found[-1][0]
-            following = _cursor(place[0], place[1] if inside else 0, _fingerprint(node))
+        next_cursor = _cursor(stop) if stop < SLOTS else _END
+    entries = node.store.by_slot().places
+    remaining = entries.irange((slot, position), (stop,))
+    found = list(islice(remaining, min(options.count, len(entries))))
+    for entry in remaining:
+        if entry[:2] != found[-1][:2]:
+            same_slot = entry[0] == found[-1][0]
+            next_cursor = _cursor(entry[0], entry[1] if same_slot else 0, _fingerprint(node))
             break
-        found.append(place)
-    return [following, filter_keys(ctx, [key for _, _, key in found], options)]
+        found.append(entry)  # keys at the same position are returned together
+    return [next_cursor, filter_keys(ctx, [key for _, _, key in found], options)]
 
 
 def _slot_of_pattern(pattern: bytes) -> int | None:
-    """The slot of all keys that match the pattern, or None if they can be in several slots."""
+    """The slot of all keys that match the pattern, None if they can be in several slots."""
     literal = _LITERAL_PREFIX(pattern)
     assert literal is not None
     if literal[0] == pattern or _HASH_TAG(literal[0]):
@@ -82,8 +82,8 @@ def _parse_cursor(node: Node, raw: bytes) -> tuple[int, int]:
 
 
 def _cursor(slot: int, position: int = 0, fingerprint: bytes = b"0") -> bytes:
-    place = position * SLOTS + slot if fingerprint != b"0" else 0
-    return b"%b-{%b}-%d" % (fingerprint, tags()[slot], place)
+    encoded_position = position * SLOTS + slot if fingerprint != b"0" else 0
+    return b"%b-{%b}-%d" % (fingerprint, tags()[slot], encoded_position)
 
 
 def _fingerprint(node: Node) -> bytes:

@@ -19,7 +19,7 @@ from redis_emulator.table.keyspec import Key, has_keys, keys
 
 
 def entries(server: Server) -> list[Entry]:
-    """All commands, without aliases in other case and without subcommands."""
+    """Each command once (the table has its name in lower and upper case), without subcommands."""
     return [entry for name, entry in server.commands.items() if name.islower()]
 
 
@@ -93,11 +93,11 @@ def command_list(ctx: Session, argv: list[bytes]) -> Reply:
         return [entry.name.encode() for entry in everything]
     if len(argv) != 5 or argv[2].lower() != b"filterby":
         raise syntax_error()
-    kind, wanted = argv[3].lower(), argv[4]
+    kind, filter_value = argv[3].lower(), argv[4]
     if kind not in (b"module", b"aclcat", b"pattern"):
         raise syntax_error()
-    category = wanted.decode("utf-8", "replace").lower()
-    matches = glob(wanted, True)
+    category = filter_value.decode("utf-8", "replace").lower()
+    matches = glob(filter_value, True)
     return [
         entry.name.encode()
         for entry in everything

@@ -213,9 +213,9 @@ def _build_hash(ctx: Session, fields: list[Field], form: bytes) -> Hash:
     value = Hash()
     value.update((field, content) for field, content, _ in fields)
     value.deadlines = {field: at for field, _, at in fields if at is not None} or None
-    longest = max(len(part) for field, content, _ in fields for part in (field, content))
+    max_length = max(len(part) for field, content, _ in fields for part in (field, content))
     value.compact = len(fields) <= numbers["hash-max-listpack-entries"] and (
-        form == PACKED or longest <= numbers["hash-max-listpack-value"]
+        form == PACKED or max_length <= numbers["hash-max-listpack-value"]
     )
     if value.deadlines and ctx.server.version.is_valkey():
         value.compact = False

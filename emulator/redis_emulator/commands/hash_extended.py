@@ -49,7 +49,7 @@ class _Options:
     Attributes:
         at: The new expiry time of the fields, a Unix time in milliseconds.
         time: Unit and amount of an expiry time that is not parsed yet.
-        keep: KEEPTTL (HSETEX) or PERSIST (HGETEX) was given.
+        keepttl_or_persist: KEEPTTL (HSETEX) or PERSIST (HGETEX) was given.
         field_condition: FNX or FXX.
         key_condition: NX or XX (Valkey only).
         words: The arguments after the number of fields.
@@ -57,7 +57,7 @@ class _Options:
 
     at: int | None = None
     time: tuple[bytes, bytes] | None = None
-    keep: bool = False
+    keepttl_or_persist: bool = False
     field_condition: bytes = b""
     key_condition: bytes = b""
     words: list[bytes] | None = None
@@ -79,7 +79,7 @@ def hgetex(ctx: Session, argv: list[bytes]) -> Reply:
         options, fields = _parse_redis_hgetex(ctx, argv)
     if value is None:
         return [None] * len(fields)
-    if options.at is not None or options.keep:
+    if options.at is not None or options.keepttl_or_persist:
         convert_to_listpackex(ctx, value)
     if options.at is not None and options.at <= ctx.db.context.now:
         return _get_and_delete(ctx, key, value, fields)
@@ -88,7 +88,7 @@ def hgetex(ctx: Session, argv: list[bytes]) -> Reply:
         present = [field for field in fields if field in value]
         if present:
             set_fields_expiry(ctx, key, value, present, options.at)
-    elif options.keep and sum(map(value.persist, fields)):
+    elif options.keepttl_or_persist and sum(map(value.persist, fields)):
         notify_fields_persisted(ctx, key, value)
     return found
 
@@ -114,7 +114,7 @@ def _parse_redis_hgetex(ctx: Session, argv: list[bytes]) -> tuple[_Options, list
         options.at = parse_expire_time(ctx, argv, word, argv[3])
         index = 4
     elif word == b"PERSIST":
-        options.keep = True
+        options.keepttl_or_persist = True
         index = 3
     if index + 1 >= len(argv):
         raise _wrong_arity("hgetex")
@@ -143,7 +143,7 @@ def hsetex(ctx: Session, argv: list[bytes]) -> Reply:
         db.set(key, value)
     if options.at is not None:
         convert_to_listpackex(ctx, value)
-    set_field = value.__setitem__ if options.keep else value.replace
+    set_field = value.__setitem__ if options.keepttl_or_persist else value.replace
     for field, content in zip(fields, words[1::2], strict=True):
         set_field(field, content)
     already_expired = options.at is not None and options.at <= ctx.db.context.now and is_valkey(ctx)
@@ -190,10 +190,10 @@ def _parse_redis_hsetex(ctx: Session, argv: list[bytes]) -> _Options:
             options.words = _parse_redis_pairs(argv, index)
             return options
         if word in _UNITS or word == b"KEEPTTL":
-            if options.at is not None or options.keep:
+            if options.at is not None or options.keepttl_or_persist:
                 raise RedisError(_ONE_EXPIRE_OPTION)
             if word == b"KEEPTTL":
-                options.keep = True
+                options.keepttl_or_persist = True
             elif index + 1 == len(argv):
                 raise _wrong_arity("hsetex")
             else:
@@ -223,7 +223,9 @@ def _wrong_arity(name: str) -> RedisError:
     return RedisError(f"ERR wrong number of arguments for '{name}' command")
 
 
-def _parse_valkey(argv: list[bytes], keep: bytes, conditions: tuple[bytes, ...]) -> _Options:
+def _parse_valkey(
+    argv: list[bytes], keepttl_or_persist: bytes, conditions: tuple[bytes, ...]
+) -> _Options:
     """Parse options as Valkey does. An option may be given twice."""
     words, rest, index = split_valkey_options(argv, 1)
     options = _Options(words=rest)
@@ -232,9 +234,9 @@ def _parse_valkey(argv: list[bytes], keep: bytes, conditions: tuple[bytes, ...])
         word = words[at].upper()
         if word in conditions:
             _set_valkey_condition(options, word)
-        elif word == keep and options.time is None:
-            options.keep = True
-        elif word in _UNITS and not options.keep and at + 1 < len(words):
+        elif word == keepttl_or_persist and options.time is None:
+            options.keepttl_or_persist = True
+        elif word in _UNITS and not options.keepttl_or_persist and at + 1 < len(words):
             if options.time is not None and options.time[0] != word:
                 raise syntax_error()
             at += 1

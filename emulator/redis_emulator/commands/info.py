@@ -296,13 +296,13 @@ def _latencystats(ctx: Session) -> Fields:
     server = ctx.server
     if server.config.values.get("latency-tracking") == "no":
         return {}
-    wanted = server.config.values.get("latency-tracking-info-percentiles", "").split()
+    percentiles = server.config.values.get("latency-tracking-info-percentiles", "").split()
     found: Fields = {}
     for entry in command_entries(server):
         if entry.calls:
             mean = f"{entry.usec / entry.calls:.3f}"
             found[f"latency_percentiles_usec_{entry.name}"] = ",".join(
-                f"p{percentile}={mean}" for percentile in wanted
+                f"p{percentile}={mean}" for percentile in percentiles
             )
     return found
 

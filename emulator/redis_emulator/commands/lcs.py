@@ -84,12 +84,12 @@ def stralgo(ctx: Session, argv: list[bytes]) -> Reply:
 def _lookup_strings(ctx: Session, one: bytes, other: bytes) -> tuple[bytes, bytes]:
     """The strings at two keys. A missing key counts as an empty string."""
     values = (ctx.db.lookup(one), ctx.db.lookup(other))
-    found = []
+    common = []
     for value in values:
         if value is not None and not isinstance(value, (bytes, bytearray)):
             raise RedisError(_NOT_STRINGS)
-        found.append(bytes(value or b""))
-    return found[0], found[1]
+        common.append(bytes(value or b""))
+    return common[0], common[1]
 
 
 def _build_reply(left: bytes, right: bytes, options: _Options) -> Reply:
@@ -126,13 +126,13 @@ def _longest_common_subsequence(
             else:
                 row[index] = max(above[index], row[index - 1])
         table.append(row)
-    found = bytearray()
+    common = bytearray()
     ranges: list[tuple[int, int, int]] = []
     a, b = len(one), len(other)
     while a and b:
         if one[a - 1] == other[b - 1]:
             a, b = a - 1, b - 1
-            found.append(one[a])
+            common.append(one[a])
             if ranges and ranges[-1][0] == a + 1 and ranges[-1][1] == b + 1:
                 ranges[-1] = (a, b, ranges[-1][2] + 1)
             else:
@@ -141,4 +141,4 @@ def _longest_common_subsequence(
             a -= 1
         else:
             b -= 1
-    return bytes(reversed(found)), ranges
+    return bytes(reversed(common)), ranges

@@ -1,8 +1,8 @@
 """The Pub/Sub commands: channels, patterns and shard channels.
 
-SUBSCRIBE and its relatives confirm each channel with a push message. All confirmations but the last
-are delivered while the command runs. The last one is the reply of the command, so that in a
-transaction it has its position among the replies of EXEC.
+The commands that subscribe and unsubscribe confirm each channel with a push message. All
+confirmations but the last are delivered while the command runs. The last one is the reply of the
+command, so that in a transaction it has its position among the replies of EXEC.
 """
 
 from __future__ import annotations

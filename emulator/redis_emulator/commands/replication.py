@@ -78,8 +78,8 @@ def _is_known_valkey_option(version: Version, word: bytes, value: bytes) -> bool
     if word == b"set-cluster-node-id" and version.is_valkey(9):
         raise RedisError("ERR This instance has cluster support disabled")
     if word == b"version":
-        found = _VERSION(value)
-        if found is None or any(int(part) > 255 for part in found.groups()):
+        match = _VERSION(value)
+        if match is None or any(int(part) > 255 for part in match.groups()):
             raise RedisError(f"ERR Unrecognized version format: {quote(value)}")
         return True
     return False

@@ -246,7 +246,7 @@ def _lookup_all(ctx: Session, keys: Sequence[bytes]) -> list[Set | None]:
 
 
 def _lookup_sources(ctx: Session, keys: Sequence[bytes]) -> list[Set | None]:
-    """The source sets of SINTERSTORE and its relatives.
+    """The source sets of SINTERSTORE, SUNIONSTORE and SDIFFSTORE.
 
     Before Redis 7 they are looked up for writing, so they do not count as keyspace hits or misses.
     """

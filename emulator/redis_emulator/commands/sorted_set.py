@@ -1,6 +1,6 @@
 """The sorted set commands for single members and scores, and ZSCAN.
 
-Ranges are in `sorted_set_range`, ZUNION and its relatives in `sorted_set_algebra`, ZPOPMIN and the
+Ranges are in `sorted_set_range`, ZUNION, ZINTER and ZDIFF in `sorted_set_algebra`, ZPOPMIN and the
 blocking commands in `sorted_set_pop`.
 """
 

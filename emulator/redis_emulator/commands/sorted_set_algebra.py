@@ -1,4 +1,6 @@
-"""ZUNION, ZINTER, ZDIFF and their relatives, on sorted sets and sets.
+"""ZUNION, ZINTER and ZDIFF, the commands that store their results, and ZINTERCARD.
+
+The sources can be sorted sets and sets.
 
 Like Redis, the functions process the smallest set first. The order affects the rounding of sums and
 which of them become NaN.

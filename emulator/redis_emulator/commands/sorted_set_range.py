@@ -1,6 +1,6 @@
-"""The sorted set commands on ranges by rank, score and member: ZRANGE, ZCOUNT, ZREMRANGEBYSCORE...
+"""The sorted set commands on ranges by rank, score and member, and ZRANK.
 
-ZRANK and ZREVRANK are here too.
+They read, count, store and remove ranges: ZRANGE, ZCOUNT, ZRANGESTORE, ZREMRANGEBYSCORE and others.
 """
 
 from __future__ import annotations

@@ -49,14 +49,14 @@ def _nodes(out: Writer, elements: Iterable[bytes]) -> list[Node]:
     exceeds = _size_check(out.fill)
     nodes: list[Node] = []
     node: list[bytes] = []
-    taken = 0
+    size = 0
     for element in elements:
-        if not node or exceeds(taken + len(element) + _OVERHEAD, len(node) + 1):
+        if not node or exceeds(size + len(element) + _OVERHEAD, len(node) + 1):
             node = []
             nodes.append(node)
-            taken = 7
+            size = 7
         node.append(element)
-        taken += packed_size(element)
+        size += packed_size(element)
     return nodes
 
 
@@ -71,16 +71,16 @@ def _size_check(fill: int) -> Callable[[int, int], bool]:
 def _write_ziplists(out: Writer, elements: Iterable[bytes]) -> None:
     exceeds = _size_check(out.fill)
     nodes: list[list[bytes]] = []
-    taken = before = 0
+    size = before = 0
     for element in elements:
         length = len(element)
         overhead = (1 if length < 254 else 5) + (1 if length < 64 else 2 if length < 16384 else 5)
-        if not nodes or exceeds(taken + length + overhead, len(nodes[-1]) + 1):
+        if not nodes or exceeds(size + length + overhead, len(nodes[-1]) + 1):
             nodes.append([])
-            taken, before = 11, 0
+            size, before = 11, 0
         nodes[-1].append(element)
         before = (1 if before < 254 else 5) + ziplist_size(element)
-        taken += before
+        size += before
     out.byte(codes.LIST_QUICKLIST)
     out.length(len(nodes))
     for node in nodes:

@@ -32,7 +32,7 @@ def decompress(data: bytes, size: int) -> bytes:
         if control < _LONGEST_LITERAL:
             literal = data[position : position + control + 1]
             if len(literal) != control + 1:
-                raise ValueError("a literal run is cut short")
+                raise ValueError("a literal run is truncated")
             out += literal
             position += control + 1
         else:
@@ -44,9 +44,9 @@ def decompress(data: bytes, size: int) -> bytes:
             position += 1
             _copy_reference(out, offset, length + 2)
         if len(out) > size:
-            raise ValueError("there is more than was announced")
+            raise ValueError(f"the data decompresses to more than {size} bytes")
     if len(out) != size:
-        raise ValueError("there is less than was announced")
+        raise ValueError(f"the data decompresses to less than {size} bytes")
     return bytes(out)
 
 
@@ -63,7 +63,7 @@ def _copy_reference(out: bytearray, offset: int, length: int) -> None:
 
 def _at(data: bytes, position: int) -> int:
     if position >= len(data):
-        raise ValueError("a reference is cut short")
+        raise ValueError("a reference is truncated")
     return data[position]
 
 
@@ -123,7 +123,7 @@ def _slot(data: bytes, position: int) -> int:
 
 
 def _match_length(data: bytes, start: int, position: int, room: int) -> int:
-    """The number of equal bytes from ``start`` and from ``place``; three are known to be equal.
+    """The number of equal bytes from ``start`` and from ``position``; three are known to be equal.
 
     ``room`` is the maximum; as in liblzf, a match of 17 or 18 may exceed it by two.
     """

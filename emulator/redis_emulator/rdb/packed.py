@@ -35,7 +35,7 @@ def grouped(items: list[bytes], size: int) -> list[tuple[bytes, ...]]:
         ValueError: The number of items is not a multiple of ``size``.
     """
     if len(items) % size:
-        raise ValueError("an element lacks its partner")
+        raise ValueError(f"the number of elements is not a multiple of {size}")
     return list(zip(*(items[start::size] for start in range(size)), strict=True))
 
 
@@ -126,7 +126,7 @@ def _read_element(data: bytes, position: int) -> tuple[bytes, int]:
 def _slice(data: bytes, position: int, head: int, length: int) -> tuple[bytes, int]:
     item = data[position + head : position + head + length]
     if len(item) != length or position + head + length >= len(data):
-        raise ValueError("an element ends early")
+        raise ValueError("an element is truncated")
     return item, head + length
 
 
@@ -183,7 +183,7 @@ def unpack_ziplist(data: bytes) -> list[bytes]:
     while position < len(data) - 1:
         position += 5 if data[position] == 0xFE else 1
         if position >= len(data) - 1:
-            raise ValueError("an element ends early")
+            raise ValueError("an element is truncated")
         item, size = _read_ziplist_element(data, position)
         items.append(item)
         position += size

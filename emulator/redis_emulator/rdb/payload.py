@@ -57,7 +57,7 @@ def load(payload: bytes, version: int | None) -> Read:
         if written > version or foreign:
             raise ChecksumError(f"RDB version {written} is not read by version {version}")
         if payload[0] > _newest_type(version):
-            raise ValueError(f"type {payload[0]} came after RDB version {version}")
+            raise ValueError(f"RDB version {version} has no value type {payload[0]}")
     return read_value(Reader(payload), written if version is None else version)
 
 

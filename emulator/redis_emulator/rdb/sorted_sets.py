@@ -10,8 +10,8 @@ from redis_emulator.rdb.packed import grouped, pack, pack_ziplist, unpack, unpac
 from redis_emulator.rdb.wire import Reader, Writer
 from redis_emulator.resp.types import format_double
 
-_HALF = (1 << 62) - 1
-_EXACT = 1 << 52
+_MAX_INTEGER_SCORE = (1 << 62) - 1
+_EXACT_INTEGER_LIMIT = 1 << 52
 
 
 def write_sorted_set(out: Writer, pairs: Sequence[tuple[bytes, float]], encoding: bytes) -> None:
@@ -35,14 +35,14 @@ def write_sorted_set(out: Writer, pairs: Sequence[tuple[bytes, float]], encoding
 
 
 def _format_score(score: float, version: int) -> bytes:
-    """A score as text: an integer if it is one, else as servers of this version print doubles."""
+    """A score as text: an integer if possible, else a double in the format of this release."""
     if math.isinf(score):
         return b"inf" if score > 0 else b"-inf"
     if version < codes.LISTPACKS:
-        if score == int(score) and abs(score) < _EXACT:
+        if score == int(score) and abs(score) < _EXACT_INTEGER_LIMIT:
             return b"-0" if math.copysign(1.0, score) < 0 and not score else b"%d" % score
         return b"%.17g" % score
-    if score == int(score) and abs(score) <= _HALF:
+    if score == int(score) and abs(score) <= _MAX_INTEGER_SCORE:
         return b"%d" % score
     return b"%.17g" % score if version < codes.SET_LISTPACKS else format_double(score)
 
@@ -57,8 +57,10 @@ def read_sorted_set(source: Reader, code: int) -> list[tuple[bytes, float]]:
         read = source.double if code == codes.ZSET_2 else source.old_double
         pairs = [(source.string(), read()) for _ in range(source.length())]
     else:
-        opened = unpack if code == codes.ZSET_LISTPACK else unpack_ziplist
-        pairs = [(member, float(score)) for member, score in grouped(opened(source.string()), 2)]
+        unpack_items = unpack if code == codes.ZSET_LISTPACK else unpack_ziplist
+        pairs = [
+            (member, float(score)) for member, score in grouped(unpack_items(source.string()), 2)
+        ]
     if any(math.isnan(score) for _, score in pairs):
         raise ValueError("a score is not a number")
     return pairs

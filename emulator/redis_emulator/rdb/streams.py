@@ -105,7 +105,7 @@ def read_stream(source: Reader, revision: int) -> Stream:
         raise ValueError("a stream has a wrong length")
     stream.last_id = _read_id(source)
     if stream.last_id < latest:
-        raise ValueError("a stream entry comes after the last one")
+        raise ValueError("a stream entry has an id above the last id of the stream")
     stream.added = stream.length
     if revision >= 2:
         _read_id(source)
@@ -114,7 +114,7 @@ def read_stream(source: Reader, revision: int) -> Stream:
     for _ in range(source.length()):
         name = source.string()
         if name in stream.groups:
-            raise ValueError("a group stands twice")
+            raise ValueError("a consumer group occurs twice")
         stream.groups[name] = _read_group(source, stream, revision)
     return stream
 
@@ -135,13 +135,13 @@ def _unpack_node(first: _Id, items: list[bytes]) -> Node:
                 fields = tuple(next(walk) for _ in range(2 * int(next(walk))))
             next(walk)
             if entry_id in node.entries:
-                raise ValueError("a stream entry stands twice")
+                raise ValueError("a stream entry occurs twice")
             node.append(entry_id, fields)
             if flags & _DELETED:
                 node.ids.pop()
                 node.deleted[entry_id] = node.entries.pop(entry_id)
     except (StopIteration, RuntimeError):
-        raise ValueError("a stream node ends early") from None
+        raise ValueError("a stream node is truncated") from None
     if next(walk, None) is not None or len(node.ids) != live:
         raise ValueError("a stream node has a wrong count")
     return node
@@ -163,7 +163,7 @@ def _read_group(source: Reader, stream: Stream, revision: int) -> Group:
         consumer = Consumer(source.string(), source.milliseconds())
         consumer.active_at = source.milliseconds() if revision >= 3 else consumer.seen_at
         if consumer.name in group.consumers:
-            raise ValueError("a consumer stands twice")
+            raise ValueError("a consumer occurs twice")
         group.consumers[consumer.name] = consumer
         for _ in range(source.length()):
             entry_id = _read_raw_id(source.take(16))
@@ -182,7 +182,7 @@ def _raw_id(entry_id: _Id) -> bytes:
 
 def _read_raw_id(raw: bytes) -> _Id:
     if len(raw) != 16:
-        raise ValueError("a stream id has 16 bytes")
+        raise ValueError("a stream id must have 16 bytes")
     return int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big")
 
 

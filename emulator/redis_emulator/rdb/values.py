@@ -102,7 +102,7 @@ def read_value(source: Reader, version: int) -> Read:
     if kind != b"list":
         names = content if kind == b"set" else [item[0] for item in content]
         if len(set(names)) != len(names):
-            raise ValueError("a member stands twice")
+            raise ValueError("a member occurs twice")
     if code == codes.SET_INTSET:
         return Read(kind, content, INTSET)
     return Read(kind, content, PLAIN if code in _UNPACKED else PACKED)
@@ -117,4 +117,4 @@ def _read_collection(source: Reader, code: int, version: int) -> tuple[bytes, li
         return b"zset", read_sorted_set(source, code)
     if code in _HASHES:
         return b"hash", read_hash(source, code, version)
-    raise ValueError(f"unknown type {code}")
+    raise ValueError(f"unknown value type {code}")

@@ -82,25 +82,25 @@ class Reader:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._place = 0
+        self._position = 0
 
     def at_end(self) -> bool:
         """Whether everything has been read."""
-        return self._place == len(self._data)
+        return self._position == len(self._data)
 
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes."""
-        taken = self._data[self._place : self._place + count]
-        if len(taken) != count:
-            raise ValueError("the data ends early")
-        self._place += count
-        return taken
+        chunk = self._data[self._position : self._position + count]
+        if len(chunk) != count:
+            raise ValueError("unexpected end of the data")
+        self._position += count
+        return chunk
 
     def length(self) -> int:
         """A length."""
         value, special = self._length()
         if special:
-            raise ValueError("a string stands where a length was expected")
+            raise ValueError("expected a length, found an encoded string")
         return value
 
     def _length(self) -> tuple[int, bool]:

@@ -1,1 +1,4 @@
-"""RESP, the Redis serialization protocol: reply types, encoder and decoder. Knows no command."""
+"""RESP, the Redis serialization protocol: reply types, encoder and decoder.
+
+These modules do not depend on commands.
+"""

@@ -67,7 +67,7 @@ def _encode2(reply: Any, out: bytearray) -> None:
     elif reply is NULL_ARRAY:
         out += b"*-1\r\n"
     else:
-        raise TypeError(f"a command replied with {reply!r}, which is not a reply")
+        raise TypeError(f"a command returned {reply!r}, which is not a reply")
 
 
 def _encode3(reply: Any, out: bytearray) -> None:
@@ -109,7 +109,7 @@ def _encode3(reply: Any, out: bytearray) -> None:
     elif kind is BigNumber:
         out += b"(%b\r\n" % reply
     else:
-        raise TypeError(f"a command replied with {reply!r}, which is not a reply")
+        raise TypeError(f"a command returned {reply!r}, which is not a reply")
 
 
 _AGGREGATES: dict[type, bytes] = {

@@ -81,10 +81,10 @@ def formula(complexity: str) -> str:
     """The first ``O(…)`` of a description."""
     complexity = complexity[complexity.find("O(") :] if "O(" in complexity else ""
     depth = 0
-    for place, letter in enumerate(complexity):
+    for index, letter in enumerate(complexity):
         depth += (letter == "(") - (letter == ")")
         if letter == ")" and depth == 0:
-            return complexity[: place + 1]
+            return complexity[: index + 1]
     return ""
 
 

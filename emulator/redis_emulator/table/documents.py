@@ -1,4 +1,4 @@
-"""Read texts of replies from running servers: HELP, command documentation, the layout of INFO.
+"""Reply texts that were read from running servers: HELP, COMMAND DOCS and the layout of INFO.
 
 ``python -m redis_emulator.table.documents redis-8.2=URL redis-7.0=URL …`` writes ``help.json``,
 ``docs.json`` and ``info.json`` in ``documents/``. Each contains all data of the first server, and
@@ -61,11 +61,11 @@ _CONTAINERS = (
 def read(name: str, server: str) -> dict[str, Any]:
     """The document ``name`` (``help``, ``docs`` or ``info``) of ``server``."""
     path = resources.files("redis_emulator.table") / "documents" / f"{name}.json"
-    whole: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
-    first, *others = whole
-    found = dict(whole[first])
+    servers: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
+    first, *others = servers
+    found = dict(servers[first])
     if server in others:
-        found.update(whole[server])
+        found.update(servers[server])
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -96,26 +96,26 @@ def server_like(version: Version) -> str:
     return "redis-7.0" if version.before(7, 2) else "redis-8.2"
 
 
-def _helps(link: Any) -> dict[str, Any]:
+def _read_help(client: Any) -> dict[str, Any]:
     helps = {}
     for name in _CONTAINERS:
-        answer = _call(link, name, "HELP")
+        answer = _call(client, name, "HELP")
         if isinstance(answer, list):
             helps[name] = answer
     return helps
 
 
-def _docs(link: Any) -> dict[str, Any]:
-    found = _call(link, "COMMAND", "DOCS")
+def _read_docs(client: Any) -> dict[str, Any]:
+    found = _call(client, "COMMAND", "DOCS")
     if not isinstance(found, dict):
         return {}
     return {name: document for name, document in found.items() if document["group"] != "module"}
 
 
-def _layout(link: Any) -> dict[str, Any]:
+def _read_info(client: Any) -> dict[str, Any]:
     sections: dict[str, Any] = {}
     fields: dict[str, str] = {}
-    for line in _call(link, "INFO", "EVERYTHING").splitlines():
+    for line in _call(client, "INFO", "EVERYTHING").splitlines():
         if line.startswith("# "):
             fields = sections[line[2:]] = {}
         elif ":" in line:
@@ -127,12 +127,12 @@ def _layout(link: Any) -> dict[str, Any]:
     return sections
 
 
-def _call(link: Any, *words: str) -> Any:
+def _call(client: Any, *words: str) -> Any:
     import redis
 
-    link.send_command(*words)
+    client.send_command(*words)
     try:
-        return link.read_response()
+        return client.read_response()
     except redis.ResponseError:
         return None
 
@@ -141,7 +141,7 @@ def main() -> None:
     """Write the documents."""
     import redis
 
-    readers = {"help": _helps, "docs": _docs, "info": _layout}
+    readers = {"help": _read_help, "docs": _read_docs, "info": _read_info}
     documents: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in readers}
     for argument in sys.argv[1:]:
         server, url = argument.split("=", 1)

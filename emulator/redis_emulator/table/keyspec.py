@@ -102,8 +102,8 @@ def _begin_search(begin: dict[str, Any], argv: Sequence[bytes]) -> int | None:
         raise _Invalid
     keyword = spec["keyword"].lower().encode()
     start = spec["startfrom"]
-    places = range(start, len(argv)) if start > 0 else range(len(argv) + start, 0, -1)
-    for index in places:
+    indexes = range(start, len(argv)) if start > 0 else range(len(argv) + start, 0, -1)
+    for index in indexes:
         if argv[index].lower() == keyword:
             return index + 1
     return None

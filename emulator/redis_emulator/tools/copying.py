@@ -49,7 +49,7 @@ def load(engine: Engine, client: redis.Redis) -> int:
     """
     session = Session(engine, lambda reply: None)
     count = 0
-    with _raw(client, 0) as first:
+    with _raw_client(client, 0) as first:
         indexes = sorted(int(name[2:]) for name in first.info("keyspace"))
         seconds, microseconds = first.time()
     skew = 0
@@ -60,23 +60,23 @@ def load(engine: Engine, client: redis.Redis) -> int:
             raise TransferError(
                 f"database {index}: the emulator has {len(engine.server.databases)} databases"
             )
-        with _raw(client, index) as source:
-            for found in _batches(source):
+        with _raw_client(client, index) as source:
+            for batch in _batches(source):
                 with engine.lock:
                     engine.server.keyspace.now = engine.server.clock.ms()
-                    for key, data, left in found:
-                        _store(session, engine.server.databases[index], key, data, left, skew)
+                    for key, data, ttl in batch:
+                        _store_key(session, engine.server.databases[index], key, data, ttl, skew)
                     engine.tick()
-                count += len(found)
+                count += len(batch)
     return count
 
 
-def _raw(client: redis.Redis, index: int) -> redis.Redis:
+def _raw_client(client: redis.Redis, index: int) -> redis.Redis:
     """A client of database ``index`` of the same server that does not decode replies."""
     pool = client.connection_pool
     settings: dict[str, Any] = {**pool.connection_kwargs, "db": index, "decode_responses": False}
-    own = redis.ConnectionPool(connection_class=pool.connection_class, **settings)
-    raw = redis.Redis(connection_pool=own)
+    raw_pool = redis.ConnectionPool(connection_class=pool.connection_class, **settings)
+    raw = redis.Redis(connection_pool=raw_pool)
     raw.auto_close_connection_pool = True
     return raw
 
@@ -90,9 +90,9 @@ def _batches(source: redis.Redis) -> Iterator[list[tuple[bytes, bytes, int]]]:
                 pipeline.pttl(key)
             replies = pipeline.execute()
         yield [
-            (key, data, left)
-            for key, data, left in zip(keys, replies[::2], replies[1::2], strict=True)
-            if data is not None and left != -2
+            (key, data, ttl)
+            for key, data, ttl in zip(keys, replies[::2], replies[1::2], strict=True)
+            if data is not None and ttl != -2
         ]
 
 
@@ -102,12 +102,14 @@ def _chunks(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield chunk
 
 
-def _store(session: Session, db: Database, key: bytes, data: bytes, left: int, skew: int) -> None:
+def _store_key(
+    session: Session, db: Database, key: bytes, data: bytes, ttl: int, skew: int
+) -> None:
     try:
         value = build_value(session, payload.load(data, None))
     except ValueError as error:
         raise TransferError(f"database {db.index}, key {key!r}: {error}") from error
     if isinstance(value, Hash) and value.deadlines and skew:
         value.deadlines = {field: at + skew for field, at in value.deadlines.items()}
-    put(db, key, value, None if left < 0 else db.context.now + left)
+    put(db, key, value, None if ttl < 0 else db.context.now + ttl)
     db.changed(key, b"restore", GENERIC)

@@ -39,7 +39,7 @@ class DatabaseMapping(MutableMapping[Key, Any]):
     def __init__(self, engine: Engine, index: int) -> None:
         databases = engine.server.databases
         if not 0 <= index < len(databases):
-            raise IndexError(f"there are databases 0 to {len(databases) - 1}, not {index}")
+            raise IndexError(f"no database {index}: the emulator has 0 to {len(databases) - 1}")
         self._engine = engine
         self._session = own_session(engine)
         self._session.db = databases[index]
@@ -53,7 +53,9 @@ class DatabaseMapping(MutableMapping[Key, Any]):
                 raise KeyError(key)
             read = _READERS.get(kind)
             if read is None:
-                raise TypeError(f"{key!r} holds a {kind.decode()}, which has no Python form here")
+                raise TypeError(
+                    f"{key!r} holds a {kind.decode()}, which cannot be read as a Python value"
+                )
             return read(self._run, name)
 
     def __setitem__(self, key: Key, value: Any) -> None:

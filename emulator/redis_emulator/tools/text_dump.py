@@ -45,10 +45,10 @@ def _format_word(raw: bytes) -> str:
         return raw.decode("ascii")
     escaped = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     text = escaped.decode("utf-8", "backslashreplace")
-    shown = (
+    formatted = (
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
-    return f'"{"".join(shown)}"'
+    return f'"{"".join(formatted)}"'
 
 
 def _format_value(value: Any, now: int) -> str:
@@ -71,11 +71,11 @@ def _format_value(value: Any, now: int) -> str:
 
 def _format_fields(value: Hash, now: int) -> list[str]:
     deadlines = value.deadlines or {}
-    shown = []
+    formatted = []
     for field, content in value.items():
         left = f" ({_format_ttl(deadlines[field], now)})" if field in deadlines else ""
-        shown.append(f"{_format_word(field)}: {_format_word(content)}{left}")
-    return shown
+        formatted.append(f"{_format_word(field)}: {_format_word(content)}{left}")
+    return formatted
 
 
 def _format_stream(value: Stream) -> str:

@@ -105,7 +105,7 @@ def add(data: bytearray, element: bytes, sparse_max_bytes: int) -> bool:
     Args:
         data: The HyperLogLog.
         element: The element to add.
-        longest: Maximum size of a sparse HyperLogLog in bytes.
+        sparse_max_bytes: Maximum size of a sparse HyperLogLog in bytes.
 
     Raises:
         CorruptError: No run covers the register.
@@ -136,7 +136,7 @@ def _raise_dense(data: bytearray, index: int, value: int) -> bool:
 
 
 def _read_run(data: bytes | bytearray, offset: int) -> tuple[int, int, int]:
-    """The run at offset ``place``: number of registers, their value, size in bytes."""
+    """The run at ``offset``: number of registers, their value, size in bytes."""
     byte = data[offset]
     if byte & 0x80:
         return (byte & 3) + 1, (byte >> 2 & 31) + 1, 1
@@ -194,7 +194,7 @@ def _raise_sparse(data: bytearray, index: int, value: int, sparse_max_bytes: int
 
 
 def _merge_runs(data: bytearray, offset: int) -> None:
-    """Merge adjacent runs of equal value among the five runs from offset ``place``."""
+    """Merge adjacent runs of equal value among the five runs from ``offset``."""
     for _ in range(5):
         if offset >= len(data):
             return

@@ -1,12 +1,12 @@
-"""A set, in the three encodings of the server.
+"""A set, in the three encodings of Redis.
 
-A set of integers alone is an intset, kept in numeric order; a small one of any strings is a
-listpack, kept in the order of insertion (Redis 7.2 and later); all others are hash tables, which
-have no order. A set is converted from one encoding to the next and never back.
+A set of integers is an intset, in numeric order. A small set of other strings is a listpack, in
+insertion order (Redis 7.2 and later). All other sets are hash tables, which have no order. Commands
+that add members convert a set in this direction only.
 
-The members are the keys of a dict. Once a random member of a hash table has been asked for, the
-members are also kept in a list, and the dict maps each member to its index there. From then on a
-random member, an addition and a removal take constant time.
+The members are the keys of a dict. After the first request for a random member of a hash table,
+the members are stored in a list too, and the dict maps each member to its index there. From then on
+a random member, an addition and a removal take constant time.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Limits(NamedTuple):
     Attributes:
         intset: Maximum members of an intset.
         listpack: Maximum members of a listpack; -1 for servers without listpack sets.
-        longest: Maximum length of a member of a listpack.
+        member_length: Maximum length of a member of a listpack.
     """
 
     intset: int
     listpack: int
-    longest: int
+    member_length: int
 
 
 def is_integer(member: bytes) -> bool:
@@ -114,7 +114,7 @@ class Set(dict[bytes, int]):
             if is_integer(member):
                 return
             longest = max(longest, *map(len, self)) if self else longest
-        if len(self) >= limits.listpack or longest > limits.longest:
+        if len(self) >= limits.listpack or longest > limits.member_length:
             self.encoding = HASHTABLE
         elif self.encoding is INTSET:
             ordered = self.members()
