@@ -40,7 +40,7 @@ def _writable(ctx: Session, key: bytes) -> bytearray | None:
     return value
 
 
-def _lenient(ctx: Session) -> bool:
+def _is_before_7(ctx: Session) -> bool:
     return ctx.server.version.before(7)
 
 
@@ -104,7 +104,7 @@ def _registers(value: bytes | bytearray, *, lenient: bool = False) -> bytes:
 def _merge_all(ctx: Session, keys: list[bytes]) -> tuple[bytes, bool]:
     """Merge the registers of all keys; also return whether one of the values is dense."""
     merged, dense = bytes(hll.REGISTERS), False
-    lenient = _lenient(ctx)
+    lenient = _is_before_7(ctx)
     for key in keys:
         value = _lookup(ctx, key)
         if value is not None:
@@ -122,7 +122,7 @@ def pfmerge(ctx: Session, argv: list[bytes]) -> Reply:
         value = hll.new()
         db.set(key, value)
     if dense:
-        hll.make_dense(value, lenient=_lenient(ctx))
+        hll.make_dense(value, lenient=_is_before_7(ctx))
     hll.write_registers(value, merged, _sparse_max_bytes(ctx))
     db.changed(key, b"pfadd", STRING)
     return OK

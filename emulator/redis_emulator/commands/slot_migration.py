@@ -182,9 +182,9 @@ def cluster_syncslots(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
     word = argv[2].lower()
     if word == b"establish":
-        return _establish(ctx, argv)
+        return _syncslots_establish(ctx, argv)
     if word == b"finish":
-        return _finish(node, _parse_options(argv, b"state", b"name", b"message"))
+        return _syncslots_finish(node, _parse_options(argv, b"state", b"name", b"message"))
     if word == b"capa":
         return NO_REPLY if ctx.can_block else None
     if word in _NODE_SUBCOMMANDS:
@@ -207,7 +207,7 @@ def _parse_options(argv: list[bytes], *names: bytes) -> dict[bytes, bytes]:
     return {name.lower(): value for name, value in zip(words[::2], words[1::2], strict=True)}
 
 
-def _finish(node: Node, options: dict[bytes, bytes]) -> Reply:
+def _syncslots_finish(node: Node, options: dict[bytes, bytes]) -> Reply:
     name, state = options.get(b"name", b""), options.get(b"state")
     if state is None or len(name) != _NAME_LENGTH:
         raise syntax_error()
@@ -222,7 +222,7 @@ def _finish(node: Node, options: dict[bytes, bytes]) -> Reply:
     return OK
 
 
-def _establish(ctx: Session, argv: list[bytes]) -> Reply:
+def _syncslots_establish(ctx: Session, argv: list[bytes]) -> Reply:
     """SYNCSLOTS ESTABLISH, the first command of a source node.
 
     A client that is not a node cannot send the snapshot, so the job fails at once.
