@@ -6,11 +6,12 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError
 
 from podlink import forks
 from podlink.config import RedisConfig
@@ -67,6 +68,27 @@ def sentinels_of(client: Any) -> list[Any]:
     """Return the clients of the Sentinels that a client uses; empty without Sentinel."""
     pool = getattr(client, "connection_pool", None)
     return list(getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()))
+
+
+MASTER_ADDRESS: Final = "SENTINEL GET-MASTER-ADDR-BY-NAME"
+"""What a Sentinel is asked after SENTINEL MASTERS, by which redis-py finds the master.
+
+While a Sentinel carries out a failover, it lists the old master until all replicas follow the new
+one, which takes seconds. If the old master is up again by then, its writes would be lost. This
+command tells the new master's address as soon as the replica has been promoted.
+"""
+
+
+def master_address(reply: Any, service: str) -> tuple[str, int]:
+    """Host and port from a reply to `MASTER_ADDRESS`.
+
+    Raises:
+        MasterNotFoundError: the Sentinel does not know the service any more.
+    """
+    if not reply:
+        raise MasterNotFoundError(f"No master found for {service!r}")
+    host, port = reply
+    return host.decode() if isinstance(host, bytes) else str(host), int(port)
 
 
 def primaries(client: Any) -> list[str]:

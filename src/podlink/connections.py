@@ -21,8 +21,10 @@ from redis.sentinel import Sentinel
 from podlink import deadline
 from podlink.calls import pack_command
 from podlink.clients import (
+    MASTER_ADDRESS,
     cluster_policy,
     connection_kwargs,
+    master_address,
     pools,
     sentinels_of,
     without_maintenance,
@@ -150,8 +152,23 @@ def _pool(config: RedisConfig) -> Pool:
     return Pool(connection_class=connection_class, **_pool_kwargs(config), **kwargs)
 
 
+class MasterFinder(Sentinel):
+    """Asks Sentinels for the address of a master."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Host and port of the master, also while it is failed over.
+
+        Raises:
+            MasterNotFoundError: no Sentinel answers or knows a master that is up.
+        """
+        # Makes the Sentinel that answered the first of the list.
+        super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        reply = self.sentinels[0].execute_command(MASTER_ADDRESS, service_name)
+        return master_address(reply, service_name)
+
+
 def _create_sentinel_client(config: RedisConfig, service: str) -> Client:
-    sentinel = Sentinel([])
+    sentinel = MasterFinder([])  # type: ignore[no-untyped-call]
     sentinel.sentinels = [
         redis.Redis(connection_pool=_pool(config.sentinel(host, port)))
         for host, port in config.addresses(config.sentinel_nodes)

@@ -16,14 +16,21 @@ import pytest
 from podlink import AsyncStatefulExecutor, RedisConfig, StatefulExecutor
 from podlink.pool import SentinelPool
 from redis_emulator import RedisEmulator
+from tests.support.topologies import Caller
 from tests.support.waiting import until
 
 
 class FakeSentinel:
-    """Replies to ``SENTINEL MASTERS``, and to all other commands with an error."""
+    """Answers ``SENTINEL MASTERS`` and ``GET-MASTER-ADDR-BY-NAME``, everything else with an error.
+
+    Attributes:
+        master: port of the master.
+        listed: port of the master in ``SENTINEL MASTERS``, if it is another one.
+    """
 
     def __init__(self) -> None:
         self.master: int | None = None
+        self.listed: int | None = None
         self.asked = 0
         self.connected = 0
         self._lock = threading.Lock()
@@ -54,20 +61,26 @@ class FakeSentinel:
                 for _ in range(request.upper().count(b"\r\nMASTERS\r\n")):
                     self.asked += 1
                     client.sendall(self._masters())
+                for _ in range(request.upper().count(b"\r\nGET-MASTER-ADDR-BY-NAME\r\n")):
+                    client.sendall(_array("127.0.0.1", str(self.master)))
                 for command in (b"\r\nCLIENT\r\n", b"\r\nHELLO\r\n"):
                     client.sendall(b"-ERR unknown command\r\n" * request.upper().count(command))
 
     def _masters(self) -> bytes:
         state = {
-            "name": "mymaster", "ip": "127.0.0.1", "port": str(self.master), "flags": "master",
+            "name": "mymaster", "ip": "127.0.0.1", "port": str(self.listed or self.master),
+            "flags": "master",
             "num-other-sentinels": "0", "quorum": "1",
         }  # fmt: skip
-        parts = [part for pair in state.items() for part in pair]
-        sent = "".join(f"${len(part)}\r\n{part}\r\n" for part in parts)
-        return f"*1\r\n*{len(parts)}\r\n{sent}".encode()
+        return b"*1\r\n" + _array(*(part for pair in state.items() for part in pair))
 
     def close(self) -> None:
         self._listener.close()
+
+
+def _array(*parts: str) -> bytes:
+    sent = "".join(f"${len(part)}\r\n{part}\r\n" for part in parts)
+    return f"*{len(parts)}\r\n{sent}".encode()
 
 
 @pytest.fixture
@@ -162,3 +175,20 @@ async def test_connections_to_sentinels_are_closed(
 
 async def finished(result: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_the_old_master_is_not_used_while_sentinel_fails_over(
+    sentinel: FakeSentinel, kind: str
+) -> None:
+    """Until all replicas follow, SENTINEL MASTERS lists the old master, which may be up again."""
+    old, new = RedisEmulator(), RedisEmulator()
+    with old.serve(port=0) as first, new.serve(port=0) as second:
+        sentinel.listed, sentinel.master = first.port, second.port
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster"
+        caller = Caller(kind).connect(url, protocol=2)
+        assert caller.set_linked_pod("n", "u", "s", 2) is None
+        assert new.client().get("sf:{n:lk:u}s") == b"2"
+        assert old.client().dbsize() == 0
+        caller.close()
+        caller.loop.close()

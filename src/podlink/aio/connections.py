@@ -25,10 +25,12 @@ from podlink.aio.pool import NodePool, Pool, SentinelPool
 from podlink.aio.sending import ClientSender, PoolSender, Sender
 from podlink.calls import RetryPolicy
 from podlink.clients import (
+    MASTER_ADDRESS,
     cluster_policy,
     connection_kwargs,
     emulated_cluster,
     emulator_named,
+    master_address,
     sentinels_of,
     without_maintenance,
 )
@@ -123,8 +125,23 @@ def _pool(config: RedisConfig, **kwargs: Any) -> Pool:
     return Pool(pool_timeout=config.pool_timeout, **kwargs)
 
 
+class MasterFinder(Sentinel):
+    """Asks Sentinels for the address of a master."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Host and port of the master, also while it is failed over.
+
+        Raises:
+            MasterNotFoundError: no Sentinel answers or knows a master that is up.
+        """
+        # Makes the Sentinel that answered the first of the list.
+        await super().discover_master(service_name)
+        reply = await self.sentinels[0].execute_command(MASTER_ADDRESS, service_name)
+        return master_address(reply, service_name)
+
+
 def _sentinel_pool(config: RedisConfig) -> SentinelPool:
-    sentinel = Sentinel([])
+    sentinel = MasterFinder([])  # type: ignore[no-untyped-call]
     sentinel.sentinels = [
         redis.asyncio.Redis(connection_pool=_create_pool(config.sentinel(host, port)))
         for host, port in config.addresses(config.sentinel_nodes)
