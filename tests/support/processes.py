@@ -295,9 +295,9 @@ class Sentinels:
     def rejoin(self, node: servers.Server) -> None:
         """Restart a node that is no longer the master, and wait until another node may be stopped.
 
-        It starts as a replica that serves no stale data. If it started as an empty master, writes to
-        it would be lost: the Sentinel that carries out the failover lists it as the master, which
-        redis-py believes, for seconds after `current` has returned the promoted replica.
+        It starts as a replica that serves no stale data. If it started as an empty master, writes
+        to it would be lost: the Sentinel that carries out the failover lists it as the master,
+        which redis-py believes, for seconds after `current` has returned the promoted replica.
         """
         master = self.current(other_than=node)
         node.extra_args = (
