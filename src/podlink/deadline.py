@@ -8,12 +8,20 @@ the server, a retry for its delay. asyncio does not need this, because a task ca
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
-from time import monotonic
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+monotonic: Final[Callable[[], float]] = (
+    partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+    if hasattr(time, "clock_gettime")
+    else partial(time.monotonic)
+)
+"""The clock of all deadlines. freezegun does not stop it: it replaces only `time.monotonic`."""
 
 
 class TimeUp(TimeoutError):

@@ -21,7 +21,6 @@ import os
 import threading
 import weakref
 from collections import deque
-from time import monotonic
 from typing import Any, Final
 
 import redis
@@ -147,7 +146,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         connection = self._idle_or_new()
         if connection is not None:
             return connection
-        until = monotonic() + self._wait
+        until = deadline.monotonic() + self._wait
         waiter = threading.Lock()
         waiter.acquire()
         try:
@@ -157,7 +156,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
                 connection = self._idle_or_new()
                 if connection is not None:
                     return connection
-                rest = until - monotonic()
+                rest = until - deadline.monotonic()
                 if rest <= 0 and self._collect_lost():
                     continue
                 if rest <= 0:
@@ -178,7 +177,7 @@ class Pool(redis.ConnectionPool):  # type: ignore[misc]
         An exception that interrupts methods of redis-py may leave such a cycle. The garbage
         collector runs at most once in `COLLECT_INTERVAL` seconds.
         """
-        now = monotonic()
+        now = deadline.monotonic()
         if now < self._next_collection:
             return False
         self._next_collection = now + COLLECT_INTERVAL

@@ -22,14 +22,13 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-from podlink import forks
+from podlink import deadline, forks
 from podlink.cache import LinkCache
 from podlink.errors import (
     ErrorMetrics,
@@ -502,10 +501,10 @@ def time_left(timeout: float | None) -> TimeLeft:
     """
     if timeout is None:
         return _no_limit
-    end = time.monotonic() + check_timeout(timeout)
+    end = deadline.monotonic() + check_timeout(timeout)
 
     def left() -> float:
-        rest = end - time.monotonic()
+        rest = end - deadline.monotonic()
         if rest <= 0:
             raise OperationTimeoutError("resolve did not finish in time; no request is in flight")
         return rest

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -11,33 +14,72 @@ from freezegun import freeze_time
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from podlink import (
+    LinkRouter,
+    OperationTimeoutError,
+    RedisConfig,
+    RedisConnectionError,
+    StatefulExecutor,
+)
 from redis_emulator import RedisEmulator
-from tests.support.transports import Transport
+from tests.support.transports import REDIS_PY, TRANSPORTS, Transport
 
 pytestmark = pytest.mark.timeout(30)
 
 
-@pytest.mark.parametrize("name", ["in-process"])
-@pytest.mark.parametrize("how", ["freezegun", "time-machine"])
-def test_time_limits_end_while_time_stands_still(name: str, how: str, tmp_path: Path) -> None:
+FROZEN: dict[str, Callable[[], Any]] = {
+    "freezegun-future": lambda: freeze_time("2099-01-01"),
+    "freezegun-past": lambda: freeze_time("2001-01-01"),
+    "time-machine": lambda: time_machine.travel(0, tick=False),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+@pytest.mark.parametrize("frozen", FROZEN.values(), ids=FROZEN.keys())
+def test_time_limits_end_while_time_is_frozen(
+    name: str, frozen: Callable[[], Any], tmp_path: Path
+) -> None:
     transport = Transport(name, RedisEmulator(), tmp_path)
-    frozen = freeze_time("2030-01-01") if how == "freezegun" else time_machine.travel(0, tick=False)
-    with frozen:
+    with frozen():
         client = transport.client()
         assert client.blpop("nothing", 0.01) is None
         assert client.xread({"nothing": "$"}, block=10) in ([], {})
         assert client.wait(1, 10) == 0
-        if name == "in-process":  # redis-py measures its own time on sockets
+        pubsub = client.pubsub()
+        pubsub.subscribe("channel")
+        assert pubsub.get_message(timeout=5) is not None
+        assert pubsub.get_message(timeout=0.01) is None
+        client.set("k", "v", px=1)
+        for _ in range(3):  # the server's timer also sees the frozen time
+            assert client.blpop("nothing", 0.01) is None
+            transport.emulator.engine.tick()
+        assert client.get("k") == b"v"  # keys expire by the frozen time
+        if name != "unix" or REDIS_PY >= (5, 1):
             impatient = transport.client(socket_timeout=0.01, retry=Retry(NoBackoff(), 0))
             with pytest.raises(redis.TimeoutError):
                 impatient.blpop("nothing", 0)
-            pubsub = client.pubsub()
-            pubsub.subscribe("channel")
-            assert pubsub.get_message(timeout=5) is not None
-            assert pubsub.get_message(timeout=0.01) is None
-        client.set("k", "v", px=1)
-        assert client.get("k") == b"v"  # keys go by the time that stands still
     transport.close()
+
+
+@pytest.mark.parametrize("frozen", FROZEN.values(), ids=FROZEN.keys())
+def test_operations_keep_their_deadline_while_time_is_frozen(frozen: Callable[[], Any]) -> None:
+    with RedisEmulator() as emulator, socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        with emulator.serve() as server, frozen():
+            with StatefulExecutor(server.url) as executor:
+                assert executor.set_linked_pod("n", "u", "s", 1, timeout=9.0) is None
+                assert executor.get_linked_pod("n", "u", "s", timeout=9.0) == 1
+            config = RedisConfig.from_url(server.url, max_connections=1, pool_timeout=0.01)
+            with StatefulExecutor(config) as executor:
+                held = executor.manager.client.connection_pool.get_connection()
+                with pytest.raises(RedisConnectionError, match="No connection available"):
+                    executor.get_linked_pod("n", "u", "s", timeout=9.0)
+                with LinkRouter(executor) as router, pytest.raises(OperationTimeoutError):
+                    router.resolve("n", "u", "s", timeout=0.001)
+                executor.manager.client.connection_pool.release(held)
+            with StatefulExecutor(f"redis://127.0.0.1:{port}") as executor:
+                with pytest.raises(OperationTimeoutError):
+                    executor.get_linked_pod("n", "u", "s", timeout=0.01)
 
 
 def test_moving_the_time_past_a_timeout_ends_it() -> None:

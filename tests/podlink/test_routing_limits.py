@@ -300,7 +300,7 @@ def test_ten_pods_are_shown(time: Time, pods: int, more: str) -> None:
 
 def test_a_deadline_tells_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("podlink.routing.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("podlink.routing.deadline", SimpleNamespace(monotonic=lambda: now))
     assert time_left(None)() is None
     left = time_left(5.0)
     assert left() == 5.0
