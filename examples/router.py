@@ -1,6 +1,6 @@
-"""Routing users to pods: the least loaded gets them, and they move on when it dies.
+"""Links users to the least loaded pod, and to another pod when theirs is dead.
 
-Runs without a server; give it a Redis URL to run it there:
+The example uses the emulator. To run it on a server, pass a Redis URL:
 
     python examples/router.py [URL]
 """
@@ -18,7 +18,7 @@ USERS = [f"user-{number}" for number in range(12)]
 
 
 def heartbeat(executor: StatefulExecutor, pod: int, load: float) -> None:
-    """What each pod does every few seconds."""
+    """Write the state of a pod. Each pod does this every few seconds."""
     executor.set_service_state(NAMESPACE, SERVICE, pod, str(PodState(load, time.time())))
 
 

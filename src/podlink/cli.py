@@ -1,8 +1,8 @@
 """The command line: ``podlink demo``, ``ping``, ``drain``, ``inspect`` and ``repair``.
 
-What a command does is in `podlink.demo`, `podlink.draining` and the executor; here are arguments,
-output and exit statuses. Commands that need a server read its URL, and with it the password, from
-the environment unless ``--url`` is given: other users of the machine can read a command line.
+This module has the arguments, the output and the exit statuses. `podlink.demo`, `podlink.draining`
+and the executor do the work. The URL of the server, with its password, comes from the environment
+unless ``--url`` is given, because other users of a machine can read its command lines.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def repair(
 
 
 def _described(stored: StoredKey) -> list[str]:
-    """Lines that show a key; values as Python writes bytes, so that none can pass for text."""
+    """Format a key as lines of output. Values are shown as Python bytes, so none is ambiguous."""
     key = printable(stored.key.decode(errors="backslashreplace"))
     ttl = "no TTL" if stored.ttl is None else f"TTL {stored.ttl:.3f} s"
     if stored.value is None:
@@ -171,10 +171,10 @@ def _described(stored: StoredKey) -> list[str]:
 
 
 def _server(url: str | None) -> str | RedisConfig:
-    """The server that a command is about.
+    """Return the URL of the command line, or the configuration of the environment.
 
     Raises:
-        InvalidParameterError: neither the command line nor the environment names one.
+        InvalidParameterError: neither names a server.
     """
     if url is not None:
         return url
@@ -187,7 +187,7 @@ _NAMES_A_SERVER = ("URL", "HOST", "UNIX_SOCKET_PATH", "CLUSTER_NODES", "SENTINEL
 
 
 def _fail(message: str) -> NoReturn:
-    """Print one line and end with status 1."""
+    """Print a message in one line to stderr, and exit with status 1."""
     typer.echo(" ".join(message.split()), err=True)
     raise typer.Exit(1)
 

@@ -1,8 +1,8 @@
-"""What ``podlink demo`` shows: a day of links in a few seconds.
+"""The scenario of ``podlink demo``.
 
-Services and pods register, users are linked, some reconnect within their grace period, some move to
-another pod, some never come back and their transient links run out. On the emulator the clock is
-moved for that; on a server the demo waits the few seconds itself.
+Services and pods register, and users are linked. Some users reconnect within their grace period,
+some move to another pod, and some do not reconnect, so that their transient links expire. On the
+emulator the demo advances the clock; on a server it waits for a few seconds.
 """
 
 from __future__ import annotations
@@ -27,18 +27,17 @@ T = TypeVar("T")
 
 
 def run(console: Console, url: str, *, users: int, seed: int) -> None:
-    """Play the demo on the Redis at ``url`` and print what happened.
+    """Run the demo on the server at ``url``, and print the results.
 
     Args:
-        console: Where to print.
-        url: What `RedisManager` takes; an ``emulator://`` URL gets an emulator of its own, whose
-            clock
-            can be moved.
-        users: How many users to link to each service's pods.
-        seed: Seeds every choice.
+        console: prints the output.
+        url: a URL for `RedisManager`. For an ``emulator://`` URL the demo creates a new emulator
+            with a manual clock.
+        users: how many users to link.
+        seed: the seed of the random numbers.
 
     Raises:
-        StatefulError: The server cannot be reached or refuses.
+        StatefulError: the server cannot be reached or refuses a command.
     """
     executor, wait = _connect(url)
     with executor:
@@ -56,10 +55,11 @@ def run(console: Console, url: str, *, users: int, seed: int) -> None:
 
 
 class Day:
-    """One run of the demo in a namespace of its own.
+    """One run of the demo, in a new namespace.
 
-    `grace`, the seconds that a link survives its user, leaves time for everybody who is to come
-    back.
+    Attributes:
+        grace: the TTL in seconds of the link of a user who has disconnected. It is long enough for
+            all reconnects of the demo.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Day:
         self.outcomes: Counter[str] = Counter()
 
     def play(self) -> None:
-        """Everything, in order."""
+        """Run all steps of the demo."""
         self.register()
         service = "chat"
         self._each("link", self.users, lambda uid: self._link(uid, service))
@@ -110,14 +110,14 @@ class Day:
         self.show()
 
     def register(self) -> None:
-        """Announce every pod of every service."""
+        """Write the states of all pods and services."""
         for service, pods in SERVICES.items():
             for pod in range(pods):
                 self.executor.set_service_state(self.namespace, service, pod, "ready")
             self.executor.set_workload_state(self.namespace, service, "running")
 
     def show(self) -> None:
-        """Print the pods with their users, what became of the users, and the rates."""
+        """Print the pods with their users, the results of the steps, and the rates."""
         pods = Table(title="Pods and their users", title_justify="left")
         pods.add_column("service")
         pods.add_column("pod", justify="right")
@@ -144,7 +144,7 @@ class Day:
         self.console.print(rates)
 
     def clean_up(self) -> None:
-        """Remove every key of the demo's namespace."""
+        """Delete all keys of the demo's namespace."""
         client: Any = self.executor.manager.client
         for key in client.scan_iter(match=f"sf:{{{self.namespace}:*", count=1000):
             client.unlink(key)
@@ -196,7 +196,7 @@ def _exhaust(act: Callable[[str], None], uids: Iterable[str]) -> None:
 
 
 def _connect(url: str) -> tuple[StatefulExecutor, Callable[[float], None]]:
-    """An executor, and what lets time pass there."""
+    """Create an executor, and a function that waits or advances the emulator's clock."""
     if not url.startswith("emulator:"):
         return StatefulExecutor(url), time.sleep
     emulator = emulator_package().RedisEmulator(clock=emulator_package().ManualClock())

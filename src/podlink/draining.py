@@ -1,7 +1,4 @@
-"""What ``podlink drain`` shows: how far the drain has come, and what it did.
-
-The drain itself is `podlink.drain`.
-"""
+"""The output of ``podlink drain``: a progress bar and a summary. `podlink.drain` has the drain."""
 
 from __future__ import annotations
 
@@ -30,14 +27,14 @@ def run(
     to: int | None,
     resume: str | None,
 ) -> bool:
-    """Drain a pod on a Redis and print what happened.
+    """Drain a pod, and print progress and results.
 
     Returns:
-        Whether every link that was found could be changed.
+        Whether all links that were found could be changed.
 
     Raises:
-        StatefulError: the server cannot be reached, refuses, or an argument is wrong. Where to go
-            on has been printed then.
+        StatefulError: the server cannot be reached or refuses a command, or an argument is invalid.
+            If the drain had begun, the value for ``--resume`` has been printed.
     """
     latest = DrainProgress()
     started = time.perf_counter()

@@ -124,7 +124,7 @@ def test_a_failover_during_a_drain_is_an_error(
             cluster.fail_over(cluster.masters[which])
         pages.append(progress)
 
-    with pytest.raises(podlink.RedisConnectionError, match="is no primary") as raised:
+    with pytest.raises(podlink.RedisConnectionError, match="is no longer a primary") as raised:
         caller.drain_pod("n", "s", 7, on_progress=fail_over)
     assert not raised.value.outcome_unknown
     caller.drain_pod("n", "s", 7)
