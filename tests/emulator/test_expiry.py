@@ -1,4 +1,4 @@
-"""Expiry commands beside a real server, and what moving the clock does."""
+"""Key expiry: commands compared with real servers, and deadlines on a manual clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMANDS = ("EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT")
 
 @pytest.mark.servers(*MODERN)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_boundaries(same: Pair, name: str) -> None:
+def test_expire_commands_with_extreme_and_invalid_times(same: Pair, name: str) -> None:
     amounts = (0, -1, 100_000, FAR, -FAR - 1, FAR // 1000, FAR // 1000 + 1, -(FAR // 1000), FAR - 1)
     for amount in (*amounts, "", "x", "1.0", " 1", "+1", "01", FAR + 1):
         same("SET", "k", "v")
@@ -29,7 +29,7 @@ def test_boundaries(same: Pair, name: str) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_options(same: Pair) -> None:
+def test_expireat_conditions(same: Pair) -> None:
     words = ("NX", "xx", "GT", "lt", "FOO")
     for options in [(), *itertools.product(words, repeat=1), *itertools.product(words, repeat=2)]:
         for before in (None, "4102444800", "4102444900", "4102445000"):
@@ -43,7 +43,7 @@ def test_options(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-6.2")
-def test_options_came_later(same: Pair) -> None:
+def test_conditions_are_errors_on_redis_6(same: Pair) -> None:
     same("SET k v")
     for name in COMMANDS:
         same(name, "k", "10", "NX")
@@ -52,7 +52,7 @@ def test_options_came_later(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_reading(same: Pair) -> None:
+def test_ttl_pttl_and_persist(same: Pair) -> None:
     same("SET k v")
     for name in ("TTL", "PTTL", "PERSIST"):
         same(name, "k")
@@ -67,7 +67,7 @@ def test_reading(same: Pair) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_expiretime_rounds(same: Pair) -> None:
+def test_expiretime_rounds_to_seconds(same: Pair) -> None:
     for milliseconds in (4102444800000, 4102444800499, 4102444800500, 4102444800999):
         same("SET k v")
         same("PEXPIREAT", "k", milliseconds)
@@ -78,7 +78,7 @@ def test_expiretime_rounds(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_events(same: Pair) -> None:
+def test_keyspace_events_of_expiry_commands(same: Pair) -> None:
     watcher = EventWatcher(same)
     for line in (
         "SET k v",
@@ -111,7 +111,7 @@ def test_ttl_follows_the_clock() -> None:
     assert (client.ttl("k"), client.get("k"), client.dbsize()) == (-2, None, 0)
 
 
-def test_a_later_expiry_outlives_the_first() -> None:
+def test_a_later_deadline_replaces_an_earlier_one() -> None:
     clock = ManualClock()
     client = RedisEmulator(clock=clock).client()
     client.set("k", "v")
@@ -124,7 +124,7 @@ def test_a_later_expiry_outlives_the_first() -> None:
     assert client.exists("k")
 
 
-def test_expiry_moves_with_the_key() -> None:
+def test_deadline_is_kept_by_rename_copy_move_and_swapdb() -> None:
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock)
     client, other = emulator.client(), emulator.client(db=1)
@@ -143,8 +143,8 @@ def test_expiry_moves_with_the_key() -> None:
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("command", ["EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"])
-def test_times_near_the_limits_of_64_bits(same: Pair, command: str) -> None:
-    """Redis 6.2 lets products wrap around, later releases refuse them."""
+def test_expiry_times_near_the_limits_of_64_bits(same: Pair, command: str) -> None:
+    """Redis 6.2 lets the conversion to milliseconds overflow, later releases return an error."""
     limit = 2**63
     for base in (limit - 1, limit // 1000, limit // 500, 2 * 10**16, 5 * 10**17, limit // 2):
         for amount in (base - 1, base, base + 1, -base - 1, -base, -base + 1):
@@ -156,7 +156,7 @@ def test_times_near_the_limits_of_64_bits(same: Pair, command: str) -> None:
 
 @pytest.mark.servers(*ALL)
 def test_expiry_options_of_set_and_getex(same: Pair) -> None:
-    """The last of several times counts, in one unit; when a time is looked at differs."""
+    """The last of several times with the same unit applies; releases differ in when they check."""
     same("SET k v")
     for options in (
         "EX 1 EX 200",

@@ -1,4 +1,4 @@
-"""`RedisEmulator` itself: keys without a client, the log, seeds, time, snapshots."""
+"""The API of `RedisEmulator`: direct key access, command log, seed, clock, snapshots."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ VALUES = {
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_values_of_every_kind(emulator: RedisEmulator, kind: str) -> None:
+def test_values_of_every_type_are_written_and_read_directly(
+    emulator: RedisEmulator, kind: str
+) -> None:
     wanted, value = VALUES[kind]
     emulator[0]["key"] = {"old": "value"}
     emulator[0]["key"] = value
@@ -49,7 +51,7 @@ def test_values_of_every_kind(emulator: RedisEmulator, kind: str) -> None:
         assert client.type("key") == kinds.get(kind, "string").encode()
 
 
-def test_a_database_is_a_mapping(emulator: RedisEmulator) -> None:
+def test_a_database_is_a_mutable_mapping(emulator: RedisEmulator) -> None:
     db, other = emulator[0], emulator[1]
     db.update(a="1", b="2", c=["x"])
     assert set(db) == {b"a", b"b", b"c"}
@@ -80,7 +82,7 @@ def test_a_database_is_a_mapping(emulator: RedisEmulator) -> None:
     assert repr(db) == "<Database 0: 0 keys>"
 
 
-def test_expiry(emulator: RedisEmulator) -> None:
+def test_ttl_and_expire_of_a_database(emulator: RedisEmulator) -> None:
     db = emulator[0]
     db["k"] = "v"
     assert db.ttl("k") is None
@@ -100,7 +102,9 @@ def test_expiry(emulator: RedisEmulator) -> None:
         db.expire("nothing", 1)
 
 
-def test_writes_are_seen_by_clients(emulator: RedisEmulator) -> None:
+def test_direct_writes_serve_blocked_clients_and_abort_transactions(
+    emulator: RedisEmulator,
+) -> None:
     with emulator.client() as client, emulator.client() as watching:
         connection = connection_of(client)
         connection.send_command("BLPOP", "queue", 0)
@@ -115,7 +119,7 @@ def test_writes_are_seen_by_clients(emulator: RedisEmulator) -> None:
             pipeline.execute()
 
 
-def test_commands_without_a_client(emulator: RedisEmulator) -> None:
+def test_execute(emulator: RedisEmulator) -> None:
     execute = emulator.execute
     assert execute("SET", "k", 5) == b"OK"
     assert execute("INCRBY", b"k", 2) == 7
@@ -134,14 +138,14 @@ def test_commands_without_a_client(emulator: RedisEmulator) -> None:
     assert emulator[0]["k"] == b"7"
 
 
-def test_the_log_is_off_unless_asked_for(emulator: RedisEmulator) -> None:
+def test_command_log_is_off_by_default(emulator: RedisEmulator) -> None:
     with emulator.client() as client:
         client.set("k", "v")
     assert len(emulator.log) == 0
     assert not emulator.engine.needs_full_checks
 
 
-def test_the_log() -> None:
+def test_entries_of_the_command_log() -> None:
     clock = ManualClock(1000)
     emulator = RedisEmulator(clock=clock, log=100)
     client = emulator.client(client_name="me", db=2)
@@ -163,7 +167,7 @@ def test_the_log() -> None:
     assert list(emulator.log) == []
 
 
-def test_the_log_is_bounded_and_ends_with_a_reset() -> None:
+def test_command_log_is_bounded_and_cleared_by_reset() -> None:
     emulator = RedisEmulator(log=10)
     with emulator.client() as client:
         for number in range(50):
@@ -176,7 +180,7 @@ def test_the_log_is_bounded_and_ends_with_a_reset() -> None:
         assert len(emulator.log) == 1
 
 
-def test_the_log_of_transactions_and_waiting() -> None:
+def test_command_log_of_transactions_and_blocked_commands() -> None:
     emulator = RedisEmulator(log=100)
     with emulator.client() as client:
         client.pipeline().set("k", 1).get("k").execute()
@@ -197,7 +201,7 @@ def test_the_log_of_transactions_and_waiting() -> None:
         assert emulator.log.of("BLPOP")[0].reply == [b"list", b"x"]
 
 
-def test_a_seed_makes_chance_repeat_itself() -> None:
+def test_same_seed_gives_the_same_random_results() -> None:
     def drawn(seed: int) -> list[object]:
         emulator = RedisEmulator(seed=seed, clock=ManualClock(0))
         emulator[0]["set"] = {str(number) for number in range(100)}
@@ -211,7 +215,7 @@ def test_a_seed_makes_chance_repeat_itself() -> None:
     assert drawn(1) != drawn(2)
 
 
-def test_timeouts_fire_with_the_clock(emulator: RedisEmulator) -> None:
+def test_blocking_timeout_ends_when_the_clock_advances(emulator: RedisEmulator) -> None:
     with emulator.client() as client:
         connection = connection_of(client)
         connection.send_command("BLPOP", "list", 60)
@@ -221,12 +225,12 @@ def test_timeouts_fire_with_the_clock(emulator: RedisEmulator) -> None:
         assert connection.read_response() is None
 
 
-def test_one_emulator_for_everybody_under_a_name() -> None:
+def test_named_emulators_are_shared() -> None:
     assert RedisEmulator.named("face") is RedisEmulator.named("face")
     assert RedisEmulator.named("face") is not RedisEmulator.named("other")
 
 
-def test_snapshots_and_direct_writes(emulator: RedisEmulator) -> None:
+def test_restore_undoes_direct_writes(emulator: RedisEmulator) -> None:
     emulator[0]["k"] = ["a"]
     before = emulator.snapshot()
     emulator[0]["k"] = ["b"]
@@ -236,7 +240,7 @@ def test_snapshots_and_direct_writes(emulator: RedisEmulator) -> None:
     assert not emulator[1]
 
 
-def test_close_disconnects(emulator: RedisEmulator) -> None:
+def test_close_disconnects_clients(emulator: RedisEmulator) -> None:
     client = emulator.client()
     connection = connection_of(client)
     emulator.close()
@@ -246,7 +250,7 @@ def test_close_disconnects(emulator: RedisEmulator) -> None:
     client.close()
 
 
-def test_keys_as_text_and_copied(emulator: RedisEmulator) -> None:
+def test_dump_as_text_and_load(emulator: RedisEmulator) -> None:
     emulator[0]["list"] = ["a", "b"]
     emulator[3]["hash"] = {"f": 1}
     emulator[3].expire("hash", 60)
@@ -262,6 +266,6 @@ def test_keys_as_text_and_copied(emulator: RedisEmulator) -> None:
 
 
 @pytest.mark.parametrize(("version", "flavour"), [("1.0", "redis"), ("8.2", "memcached")])
-def test_what_is_not_emulated(version: str, flavour: str) -> None:
+def test_unknown_version_or_flavour_raises_value_error(version: str, flavour: str) -> None:
     with pytest.raises(ValueError, match=r"emulated|flavour"):
         RedisEmulator(version=version, flavour=flavour)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -31,11 +32,11 @@ def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Transp
 
 @pytest.fixture
 def client(transport: Transport) -> redis.Redis:
-    """A client that does not try again."""
+    """A client without retries."""
     return transport.client(retry=Retry(NoBackoff(), 0))
 
 
-def test_an_error_so_many_times(transport: Transport, client: redis.Redis) -> None:
+def test_error_is_returned_a_number_of_times(transport: Transport, client: redis.Redis) -> None:
     fault = transport.emulator.faults.fail("SET", error="OOM no memory left", times=2)
     for _ in range(2):
         with pytest.raises(redis.ResponseError, match="no memory left"):
@@ -46,9 +47,7 @@ def test_an_error_so_many_times(transport: Transport, client: redis.Redis) -> No
     assert not transport.emulator.faults.active
 
 
-def test_an_error_is_of_the_class_that_its_code_says(
-    transport: Transport, client: redis.Redis
-) -> None:
+def test_error_code_selects_the_exception_class(transport: Transport, client: redis.Redis) -> None:
     transport.emulator.faults.fail("GET", error="NOSCRIPT gone", times=1)
     with pytest.raises(redis.exceptions.NoScriptError):
         client.get("k")
@@ -57,7 +56,7 @@ def test_an_error_is_of_the_class_that_its_code_says(
         client.get("k")
 
 
-def test_which_commands_fail(transport: Transport, client: redis.Redis) -> None:
+def test_fault_applies_to_matching_commands(transport: Transport, client: redis.Redis) -> None:
     faults = transport.emulator.faults
 
     def failing(*command: str) -> bool:
@@ -82,7 +81,7 @@ def test_which_commands_fail(transport: Transport, client: redis.Redis) -> None:
     assert not failing("HSET", "h", "f", "v")
 
 
-def test_skipping_and_chance() -> None:
+def test_skip_times_and_chance() -> None:
     def outcomes(seed: int) -> list[bool]:
         with RedisEmulator(seed=seed) as emulator:
             client = emulator.client()
@@ -107,7 +106,7 @@ def test_skipping_and_chance() -> None:
         assert client.incr("n") == 3
 
 
-def test_what_cannot_be_planted() -> None:
+def test_invalid_fault_parameters_raise_value_error() -> None:
     faults = RedisEmulator().faults
     with pytest.raises(ValueError, match="times"):
         faults.fail("GET", times=0)
@@ -120,14 +119,16 @@ def test_what_cannot_be_planted() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_dropping_the_connection(transport: Transport, client: redis.Redis, when: str) -> None:
+def test_dropped_connection_before_and_after_the_command_runs(
+    transport: Transport, client: redis.Redis, when: str
+) -> None:
     transport.emulator.faults.drop("INCR*", when=when, times=1)  # type: ignore[arg-type]
     with pytest.raises(redis.ConnectionError):
         client.incr("n")
     assert client.get("n") == (None if when == "before" else b"1")
 
 
-def test_redis_py_tries_again(transport: Transport) -> None:
+def test_redis_py_retries_after_dropped_connections(transport: Transport) -> None:
     client = transport.client(retry=Retry(NoBackoff(), 3), retry_on_error=[redis.ConnectionError])
     fault = transport.emulator.faults.drop("GET", times=2)
     client.set("k", "v")
@@ -135,7 +136,7 @@ def test_redis_py_tries_again(transport: Transport) -> None:
     assert fault.hits == 2
 
 
-async def test_coroutines_meet_faults(transport: Transport) -> None:
+async def test_faults_of_an_async_client(transport: Transport) -> None:
     client = transport.async_client(retry=None)
     transport.emulator.faults.fail("GET", error="ERR planted", times=1)
     with pytest.raises(redis.ResponseError, match="planted"):
@@ -152,7 +153,7 @@ async def test_coroutines_meet_faults(transport: Transport) -> None:
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
-def test_a_delay_holds_one_client_up(name: str, tmp_path: Path) -> None:
+def test_delay_affects_one_client_only(name: str, tmp_path: Path) -> None:
     clock = ManualClock()
     transport = Transport(name, RedisEmulator(clock=clock), tmp_path)
     client, other = transport.client(), transport.client()
@@ -168,7 +169,7 @@ def test_a_delay_holds_one_client_up(name: str, tmp_path: Path) -> None:
     transport.close()
 
 
-def test_a_delay_longer_than_the_client_waits(transport: Transport) -> None:
+def test_delay_longer_than_the_socket_timeout(transport: Transport) -> None:
     client = transport.client(socket_timeout=0.05, retry=Retry(NoBackoff(), 0))
     transport.emulator.faults.delay("GET", seconds=5, times=1)
     with pytest.raises(redis.TimeoutError):
@@ -176,7 +177,7 @@ def test_a_delay_longer_than_the_client_waits(transport: Transport) -> None:
     assert client.get("k") is None
 
 
-def test_a_delay_by_a_clock_that_stands_still() -> None:
+def test_delay_follows_the_manual_clock() -> None:
     clock = ManualClock()
     with RedisEmulator(clock=clock) as emulator, emulator.client() as client:
         connection = connection_of(client)
@@ -189,7 +190,7 @@ def test_a_delay_by_a_clock_that_stands_still() -> None:
         assert [connection.read_response(), connection.read_response()] == [1, b"1"]
 
 
-def test_a_fault_in_a_transaction(transport: Transport, client: redis.Redis) -> None:
+def test_fault_inside_a_transaction(transport: Transport, client: redis.Redis) -> None:
     transport.emulator.faults.fail("SET", error="OOM planted", times=1)
     pipeline: Any = client.pipeline()
     with pytest.raises(redis.ResponseError, match="planted"):
@@ -197,7 +198,7 @@ def test_a_fault_in_a_transaction(transport: Transport, client: redis.Redis) -> 
     assert pipeline.set("k", "v").get("k").execute() == [True, b"v"]
 
 
-def test_reset_and_clear_take_everything_back(transport: Transport, client: redis.Redis) -> None:
+def test_reset_and_clear_remove_all_faults(transport: Transport, client: redis.Redis) -> None:
     faults = transport.emulator.faults
     for forget in (faults.clear, transport.emulator.reset):
         faults.fail("GET")
@@ -209,7 +210,7 @@ def test_reset_and_clear_take_everything_back(transport: Transport, client: redi
         assert not faults.active
 
 
-def test_states_as_a_client_meets_them(transport: Transport, client: redis.Redis) -> None:
+def test_server_states_raise_errors_of_redis_py(transport: Transport, client: redis.Redis) -> None:
     faults = transport.emulator.faults
     client.set("k", "v")
     with faults.loading, pytest.raises(redis.exceptions.BusyLoadingError):
@@ -227,37 +228,17 @@ def test_states_as_a_client_meets_them(transport: Transport, client: redis.Redis
     assert client.get("k") == b"v"
 
 
-TRIED = (
-    "GET k",
-    "SET k v",
-    "PING",
-    "ECHO x",
-    "DEL k",
-    "INCR n",
-    "EXISTS k",
-    "WATCH a",
-    "UNWATCH",
-    "PUBLISH a b",
-    "NOSUCH",
-    "CONFIG GET hz",
-    "CLIENT GETNAME",
-    "EVALSHA abc 0",
-    "EVALSHA abc 1 k",
-    "LPOP l",
-    "EXPIRE k 1",
-    "FLUSHALL",
-    "SELECT 0",
-    "MULTI",
-    "GET k",
-    "EXEC",
-    "MULTI",
-    "PING",
-    "SET k v",
-    "EXEC",
-    "MULTI",
-    "EXEC",
-    "DBSIZE",
-)
+CALLS = {
+    "reads": ("GET k", "EXISTS k", "DBSIZE", "WATCH a", "UNWATCH"),
+    "writes": ("SET k v", "DEL k", "INCR n", "LPOP l", "EXPIRE k 1", "FLUSHALL"),
+    "connection-and-server": (
+        *("PING", "ECHO x", "PUBLISH a b", "NOSUCH", "CONFIG GET hz", "CLIENT GETNAME", "SELECT 0"),
+    ),
+    "scripts": ("EVALSHA abc 0", "EVALSHA abc 1 k"),
+    "transaction-of-reads": ("MULTI", "GET k", "EXEC"),
+    "transaction-with-a-write": ("MULTI", "PING", "SET k v", "EXEC"),
+    "empty-transaction": ("MULTI", "EXEC"),
+}
 SCRIPTS = (
     "return 1",
     "return redis.call('set', KEYS[1], 'v')",
@@ -274,19 +255,19 @@ REAL_STATES = {
     "noreplicas": (["CONFIG SET min-replicas-to-write 1"], ["CONFIG SET min-replicas-to-write 0"]),
     "oom": (["CONFIG SET maxmemory 1"], ["CONFIG SET maxmemory 0"]),
 }
-"""How a real server is brought into a state and out of it."""
+"""Commands that put a real server into a state, and commands that end it."""
 
 
 @pytest.mark.servers(*EVERY_SERVER)
 @pytest.mark.parametrize("state", REAL_STATES)
-def test_states_refuse_as_real_servers_do(same: Pair, state: str) -> None:
+def test_replies_of_a_server_in_a_state(same: Pair, state: str) -> None:
     there, back = REAL_STATES[state]
     for line in there:
         assert same.real(line) == ("+", b"OK")
     switch = getattr(same.emulator.faults, state)
     try:
         with switch:
-            for line in TRIED:
+            for line in itertools.chain(*CALLS.values()):
                 same(line)
             if same.emulator.engine.server.version.compatible >= (7, 0):
                 for script in SCRIPTS:
@@ -299,7 +280,7 @@ def test_states_refuse_as_real_servers_do(same: Pair, state: str) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_a_busy_server_refuses_as_real_ones_do(same: Pair) -> None:
+def test_replies_of_a_server_that_runs_a_long_script(same: Pair) -> None:
     same.real("CONFIG SET lua-time-limit 1")
     script = "local t = redis.call('time')[1] while redis.call('time')[1] - t < 9 do end"
     _, runner = same.connect()
@@ -308,7 +289,7 @@ def test_a_busy_server_refuses_as_real_ones_do(same: Pair) -> None:
     until(lambda: is_busy(observer))
     try:
         with same.emulator.faults.busy:
-            for line in TRIED:
+            for line in itertools.chain(*CALLS.values()):
                 same(line)
     finally:
         _, other = same.connect()

@@ -1,4 +1,4 @@
-"""What a child process does with emulators that were made before ``fork``."""
+"""Emulators that were created before ``os.fork``, used in the child process."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def emulator() -> Iterator[RedisEmulator]:
 
 
 @contextlib.contextmanager
-def busy(*calls: Callable[[], object], threads: int = 3) -> Iterator[None]:
-    """Threads that run calls all the time."""
+def busy_threads(*calls: Callable[[], object], threads: int = 3) -> Iterator[None]:
+    """Run calls continuously in several threads."""
     over = threading.Event()
     started = threading.Semaphore(0)
 
@@ -56,8 +56,8 @@ def busy(*calls: Callable[[], object], threads: int = 3) -> Iterator[None]:
             thread.join()
 
 
-def refused(use: Callable[[], object]) -> str:
-    """Use an emulator in a child; what kind of error, with which text."""
+def error_in_child(use: Callable[[], object]) -> str:
+    """The text of the `ForkedError` that ``use`` raises in a child process."""
 
     def child() -> str:
         try:
@@ -103,37 +103,39 @@ USES: dict[str, Callable[[RedisEmulator, Any], object]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-def test_a_child_is_told_of_its_copy(
+def test_using_an_emulator_in_a_child_raises_forked_error(
     emulator: RedisEmulator, use: Callable[[RedisEmulator, redis.Redis], object]
 ) -> None:
     client = emulator.client()
     client.set("k", "v")
-    text = refused(lambda: use(emulator, client))
+    text = error_in_child(lambda: use(emulator, client))
     assert "emulator.serve()" in text
     assert f"process {os.getpid()}," in text
     assert client.get("k") == b"v"
 
 
-def test_connections_of_the_parent_are_refused_too(emulator: RedisEmulator) -> None:
+def test_connections_of_the_parent_raise_forked_error_in_a_child(emulator: RedisEmulator) -> None:
     client = emulator.client(single_connection_client=True)
     pubsub = emulator.client().pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("channel")
     pubsub.get_message()
     connection = emulator.client().connection_pool.make_connection()
     connection.connect()
-    assert "serve()" in refused(client.ping)
-    assert "serve()" in refused(lambda: pubsub.subscribe("another"))
-    assert "serve()" in refused(lambda: pubsub.get_message(timeout=30))
-    assert "serve()" in refused(lambda: connection.send_command("PING"))
+    assert "serve()" in error_in_child(client.ping)
+    assert "serve()" in error_in_child(lambda: pubsub.subscribe("another"))
+    assert "serve()" in error_in_child(lambda: pubsub.get_message(timeout=30))
+    assert "serve()" in error_in_child(lambda: connection.send_command("PING"))
     assert client.ping()
     connection.disconnect()
 
 
-async def test_asyncio_connections_of_the_parent_are_refused_too(emulator: RedisEmulator) -> None:
+async def test_asyncio_connections_of_the_parent_raise_forked_error(
+    emulator: RedisEmulator,
+) -> None:
     client = emulator.async_client()
     await client.ping()
 
-    assert "serve()" in refused(lambda: run(client.get("k")))
+    assert "serve()" in error_in_child(lambda: run(client.get("k")))
     assert await client.ping()
     await client.aclose()
 
@@ -154,28 +156,28 @@ CLUSTER_USES: dict[str, Callable[[ClusterEmulator, redis.RedisCluster], object]]
 
 
 @pytest.mark.parametrize("use", CLUSTER_USES.values(), ids=CLUSTER_USES.keys())
-def test_a_child_is_told_of_its_copy_of_a_cluster(
+def test_using_a_cluster_in_a_child_raises_forked_error(
     use: Callable[[ClusterEmulator, redis.RedisCluster], object],
 ) -> None:
     with ClusterEmulator(nodes=2, replicas=0) as cluster:
         client = cluster.client()
         client.set("k", "v")
-        assert "serve()" in refused(lambda: use(cluster, client))
+        assert "serve()" in error_in_child(lambda: use(cluster, client))
         assert client.get("k") == b"v"
 
 
-async def test_an_asyncio_cluster_client_that_was_made_before() -> None:
+async def test_asyncio_cluster_client_of_the_parent_raises_forked_error() -> None:
     with ClusterEmulator(nodes=1, replicas=0) as cluster:
         client = cluster.async_client()
         await client.set("k", "v")
 
-        assert "serve()" in refused(lambda: run(client.get("k")))
+        assert "serve()" in error_in_child(lambda: run(client.get("k")))
         assert await client.get("k") == b"v"
         await client.aclose()
 
 
 @pytest.mark.parametrize("url", ["emulator://forks", "emulator+cluster://forks"])
-def test_podlink_passes_the_error_on(url: str) -> None:
+def test_podlink_raises_the_text_of_forked_error(url: str) -> None:
     def use(call: Callable[[], object]) -> tuple[str, bool, str]:
         try:
             call()
@@ -199,14 +201,14 @@ def test_podlink_passes_the_error_on(url: str) -> None:
             told = in_child(partial(use, call))
             assert type(told) is tuple, told
             code, unknown, text = told
-            # podlink asks nodes for their slots itself, and tells which of them gave no answer.
+            # podlink loads the slots itself; its error names the nodes that did not reply.
             assert code in ("REDIS_OPERATION_ERROR", "REDIS_CONNECTION_ERROR"), text
             assert not unknown
             assert "emulator.serve()" in text
         assert executor.get_linked_pod("n", "u", "s") == 1
 
 
-def test_a_child_may_close_what_it_may_not_use(emulator: RedisEmulator) -> None:
+def test_a_child_may_close_emulators_of_the_parent(emulator: RedisEmulator) -> None:
     client = emulator.client()
     client.ping()
     clock = ManualClock()
@@ -234,9 +236,9 @@ def test_a_child_may_close_what_it_may_not_use(emulator: RedisEmulator) -> None:
 
 
 @pytest.mark.parametrize("cluster", [False, True])
-@pytest.mark.parametrize("how", ["refused", "copied before", "copied after"])
-def test_no_child_waits_for_a_lock(how: str, cluster: bool) -> None:
-    """Other threads run commands, wait for replies and move the clock at the time of the fork."""
+@pytest.mark.parametrize("how", ["error_in_child", "copied before", "copied after"])
+def test_a_child_does_not_wait_for_locks_of_other_threads(how: str, cluster: bool) -> None:
+    """Other threads run commands, wait for replies and advance the clock during the fork."""
     clock = ManualClock()
     emulator: Any = (
         ClusterEmulator(nodes=2, replicas=0, clock=clock)
@@ -257,7 +259,7 @@ def test_no_child_waits_for_a_lock(how: str, cluster: bool) -> None:
         if how == "copied after":
             emulator.use_copy_after_fork()
         try:
-            # The locks of redis-py's own cluster client stay locked.
+            # Locks of redis-py's cluster client may stay locked in the child.
             own = emulator.client() if cluster else client
             own.set("mine", "v")
             emulator.execute("SET", "k", "v")
@@ -267,14 +269,14 @@ def test_no_child_waits_for_a_lock(how: str, cluster: bool) -> None:
                 pass
             return str((own.get("mine"), own.llen("l") % 10 == 0))
         except ForkedError:
-            return "refused"
+            return "error_in_child"
 
     if how == "copied before":
         emulator.use_copy_after_fork()
-    expected = "refused" if how == "refused" else "(b'v', True)"
+    expected = "error_in_child" if how == "error_in_child" else "(b'v', True)"
     with (
         emulator.serve(),
-        busy(
+        busy_threads(
             push,
             pop,
             lambda: emulator.execute("INCR", "n"),
@@ -288,7 +290,7 @@ def test_no_child_waits_for_a_lock(how: str, cluster: bool) -> None:
     emulator.close()
 
 
-def test_a_copy_is_a_copy(emulator: RedisEmulator) -> None:
+def test_changes_in_a_child_do_not_reach_the_parent(emulator: RedisEmulator) -> None:
     emulator.use_copy_after_fork()
     client = emulator.client(single_connection_client=True)
     client.set("k", "parent")
@@ -303,7 +305,7 @@ def test_a_copy_is_a_copy(emulator: RedisEmulator) -> None:
 
     def child() -> list[Any]:
         client.set("k", "child")
-        client.rpush("l", 1)  # nobody takes it: who waits is in the parent
+        client.rpush("l", 1)  # not popped: the blocked client exists in the parent only
         return [client.get("k"), client.llen("l"), in_child(grandchild)]
 
     assert in_child(child) == [b"child", 1, [b"child/grandchild", 1]]
@@ -312,7 +314,7 @@ def test_a_copy_is_a_copy(emulator: RedisEmulator) -> None:
     waiting.join()
 
 
-def test_a_copy_that_is_half_changed_is_refused(
+def test_a_fork_during_a_command_of_another_thread_raises_forked_error(
     emulator: RedisEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forking, "FORK_SECONDS", 0.01)
@@ -330,14 +332,14 @@ def test_a_copy_that_is_half_changed_is_refused(
         stack.callback(thread.join)
         stack.callback(over.set)
         inside.wait()
-        text = refused(lambda: emulator.execute("PING"))
+        text = error_in_child(lambda: emulator.execute("PING"))
         assert "was running at the fork()" in text
-        text = refused(emulator.use_copy_after_fork)
+        text = error_in_child(emulator.use_copy_after_fork)
         assert "was running at the fork()" in text
     assert emulator.execute("GET", "k") == b"v"
 
 
-def test_a_copy_in_the_middle_of_a_script_is_refused(emulator: RedisEmulator) -> None:
+def test_a_fork_during_a_script_raises_forked_error(emulator: RedisEmulator) -> None:
     emulator.use_copy_after_fork()
     client = emulator.client()
     client.config_set("lua-time-limit", 1)
@@ -353,14 +355,14 @@ def test_a_copy_in_the_middle_of_a_script_is_refused(emulator: RedisEmulator) ->
             emulator.client().ping()
             continue
         break
-    assert "was running at the fork()" in refused(lambda: emulator.execute("PING"))
+    assert "was running at the fork()" in error_in_child(lambda: emulator.execute("PING"))
     emulator.client().script_kill()
     thread.join()
     assert in_child(lambda: emulator.execute("PING")) == b"PONG"
 
 
 @pytest.mark.parametrize("name", ["tcp", "unix"])
-def test_a_server_goes_on_for_parent_and_child(
+def test_a_server_keeps_serving_parent_and_child(
     emulator: RedisEmulator, name: str, tmp_path: Path
 ) -> None:
     transport = Transport(name, emulator, tmp_path)
@@ -379,7 +381,7 @@ def test_a_server_goes_on_for_parent_and_child(
         emulator.close()
         return [*found, transport.server.running, mine.get("k"), mine.rpush("l", 1)]
 
-    with busy(lambda: client.incr("n")):
+    with busy_threads(lambda: client.incr("n")):
         for _ in range(3):
             client.set("k", "parent")
             assert in_child(child)[:4] == [b"parent", b"parent", False, b"child"]
@@ -391,8 +393,8 @@ def test_a_server_goes_on_for_parent_and_child(
     transport.close()
 
 
-def test_a_child_keeps_no_socket_of_the_server_open(emulator: RedisEmulator) -> None:
-    """A client hears of its end although a child lives on, and the port can be used again."""
+def test_a_child_closes_the_sockets_of_the_server(emulator: RedisEmulator) -> None:
+    """Clients see the server's end and the port is free while a child is still running."""
     ours, theirs = os.pipe()
     ready, is_ready = os.pipe()
     with emulator.serve() as server:
@@ -426,10 +428,10 @@ def _use_in_worker(emulator: RedisEmulator, url: str, answers: Any) -> None:
         answers.put(("serve()" in str(error), client.incr("n")))
 
 
-def test_multiprocessing(emulator: RedisEmulator) -> None:
+def test_workers_of_multiprocessing_use_the_server(emulator: RedisEmulator) -> None:
     context = multiprocessing.get_context("fork")
     answers = context.SimpleQueue()
-    with emulator.serve() as server, busy(lambda: emulator.execute("INCR", "busy")):
+    with emulator.serve() as server, busy_threads(lambda: emulator.execute("INCR", "busy_threads")):
         workers = [
             context.Process(target=_use_in_worker, args=(emulator, server.url, answers))
             for _ in range(4)
@@ -442,8 +444,8 @@ def test_multiprocessing(emulator: RedisEmulator) -> None:
     assert sorted(found) == [(True, number + 1) for number in range(4)]
 
 
-def test_a_fork_in_the_middle_of_a_command(emulator: RedisEmulator) -> None:
-    """The thread that forks holds the lock itself."""
+def test_a_fork_inside_a_command(emulator: RedisEmulator) -> None:
+    """The forking thread holds the emulator's lock."""
     answers: list[Any] = []
 
     def fork(argv: list[bytes]) -> bool:

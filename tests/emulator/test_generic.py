@@ -1,4 +1,4 @@
-"""Generic key commands beside a real server."""
+"""Generic key commands, compared with real servers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 
 def run(same: Pair, script: str) -> None:
-    """Run one command per line."""
-    for line in script.strip().splitlines():
-        same(line.strip())
+    """Run the commands of a script, separated by lines or semicolons."""
+    for line in filter(None, map(str.strip, script.replace(";", "\n").splitlines())):
+        same(line)
 
 
 @pytest.mark.servers(*ALL)
-def test_delete_and_look(same: Pair) -> None:
+def test_exists_type_del_and_unlink(same: Pair) -> None:
     run(
         same,
         """
@@ -65,7 +65,7 @@ def test_randomkey_is_seeded_and_reaches_every_key() -> None:
     assert set(first) == {b"k%d" % number for number in range(8)}
 
 
-def test_randomkey_is_fair() -> None:
+def test_randomkey_is_uniform() -> None:
     client = RedisEmulator(seed=11).client()
     for number in range(10):
         client.set(f"k{number}", "v")
@@ -74,7 +74,7 @@ def test_randomkey_is_fair() -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_values_of_every_type_move(same: Pair) -> None:
+def test_copy_rename_and_move_of_every_type(same: Pair) -> None:
     run(
         same,
         """
@@ -97,7 +97,7 @@ def test_values_of_every_type_move(same: Pair) -> None:
         same("SELECT 0")
 
 
-def test_a_copy_is_independent(same: Pair) -> None:
+def test_changing_the_source_leaves_the_copy_unchanged(same: Pair) -> None:
     for line in (
         "RPUSH l a",
         "SADD s a",
@@ -126,7 +126,7 @@ def test_a_copy_is_independent(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_numbers_of_databases(same: Pair) -> None:
+def test_database_indexes(same: Pair) -> None:
     for number in ("0", "15", "16", "-1", "x", "", "01", str(2**31 - 1), str(2**31), str(2**64)):
         same("SELECT", number)
         same("MOVE", "no", number)
@@ -135,7 +135,7 @@ def test_numbers_of_databases(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_rename(same: Pair) -> None:
+def test_rename_and_renamenx(same: Pair) -> None:
     run(
         same,
         """
@@ -162,78 +162,46 @@ def test_rename(same: Pair) -> None:
     )
 
 
-@pytest.mark.servers(*ALL)
-def test_copy(same: Pair) -> None:
-    run(
-        same,
-        """
-        COPY no no
-        COPY no a
-        HSET h f v
-        EXPIRE h 100
-        COPY h h
-        COPY h i
-        COPY h i
-        HSET i f w
-        HGET h f
-        TTL i
-        SET s 1
-        COPY s i REPLACE
-        TTL i
-        COPY h h DB 3
-        COPY h h DB 3
-        COPY h h DB 3 REPLACE
-        COPY h i DB 99
-        COPY h i DB -1
-        COPY h i DB x
-        COPY h i DB 99999999999
-        COPY h i DB
-        COPY h i FOO
-        COPY h h FOO
-        COPY h i DB 99 FOO
-        COPY h q REPLACE replace DB 0 db 1
-        SELECT 3
-        HGET h f
-        TTL h
+COPIES = {
+    "missing-key": "COPY no no; COPY no a",
+    "same-database": "COPY h h; COPY h i; COPY h i; HSET i f w; HGET h f; TTL i",
+    "replace": "COPY h i; SET s 1; COPY s i REPLACE; TTL i",
+    "other-database": """
+        COPY h h DB 3; COPY h h DB 3; COPY h h DB 3 REPLACE; SELECT 3; HGET h f; TTL h
         """,
-    )
+    "invalid-database": """
+        COPY h i DB 99; COPY h i DB -1; COPY h i DB x; COPY h i DB 99999999999
+        """,
+    "syntax-errors": "COPY h i DB; COPY h i FOO; COPY h h FOO; COPY h i DB 99 FOO",
+    "repeated-options": "COPY h q REPLACE replace DB 0 db 1",
+}
 
 
 @pytest.mark.servers(*ALL)
-def test_move_and_swap(same: Pair) -> None:
-    run(
-        same,
-        """
-        SET a 1
-        EXPIRE a 100
-        MOVE a 0
-        MOVE a 99
-        MOVE a -1
-        MOVE a x
-        MOVE a 99999999999
-        MOVE no 1
-        MOVE a 1
-        SET a 2
-        MOVE a 1
-        SWAPDB 0 1
-        GET a
-        TTL a
-        SWAPDB 0 0
-        SWAPDB 0 99
-        SWAPDB -1 0
-        SWAPDB x 0
-        SWAPDB 0 x
-        SWAPDB 99999999999 0
+@pytest.mark.parametrize("script", COPIES.values(), ids=COPIES)
+def test_copy(same: Pair, script: str) -> None:
+    run(same, "HSET h f v; EXPIRE h 100;" + script)
+
+
+MOVES = {
+    "move": "MOVE a 0; MOVE no 1; MOVE a 1; SET a 2; MOVE a 1; SELECT 1; GET a; TTL a",
+    "move-to-an-invalid-database": "MOVE a 99; MOVE a -1; MOVE a x; MOVE a 99999999999",
+    "swapdb": "MOVE a 1; SET a 2; SWAPDB 0 1; GET a; TTL a; SWAPDB 0 0; SELECT 1; GET a; TTL a",
+    "swapdb-of-invalid-databases": """
+        SWAPDB 0 99; SWAPDB -1 0; SWAPDB x 0; SWAPDB 0 x; SWAPDB 99999999999 0
         SWAPDB 0 99999999999
-        SELECT 1
-        GET a
-        TTL a
         """,
-    )
+}
 
 
 @pytest.mark.servers(*ALL)
-def test_flush(same: Pair) -> None:
+@pytest.mark.parametrize("script", MOVES.values(), ids=MOVES)
+def test_move_and_swapdb(same: Pair, script: str) -> None:
+    run(same, "SET a 1; EXPIRE a 100;" + script)
+
+
+@pytest.mark.servers(*ALL)
+def test_flushdb_and_flushall(same: Pair) -> None:
     run(
         same,
         """
@@ -255,7 +223,7 @@ def test_flush(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_events(same: Pair) -> None:
+def test_keyspace_events_of_generic_commands(same: Pair) -> None:
     watcher = EventWatcher(same)
     run(
         same,
@@ -287,47 +255,35 @@ def test_events(same: Pair) -> None:
     assert emulated == real
 
 
-@pytest.mark.servers("valkey-9.1")
-def test_msetex(same: Pair) -> None:
-    watcher = EventWatcher(same)
-    run(
-        same,
-        """
-        MSETEX
-        MSETEX 1 a
-        MSETEX 0 a b
-        MSETEX x a 1
-        MSETEX 2147483648 a 1
-        MSETEX 2147483647 a 1
-        MSETEX 2 a 1 b
-        MSETEX 2 a 1 b 2 c
-        MSETEX 2 a 1 b 2 EX 100
-        MSETEX 2 a 3 b 4 KEEPTTL
-        TTL a
-        MSETEX 2 a 1 c 2 NX
-        MSETEX 2 a 1 c 2 XX
-        MSETEX 2 a 1 b 2 XX XX
-        TTL a
-        MSETEX 2 q 1 q 2 NX
-        GET q
-        MSETEX 1 a 2 NX XX
-        MSETEX 1 a 2 EX
-        MSETEX 1 a 2 EX 0
-        MSETEX 1 a 2 EX x
-        MSETEX 1 a 2 EX x EX 10
-        MSETEX 1 a 2 EX 9223372036854775807
-        MSETEX 1 a 2 EX 10 PX 10
-        MSETEX 1 a 2 EX 10 KEEPTTL
-        MSETEX 1 a 2 GET
-        MSETEX 1 a 2 PXAT 4102444800000
+MSETEX = {
+    "number-of-keys": """
+        MSETEX; MSETEX 1 a; MSETEX 0 a b; MSETEX x a 1; MSETEX 2147483648 a 1
+        MSETEX 2147483647 a 1; MSETEX 2 a 1 b; MSETEX 2 a 1 b 2 c
         """,
-    )
+    "ttl": "MSETEX 2 a 1 b 2 EX 100; MSETEX 2 a 3 b 4 KEEPTTL; TTL a; MSETEX 2 a 1 b 2; TTL a",
+    "conditions": """
+        MSETEX 2 a 1 b 2 EX 100; MSETEX 2 a 1 c 2 NX; MSETEX 2 a 1 c 2 XX; MSETEX 2 a 1 b 2 XX XX
+        TTL a; MSETEX 2 q 1 q 2 NX; GET q; MSETEX 1 a 2 NX XX
+        """,
+    "expiry-options": """
+        MSETEX 1 a 2 EX; MSETEX 1 a 2 EX 0; MSETEX 1 a 2 EX x; MSETEX 1 a 2 EX x EX 10
+        MSETEX 1 a 2 EX 9223372036854775807; MSETEX 1 a 2 EX 10 PX 10; MSETEX 1 a 2 EX 10 KEEPTTL
+        MSETEX 1 a 2 GET; MSETEX 1 a 2 PXAT 4102444800000
+        """,
+}
+
+
+@pytest.mark.servers("valkey-9.1")
+@pytest.mark.parametrize("script", MSETEX.values(), ids=MSETEX)
+def test_msetex(same: Pair, script: str) -> None:
+    watcher = EventWatcher(same)
+    run(same, script)
     real, emulated = watcher.collect()
     assert emulated == real
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_msetex_in_scripts_keeps_text(same: Pair) -> None:
+def test_msetex_in_a_script_stores_strings(same: Pair) -> None:
     same("EVAL", "return redis.call('MSETEX', 1, KEYS[1], 0)", 1, "a")
     same("OBJECT ENCODING a")
     same("MSETEX 1 a 0")

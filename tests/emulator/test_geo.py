@@ -1,4 +1,4 @@
-"""Places beside real servers: to the last digit, and in the order in which a server finds them."""
+"""Geo commands, compared with real servers digit by digit and in result order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EDGES = (
     "180 85.05112878 ne -180 -85.05112878 sw 180 -85.05112878 se -180 85.05112878 nw 0 0 o "
     "-1e-9 1e-9 near 179.99999 66 e 90 -66 w"
 ).split()
-STRANGE = (
+SCORES = (
     "1e300 a -5 b inf c -inf d 1.5 e 9223372036854775807 f 18446744073709551615 g "
     "4503599627370496 h 9007199254740992 i -1e300 j -9223372036854775808 k 12345678901234567890 l"
 ).split()
@@ -88,7 +88,7 @@ def _fill(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_adding(same: Pair) -> None:
+def test_geoadd(same: Pair) -> None:
     watcher = EventWatcher(same)
     _fill(same)
     for line in (
@@ -122,15 +122,15 @@ def test_adding(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_reading(same: Pair) -> None:
+def test_geopos_geohash_and_geodist(same: Pair) -> None:
     _fill(same)
     same("GEOADD", "edges", *EDGES)
-    same("ZADD", "strange", *STRANGE)
+    same("ZADD", "scores", *SCORES)
     for key, members in (("g", ["Palermo", "x", "A"]), ("edges", EDGES[2::3])):
         same("GEOPOS", key, *members)
         same("GEOHASH", key, *members)
-    same("GEOPOS", "strange", *STRANGE[1::2])
-    same("GEOHASH", "strange", *STRANGE[1::2])
+    same("GEOPOS", "scores", *SCORES[1::2])
+    same("GEOHASH", "scores", *SCORES[1::2])
     for key in ("none", "str"):
         for name in ("GEOPOS", "GEOHASH"):
             same(name, key)
@@ -143,13 +143,13 @@ def test_reading(same: Pair) -> None:
         for other in EDGES[2::3]:
             same("GEODIST", "edges", one, other)
     for one, other in (("a", "b"), ("c", "d"), ("e", "f"), ("g", "h"), ("i", "l")):
-        same("GEODIST", "strange", one, other, "km")
+        same("GEODIST", "scores", one, other, "km")
     same("GEODIST g Palermo x")
-    same("GEOSEARCH strange FROMLONLAT 15 37 BYRADIUS 20000 km WITHHASH WITHCOORD WITHDIST")
+    same("GEOSEARCH scores FROMLONLAT 15 37 BYRADIUS 20000 km WITHHASH WITHCOORD WITHDIST")
 
 
 @pytest.mark.servers(*ALL)
-def test_searching(same: Pair) -> None:
+def test_geosearch(same: Pair) -> None:
     _fill(same)
     for shape in SHAPES:
         for centre in CENTRES:
@@ -166,7 +166,7 @@ def test_searching(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_storing(same: Pair) -> None:
+def test_geosearchstore(same: Pair) -> None:
     watcher = EventWatcher(same)
     _fill(same)
     for option in OPTIONS:
@@ -185,7 +185,7 @@ def test_storing(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_radius(same: Pair) -> None:
+def test_georadius_and_georadiusbymember(same: Pair) -> None:
     watcher = EventWatcher(same)
     _fill(same)
     for option in (*OPTIONS, "STORE to STOREDIST too", "WITHDIST STORE to", "FROMMEMBER Palermo"):
@@ -207,7 +207,7 @@ def test_radius(same: Pair) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_polygons(same: Pair) -> None:
+def test_geosearch_bypolygon(same: Pair) -> None:
     _fill(same)
     triangle = "3 10 30 20 30 15 45"
     for line in (
@@ -237,16 +237,20 @@ def test_polygons(same: Pair) -> None:
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("seed", range(3))
-def test_anywhere(same: Pair, seed: int) -> None:
-    """Crowds around a random place and all over the globe, several at the very same place."""
+def test_searches_among_random_positions(same: Pair, seed: int) -> None:
+    """Positions around a random centre and all over the globe, some of them equal."""
     chance = random.Random(seed)
-    centre = _somewhere(chance)
-    crossings = [_somewhere(chance) for _ in range(4)]
+    centre = _random_position(chance)
+    crossings = [_random_position(chance) for _ in range(4)]
     places: list[str] = []
     for number in range(150):
         spread = 10 ** chance.uniform(-4, 1)
         place = chance.choice(
-            [_somewhere(chance), chance.choice(crossings), _near(chance, centre, spread)]
+            [
+                _random_position(chance),
+                chance.choice(crossings),
+                _random_position_near(chance, centre, spread),
+            ]
         )
         places += (repr(place[0]), repr(place[1]), f"m{number}")
     same("GEOADD", "g", *places)
@@ -254,7 +258,7 @@ def test_anywhere(same: Pair, seed: int) -> None:
     for number in range(0, 150, 3):
         same("GEODIST", "g", f"m{number}", f"m{number + 1}", chance.choice(["m", "km", "ft", "mi"]))
     for _ in range(60):
-        start = chance.choice([centre, _somewhere(chance), None])
+        start = chance.choice([centre, _random_position(chance), None])
         member = f"m{chance.randrange(150)}"
         words = ["FROMMEMBER", member] if start is None else ["FROMLONLAT", *map(repr, start)]
         size = [repr(round(10 ** chance.uniform(-1, 7.8), 3)) for _ in range(2)]
@@ -265,31 +269,37 @@ def test_anywhere(same: Pair, seed: int) -> None:
 
 @pytest.mark.servers("valkey-9.1")
 @pytest.mark.parametrize("seed", range(3))
-def test_polygons_anywhere(same: Pair, seed: int) -> None:
+def test_random_polygons(same: Pair, seed: int) -> None:
     chance = random.Random(seed)
     centre = (chance.uniform(-170, 170), chance.uniform(-70, 70))
-    places = [_near(chance, centre, 10 ** chance.uniform(-4, 1)) for _ in range(150)]
+    places = [
+        _random_position_near(chance, centre, 10 ** chance.uniform(-4, 1)) for _ in range(150)
+    ]
     words = [[repr(x), repr(y), f"m{number}"] for number, (x, y) in enumerate(places)]
     same("GEOADD", "g", *(word for place in words for word in place))
     for _ in range(60):
         spread = 10 ** chance.uniform(-3, 1)
-        corners = [_near(chance, centre, spread) for _ in range(chance.randint(3, 8))]
+        corners = [
+            _random_position_near(chance, centre, spread) for _ in range(chance.randint(3, 8))
+        ]
         line = [repr(degrees) for corner in corners for degrees in corner]
         same("GEOSEARCH", "g", "BYPOLYGON", len(corners), *line, "WITHDIST")
 
 
-def _somewhere(chance: random.Random) -> tuple[float, float]:
+def _random_position(chance: random.Random) -> tuple[float, float]:
     longitude = chance.choice([chance.uniform(-180, 180), chance.uniform(175, 180), -180.0, 0.0])
     latitude = chance.choice([chance.uniform(-85, 85), chance.uniform(80, 85), -85.05112878, 66.0])
     return longitude, latitude
 
 
-def _near(chance: random.Random, centre: tuple[float, float], spread: float) -> tuple[float, float]:
+def _random_position_near(
+    chance: random.Random, centre: tuple[float, float], spread: float
+) -> tuple[float, float]:
     longitude = min(max(chance.gauss(centre[0], spread), -180.0), 180.0)
     return longitude, min(max(chance.gauss(centre[1], spread), -85.05), 85.05)
 
 
-def test_a_hash_is_exact_to_its_cell() -> None:
+def test_geohash_round_trip_stays_in_the_cell() -> None:
     chance = random.Random(1)
     for _ in range(500):
         point = Point(chance.uniform(-180, 180), chance.uniform(-85, 85))
@@ -300,7 +310,7 @@ def test_a_hash_is_exact_to_its_cell() -> None:
         assert geohash.encode(found).bits == score
 
 
-def test_neighbours_go_around_the_globe() -> None:
+def test_neighbour_cells_wrap_around_at_180_degrees() -> None:
     for steps in (1, 2, 7, 26):
         cell = geohash.encode(Point(179.9999999, 10.0), steps)
         assert cell.neighbour(1, 0).neighbour(-1, 0) == cell
@@ -309,7 +319,7 @@ def test_neighbours_go_around_the_globe() -> None:
     assert here.neighbour(1, 1).neighbour(1, 1) == here
 
 
-def test_a_polygon_around_the_pole_is_searched() -> None:
+def test_polygon_around_the_pole() -> None:
     client = RedisEmulator(version="9.1", flavour="valkey").client()
     client.geoadd("g", [0, 84, "in", 0, -80, "out"])
     polygon = [-170, 80, -60, 85, 60, 85, 170, 80]

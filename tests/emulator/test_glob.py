@@ -1,4 +1,4 @@
-"""Patterns of KEYS and its like, beside the servers' own matcher."""
+"""Glob patterns of KEYS and other commands, compared with real servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIECES = st.sampled_from(
 _PATTERNS = st.lists(_PIECES, max_size=9).map(b"".join)
 _STRINGS = st.lists(st.sampled_from(list(b"aabbA]^-[\\\x00\x7f\x80\xff")), max_size=6).map(bytes)
 
-ODD = [
+EDGE_CASES = [
     *((b"*", b""), (b"**", b""), (b"?", b""), (b"", b""), (b"", b"a"), (b"a*", b"a")),
     *((b"[\x00-\xff]", b"a"), (b"[\x00-\xff]", b"\xff"), (b"[\xf0-a]", b"\xf5")),
     *((b"[\xff-a]", b"\x80"), (b"[z-a]", b"c"), (b"[a-", b"-"), (b"[a-]", b"]"), (b"[a-]", b"b")),
@@ -34,7 +34,7 @@ ODD = [
 
 @pytest.mark.parametrize("matcher", [compiled, Interpreter])
 @pytest.mark.servers(*EVERY_SERVER)
-def test_patterns_match_what_they_match_on_servers(
+def test_patterns_match_the_same_strings_as_on_servers(
     same: Pair, matcher: Callable[[bytes], Callable[[bytes], object]]
 ) -> None:
     def check(pattern: bytes, string: bytes) -> None:
@@ -44,7 +44,7 @@ def test_patterns_match_what_they_match_on_servers(
         wanted = bool(found) if pattern != b"*" else bool(string)
         assert bool(matcher(pattern)(string)) == wanted
 
-    for case in ODD:
+    for case in EDGE_CASES:
         check(*case)
 
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -56,8 +56,8 @@ def test_patterns_match_what_they_match_on_servers(
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_odd_patterns_of_every_command(same: Pair) -> None:
-    for pattern, string in ODD:
+def test_edge_cases_of_patterns_in_keys_scan_and_psubscribe(same: Pair) -> None:
+    for pattern, string in EDGE_CASES:
         same("FLUSHALL")
         same("SET", string, "")
         same("KEYS", pattern)
@@ -77,14 +77,16 @@ def test_odd_patterns_of_every_command(same: Pair) -> None:
 @example(b"[A-z]", b"_", True)
 @example(b"a", b"A", True)
 @settings(max_examples=300, deadline=None)
-def test_both_ways_to_match_agree(pattern: bytes, string: bytes, ignore_case: bool) -> None:
+def test_compiled_and_interpreted_patterns_agree(
+    pattern: bytes, string: bytes, ignore_case: bool
+) -> None:
     short = bool(compiled(pattern, ignore_case)(string))
     assert bool(Interpreter(pattern, ignore_case)(string)) == short
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
 @pytest.mark.parametrize("count", [1000, 1001, 1002])
-def test_more_stars_than_the_matcher_goes_deep(same: Pair, count: int) -> None:
+def test_more_stars_than_the_recursion_limit_of_the_servers(same: Pair, count: int) -> None:
     for key in (b"a" * count, b"a" * (count + 1)):
         same("SET", key, "")
     for pattern in (b"a*" * count, b"*a" * count, b"a*" * count + b"a", b"a**" * count):
@@ -104,8 +106,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("pattern", HOSTILE.values(), ids=HOSTILE.keys())
-def test_no_pattern_keeps_the_server_busy(pattern: bytes) -> None:
-    """Each of these takes well below a second; backtracking would take hours."""
+def test_hostile_patterns_take_linear_time(pattern: bytes) -> None:
+    """Each pattern takes well below a second; backtracking would take hours."""
     emulator = RedisEmulator()
     client = emulator.client()
     client.mset({b"a" * 1000: "", b"a" * 999: ""})
@@ -120,7 +122,7 @@ def test_no_pattern_keeps_the_server_busy(pattern: bytes) -> None:
     assert time.process_time() - started < 10
 
 
-def test_long_patterns_are_not_kept() -> None:
+def test_long_patterns_are_not_cached() -> None:
     before = compiled.cache_info().currsize
     for number in range(10):
         assert not glob(b"%d" % number * 2000)(b"x")

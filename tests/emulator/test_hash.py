@@ -1,4 +1,4 @@
-"""Hashes beside a real server; the expiry of fields is in test_hash_expiry."""
+"""Hash commands, compared with real servers; test_hash_expiry covers field expiry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 
 @pytest.mark.servers(*ALL)
-def test_reading_and_writing(same: Pair) -> None:
+def test_hash_commands_and_their_events(same: Pair) -> None:
     watcher = EventWatcher(same)
     for line in (
         "HSET h a 1 b 2 c 3",
@@ -67,7 +67,7 @@ CALLS = (
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("key", ["missing", "text"])
-def test_missing_and_wrong(same: Pair, key: str) -> None:
+def test_missing_keys_wrong_types_and_argument_counts(same: Pair, key: str) -> None:
     for name, *rest in CALLS:
         same("SET", "text", "x")
         same("DEL", "missing")
@@ -78,7 +78,7 @@ def test_missing_and_wrong(same: Pair, key: str) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_numbers(same: Pair) -> None:
+def test_hincrby_and_hincrbyfloat(same: Pair) -> None:
     numbers = ("0", "1", "-1", "1.5", " 1", "", "x", "1e400", "1e5000", "inf", "-inf", "nan", "007")
     limits = (
         "9223372036854775807",
@@ -97,7 +97,7 @@ def test_numbers(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_long_numbers(same: Pair) -> None:
+def test_hincrbyfloat_of_long_and_extreme_numbers(same: Pair) -> None:
     for length in (255, 256, 1000, 5119, 5120):
         number = "1".zfill(length)
         same("HSET", "h", "f", number)
@@ -119,7 +119,7 @@ def test_long_numbers(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_encodings(same: Pair) -> None:
+def test_listpack_and_hashtable_encodings(same: Pair) -> None:
     long = "x" * 65
     calls = [
         ("HSET", "h", "f", long),
@@ -149,7 +149,7 @@ def test_encodings(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_scanning_a_small_hash(same: Pair) -> None:
+def test_hscan_of_a_small_hash(same: Pair) -> None:
     same("HSET", "h", *"a 1 ab 2 b 3 c 4".split())
     for options in (
         (),
@@ -170,7 +170,7 @@ def test_scanning_a_small_hash(same: Pair) -> None:
             same("HSCAN", "missing", cursor, *options)
 
 
-def test_scanning_a_large_hash_under_change() -> None:
+def test_hscan_returns_every_field_that_stays() -> None:
     client: Any = RedisEmulator(seed=1).client()
     client.hset("h", mapping={f"kept:{i}": i for i in range(2_000)})
     client.hset("h", mapping={f"gone:{i}": i for i in range(2_000)})
@@ -190,7 +190,7 @@ def test_scanning_a_large_hash_under_change() -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_scanning_a_large_hash(same: Pair) -> None:
+def test_hscan_of_a_large_hash(same: Pair) -> None:
     same("HSET", "h", *(f"f{i // 2}" for i in range(3000)))
     for connection in same.emulated, same.real:
         for options in ((), ("COUNT", "100"), ("MATCH", "f*9*")):
@@ -208,7 +208,7 @@ def test_scanning_a_large_hash(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_random_fields(same: Pair) -> None:
+def test_hrandfield_counts(same: Pair) -> None:
     same("HSET", "h", *"a 1 b 2 c 3".split())
     for count in ("3", "100", "4611686018427387903", "0", "-0", "x", "9223372036854775808"):
         for words in ((), ("WITHVALUES",), ("withvalues", "FOO"), ("FOO",)):
@@ -219,7 +219,7 @@ def test_random_fields(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_random_fields_by_large_numbers(same: Pair) -> None:
+def test_hrandfield_counts_out_of_range(same: Pair) -> None:
     same("HSET h a 1")
     same("HRANDFIELD", "h", -(2**63))
     same("HRANDFIELD", "h", -(2**63), "FOO")
@@ -234,7 +234,7 @@ def _shape(reply: Wire) -> Any:
     return kind, [_shape(item) if item[0] == "*" else item[0] for item in items]
 
 
-def test_random_fields_are_random() -> None:
+def test_hrandfield_returns_random_fields() -> None:
     client: Any = RedisEmulator(seed=1).client()
     client.hset("h", mapping={f"f{i}": i for i in range(20)})
     assert {client.hrandfield("h") for _ in range(300)} == set(client.hkeys("h"))

@@ -1,4 +1,4 @@
-"""When fields of hashes expire, beside real servers, and what moving the clock does."""
+"""Expiry of hash fields: commands compared with real servers, deadlines on a manual clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(same: Pair, script: str) -> None:
 
 
 @pytest.mark.servers(*BOTH)
-def test_setting_reading_dropping(same: Pair) -> None:
+def test_hexpire_and_commands_that_drop_deadlines(same: Pair) -> None:
     run(
         same,
         f"""
@@ -70,7 +70,7 @@ def test_setting_reading_dropping(same: Pair) -> None:
 
 
 @pytest.mark.servers(*BOTH)
-def test_times_in_the_past(same: Pair) -> None:
+def test_times_in_the_past_delete_fields(same: Pair) -> None:
     run(
         same,
         f"""
@@ -99,7 +99,7 @@ def test_times_in_the_past(same: Pair) -> None:
 
 
 @pytest.mark.servers(*BOTH)
-def test_getting_with_expiry(same: Pair) -> None:
+def test_hgetex_and_hgetdel(same: Pair) -> None:
     run(
         same,
         f"""
@@ -127,7 +127,7 @@ def test_getting_with_expiry(same: Pair) -> None:
 
 
 @pytest.mark.servers(*BOTH)
-def test_setting_with_expiry(same: Pair) -> None:
+def test_hsetex(same: Pair) -> None:
     long = "x" * 65
     run(
         same,
@@ -160,7 +160,7 @@ def test_setting_with_expiry(same: Pair) -> None:
 
 @pytest.mark.servers(*BOTH)
 @pytest.mark.parametrize("name", SETTERS)
-def test_boundaries(same: Pair, name: str) -> None:
+def test_extreme_and_invalid_times(same: Pair, name: str) -> None:
     limit = (1 << 46) - 1
     amounts: list[Any] = [0, -1, 100_000, BIGGEST, BIGGEST + 1, -BIGGEST - 1, BIGGEST // 1000]
     amounts += [
@@ -187,7 +187,7 @@ def test_boundaries(same: Pair, name: str) -> None:
 
 
 @pytest.mark.servers(*BOTH)
-def test_conditions(same: Pair) -> None:
+def test_hpexpireat_conditions(same: Pair) -> None:
     words = ("NX", "xx", "GT", "lt", "FOO")
     for options in [(), *itertools.product(words, repeat=1), *itertools.product(words, repeat=2)]:
         for before in (None, FAR - 1, FAR, FAR + 1):
@@ -252,7 +252,7 @@ KEYS = ("h", "none", "text", "fields")
 
 @pytest.mark.servers(*BOTH)
 @pytest.mark.parametrize("key", KEYS)
-def test_counts_of_fields(same: Pair, key: str) -> None:
+def test_fields_argument_of_every_command(same: Pair, key: str) -> None:
     for rest in COUNTED:
         for name in READERS:
             _prepare(same)
@@ -267,7 +267,7 @@ def test_counts_of_fields(same: Pair, key: str) -> None:
 
 @pytest.mark.servers(*BOTH)
 @pytest.mark.parametrize("key", KEYS)
-def test_options(same: Pair, key: str) -> None:
+def test_options_of_hgetex_and_hsetex(same: Pair, key: str) -> None:
     pairs = [f"{rest} 1" for rest in COUNTED] + ["FIELDS 2 a 1 b 2", "FIELDS 1 a 1 EX 10", "FIELDS"]
     for options in OPTIONS:
         for rest in (*COUNTED, "FIELDS", "a"):
@@ -287,7 +287,7 @@ def _prepare(same: Pair) -> None:
 
 
 @pytest.mark.servers(*BOTH)
-def test_keymiss(same: Pair) -> None:
+def test_keymiss_events(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("CONFIG", "SET", "notify-keyspace-events", "KEAm")
     for name in ("HGETEX", *READERS):
@@ -300,7 +300,7 @@ def test_keymiss(same: Pair) -> None:
 
 
 @pytest.mark.servers(*BOTH)
-def test_seconds_are_rounded(same: Pair) -> None:
+def test_hexpiretime_and_httl_round_to_seconds(same: Pair) -> None:
     same("HSET h a 1")
     for rest in (0, 1, 499, 500, 501, 999):
         same("HPEXPIREAT", "h", FAR + rest, "FIELDS", "1", "a")
@@ -311,8 +311,8 @@ def test_seconds_are_rounded(same: Pair) -> None:
 
 
 @pytest.mark.servers(*BOTH)
-def test_fields_expire(same: Pair) -> None:
-    """Both sides drop the fields by themselves, one event for all, and the hash with the last."""
+def test_fields_and_empty_hashes_expire_actively(same: Pair) -> None:
+    """Expired fields of a hash are deleted with one event, and the hash with its last field."""
     watcher = EventWatcher(same)
     same("HSET h a 1 b 2 c 3")
     same("HPEXPIRE h 30 FIELDS 2 a b")
@@ -330,14 +330,14 @@ def test_fields_expire(same: Pair) -> None:
     assert sorted(emulated) == sorted(real)
 
 
-def clocked() -> tuple[ManualClock, Any]:
-    """A clock that stands still, and a client of an emulator with it."""
+def client_with_clock() -> tuple[ManualClock, Any]:
+    """A manual clock and a client of an emulator that uses it."""
     clock = ManualClock(datetime(2030, 1, 1, tzinfo=timezone.utc))
     return clock, RedisEmulator(clock=clock).client(protocol=3)
 
 
 def test_ttl_follows_the_clock() -> None:
-    clock, client = clocked()
+    clock, client = client_with_clock()
     client.hset("h", mapping={"a": 1, "b": 2, "c": 3})
     client.hexpire("h", 10, "a")
     client.hexpire("h", 20, "b")
@@ -352,16 +352,16 @@ def test_ttl_follows_the_clock() -> None:
     assert client.hlen("h") == 1
 
 
-def test_the_last_field_takes_the_hash_with_it() -> None:
-    clock, client = clocked()
+def test_hash_is_deleted_with_its_last_field() -> None:
+    clock, client = client_with_clock()
     client.hset("h", mapping={"a": 1, "b": 2})
     client.hexpire("h", 10, "a", "b")
     clock.advance(10)
     assert not client.exists("h")
 
 
-def test_a_later_expiry_outlives_the_first() -> None:
-    clock, client = clocked()
+def test_a_later_deadline_replaces_an_earlier_one() -> None:
+    clock, client = client_with_clock()
     client.hset("h", mapping={"a": 1, "b": 2, "c": 3})
     client.hexpire("h", 1, "a", "b", "c")
     client.hexpire("h", 100, "a")
@@ -373,7 +373,7 @@ def test_a_later_expiry_outlives_the_first() -> None:
     assert set(client.hkeys("h")) == {b"b", b"c"}
 
 
-def test_field_expiry_moves_with_the_key() -> None:
+def test_deadlines_of_fields_are_kept_by_rename_copy_move_and_restore() -> None:
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock)
     client, other = emulator.client(), emulator.client(db=1)
@@ -391,8 +391,8 @@ def test_field_expiry_moves_with_the_key() -> None:
     assert client.dbsize() == other.dbsize() == 0
 
 
-def test_a_key_that_replaces_a_hash_stays() -> None:
-    clock, client = clocked()
+def test_replacing_a_hash_removes_deadlines_of_its_fields() -> None:
+    clock, client = client_with_clock()
     client.hset("h", "f", "v")
     client.hexpire("h", 10, "f")
     client.set("h", "text")
@@ -405,7 +405,7 @@ def test_a_key_that_replaces_a_hash_stays() -> None:
     assert client.hget("i", "f") == b"v"
 
 
-def test_snapshots_keep_deadlines() -> None:
+def test_snapshots_keep_deadlines_of_fields() -> None:
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock)
     client = emulator.client()
@@ -418,8 +418,8 @@ def test_snapshots_keep_deadlines() -> None:
     assert client.hkeys("h") == [b"b"]
 
 
-def test_many_fields_each_at_its_time() -> None:
-    clock, client = clocked()
+def test_a_thousand_fields_with_different_deadlines() -> None:
+    clock, client = client_with_clock()
     start = clock.ms() // 1_000
     client.hset("h", mapping={f"f{i}": i for i in range(1_000)})
     for i in range(1_000):
@@ -433,7 +433,7 @@ def test_many_fields_each_at_its_time() -> None:
 
 
 @pytest.mark.servers(*BOTH)
-def test_a_count_of_fields_that_overflows(same: Pair) -> None:
+def test_number_of_fields_that_overflows(same: Pair) -> None:
     least = -BIGGEST - 1
     run(
         same,

@@ -1,6 +1,4 @@
-"""Hostile clients: whatever they send or leave unread, the server stays up, its memory bounded, and
-everybody else is served.
-"""
+"""Hostile clients: the server stays up, limits its memory and serves other clients."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ def server() -> Iterator[TcpServer]:
 
 @pytest.fixture(autouse=True)
 def others_are_served(server: TcpServer) -> Iterator[None]:
-    """A well-behaved client, connected all the time, is answered in the end."""
+    """A client that is connected during the whole test still gets a reply at its end."""
     with wire(server.port or 0) as client:
         yield
         assert client.ask(b"ECHO fine\r\n") == b"$4\r\nfine\r\n"
@@ -94,7 +92,7 @@ def test_damaged_requests(server: TcpServer, seed: int) -> None:
     ],
     ids=lambda request: request[:24].decode("latin-1").encode("unicode_escape").decode(),
 )
-def test_huge_and_deep(server: TcpServer, request_: bytes) -> None:
+def test_huge_and_deeply_nested_requests(server: TcpServer, request_: bytes) -> None:
     connections = [attack(server, request_) for _ in range(3)]
     with wire(server.port or 0) as client:
         client.ask(b"PING\r\n")
@@ -103,7 +101,7 @@ def test_huge_and_deep(server: TcpServer, request_: bytes) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_broken_framing_gets_a_protocol_error_or_nothing(server: TcpServer, seed: int) -> None:
+def test_broken_framing_causes_a_protocol_error_or_no_reply(server: TcpServer, seed: int) -> None:
     source = random.Random(seed)
     pieces = (
         *(b"*1\r\n$4\r\nPINGxx", b"*1\r\n$4\r\nPING", b"*2\r\n$4\r\nECHO\r\n*1\r\n$3\r\nabc\r\n"),
@@ -126,7 +124,10 @@ def test_broken_framing_gets_a_protocol_error_or_nothing(server: TcpServer, seed
 
 
 def clients_possible(wanted: int) -> int:
-    """How many of ``wanted`` clients this process can have files for; a multiple of four."""
+    """The number of clients, at most ``wanted``, that the limit of open files allows.
+
+    A multiple of four.
+    """
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 2 * wanted + 200:
@@ -152,7 +153,7 @@ def test_a_thousand_idle_connections(server: TcpServer) -> None:
         assert client.ask(b"PUBLISH a hello\r\n") == b":0\r\n"
 
 
-def test_slow_readers_are_dropped(server: TcpServer) -> None:
+def test_clients_over_the_output_buffer_limit_are_disconnected(server: TcpServer) -> None:
     with wire(server.port or 0) as client, wire(server.port or 0) as slow:
         assert client.ask(frame(b"SET", b"big", bytes(1 << 20))) == b"+OK\r\n"
         limit = b"normal 8000000 0 0 pubsub 8000000 2000000 1"
@@ -170,7 +171,7 @@ def test_slow_readers_are_dropped(server: TcpServer) -> None:
     assert server.unsent == 0
 
 
-def test_replies_that_nobody_reads_are_bounded_altogether(
+def test_total_size_of_unread_replies_is_limited(
     server: TcpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tcp, "UNSENT_MAX", 30_000_000)
@@ -183,7 +184,7 @@ def test_replies_that_nobody_reads_are_bounded_altogether(
             connection.close()
 
 
-def test_strangers_may_leave_little_unread(server: TcpServer) -> None:
+def test_output_buffer_limit_of_unauthenticated_clients(server: TcpServer) -> None:
     with wire(server.port or 0) as client:
         assert client.ask(b"CONFIG SET requirepass x\r\n") == b"+OK\r\n"
         stranger = Wire(server.port or 0)
@@ -194,7 +195,7 @@ def test_strangers_may_leave_little_unread(server: TcpServer) -> None:
         stranger.close()
 
 
-def test_a_slow_reader_that_reads_gets_everything(server: TcpServer) -> None:
+def test_slow_reader_gets_all_replies(server: TcpServer) -> None:
     with wire(server.port or 0) as connection:
         assert connection.ask(frame(b"SET", b"big", b"x" * 100_000)) == b"+OK\r\n"
         connection.send(b"GET big\r\n" * 100)
@@ -204,7 +205,7 @@ def test_a_slow_reader_that_reads_gets_everything(server: TcpServer) -> None:
             assert connection.read(len(reply)) == reply
 
 
-def test_a_command_that_fails_inside_takes_nobody_down(
+def test_internal_error_of_a_command_is_an_error_reply(
     server: TcpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> object:
@@ -217,7 +218,7 @@ def test_a_command_that_fails_inside_takes_nobody_down(
     assert "KeyError" in caplog.text
 
 
-def test_clients_that_vanish(server: TcpServer) -> None:
+def test_clients_that_reset_the_connection(server: TcpServer) -> None:
     for request in (b"BLPOP l 0\r\n", b"MULTI\r\nSET k v\r\n", b"SUBSCRIBE a\r\n", b"MONITOR\r\n"):
         for _ in range(20):
             connection = attack(server, request)
@@ -231,7 +232,7 @@ def test_clients_that_vanish(server: TcpServer) -> None:
 
 
 @pytest.mark.parametrize("command", ["SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"])
-def test_more_random_picks_than_fit_a_reply(command: str) -> None:
+def test_counts_of_random_members_out_of_range(command: str) -> None:
     client = RedisEmulator().client()
     client.sadd("SRANDMEMBER", "a")
     client.hset("HRANDFIELD", "a", "v")

@@ -1,4 +1,4 @@
-"""HyperLogLogs beside a real server: the counts, and every byte of the strings."""
+"""HyperLogLog commands: counts and every byte of the strings, compared with real servers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EMPTY = b"HYLL\x01" + bytes(10) + b"\x80"
 
 
 @pytest.mark.servers(*ALL)
-def test_elements_of_every_length(same: Pair) -> None:
+def test_pfadd_of_elements_of_every_length(same: Pair) -> None:
     for size in range(40):
         same("PFADD", "h", bytes(range(200, 200 + size)))
         same("GET h")
@@ -23,7 +23,7 @@ def test_elements_of_every_length(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_growing_one_by_one(same: Pair) -> None:
+def test_sparse_strings_grow_one_element_at_a_time(same: Pair) -> None:
     for number in range(150):
         same("PFADD", "h", number)
         same("GET h")
@@ -35,7 +35,7 @@ def test_growing_one_by_one(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_growing_dense(same: Pair) -> None:
+def test_dense_strings(same: Pair) -> None:
     for start in range(0, 3000, 250):
         same("PFADD", "h", *range(start, start + 250))
         same("GET h")
@@ -46,7 +46,7 @@ def test_growing_dense(same: Pair) -> None:
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("longest", [0, 18, 20, 40, 20_000])
-def test_longest_sparse_string(same: Pair, longest: int) -> None:
+def test_hll_sparse_max_bytes(same: Pair, longest: int) -> None:
     same("CONFIG", "SET", "hll-sparse-max-bytes", longest)
     try:
         for number in range(12):
@@ -62,7 +62,7 @@ def test_longest_sparse_string(same: Pair, longest: int) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_merging(same: Pair) -> None:
+def test_pfmerge_and_pfcount_of_several_keys(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("PFADD", "a", *range(100))
     same("PFADD", "b", *range(50, 300))
@@ -81,7 +81,7 @@ def test_merging(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_creating_and_repeating(same: Pair) -> None:
+def test_pfadd_reports_changes(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("PFADD h")
     same("GET h")
@@ -125,7 +125,7 @@ VALUES = {
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("name", VALUES)
-def test_given_strings(same: Pair, name: str) -> None:
+def test_strings_that_were_set_by_a_client(same: Pair, name: str) -> None:
     value = VALUES[name]
     same("PFADD other x y z")
     for call in (
@@ -158,7 +158,7 @@ def test_wrong_types(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_debugging(same: Pair) -> None:
+def test_pfdebug(same: Pair) -> None:
     same("PFADD h a b c")
     for name in ("encoding", "decode", "TODENSE", "TODENSE", "DECODE", "ENCODING", "FOO"):
         same("PFDEBUG", name, "h")
@@ -169,7 +169,7 @@ def test_debugging(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_what_counts_as_reading(same: Pair) -> None:
+def test_which_commands_count_keyspace_hits_and_misses(same: Pair) -> None:
     compare_reads(
         same,
         (
@@ -187,11 +187,11 @@ def test_what_counts_as_reading(same: Pair) -> None:
     )
 
 
-def test_self_test(same: Pair) -> None:
+def test_pfselftest(same: Pair) -> None:
     same("PFSELFTEST")
 
 
-def test_error_is_small() -> None:
+def test_estimation_error_is_small() -> None:
     client = RedisEmulator().client()
     client.pfadd("h", *range(50_000))
     assert abs(client.pfcount("h") - 50_000) < 1500

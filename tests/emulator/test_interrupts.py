@@ -1,4 +1,4 @@
-"""Whatever interrupts a client wherever it is, nobody ever reads the reply to another's command.
+"""Interrupted clients never read the reply to another command.
 
 An interrupt is a `BaseException` in the middle of a call: Ctrl-C, an exception that a signal
 handler raises (pytest-timeout), gevent's Timeout, the cancellation of a task. Most tests here
@@ -42,11 +42,11 @@ _LOCKS = (threading.__file__, logging.__file__)
 """Modules with locks in Python code, which an exception inside leaves locked in any program."""
 
 ROUNDS = int(os.environ.get("INTERRUPTS", "60"))
-"""Interrupts of each call."""
+"""The number of interrupts of each call."""
 
 
 class Interrupt(BaseException):
-    """What the signal handler raises."""
+    """The exception that the signal handler raises."""
 
 
 class Alarm:
@@ -116,7 +116,7 @@ def interrupt_often(alarm: Alarm, call: Callable[[], object], check: Callable[[]
 
 @pytest.fixture(autouse=True)
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits runs many lines."""
+    """Poll more often, so that a waiting client is interrupted at many places."""
     monkeypatch.setattr(sync, "POLL_SECONDS", 0.0001)
     monkeypatch.setattr(aio, "POLL_SECONDS", 0.0001)
 
@@ -127,7 +127,7 @@ def emulator() -> Iterator[RedisEmulator]:
         yield emulator
 
 
-def nobody_waits(*emulators: Emulator) -> None:
+def assert_no_client_is_blocked(*emulators: Emulator) -> None:
     for emulator in emulators:
         clients = emulator.engine.clients
         assert not any(client.blocked for client in clients.by_id.values())
@@ -142,7 +142,7 @@ class InStep:
         self._number = 0
 
     def __call__(self) -> None:
-        nobody_waits(*self._emulators)
+        assert_no_client_is_blocked(*self._emulators)
         self._number += 1
         client, number = self._client, self._number
         assert client.set("check", number) is True
@@ -198,7 +198,7 @@ def _ignore_errors(call: Callable[[Any], object], client: Any) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_a_sync_client(
+def test_interrupted_sync_client(
     emulator: RedisEmulator, alarm: Alarm, call: Callable[[Any], object], options: dict[str, Any]
 ) -> None:
     client = emulator.client(max_connections=1 << 20, **options)  # redis-py loses some of them
@@ -209,7 +209,7 @@ def test_a_sync_client(
 
 
 @pytest.mark.parametrize("name", ["get", "blpop-served", "blpop-timeout", "pipeline"])
-def test_a_sync_cluster_client(alarm: Alarm, name: str) -> None:
+def test_interrupted_sync_cluster_client(alarm: Alarm, name: str) -> None:
     with ClusterEmulator(nodes=2, replicas=0, seed=1) as cluster:
         client = cluster.client(max_connections=1 << 20)
         check = InStep(client, *cluster.nodes)
@@ -218,7 +218,7 @@ def test_a_sync_cluster_client(alarm: Alarm, name: str) -> None:
 
 
 class AsyncInStep:
-    """The coroutine twin of `InStep`."""
+    """`InStep` for asyncio clients."""
 
     def __init__(self, client: Any, *emulators: Emulator) -> None:
         self._client = client
@@ -226,7 +226,7 @@ class AsyncInStep:
         self._number = 0
 
     async def __call__(self) -> None:
-        nobody_waits(*self._emulators)
+        assert_no_client_is_blocked(*self._emulators)
         self._number += 1
         client, number = self._client, self._number
         assert await client.set("check", number) is True
@@ -290,7 +290,7 @@ async def interrupt_coroutine(
 async def cancel_everywhere(
     alarm: Alarm, call: Callable[[Any], Awaitable[object]], client: Any, check: AsyncInStep
 ) -> None:
-    """Cancel a call after each number of turns of the event loop."""
+    """Cancel a call after 0, 1, 2, … iterations of the event loop, until it ends by itself."""
     for count in range(1000):
         task = asyncio.ensure_future(call(client))
         for _ in range(count):
@@ -312,7 +312,7 @@ HOW = {"interrupted": interrupt_coroutine, "cancelled": cancel_everywhere}
 @pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("call", ASYNC_CALLS.values(), ids=ASYNC_CALLS.keys())
-async def test_an_asyncio_client(
+async def test_interrupted_or_cancelled_asyncio_client(
     emulator: RedisEmulator, alarm: Alarm, how: Any, options: dict[str, Any], call: Any
 ) -> None:
     if how is interrupt_coroutine and "single_connection_client" in options:
@@ -325,7 +325,9 @@ async def test_an_asyncio_client(
 
 @pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
 @pytest.mark.parametrize("name", ON_CLUSTERS)
-async def test_an_asyncio_cluster_client(alarm: Alarm, how: Any, name: str) -> None:
+async def test_interrupted_or_cancelled_asyncio_cluster_client(
+    alarm: Alarm, how: Any, name: str
+) -> None:
     with ClusterEmulator(nodes=2, replicas=0, seed=1) as cluster:
         client = cluster.async_client(max_connections=1 << 20)
         await client.get("k")
@@ -333,7 +335,7 @@ async def test_an_asyncio_cluster_client(alarm: Alarm, how: Any, name: str) -> N
         await client.aclose()
 
 
-def test_closing_a_client_wakes_its_threads(emulator: RedisEmulator) -> None:
+def test_disconnecting_a_pool_ends_blocking_commands(emulator: RedisEmulator) -> None:
     client = emulator.client(retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))
     failed: list[BaseException] = []
 
@@ -350,10 +352,10 @@ def test_closing_a_client_wakes_its_threads(emulator: RedisEmulator) -> None:
     client.connection_pool.disconnect()
     thread.join(10)
     assert failed
-    nobody_waits(emulator)
+    assert_no_client_is_blocked(emulator)
 
 
-async def test_a_forgotten_asyncio_client_leaves_the_server(emulator: RedisEmulator) -> None:
+async def test_garbage_collected_asyncio_client_disconnects(emulator: RedisEmulator) -> None:
     client = emulator.async_client()
     await client.ping()
     before = len(emulator.engine.clients.by_id)

@@ -1,4 +1,4 @@
-"""Lists beside real servers: replies, and where each server draws the borders of a list's nodes."""
+"""List commands, compared with real servers: replies and the nodes of a quicklist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INDEXES = (0, 1, 2, 3, -1, -3, -4, 100, -100, FAR, -FAR - 1, FAR + 1, "x", "", "
 
 
 @pytest.mark.servers(*ALL)
-def test_pushing_and_popping(same: Pair) -> None:
+def test_push_and_pop(same: Pair) -> None:
     same("SET s v")
     for line in (
         "LPUSHX l a",
@@ -48,7 +48,7 @@ def test_pushing_and_popping(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_counts_of_pops(same: Pair) -> None:
+def test_counts_of_lpop_and_rpop(same: Pair) -> None:
     same("SET s v")
     for name in ("LPOP", "rpop"):
         for count in (0, 1, -1, "x", "", FAR, FAR + 1):
@@ -61,7 +61,7 @@ def test_counts_of_pops(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_indexes(same: Pair) -> None:
+def test_indexes_of_lindex_lset_lrange_and_ltrim(same: Pair) -> None:
     same("SET s v")
     for index in INDEXES:
         same("DEL l")
@@ -79,7 +79,7 @@ def test_indexes(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_an_index_for_lset_is_cut_to_32_bits_by_newer_servers(same: Pair) -> None:
+def test_lset_index_of_more_than_32_bits(same: Pair) -> None:
     same("RPUSH l a b c")
     for index in ((1 << 32) + 1, -(1 << 32), (1 << 31), (1 << 32) - 1, FAR, FAR - 3):
         same("LSET", "l", index, index)
@@ -88,7 +88,7 @@ def test_an_index_for_lset_is_cut_to_32_bits_by_newer_servers(same: Pair) -> Non
 
 
 @pytest.mark.servers(*ALL)
-def test_inserting_and_removing(same: Pair) -> None:
+def test_linsert_and_lrem(same: Pair) -> None:
     same("SET s v")
     same("RPUSH l a b c b a b")
     for line in (
@@ -154,7 +154,7 @@ def test_lpos(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_moving(same: Pair) -> None:
+def test_lmove_and_rpoplpush(same: Pair) -> None:
     same("SET s v")
     for line in (
         "LMOVE l d LEFT LEFT",
@@ -213,7 +213,7 @@ def test_lmpop(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_events(same: Pair) -> None:
+def test_keyspace_events_of_list_commands(same: Pair) -> None:
     watcher = EventWatcher(same)
     for line in (
         "RPUSH l 1 2 3 4 5 6 7 8 9",
@@ -247,13 +247,13 @@ def test_events(same: Pair) -> None:
 
 @pytest.fixture
 def parameters(same: Pair) -> Iterator[None]:
-    """Payloads are not compressed, which takes long; everything is as it was afterwards."""
+    """Switch off compression of payloads, which is slow; restore the parameters afterwards."""
     same("CONFIG SET rdbcompression no")
     yield
     same("CONFIG SET rdbcompression yes list-max-listpack-size -2")
 
 
-def encoded(same: Pair, *line: object) -> None:
+def run_and_compare_nodes(same: Pair, *line: object) -> None:
     """Run a command and compare encoding and nodes of ``l`` after it."""
     same(*line)
     same("OBJECT ENCODING l")
@@ -263,19 +263,19 @@ def encoded(same: Pair, *line: object) -> None:
 @pytest.mark.usefixtures("parameters")
 @pytest.mark.servers(*NEWEST)
 @pytest.mark.parametrize("limit", [-6, -2, -1, 0, 2, 3, 100])
-def test_growing_and_shrinking(same: Pair, limit: int) -> None:
+def test_nodes_of_a_growing_and_shrinking_list(same: Pair, limit: int) -> None:
     same("CONFIG", "SET", "list-max-listpack-size", limit)
     elements = ("1", "-129", "a" * 63, "b" * 64, "c" * 2000, "2147483648", "d" * 4090)
     for element in itertools.islice(itertools.cycle(elements), 25):
-        encoded(same, "RPUSH", "l", element)
+        run_and_compare_nodes(same, "RPUSH", "l", element)
     for _ in range(24):
-        encoded(same, "LPOP", "l")
+        run_and_compare_nodes(same, "LPOP", "l")
     for element in elements:
-        encoded(same, "LPUSH", "l", element, element)
-    encoded(same, "LTRIM", "l", 3, -3)
-    encoded(same, "LREM", "l", 0, "c" * 2000)
+        run_and_compare_nodes(same, "LPUSH", "l", element, element)
+    run_and_compare_nodes(same, "LTRIM", "l", 3, -3)
+    run_and_compare_nodes(same, "LREM", "l", 0, "c" * 2000)
     for _ in range(8):
-        encoded(same, "RPOP", "l", 1)
+        run_and_compare_nodes(same, "RPOP", "l", 1)
 
 
 @pytest.mark.usefixtures("parameters")
@@ -288,66 +288,66 @@ def test_nodes_are_split_and_joined(same: Pair, limit: int) -> None:
     for place in range(17):
         same("RPUSH", "l", chr(97 + place) * size)
     for place in range(0, 17, 4):
-        encoded(same, "LINSERT", "l", "BEFORE", chr(97 + place) * size, "Y" * size)
-        encoded(same, "LINSERT", "l", "AFTER", chr(97 + place) * size, "Z" * size)
-        encoded(same, "LINSERT", "l", "AFTER", chr(97 + place) * size, large)
-        encoded(same, "LSET", "l", place * 3, large)
-        encoded(same, "LSET", "l", place * 2, "X" * size)
-        encoded(same, "LREM", "l", 1, large)
+        run_and_compare_nodes(same, "LINSERT", "l", "BEFORE", chr(97 + place) * size, "Y" * size)
+        run_and_compare_nodes(same, "LINSERT", "l", "AFTER", chr(97 + place) * size, "Z" * size)
+        run_and_compare_nodes(same, "LINSERT", "l", "AFTER", chr(97 + place) * size, large)
+        run_and_compare_nodes(same, "LSET", "l", place * 3, large)
+        run_and_compare_nodes(same, "LSET", "l", place * 2, "X" * size)
+        run_and_compare_nodes(same, "LREM", "l", 1, large)
 
 
 @pytest.mark.usefixtures("parameters")
 @pytest.mark.servers(*NEWEST)
-def test_a_large_element_in_place_of_a_small_one_joins_its_neighbours(same: Pair) -> None:
+def test_lset_of_a_large_element_merges_neighbour_nodes(same: Pair) -> None:
     same("CONFIG SET list-max-listpack-size 4")
     same("RPUSH l a b c d e f g h i j k l")
     same("LREM l 0 f")
     same("LREM l 0 g")
     same("LREM l 0 j")
-    encoded(same, "LSET", "l", 3, "z" * 9000)
-    encoded(same, "LSET", "l", 3, "y")
-    encoded(same, "LSET", "l", 0, "z" * 9000)
-    encoded(same, "LSET", "l", 0, "z" * 8193)
+    run_and_compare_nodes(same, "LSET", "l", 3, "z" * 9000)
+    run_and_compare_nodes(same, "LSET", "l", 3, "y")
+    run_and_compare_nodes(same, "LSET", "l", 0, "z" * 9000)
+    run_and_compare_nodes(same, "LSET", "l", 0, "z" * 8193)
 
 
 @pytest.mark.usefixtures("parameters")
 @pytest.mark.servers(*NEWEST)
-def test_conversions_that_stay(same: Pair) -> None:
-    """The encoding is decided before it is known whether anything is stored."""
+def test_lists_stay_quicklists_after_commands_without_an_effect(same: Pair) -> None:
+    """Servers convert the encoding before they know whether the command stores anything."""
     big = "x" * 9000
     for line in (("LINSERT", "l", "BEFORE", "no", big), ("LSET", "l", 5, big)):
         same("DEL l")
         same("RPUSH l 1 2")
-        encoded(same, *line)
-        encoded(same, "LSET", "l", 0, 1)
+        run_and_compare_nodes(same, *line)
+        run_and_compare_nodes(same, "LSET", "l", 0, 1)
     same("CONFIG SET list-max-listpack-size 3")
     same("DEL l m")
     same("RPUSH l 1 2 3")
     same("RPUSH m 4")
-    encoded(same, "LMOVE", "m", "l", "LEFT", "RIGHT")
-    encoded(same, "LMOVE", "l", "l", "LEFT", "RIGHT")
+    run_and_compare_nodes(same, "LMOVE", "m", "l", "LEFT", "RIGHT")
+    run_and_compare_nodes(same, "LMOVE", "l", "l", "LEFT", "RIGHT")
     same("CONFIG SET list-max-listpack-size 100")
-    encoded(same, "RPUSH", "l", 5, 6)
-    encoded(same, "LPOP", "l")
-    encoded(same, "LPOP", "l", 4)
+    run_and_compare_nodes(same, "RPUSH", "l", 5, 6)
+    run_and_compare_nodes(same, "LPOP", "l")
+    run_and_compare_nodes(same, "LPOP", "l", 4)
 
 
 @pytest.mark.usefixtures("parameters")
 @pytest.mark.servers(*NEWEST)
-def test_numbers_that_are_moved_count_as_text(same: Pair) -> None:
+def test_moved_integers_are_stored_as_strings(same: Pair) -> None:
     same("CONFIG SET list-max-listpack-size -1")
     for filler in range(4070, 4092):
         same("DEL l m")
         same("RPUSH", "l", "x" * filler)
         same("RPUSH m 1234567890 abcdefghij")
-        encoded(same, "LMOVE", "m", "l", "LEFT", "RIGHT")
+        run_and_compare_nodes(same, "LMOVE", "m", "l", "LEFT", "RIGHT")
         same("DEL l")
         same("RPUSH", "l", "x" * filler)
-        encoded(same, "LMOVE", "m", "l", "LEFT", "RIGHT")
+        run_and_compare_nodes(same, "LMOVE", "m", "l", "LEFT", "RIGHT")
 
 
 @pytest.mark.servers(*ALL)
-def test_long_lists(same: Pair) -> None:
+def test_lists_of_6000_elements(same: Pair) -> None:
     for start in range(0, 6000, 1000):
         same("RPUSH", "l", *range(start, start + 1000))
     for index in (0, 1, 2999, 3000, 3001, 5999, -1, -6000, -6001, 6000):
@@ -363,7 +363,7 @@ def test_long_lists(same: Pair) -> None:
     same("OBJECT ENCODING l")
 
 
-def test_a_snapshot_keeps_a_list() -> None:
+def test_snapshots_keep_lists() -> None:
     emulator = RedisEmulator()
     client = emulator.client()
     client.rpush("l", *range(5000))

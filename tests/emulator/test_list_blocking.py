@@ -1,4 +1,4 @@
-"""Clients that wait for lists, and for other types where they meet, beside real servers."""
+"""Clients blocked on lists and on keys of other types, compared with real servers."""
 
 from __future__ import annotations
 
@@ -380,31 +380,31 @@ GROUPS: dict[str, list[Step]] = {
 
 
 @pytest.mark.servers(*ALL)
-@pytest.mark.parametrize("story", ORDER)
-def test_order_of_service(same: Pair, story: str) -> None:
-    play(same, ORDER[story])
+@pytest.mark.parametrize("case", ORDER)
+def test_order_in_which_blocked_clients_are_served(same: Pair, case: str) -> None:
+    play(same, ORDER[case])
 
 
 @pytest.mark.servers(*ALL)
-@pytest.mark.parametrize("story", TYPES)
-def test_types(same: Pair, story: str) -> None:
-    play(same, TYPES[story])
+@pytest.mark.parametrize("case", TYPES)
+def test_clients_blocked_on_keys_of_different_types(same: Pair, case: str) -> None:
+    play(same, TYPES[case])
 
 
 @pytest.mark.servers(*ALL)
-@pytest.mark.parametrize("story", TRANSACTIONS)
-def test_transactions_and_scripts(same: Pair, story: str) -> None:
-    play(same, TRANSACTIONS[story])
+@pytest.mark.parametrize("case", TRANSACTIONS)
+def test_blocked_clients_are_served_after_transactions_and_scripts(same: Pair, case: str) -> None:
+    play(same, TRANSACTIONS[case])
 
 
 @pytest.mark.servers(*ALL)
-@pytest.mark.parametrize("story", ARRIVALS)
-def test_every_way_to_make_a_list_wakes(same: Pair, story: str) -> None:
-    play(same, ARRIVALS[story])
+@pytest.mark.parametrize("case", ARRIVALS)
+def test_every_command_that_creates_a_list_serves_blocked_clients(same: Pair, case: str) -> None:
+    play(same, ARRIVALS[case])
 
 
 @pytest.mark.servers(*ALL)
-def test_restore_wakes(same: Pair) -> None:
+def test_restore_serves_blocked_clients(same: Pair) -> None:
     clients = Clients(same)
     same("RPUSH l 1 2 3")
     payload = same.real("DUMP", "l")[1]
@@ -421,17 +421,17 @@ def test_restore_wakes(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-@pytest.mark.parametrize("story", GROUPS)
-def test_stream_groups_that_go(same: Pair, story: str) -> None:
+@pytest.mark.parametrize("case", GROUPS)
+def test_clients_blocked_on_a_consumer_group_that_is_removed(same: Pair, case: str) -> None:
     start: list[Step] = [
         ("x", "XGROUP CREATE a g $ MKSTREAM"),
         ("A", "XREADGROUP GROUP g c BLOCK 0 STREAMS a >"),
     ]
-    play(same, start + GROUPS[story])
+    play(same, start + GROUPS[case])
 
 
 @pytest.mark.servers(*ALL)
-def test_readers_of_several_streams(same: Pair) -> None:
+def test_clients_blocked_on_several_streams(same: Pair) -> None:
     play(
         same,
         [
@@ -459,7 +459,7 @@ def test_readers_of_several_streams(same: Pair) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_blmpop(same: Pair) -> None:
+def test_clients_blocked_by_blmpop(same: Pair) -> None:
     play(
         same,
         [

@@ -1,4 +1,4 @@
-"""What happens when memory is used up: refusals beside real servers, and who is evicted first."""
+"""maxmemory: OOM errors compared with real servers, and which keys are evicted first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
 
 @pytest.fixture
 def full(same: Pair) -> Iterator[Pair]:
-    """A pair with a few keys and no memory left."""
+    """A pair with a few keys that has reached maxmemory."""
     same("FLUSHALL")
     same("MSET k v a 1")
     same("LPUSH l 1")
@@ -32,7 +32,7 @@ def full(same: Pair) -> Iterator[Pair]:
 
 
 @pytest.mark.servers(*ALL)
-def test_refusals(full: Pair) -> None:
+def test_which_commands_return_oom_errors(full: Pair) -> None:
     for line in (
         "SET k v",
         "GET k",
@@ -60,7 +60,7 @@ def test_refusals(full: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_transactions(full: Pair) -> None:
+def test_oom_errors_in_transactions(full: Pair) -> None:
     for line in (
         "MULTI",
         "GET k",
@@ -74,11 +74,13 @@ def test_transactions(full: Pair) -> None:
         "EXEC",
         "MULTI",
         "DISCARD",
-        "CONFIG SET maxmemory 0",
-        "MULTI",
-        "SET k v",
-        "GET k",
     ):
+        full(line)
+
+
+@pytest.mark.servers(*ALL)
+def test_memory_that_is_used_up_between_multi_and_exec(full: Pair) -> None:
+    for line in ("CONFIG SET maxmemory 0", "MULTI", "SET k v", "GET k"):
         full(line)
     for connection in full.connect():
         connection("CONFIG SET maxmemory 1")
@@ -93,7 +95,7 @@ def test_transactions(full: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_scripts(full: Pair) -> None:
+def test_oom_errors_in_scripts(full: Pair) -> None:
     for script in (
         "return redis.call('set','k','v')",
         "return redis.pcall('set','k','v')",
@@ -116,7 +118,7 @@ def test_scripts(full: Pair) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_functions(full: Pair) -> None:
+def test_oom_errors_in_functions(full: Pair) -> None:
     full("CONFIG SET maxmemory 0")
     full("FUNCTION FLUSH")
     full("FUNCTION", "LOAD", LIBRARY)
@@ -128,7 +130,7 @@ def test_functions(full: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_order_of_checks(full: Pair) -> None:
+def test_oom_check_among_other_checks_of_a_command(full: Pair) -> None:
     others = full.connect()
     full("ACL SETUSER oom on nopass ~x +get +subscribe")
     for line in ("AUTH oom x", "SET k v", "GET k", "GET x", "SET"):
@@ -142,7 +144,7 @@ def test_order_of_checks(full: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_everything_is_evicted(full: Pair) -> None:
+def test_all_keys_are_evicted_under_every_policy(full: Pair) -> None:
     full("CONFIG SET maxmemory 0")
     before = [evicted(connection) for connection in (full.emulated, full.real)]
     watcher = EventWatcher(full)
@@ -171,13 +173,13 @@ def test_everything_is_evicted(full: Pair) -> None:
 
 
 def evicted(connection: object) -> int:
-    """How many keys INFO says were evicted."""
+    """INFO's counter ``evicted_keys``."""
     text: bytes = connection("INFO", "stats")[1]  # type: ignore[operator]
     return int(text.split(b"evicted_keys:")[1].split(b"\r\n")[0])
 
 
 @pytest.mark.servers(*ALL)
-def test_the_parameter(same: Pair) -> None:
+def test_config_set_maxmemory(same: Pair) -> None:
     for value in ("1mb", "100b", "-1", "x", "0", "1gb", "0"):
         same("CONFIG", "SET", "maxmemory", value)
         same("CONFIG", "GET", "maxmemory")
@@ -185,14 +187,14 @@ def test_the_parameter(same: Pair) -> None:
 
 
 def room_for(client: Redis, emulator: RedisEmulator, size: int) -> None:
-    """Limit memory to what is in use and ``size`` more bytes."""
+    """Set maxmemory to the used memory plus ``size`` bytes."""
     engine = emulator.engine
     used = used_memory(engine.server, len(engine.clients.by_id))
     client.config_set("maxmemory", used + size)
 
 
 def filled(policy: str, keys: str, **options: Any) -> tuple[RedisEmulator, ManualClock]:
-    """An emulator with a key of a kilobyte for each letter, a minute between them."""
+    """An emulator with a key of one kilobyte for each letter, written one minute apart."""
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock, seed=1)
     client = emulator.client()
@@ -203,7 +205,7 @@ def filled(policy: str, keys: str, **options: Any) -> tuple[RedisEmulator, Manua
     return emulator, clock
 
 
-def test_the_least_recently_used_goes_first() -> None:
+def test_allkeys_lru_evicts_the_least_recently_used_key() -> None:
     emulator, clock = filled("allkeys-lru", "abcde")
     client = emulator.client()
     client.get("a")
@@ -217,7 +219,7 @@ def test_the_least_recently_used_goes_first() -> None:
     assert client.info("stats")["evicted_keys"] == 4
 
 
-def test_the_least_frequently_used_goes_first() -> None:
+def test_allkeys_lfu_evicts_the_least_frequently_used_key() -> None:
     emulator, _ = filled("allkeys-lfu", "abc")
     client = emulator.client()
     client.config_set("lfu-decay-time", 0)
@@ -230,7 +232,7 @@ def test_the_least_frequently_used_goes_first() -> None:
     assert sorted(client.keys()) == [b"a", b"c"]
 
 
-def test_the_first_to_expire_goes_first() -> None:
+def test_volatile_ttl_evicts_the_key_that_expires_first() -> None:
     emulator = RedisEmulator(clock=ManualClock())
     client = emulator.client()
     client.config_set("maxmemory-policy", "volatile-ttl")
@@ -243,7 +245,7 @@ def test_the_first_to_expire_goes_first() -> None:
     assert sorted(client.keys()) == [b"never"]
 
 
-def test_sizes_follow_flushes_swaps_and_snapshots() -> None:
+def test_used_memory_after_flushes_swaps_and_snapshots() -> None:
     emulator = RedisEmulator()
     client = emulator.client()
     client.config_set("maxmemory", 10_000_000)

@@ -1,4 +1,4 @@
-"""A command needs a row of the table and a function: shown with a command that no server has."""
+"""Adding a command to a copy of the emulator takes a row of the table and a function."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ print("done")
 """
 
 
-def test_a_row_and_a_function_are_all_that_a_command_needs(tmp_path: Path) -> None:
+def test_adding_a_command_takes_a_row_and_a_function(tmp_path: Path) -> None:
     copy = tmp_path / "redis_emulator"
     source = Path(redis_emulator.__file__).parent
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))

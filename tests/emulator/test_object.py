@@ -1,4 +1,4 @@
-"""OBJECT beside a real server: encodings follow lengths, numbers and history."""
+"""OBJECT subcommands, compared with real servers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_encoding_of_strings(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_a_string_with_an_allocation_of_its_own_keeps_it(same: Pair) -> None:
+def test_encoding_of_strings_after_copy_rename_and_persist(same: Pair) -> None:
     for old, new in (("missing", "k"), ("k", "missing"), ("k" * 20, "k")):
         for length in (13, 14, 26, 27, 32, 33, 34, 35, 40, 41, 44, 45, 94, 106, 107, 112, 113):
             for ttl in ((), ("PX", 100_000)):
@@ -46,7 +46,7 @@ def test_a_string_with_an_allocation_of_its_own_keeps_it(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_errors_and_absent_keys(same: Pair) -> None:
+def test_errors_and_missing_keys(same: Pair) -> None:
     same("SET s v")
     for sub in ("ENCODING", "refcount", "FREQ", "IDLETIME"):
         same("OBJECT", sub, "no")
@@ -84,7 +84,7 @@ def test_frequency_under_an_lfu_policy(same: Pair) -> None:
     same("OBJECT FREQ new")
 
 
-def test_frequency_grows_slowly_and_decays() -> None:
+def test_frequency_grows_logarithmically_and_decays() -> None:
     clock = ManualClock()
     client = RedisEmulator(clock=clock, seed=1).client()
     client.config_set("maxmemory-policy", "volatile-lfu")

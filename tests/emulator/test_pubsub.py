@@ -1,4 +1,4 @@
-"""Publish and subscribe, and keyspace events, beside real servers."""
+"""Pub/Sub and keyspace events, compared with real servers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_channels_and_patterns(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_what_a_subscriber_may_do(same: Pair) -> None:
+def test_commands_of_a_subscribed_client(same: Pair) -> None:
     listen = Listeners(same)
     listen("SUBSCRIBE a")
     for line in (
@@ -83,7 +83,7 @@ def test_what_a_subscriber_may_do(same: Pair) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_shard_channels(same: Pair) -> None:
+def test_ssubscribe_and_spublish(same: Pair) -> None:
     listen = Listeners(same)
     listen("SSUBSCRIBE a b", 2)
     for line in (
@@ -106,7 +106,7 @@ def test_shard_channels(same: Pair) -> None:
 
 
 @pytest.mark.servers(*EVERY_SERVER)
-def test_inside_a_transaction(same: Pair) -> None:
+def test_subscribe_and_publish_inside_a_transaction(same: Pair) -> None:
     same("MULTI")
     same("PUBLISH a x")
     same("SUBSCRIBE a")
@@ -124,7 +124,7 @@ def test_shard_channels_inside_a_transaction(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_events_of_new_keys(same: Pair) -> None:
+def test_new_key_events(same: Pair) -> None:
     listen = Listeners(same)
     listen("PSUBSCRIBE __key*__:*")
     try:
@@ -164,6 +164,6 @@ def test_keyspace_events(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-6.2", "redis-7.0", "redis-8.2")
-def test_a_subscriber_hears_the_name_of_a_refused_subcommand(same: Pair) -> None:
+def test_subscribe_error_names_the_subcommand(same: Pair) -> None:
     same("SUBSCRIBE a")
     same("CLIENT SETNAME me")
