@@ -1,4 +1,4 @@
-"""Reading requests: whatever arrives, in whatever pieces, every way of reading finds the same.
+"""The request parser: each fast path finds the same commands as parsing one argument at a time.
 
 ``make hiredis`` runs these with hiredis too.
 """
@@ -19,10 +19,10 @@ from redis_emulator.resp.batch import Batch, HiredisParser, split_commands
 from redis_emulator.resp.decode import ProtocolError, RequestParser
 
 Take = Callable[[bytes], Batch]
-WAYS: dict[str, Callable[[], Take]] = {"split": lambda: split_commands}
+FAST_PATHS: dict[str, Callable[[], Take]] = {"split": lambda: split_commands}
 hiredis: Any = vars(batch)["hiredis"]  # None if it is not installed
 if hiredis is not None:
-    WAYS["hiredis"] = lambda: HiredisParser(hiredis)
+    FAST_PATHS["hiredis"] = lambda: HiredisParser(hiredis)
 
 
 def frame(*argv: bytes) -> bytes:
@@ -30,12 +30,12 @@ def frame(*argv: bytes) -> bytes:
 
 
 def nothing(_: bytes) -> Batch:
-    """Leaves everything to be read argument by argument."""
+    """Take no command, so that the parser reads each argument itself."""
     return [], 0
 
 
 def read(take: Take, pieces: list[bytes], *, strict: bool) -> tuple[list[list[bytes]], str]:
-    """The commands that arrive in pieces, and the error that ends them."""
+    """Feed the pieces to a parser; return its commands and the text of its protocol error."""
     parser = RequestParser(strict_ends=strict, bulk_max=1 << 20)
     parser._parse_batch = take
     found: list[list[bytes]] = []
@@ -92,7 +92,7 @@ streams = st.lists(
 
 @st.composite
 def pieces_of(draw: st.DrawFn) -> list[bytes]:
-    """What a client sends, perhaps damaged in a place, and cut anywhere."""
+    """Requests, possibly damaged at one position, and cut into pieces at random."""
     data = bytearray(draw(streams))
     if data and draw(st.booleans()):
         place = draw(st.integers(0, len(data) - 1))
@@ -101,17 +101,17 @@ def pieces_of(draw: st.DrawFn) -> list[bytes]:
     return [bytes(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", FAST_PATHS)
 @pytest.mark.parametrize("strict", [False, True], ids=["redis", "valkey"])
 @settings(max_examples=15 * settings().max_examples)
 @given(pieces=pieces_of())
-def test_every_way_finds_the_same(way: str, strict: bool, pieces: list[bytes]) -> None:
-    assert read(WAYS[way](), pieces, strict=strict) == read(nothing, pieces, strict=strict)
+def test_fast_paths_find_the_same_commands(way: str, strict: bool, pieces: list[bytes]) -> None:
+    assert read(FAST_PATHS[way](), pieces, strict=strict) == read(nothing, pieces, strict=strict)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", FAST_PATHS)
 @pytest.mark.parametrize("size", [1, 7, 64, 4096, 1 << 20])
-def test_reading_may_stop_anywhere(way: str, size: int) -> None:
+def test_parsing_resumes_after_any_command(way: str, size: int) -> None:
     source = random.Random(size)
     for _ in range(200):
         commands = [
@@ -123,7 +123,7 @@ def test_reading_may_stop_anywhere(way: str, size: int) -> None:
         ]
         data = b"".join(frame(*argv) for argv in commands)
         parser, found = RequestParser(), []
-        parser._parse_batch = WAYS[way]()
+        parser._parse_batch = FAST_PATHS[way]()
         for place in range(0, len(data), size):
             parser.add(data[place : place + size])
             for argv in parser.commands():
@@ -135,20 +135,20 @@ def test_reading_may_stop_anywhere(way: str, size: int) -> None:
         assert parser.size == 0
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_was_not_asked_for_counts(way: str) -> None:
+@pytest.mark.parametrize("way", FAST_PATHS)
+def test_size_includes_commands_that_were_not_read_yet(way: str) -> None:
     parser = RequestParser()
-    parser._parse_batch = WAYS[way]()
+    parser._parse_batch = FAST_PATHS[way]()
     parser.add(frame(b"SET", b"key", b"x" * 100) * 10)
     assert next(parser.commands())[0] == b"SET"
     assert 9 * 106 <= parser.size < 1500
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", FAST_PATHS)
 @pytest.mark.parametrize("kind", [b"*", b"~", b"%", b">", b"|", b"*1\r\n*", b"*1\r\n~", b"*1\r\n%"])
-def test_a_count_takes_no_memory(way: str, kind: bytes) -> None:
+def test_large_announced_lengths_allocate_no_memory(way: str, kind: bytes) -> None:
     data = frame(b"PING") * 100 + kind + b"99999999\r\n" + b":1\r\n" * 100
-    take = WAYS[way]()
+    take = FAST_PATHS[way]()
     tracemalloc.start()
     try:
         commands, _ = take(data)
@@ -158,13 +158,13 @@ def test_a_count_takes_no_memory(way: str, kind: bytes) -> None:
     assert commands == [[b"PING"]] * 100
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", FAST_PATHS)
 @pytest.mark.parametrize("end", [b"", b"\r", b"\r\n", b"xx", b"x\n", b"\n\r", b"\r\nxx", b"$1"])
-def test_a_count_after_broken_framing_takes_no_memory(way: str, end: bytes) -> None:
+def test_large_lengths_after_broken_framing_allocate_no_memory(way: str, end: bytes) -> None:
     for kind in (b"*", b"~", b"%", b">"):
         broken = b"*1\r\n$4\r\nPING" + end + kind + b"99999999\r\n"
         data = frame(b"PING") * 100 + broken + b"$1\r\nx\r\n" * 100
-        take = WAYS[way]()
+        take = FAST_PATHS[way]()
         tracemalloc.start()
         try:
             commands, _ = take(data)
@@ -175,9 +175,9 @@ def test_a_count_after_broken_framing_takes_no_memory(way: str, end: bytes) -> N
         assert take(frame(b"PING") * 60)[0] == [[b"PING"]] * 60
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_nesting_is_no_command(way: str) -> None:
-    take = WAYS[way]()
+@pytest.mark.parametrize("way", FAST_PATHS)
+def test_nested_arrays_are_not_commands(way: str) -> None:
+    take = FAST_PATHS[way]()
     for depth in (2, 8, 100, 10_000):
         assert take(b"*1\r\n" * depth + frame(b"PING") * 60)[0] == []
         assert take(frame(b"PING") * 60)[0] == [[b"PING"]] * 60
