@@ -25,6 +25,7 @@ from pytest_podlink.conformance.linearizability import (
     is_linearizable,
 )
 from redis_emulator import RedisEmulator
+from tests.support.examples import examples
 
 WHO = ("n", "u", "s")
 CALLS = st.one_of(
@@ -197,7 +198,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
 
 
 @given(histories())
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_search_agrees_with_brute_force(events: list[Event]) -> None:
     assert is_linearizable(events) == brute_force(events)
 

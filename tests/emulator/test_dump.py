@@ -19,6 +19,7 @@ from redis_emulator.rdb.wire import Writer
 from redis_emulator.tools.copying import TransferError
 from redis_emulator.values.stream import Stream
 from tests.emulator.fuzz.dump import FAR, comparable, contents, payloads
+from tests.support.examples import examples
 from tests.support.keyspace import EventWatcher, compare_keyspaces
 from tests.support.pair import EmulatorConnection, Pair
 from tests.support.waiting import let_pass
@@ -214,7 +215,7 @@ def config(same: Pair, name: str) -> bytes | None:
 
 @pytest.mark.servers(*ALL)
 @settings(
-    max_examples=25,
+    max_examples=examples(25),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -273,7 +274,7 @@ def signed(body: bytes, version: int) -> bytes:
     return data + struct.pack("<Q", crc64(data))
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=examples(150), deadline=None, database=None)
 @given(contents(), st.booleans(), _changes)
 def test_damaged_payloads_are_refused_or_readable(
     content: tuple[bytes, object, bytes, int],
@@ -286,7 +287,7 @@ def test_damaged_payloads_are_refused_or_readable(
     try_restore(signed(damaged(whole[:-10], changes), version), version)
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=examples(150), deadline=None, database=None)
 @given(_changes)
 def test_damaged_streams_are_refused_or_usable(changes: list[Change]) -> None:
     emulator = RedisEmulator()
@@ -328,7 +329,7 @@ def test_streams_with_unordered_ids_are_refused() -> None:
         assert session("EXISTS k") == (":", b"0")
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=examples(150), deadline=None, database=None)
 @given(st.integers(0, 26), st.binary(max_size=80), st.sampled_from([9, 12, 80]))
 def test_random_payloads_are_refused_or_readable(code: int, noise: bytes, version: int) -> None:
     try_restore(signed(bytes([code]) + noise, version), version)

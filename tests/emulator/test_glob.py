@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from redis_emulator import RedisEmulator
 from redis_emulator.glob import Interpreter, compiled, glob
+from tests.support.examples import examples
 from tests.support.pair import Pair, unordered
 
 EVERY_SERVER = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
@@ -47,7 +48,7 @@ def test_patterns_match_the_same_strings_as_on_servers(
     for case in EDGE_CASES:
         check(*case)
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
     @given(_PATTERNS, _STRINGS)
     def compare(pattern: bytes, string: bytes) -> None:
         check(pattern, string)
@@ -76,7 +77,7 @@ def test_edge_cases_of_patterns_in_keys_scan_and_psubscribe(same: Pair) -> None:
 @example(b"[\\A]", b"a", True)
 @example(b"[A-z]", b"_", True)
 @example(b"a", b"A", True)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_compiled_and_interpreted_patterns_agree(
     pattern: bytes, string: bytes, ignore_case: bool
 ) -> None:

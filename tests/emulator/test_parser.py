@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from redis_emulator.resp import batch
 from redis_emulator.resp.batch import Batch, HiredisParser, split_commands
 from redis_emulator.resp.decode import ProtocolError, RequestParser
+from tests.support.examples import examples
 
 Take = Callable[[bytes], Batch]
 FAST_PATHS: dict[str, Callable[[], Take]] = {"split": lambda: split_commands}
@@ -103,7 +104,7 @@ def pieces_of(draw: st.DrawFn) -> list[bytes]:
 
 @pytest.mark.parametrize("way", FAST_PATHS)
 @pytest.mark.parametrize("strict", [False, True], ids=["redis", "valkey"])
-@settings(max_examples=15 * settings().max_examples)
+@settings(max_examples=examples(1500))
 @given(pieces=pieces_of())
 def test_fast_paths_find_the_same_commands(way: str, strict: bool, pieces: list[bytes]) -> None:
     assert read(FAST_PATHS[way](), pieces, strict=strict) == read(nothing, pieces, strict=strict)

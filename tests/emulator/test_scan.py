@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redis_emulator import RedisEmulator
+from tests.support.examples import examples
 from tests.support.pair import Pair, Wire, unordered
 
 ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
@@ -77,7 +78,7 @@ def test_cursors(same: Pair, cursor: str) -> None:
 _names = st.integers(0, 200).map(lambda number: b"k%d" % number)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.sets(_names), st.lists(st.lists(st.tuples(st.booleans(), _names))), st.integers(1, 20))
 def test_guarantee_under_mutation(
     start: set[bytes], changes: list[list[tuple[bool, bytes]]], count: int

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podlink import Repair, StatefulError, StatefulExecutor, StoredKey
+from tests.support.examples import examples
 
 LINK, INDEX, CREATED = b"sf:{n:lk:u}s", b"sf:{n:lk:u}", b"sf:{n:lk:u}s@"
 STATES, WORKLOAD = b"sf:{n:state:s}", b"sf:{n:workload:s}"
@@ -159,7 +160,9 @@ def test_repair_and_python_agree_on_blank_text(stateful_executor: StatefulExecut
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(200),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     value=st.binary(max_size=6)

@@ -15,6 +15,7 @@ import podlink
 from podlink import LeastLoaded, ReplaceResult
 from podlink.keys import link_keys
 from podlink.routing import ATTEMPTS, MakeLink, ReadLink, ReadStates, ReplaceLink
+from tests.support.examples import examples
 from tests.support.routing import SERVER, Time, routing
 
 PODS = range(3)
@@ -226,5 +227,7 @@ class Routers(RuleBasedStateMachine):
             assert not router.routing.cache._readings
 
 
-Routers.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+Routers.TestCase.settings = settings(
+    max_examples=examples(100), stateful_step_count=40, deadline=None
+)
 TestRouters = Routers.TestCase
