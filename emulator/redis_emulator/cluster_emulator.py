@@ -232,7 +232,7 @@ class ClusterEmulator:
                 for db, key in tuple(owner.keys_in(slot)):
                     self._copy_key(target, db.index, key, db.data[key], db.expires.get(key))
             target.importing[slot] = target
-            self._cluster.bump(target)
+            self._cluster.bump_epoch(target)
             self._cluster.assign(slot, target)
             self._tick()
 
@@ -408,7 +408,7 @@ class ClusterEmulator:
             if node.is_down:
                 self.revive(node)
         with self._lock():
-            self._cluster.put_back(self._first_state)
+            self._cluster.restore_state(self._first_state)
             for node in self.nodes:
                 node.reset()
 
@@ -443,7 +443,7 @@ class ClusterEmulator:
         if snapshot.owner is not self:
             raise ValueError("the snapshot belongs to another cluster; restore it there")
         with self._lock():
-            self._cluster.put_back(snapshot.state)
+            self._cluster.restore_state(snapshot.state)
             for store, kept in snapshot.stores:
                 store.journal.restore(kept)
             self._tick()
@@ -454,7 +454,7 @@ class ClusterEmulator:
             node.close()
 
     def _tick(self) -> None:
-        self._cluster.turn_away()
+        self._cluster.redirect_blocked_clients()
         for node in self.nodes:
             node.engine.tick()
 

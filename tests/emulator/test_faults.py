@@ -144,7 +144,7 @@ async def test_faults_of_an_async_client(transport: Transport) -> None:
     transport.emulator.faults.drop("GET", times=1)
     with contextlib.suppress(redis.ConnectionError):
         await client.get("k")
-    assert not transport.emulator.faults.planted
+    assert not transport.emulator.faults.injected
     transport.emulator.faults.delay("GET", seconds=0.05, times=1)
     started = time.monotonic()
     assert await client.get("k") is None
@@ -161,7 +161,7 @@ def test_delay_affects_one_client_only(name: str, tmp_path: Path) -> None:
     transport.emulator.faults.delay("SET", seconds=0.15, times=1)
     thread = threading.Thread(target=client.set, args=("k", "v"))
     thread.start()
-    until(lambda: not transport.emulator.faults.planted)
+    until(lambda: not transport.emulator.faults.injected)
     assert other.get("k") is None
     clock.advance(0.15)
     thread.join()

@@ -1,1 +1,1 @@
-"""A Redis Cluster in one process: nodes, topology, slot migration."""
+"""Redis Cluster: nodes, topology, slots and slot migration, all in one process."""

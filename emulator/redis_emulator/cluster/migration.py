@@ -1,7 +1,7 @@
-"""Valkey's way to migrate slots: jobs that a node keeps, and what becomes of them.
+"""CLUSTER MIGRATESLOTS of Valkey 9: migration jobs and running them.
 
-The emulator moves slots as soon as the command, or the transaction around it, is over. Until then a
-job is ``connecting`` and can be cancelled.
+The emulator moves the slots directly after the command, or after the transaction around it. Until
+then a job is in the state ``connecting`` and can be cancelled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LOG: Final = "cluster-slot-migration-log-max-len"
 
 
 def refusal(node: Node) -> str | None:
-    """Why a node takes no part in migrations now, None when it does."""
+    """The error if the node cannot take part in a migration; None if it can."""
     if node.master is not None:
         return "ERR Slot migration can only be used on primary nodes."
     if node.migrating:
@@ -30,22 +30,22 @@ def refusal(node: Node) -> str | None:
     return None
 
 
-def keep(node: Node, jobs: list[SlotMigration]) -> None:
-    """Put new jobs in front of those that a node has."""
+def add_jobs(node: Node, jobs: list[SlotMigration]) -> None:
+    """Add new jobs to a node, newest first."""
     node.migrations[:0] = jobs
     node.exports += [job for job in jobs if job.state == CONNECTING]
 
 
 def cancel(node: Node) -> bool:
-    """End the jobs of a node that have not ended; whether there were any."""
+    """Cancel the unfinished jobs of a node. Returns whether there were any."""
     jobs, node.exports = node.exports, []
     for job in jobs:
         job.end(node.server.keyspace.now // 1000, "cancelled")
     return bool(jobs)
 
 
-def forget_old(node: Node) -> None:
-    """Let go of ended jobs beyond the number that the node is to remember."""
+def trim_jobs(node: Node) -> None:
+    """Remove finished jobs beyond ``cluster-slot-migration-log-max-len``."""
     left = node.server.config.integer(_LOG)
     kept = []
     for job in node.migrations:
@@ -56,7 +56,7 @@ def forget_old(node: Node) -> None:
 
 
 def finish(node: Node) -> None:
-    """Carry out the jobs of a node that have not ended."""
+    """Run the unfinished jobs of a node."""
     jobs, node.exports = node.exports, []
     for job in jobs:
         now = node.server.clock.ms() // 1000
@@ -65,7 +65,7 @@ def finish(node: Node) -> None:
 
 
 def _move(job: SlotMigration) -> str | None:
-    """Move the slots of a job; what is in the way, if anything is."""
+    """Move the slots of a job. Returns the error, or None on success."""
     source, target, slots = job.source, job.target, job.slots()
     assert source is not None
     assert target is not None
@@ -73,23 +73,23 @@ def _move(job: SlotMigration) -> str | None:
     if any(cluster.owners[slot] is not source for slot in slots):
         return "Slots are no longer owned by myself"
     if target.down:
-        return "Unable to connect to target node: Connection refused"
-    refused = refusal(target)
-    if refused is None and source not in target.known:
-        refused = "ERR Target node does not know the source node"
-    if refused is not None:
-        return f"Received error during handshake to target: -{refused}\r\n"
-    cluster.hand_over(slots, source, target)
-    told = (job.name, "IMPORT", job.ranges)
+        return "Unable to connect to target node: Connection error"
+    error = refusal(target)
+    if error is None and source not in target.known:
+        error = "ERR Target node does not know the source node"
+    if error is not None:
+        return f"Received error during handshake to target: -{error}\r\n"
+    cluster.move_slots(slots, source, target)
+    job_fields = (job.name, "IMPORT", job.ranges)
     times = (job.created, source.server.clock.ms() // 1000, "success")
-    keep(target, [SlotMigration(*told, source, target, *times)])
+    add_jobs(target, [SlotMigration(*job_fields, source, target, *times)])
     for replica in target.replicas():
-        keep(replica, [SlotMigration(*told, None, None, *times)])
+        add_jobs(replica, [SlotMigration(*job_fields, None, None, *times)])
     return None
 
 
 def after_command(node: Node, session: Session, argv: list[bytes]) -> None:
-    """A command of a node's client is over: migrate what it has asked to migrate."""
+    """Called after each command of a node's client: run the migration jobs that it created."""
     if node.exports:
         finish(node)
-    node.after(session, argv)
+    node.after_command(session, argv)

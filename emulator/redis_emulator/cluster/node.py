@@ -1,11 +1,13 @@
-"""A node of a Redis Cluster: the keys it serves, and where it sends clients.
+"""A node of a Redis Cluster: its view of the topology, and redirections.
 
-All nodes of an emulated cluster live in one process, under one lock and one clock, so there is one
-truth about slots and masters (`topology.Cluster`) and no gossip: what one node is told, all that
-know it see at once. What is a node's own: whom it knows (CLUSTER MEET, FORGET, RESET), which of its
-slots move, its clients. A replica serves the databases of its master, the same objects, and is in
-step at every moment. `Node.refuse` is asked before every command and holds the rules of
-redirection.
+All nodes of an emulated cluster are in one process and share a lock and a clock. Slots and roles
+are stored once, in `topology.Cluster`, so there is no gossip and all nodes see a change at once.
+Each node has its own list of known nodes (CLUSTER MEET, FORGET, RESET), its own migrating and
+importing slots, and its own clients. A replica uses the database objects of its master and never
+lags behind.
+
+The engine calls `Node.refuse` before every command. `Node.redirect` has the rules of
+``getNodeByQuery`` in Redis: MOVED, ASK, TRYAGAIN, CROSSSLOT and CLUSTERDOWN.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from redis_emulator.table.keyspec import channels, keys
 CONNECTING: Final = "connecting"
 """The state of a migration that has not ended."""
 BUS: Final = 10_000
-"""What is added to a node's port for its port on the cluster bus."""
+"""Offset of the cluster bus port from the client port."""
 _SHARD_CHANNELS: Final = frozenset({"ssubscribe", "spublish"})
 _COVERAGE: Final = "cluster-require-full-coverage"
 _NO_KEYS, _FIRST, _SOME = range(3)
@@ -46,7 +48,7 @@ class Redirection(str):
 
     @classmethod
     def make(cls, reason: str, text: str) -> Redirection:
-        """The redirection for this reason."""
+        """Create a redirection."""
         made = cls(text)
         made.reason = reason
         return made
@@ -66,14 +68,15 @@ _DOWN_READ_ONLY: Final = Redirection.make(
 
 
 @dataclass(slots=True)
-class _Asked:
+class _RequestedKeys:
     """The keys of a command, or of all commands of a transaction.
 
     Attributes:
-        slot: Their slot, None as long as there is no key.
-        several: Whether there are different ones.
-        there: How many exist here, counted while the slot moves.
-        missing: How many do not.
+        slot: The slot of the keys; None if there is no key.
+        first: The first key.
+        several: Whether there is more than one different key.
+        there: How many keys exist on this node. Counted only while the slot is moving.
+        missing: How many keys do not exist on this node, likewise.
     """
 
     slot: int | None = None
@@ -85,18 +88,18 @@ class _Asked:
 
 @dataclass(slots=True)
 class SlotMigration:
-    """One job, as one of the nodes concerned keeps it.
+    """One job of CLUSTER MIGRATESLOTS, as stored on one of the nodes.
 
     Attributes:
-        name: Forty hexadecimal digits, the same on all nodes.
+        name: The job name, 40 hexadecimal digits, the same on all nodes.
         operation: ``EXPORT`` or ``IMPORT``.
         ranges: First and last slot of each range.
-        source: Who gives the slots; None for a replica, which is told of the slots alone.
-        target: Who takes them; None for a replica.
-        created: When, in seconds since the epoch.
-        updated: The last change of its state, likewise.
+        source: The source node; None on a replica.
+        target: The target node; None on a replica.
+        created: The time of creation, in seconds since the epoch.
+        updated: The time of the last change of state, in seconds since the epoch.
         state: ``connecting``, ``success``, ``failed`` or ``cancelled``.
-        message: Why it failed.
+        message: The error if it failed.
     """
 
     name: bytes
@@ -110,7 +113,7 @@ class SlotMigration:
     message: str = ""
 
     def end(self, at: int, state: str, message: str = "") -> None:
-        """Change the state for good."""
+        """Set the final state."""
         self.updated, self.state, self.message = at, state, message
 
     def slots(self) -> set[int]:
@@ -119,14 +122,14 @@ class SlotMigration:
 
 
 class Topology:
-    """Which nodes there are, and who serves which slot; `redis_emulator.cluster.topology.Cluster`
-    changes it.
+    """The nodes of a cluster and the owners of slots: the part of
+    `redis_emulator.cluster.topology.Cluster` that nodes use.
 
     Attributes:
         nodes: All nodes, in the order of their addresses.
         owners: The master that serves each slot.
         epoch: The current epoch.
-        changes: Grows with every change of slots, nodes and roles.
+        changes: Counts the changes of slots, nodes and roles.
     """
 
     def __init__(self, random: Random) -> None:
@@ -135,22 +138,24 @@ class Topology:
         self.owners: list[Node | None] = [None] * SLOTS
         self.epoch = 0
         self.changes = 0
-        self._heard = 0
+        self._seen_changes = 0
 
     def new_id(self) -> bytes:
-        """A name for a node or shard."""
+        """A random node id or shard id."""
         return b"%040x" % self._random.getrandbits(160)
 
     def node_at(self, port: int) -> Node | None:
         """The node that listens on a port."""
         return next((node for node in self.nodes if node.port == port), None)
 
-    def turn_away(self) -> None:
-        """Let clients who wait for keys hear of changes since the last time."""
-        if self._heard != self.changes:
-            self._heard = self.changes
+    def redirect_blocked_clients(self) -> None:
+        """If the topology has changed since the last call, unblock clients whose keys are now
+        served by another node, with a redirection.
+        """
+        if self._seen_changes != self.changes:
+            self._seen_changes = self.changes
             for node in self.nodes:
-                node.turn_away()
+                node.redirect_blocked_clients()
                 node.engine.tick()
 
 
@@ -158,17 +163,17 @@ class Node:
     """One node of a cluster.
 
     Attributes:
-        id: Forty hexadecimal digits.
-        shard: The same for a master and its replicas.
-        epoch: Its configuration epoch.
-        migrating: To whom its slots are moving.
-        importing: From whom slots are coming.
-        migrations: The jobs of CLUSTER MIGRATESLOTS that concern it, the last one first.
-        exports: Those of them by which it gives slots and which have not ended.
-        known: The nodes it knows, itself included.
-        forgotten: Names of nodes that it was told to forget.
-        down: Whether it is dead; the others know it at once.
-        engine: Runs commands of its clients.
+        id: The node id, 40 hexadecimal digits.
+        shard: The shard id. A master and its replicas have the same.
+        epoch: The configuration epoch.
+        migrating: The target node of each migrating slot.
+        importing: The source node of each importing slot.
+        migrations: The jobs of CLUSTER MIGRATESLOTS, newest first.
+        exports: The unfinished jobs of which this node is the source.
+        known: The known nodes, including itself.
+        forgotten: Ids of nodes removed with CLUSTER FORGET.
+        down: Whether the node was killed.
+        engine: The engine of this node.
     """
 
     def __init__(self, cluster: Topology, engine: Engine, host: str, port: int) -> None:
@@ -191,13 +196,13 @@ class Node:
         self.store = Store(server.keyspace)
         self.created_at = server.clock.ms()
         self._is_valkey = server.version.is_valkey()
-        self._kinds: dict[str, int] = {}
-        self._judged: tuple[int, str] | None = None
-        self._well = False
+        self._key_position_kinds: dict[str, int] = {}
+        self._cluster_ok_inputs: tuple[int, str] | None = None
+        self._cluster_ok = False
 
     @property
     def master(self) -> Node | None:
-        """The node that it replicates, None for a master."""
+        """The master of this node; None for a master."""
         return self._master
 
     @master.setter
@@ -211,7 +216,7 @@ class Node:
         return self._master is not None
 
     def reset(self) -> None:
-        """Configure a server that has just started as this node."""
+        """Configure a server that was just reset as this node."""
         config = self.server.config
         config["cluster-enabled"] = "yes"
         config["port"] = str(self.port)
@@ -222,48 +227,52 @@ class Node:
         self.exports.clear()
 
     @property
-    def top(self) -> Node:
-        """The master of this shard."""
+    def shard_master(self) -> Node:
+        """The master of this node's shard: its master, or the node itself."""
         return self.master or self
 
     @property
-    def told(self) -> Node:
-        """The node whose moving slots this one heeds: replicas of Valkey go by their master."""
-        return self.top if self._is_valkey else self
+    def slot_state_node(self) -> Node:
+        """The node whose migrating and importing slots apply here. On Valkey a replica uses those
+        of its master.
+        """
+        return self.shard_master if self._is_valkey else self
 
     @property
-    def peer_address(self) -> tuple[str, int]:
-        """The host and port that it announces to other nodes."""
-        port = int(self._said("cluster-announce-port"))
-        return self._said("cluster-announce-ip") or self.host, port or self.port
+    def node_address(self) -> tuple[str, int]:
+        """The host and port that this node announces to other nodes."""
+        port = int(self._parameter("cluster-announce-port"))
+        return self._parameter("cluster-announce-ip") or self.host, port or self.port
 
     @property
     def ip(self) -> str:
-        """The address that it announces to clients."""
-        return self._said("cluster-announce-client-ipv4") or self.peer_address[0]
+        """The IP address that this node announces to clients."""
+        return self._parameter("cluster-announce-client-ipv4") or self.node_address[0]
 
     @property
     def announced_port(self) -> int:
-        """The port that it announces to clients."""
-        port = int(self._said("cluster-announce-client-port") or 0)
-        return port or self.peer_address[1]
+        """The port that this node announces to clients."""
+        port = int(self._parameter("cluster-announce-client-port") or 0)
+        return port or self.node_address[1]
 
     @property
     def bus_port(self) -> int:
-        """The port for other nodes that it announces."""
-        return int(self._said("cluster-announce-bus-port")) or self.peer_address[1] + BUS
+        """The cluster bus port that this node announces."""
+        return int(self._parameter("cluster-announce-bus-port")) or self.node_address[1] + BUS
 
     @property
     def hostname(self) -> str:
-        """The host name it announces, empty for none."""
-        return self._said("cluster-announce-hostname")
+        """The host name that this node announces; empty for none."""
+        return self._parameter("cluster-announce-hostname")
 
-    def _said(self, parameter: str) -> str:
+    def _parameter(self, parameter: str) -> str:
         return self.server.config.values.get(parameter, "")
 
     def endpoint(self, node: Node) -> str | None:
-        """The host by which this node tells clients of ``node``; None leaves it to them."""
-        preferred = self._said("cluster-preferred-endpoint-type")
+        """The host of ``node`` in replies to clients (``cluster-preferred-endpoint-type``). None
+        means the host to which the client is connected.
+        """
+        preferred = self._parameter("cluster-preferred-endpoint-type")
         if preferred == "unknown-endpoint":
             return None
         return (node.hostname or "?") if preferred == "hostname" else node.ip
@@ -273,12 +282,12 @@ class Node:
         return [node for node in self.cluster.nodes if node.master is self]
 
     def owner(self, slot: int) -> Node | None:
-        """Who serves a slot, as far as this node knows."""
+        """The owner of a slot; None if there is none or this node does not know it."""
         owner = self.cluster.owners[slot]
         return owner if owner in self.known else None
 
     def ranges(self) -> list[tuple[int, int]]:
-        """The slots this node serves, as first and last of each run."""
+        """The slots of this node as (first, last) ranges."""
         found: list[tuple[int, int]] = []
         for slot, owner in enumerate(self.cluster.owners):
             if owner is self:
@@ -288,14 +297,14 @@ class Node:
                     found.append((slot, slot))
         return found
 
-    def is_well(self) -> bool:
-        """Whether this node takes the cluster for able to serve."""
+    def cluster_is_ok(self) -> bool:
+        """Whether the cluster state is ``ok`` in the view of this node (``cluster_state``)."""
         judged = (self.cluster.changes, self.server.config[_COVERAGE])
-        if self._judged != judged:
-            self._judged, self._well = judged, self._judge()
-        return self._well
+        if self._cluster_ok_inputs != judged:
+            self._cluster_ok_inputs, self._cluster_ok = judged, self._compute_cluster_ok()
+        return self._cluster_ok
 
-    def _judge(self) -> bool:
+    def _compute_cluster_ok(self) -> bool:
         owners = {self.owner(slot) for slot in range(SLOTS)}
         covered = None not in owners
         masters = owners - {None}
@@ -304,8 +313,8 @@ class Node:
             return False
         return self.server.config[_COVERAGE] == "no" or (covered and not dead)
 
-    def use(self, store: Store) -> None:
-        """Serve these keys from now on."""
+    def use_store(self, store: Store) -> None:
+        """Replace the keys that this node serves."""
         if store is self.store:
             return
         clients = self.engine.clients
@@ -323,59 +332,59 @@ class Node:
                     yield db, key
 
     def broadcast(self, channel: bytes, message: bytes) -> None:
-        """Publish on all other nodes that this one knows."""
+        """Publish a message on all other known nodes."""
         for node in self.known:
             if node is not self and not node.down:
                 node.engine.clients.pubsub.publish(channel, message)
 
-    def shard_mates(self) -> list[Node]:
+    def other_shard_nodes(self) -> list[Node]:
         """The other nodes of this shard."""
-        top = self.top
-        return [node for node in (top, *top.replicas()) if node is not self]
+        shard_master = self.shard_master
+        return [node for node in (shard_master, *shard_master.replicas()) if node is not self]
 
-    def after(self, session: Session, argv: list[bytes]) -> None:
-        """A command is over: ASKING has had its effect, clients of other nodes may go on."""
+    def after_command(self, session: Session, argv: list[bytes]) -> None:
+        """Called after each command: reset ASKING, and serve blocked clients of other nodes."""
         if session.asking and session.queue is None:
             if argv[0].lower() != b"asking":
                 session.asking = False
                 session.refresh()
-        self.cluster.turn_away()
+        self.cluster.redirect_blocked_clients()
         for node in self.cluster.nodes:
             if node is not self and node.engine.clients.blocked.ready:
                 node.engine.tick()
 
-    def turn_away(self) -> None:
-        """End the waiting of clients for keys that are no longer served here."""
+    def redirect_blocked_clients(self) -> None:
+        """Unblock clients whose keys this node no longer serves, with a redirection."""
         for client in tuple(self.engine.clients.by_id.values()):
             blocked = client.blocked
             if blocked is not None and blocked.keys:
-                refusal = self._turned_away(client, slot_of(blocked.keys[0]))
+                refusal = self._redirection_of_blocked(client, slot_of(blocked.keys[0]))
                 if refusal is not None:
                     self.engine.unblock(client, RedisError(str(refusal)))
 
-    def _turned_away(self, client: Client, slot: int) -> Redirection | None:
-        if not self.is_well():
+    def _redirection_of_blocked(self, client: Client, slot: int) -> Redirection | None:
+        if not self.cluster_is_ok():
             return _DOWN
         owner, entry = self.owner(slot), client.last_command
         reads = client.readonly and entry is not None and not entry.write
         if owner is self or slot in self.importing or (owner is self.master and owner and reads):
             return None
-        return _UNBOUND if owner is None else self._lead_to("moved", slot, owner)
+        return _UNBOUND if owner is None else self._redirect_to("moved", slot, owner)
 
-    def silence(self, slot: int) -> None:
-        """End subscriptions to shard channels of a slot."""
+    def end_shard_subscriptions(self, slot: int) -> None:
+        """End all subscriptions to shard channels of a slot."""
         pubsub = self.engine.clients.pubsub
         for channel in [each for each in pubsub.shard_channels if slot_of(each) == slot]:
             pubsub.close_shard_channel(channel)
 
-    def enter(self, session: Session) -> None:
-        """One of the emulator's own sessions is about to run a command: let it find the keys."""
+    def prepare_session(self, session: Session) -> None:
+        """Prepare one of the emulator's own sessions for a command: use this node's databases."""
         session.db = self.store.databases[session.db.index]
-        self._move_on()
+        self._expire_due()
 
     def refuse(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
-        """The error with which this node refuses a command, None when it serves it."""
-        self._move_on()
+        """The redirection or error if this node does not run a command; None if it does."""
+        self._expire_due()
         redirection = self.redirect(session, entry, argv)
         if redirection is not None:
             return redirection
@@ -383,8 +392,8 @@ class Node:
             return READ_ONLY
         return None
 
-    def _move_on(self) -> None:
-        """Let what is due in the keys served here expire."""
+    def _expire_due(self) -> None:
+        """Expire due keys."""
         keyspace = self.store.keyspace
         if keyspace.now >= keyspace.next_deadline:
             keyspace.expire_due(keyspace.now)
@@ -395,15 +404,15 @@ class Node:
         return self.engine.may_write(entry, argv)
 
     def redirect(self, session: Session, entry: Entry, argv: list[bytes]) -> Redirection | None:
-        """Where a command on keys belongs, or why nobody serves it; None to run it here.
+        """The redirection for a command; None if this node runs it.
 
         Args:
-            session: The client, or the script's session.
+            session: The client, or the session of a script.
             entry: The command.
             argv: Its arguments.
         """
-        asked = self._asked(session, entry, argv)
-        if not isinstance(asked, _Asked):
+        asked = self._keys_and_slot(session, entry, argv)
+        if not isinstance(asked, _RequestedKeys):
             return asked
         if (slot := asked.slot) is None:
             return None
@@ -412,7 +421,7 @@ class Node:
         owner = self.owner(slot)
         assert owner is not None
         on_channel = entry.name in _SHARD_CHANNELS
-        if not self.is_well():
+        if not self.cluster_is_ok():
             config = self.server.config
             if on_channel:
                 if config["cluster-allow-pubsubshard-when-down"] == "no":
@@ -421,16 +430,16 @@ class Node:
                 return _DOWN
             elif self._writes(session, entry, argv):
                 return _DOWN_READ_ONLY
-        mine = owner is self or (owner is self.told and session.readonly)
-        migrating = mine and slot in self.told.migrating
+        mine = owner is self or (owner is self.slot_state_node and session.readonly)
+        migrating = mine and slot in self.slot_state_node.migrating
         importing = owner is not self and slot in self.importing
         if (migrating or importing) and entry.name == "migrate":
             return None
         if migrating and asked.missing:
             if asked.there and not self.server.version.before(7):
                 return _UNSTABLE
-            target = self.told.migrating[slot]
-            return None if target is self else self._lead_to("ask", slot, target)
+            target = self.slot_state_node.migrating[slot]
+            return None if target is self else self._redirect_to("ask", slot, target)
         if importing and (session.asking or "asking" in entry.flags):
             return _UNSTABLE if asked.several and asked.missing else None
         if owner is self:
@@ -441,32 +450,34 @@ class Node:
             and not self._writes(session, entry, argv)
         ):
             return None
-        return self._lead_to("moved", slot, owner)
+        return self._redirect_to("moved", slot, owner)
 
     def slot_of_command(self, session: Session, entry: Entry, argv: list[bytes]) -> int | None:
-        """The slot of a command's first key."""
+        """The slot of the first key of a command; None without keys."""
         found = self._keys(entry, argv)
         return slot_of(found[0]) if found else None
 
-    def _lead_to(self, reason: str, slot: int, node: Node) -> Redirection:
+    def _redirect_to(self, reason: str, slot: int, node: Node) -> Redirection:
         place = f"{self.endpoint(node) or ''}:{node.announced_port}"
         return Redirection.make(reason, f"{reason.upper()} {slot} {place}")
 
-    def _asked(self, session: Session, entry: Entry, argv: list[bytes]) -> _Asked | Redirection:
-        asked = _Asked()
+    def _keys_and_slot(
+        self, session: Session, entry: Entry, argv: list[bytes]
+    ) -> _RequestedKeys | Redirection:
+        asked = _RequestedKeys()
         if entry.name == "exec":
             for queued, words in session.queue or ():
-                if (wrong := self._ask(asked, session, queued, words)) is not None:
+                if (wrong := self._add_keys(asked, session, queued, words)) is not None:
                     return wrong
-        elif (wrong := self._ask(asked, session, entry, argv)) is not None:
+        elif (wrong := self._add_keys(asked, session, entry, argv)) is not None:
             return wrong
         return asked
 
-    def _ask(
-        self, asked: _Asked, session: Session, entry: Entry, argv: list[bytes]
+    def _add_keys(
+        self, asked: _RequestedKeys, session: Session, entry: Entry, argv: list[bytes]
     ) -> Redirection | None:
-        """Take the keys of one more command into account."""
-        # Valkey looks only at EXEC which keys of a moving slot are there.
+        """Add the keys of one command. Returns an error if they cannot be served together."""
+        # Valkey checks only at EXEC which keys of a moving slot exist.
         later = self._is_valkey and session.queue is not None and session.last_command is entry
         for key in self._keys(entry, argv):
             slot = slot_of(key)
@@ -478,7 +489,7 @@ class Node:
                 return CROSS_SLOT
             elif key != asked.first:
                 asked.several = True
-            moves = slot in self.told.importing or slot in self.told.migrating
+            moves = slot in self.slot_state_node.importing or slot in self.slot_state_node.migrating
             if moves and entry.name not in _SHARD_CHANNELS and not later:
                 if key in session.db.data:
                     asked.there += 1
@@ -488,9 +499,9 @@ class Node:
 
     def _keys(self, entry: Entry, argv: list[bytes]) -> Sequence[bytes]:
         """The keys and shard channels of a command."""
-        kind = self._kinds.get(entry.name)
+        kind = self._key_position_kinds.get(entry.name)
         if kind is None:
-            kind = self._kinds[entry.name] = _kind(entry)
+            kind = self._key_position_kinds[entry.name] = _key_position_kind(entry)
         if kind == _NO_KEYS:
             return ()
         if kind == _FIRST:
@@ -499,7 +510,7 @@ class Node:
         return found or [argv[each] for each in channels(entry.spec, argv)]
 
 
-def _kind(entry: Entry) -> int:
+def _key_position_kind(entry: Entry) -> int:
     specs = entry.spec.key_specs
     if not specs:
         return _NO_KEYS
@@ -516,7 +527,7 @@ def _kind(entry: Entry) -> int:
 
 
 def node_of(session: Session) -> Node | None:
-    """The node of a cluster that serves a client, None outside a cluster."""
+    """The cluster node of a client; None outside a cluster."""
     node = session.engine.cluster
     assert node is None or isinstance(node, Node)
     return node

@@ -1,4 +1,4 @@
-"""Slots of a Redis Cluster, and the keys of a master by slot."""
+"""Hash slots, and the keyspace of a master with its keys by slot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SLOTS: Final = 16384
 
 
 def slot_of(key: bytes) -> int:
-    """The slot of a key: of the part in the first braces, where there is one."""
+    """The hash slot of a key, of its hash tag if it has one."""
     start = key.find(b"{")
     if start >= 0:
         end = key.find(b"}", start + 1)
@@ -30,8 +30,8 @@ def slot_of(key: bytes) -> int:
 
 @cache
 def tags() -> tuple[bytes, ...]:
-    """For each slot the shortest name in it; of several the first, digits before small letters
-    before capitals.
+    """For each slot the shortest hash tag. Among several, the first in the order digits, lower-case
+    letters, upper-case letters.
     """
     found: dict[int, bytes] = {}
     for length in count(1):
@@ -46,11 +46,11 @@ def tags() -> tuple[bytes, ...]:
 
 
 class SlotOrder:
-    """The keys of a database by slot, and within a slot by scan position.
+    """The keys of a database ordered by slot, and within a slot by scan position.
 
     Attributes:
-        of: The keys as they are, not in order.
-        places: Slot, position and name of each key.
+        of: The dictionary of the keys.
+        places: Sorted (slot, scan position, key).
     """
 
     __slots__ = ("of", "places")
@@ -64,7 +64,7 @@ class SlotOrder:
         return slot_of(key), scan_position(key), key
 
     def touched(self, key: bytes) -> None:
-        """A key has come, gone or changed."""
+        """Update the entry of a key that was created, deleted or changed."""
         if key in self.of:
             self.places.add(self._place(key))
         else:
@@ -72,12 +72,12 @@ class SlotOrder:
 
 
 class Store(KeyObserver):
-    """The keys of a master, which its replicas serve as well.
+    """The keyspace of a master, which its replicas share.
 
     Attributes:
         keyspace: The databases.
-        offset: How many changes there have been: the replication offset.
-        order: The keys by slot, from when somebody first asked for them so.
+        offset: The replication offset: the number of changes.
+        order: The keys by slot; None until `by_slot` is called.
     """
 
     __slots__ = ("keyspace", "offset", "order")
@@ -95,7 +95,7 @@ class Store(KeyObserver):
 
     @property
     def journal(self) -> Journal:
-        """For snapshots of the keys."""
+        """The journal for snapshots."""
         return self.keyspace.journal
 
     def changed(self, index: int, key: bytes) -> None:
@@ -109,7 +109,7 @@ class Store(KeyObserver):
     adjusted = changed
 
     def by_slot(self) -> SlotOrder:
-        """The keys by slot, kept up to date from the first call on."""
+        """The keys by slot. Updated with every change after the first call."""
         data = self.databases[0].data
         if self.order is None or self.order.of is not data:
             self.order = SlotOrder(data)

@@ -1,7 +1,7 @@
-"""A Redis Cluster as a whole: who serves which slot, and who replicates whom.
+"""`Cluster`: all changes of slots, roles and known nodes of a cluster.
 
-Everything that changes slots and roles goes through here, whether a command or a test asks for it.
-What a single node makes of it is in `redis_emulator.cluster.node`.
+Commands (CLUSTER SETSLOT, FAILOVER, MEET …) and the methods of `ClusterEmulator` call it. The view
+of a single node, with redirections, is in `redis_emulator.cluster.node`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _WRITTEN: Final = {
     b"hash": (b"hset", HASH),
     b"stream": (b"xadd", STREAM),
 }
-"""The event, and its class, of a command that writes a value of each type."""
+"""The keyspace event and its class for writing a value of each type."""
 
 
 class Cluster(Topology):
-    """The cluster as a whole: its topology, and everything that changes it."""
+    """The topology of a cluster and the operations that change it."""
 
-    def bump(self, node: Node) -> bool:
-        """Give a node the greatest epoch of all; whether it did not have it yet."""
+    def bump_epoch(self, node: Node) -> bool:
+        """Raise a node's epoch above all others. Returns whether the epoch changed."""
         greatest = max(each.epoch for each in self.nodes)
         if node.epoch and node.epoch == greatest:
             return False
@@ -38,47 +38,47 @@ class Cluster(Topology):
         return True
 
     def assign(self, slot: int, node: Node | None) -> None:
-        """Have a slot served by ``node``. Keys that the master before it still has are lost."""
+        """Assign a slot to ``node``. Keys of the slot that the previous master has are deleted."""
         before = self.owners[slot]
         if before is node:
             return
-        self._pass_on(slot, node)
+        self._set_owner(slot, node)
         if before is not None and node is not None:
             for db, key in before.keys_in(slot):
                 db.remove(key)
                 db.changed(key, b"del", GENERIC)
 
-    def _pass_on(self, slot: int, node: Node | None) -> None:
+    def _set_owner(self, slot: int, node: Node | None) -> None:
         before = self.owners[slot]
         self.owners[slot] = node
         self.changes += 1
         if before is not None:
             for each in (before, *before.replicas()):
-                each.silence(slot)
+                each.end_shard_subscriptions(slot)
             before.migrating.pop(slot, None)
         if node is not None:
             node.importing.pop(slot, None)
 
-    def hand_over(self, slots: set[int], source: Node, target: Node) -> None:
-        """Give slots of one master to another, with their keys.
+    def move_slots(self, slots: set[int], source: Node, target: Node) -> None:
+        """Move slots with their keys from one master to another.
 
-        The target publishes events as if clients had written the keys there; the source is silent.
+        The target publishes keyspace events as for writes of clients, the source publishes none.
         """
         for db in source.store.databases:
-            theirs = target.store.databases[db.index]
-            theirs.context.now = db.context.now
+            target_db = target.store.databases[db.index]
+            target_db.context.now = db.context.now
             for key in [key for key in db.data if slot_of(key) in slots]:
                 value, at = db.data[key], db.expires.get(key)
-                theirs.set(key, value)
-                theirs.changed(key, *_WRITTEN[type_name(value)])
+                target_db.set(key, value)
+                target_db.changed(key, *_WRITTEN[type_name(value)])
                 if at is not None:
-                    theirs.set_expiry(key, at)
-                    theirs.changed(key, b"expire", GENERIC)
+                    target_db.set_expiry(key, at)
+                    target_db.changed(key, b"expire", GENERIC)
                 db.remove(key)
                 db.touched(key)
-        self.bump(target)
+        self.bump_epoch(target)
         for slot in slots:
-            self._pass_on(slot, target)
+            self._set_owner(slot, target)
 
     def replicate(self, node: Node, master: Node) -> None:
         """Make ``node`` a replica of ``master``."""
@@ -86,14 +86,14 @@ class Cluster(Topology):
         node.shard = master.shard
         node.migrating.clear()
         node.importing.clear()
-        node.use(master.store)
+        node.use_store(master.store)
         self.changes += 1
 
     def fail_over(self, replica: Node) -> None:
-        """Have a replica take the place of its master, which becomes its replica."""
+        """Promote a replica. Its master becomes its replica."""
         master = replica.master
         if master is None:
-            raise ValueError("only a replica can take over")
+            raise ValueError("cannot fail over to this node: it is not a replica")
         self.epoch = max(self.epoch, *(node.epoch for node in self.nodes)) + 1
         replica.epoch = self.epoch
         others = [node for node in master.replicas() if node is not replica]
@@ -114,33 +114,35 @@ class Cluster(Topology):
         master.migrating.clear()
         master.importing.clear()
         for slot in {slot_of(channel) for channel in master.engine.clients.pubsub.shard_channels}:
-            master.silence(slot)
+            master.end_shard_subscriptions(slot)
         if replica.server.version.is_redis():
             master.engine.disconnect_blocked()
         self.changes += 1
 
     def meet(self, node: Node, other: Node) -> None:
-        """Have two nodes, and all whom they know, know one another."""
-        everybody = list(dict.fromkeys((*node.known, *other.known)))
-        for each in everybody:
-            each.known = [one for one in self.nodes if one in everybody]
+        """CLUSTER MEET: two nodes and all nodes that they know get to know each other."""
+        members = list(dict.fromkeys((*node.known, *other.known)))
+        for each in members:
+            each.known = [one for one in self.nodes if one in members]
         self.changes += 1
 
     def forget(self, node: Node, gone: Node, *, everywhere: bool) -> None:
-        """Have ``node``, or all whom it knows, know ``gone`` no more."""
+        """CLUSTER FORGET: remove ``gone`` from the nodes that ``node`` knows, or from those of all
+        nodes.
+        """
         for each in tuple(node.known) if everywhere else (node,):
             if each is not gone and gone in each.known and each.master is not gone:
                 each.known.remove(gone)
                 each.forgotten.add(gone.id)
         self.changes += 1
 
-    def leave(self, node: Node, *, hard: bool) -> None:
-        """Reset a node: alone, a master without slots or keys."""
+    def reset_node(self, node: Node, *, hard: bool) -> None:
+        """CLUSTER RESET: make a node an empty master without slots that knows only itself."""
         for slot, owner in enumerate(self.owners):
             if owner is node:
                 self.owners[slot] = None
         if node.master is not None:
-            self.part(node)
+            self.stop_replicating(node)
         node.known = [node]
         node.migrating.clear()
         node.importing.clear()
@@ -149,38 +151,38 @@ class Cluster(Topology):
             node.epoch = 0
         self.changes += 1
 
-    def part(self, node: Node) -> None:
-        """Make a replica an empty master; Valkey gives it a shard of its own."""
+    def stop_replicating(self, node: Node) -> None:
+        """Make a replica an empty master. On Valkey it gets a new shard id."""
         node.master = None
         if node.server.version.is_valkey():
             node.shard = self.new_id()
         keyspace = node.server.keyspace
-        node.use(Store(Keyspace(len(keyspace.databases), keyspace.now)))
+        node.use_store(Store(Keyspace(len(keyspace.databases), keyspace.now)))
         self.changes += 1
 
     def state(self) -> object:
-        """Who serves and replicates what, to be put back."""
+        """The slots and roles of all nodes, for `restore_state`."""
         return (
             list(self.owners),
             self.epoch,
             [tuple(_copied(getattr(node, name)) for name in _TOPOLOGY) for node in self.nodes],
         )
 
-    def put_back(self, state: Any) -> None:
-        """Make the topology what it was."""
+    def restore_state(self, state: Any) -> None:
+        """Restore slots and roles."""
         owners, self.epoch, nodes = state
         self.owners = list(owners)
         for node, values in zip(self.nodes, nodes, strict=True):
             for name, value in zip(_TOPOLOGY, values, strict=True):
                 if name == "store":
-                    node.use(value)
+                    node.use_store(value)
                 else:
                     setattr(node, name, _copied(value))
         self.changes += 1
 
 
 def cluster_of(node: Node) -> Cluster:
-    """The cluster that a node is part of."""
+    """The cluster of a node."""
     assert isinstance(node.cluster, Cluster)
     return node.cluster
 

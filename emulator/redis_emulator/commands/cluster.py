@@ -140,7 +140,7 @@ def cluster_info(ctx: Session, argv: list[bytes]) -> Reply:
     failed = sum(owner.down for owner in owners)
     dead = [each for each in node.known if each.down]
     fields: dict[str, object] = {
-        "cluster_state": "ok" if node.is_well() else "fail",
+        "cluster_state": "ok" if node.cluster_is_ok() else "fail",
         "cluster_slots_assigned": len(owners),
         "cluster_slots_ok": len(owners) - failed,
         "cluster_slots_pfail": 0,
@@ -157,7 +157,7 @@ def cluster_info(ctx: Session, argv: list[bytes]) -> Reply:
         "cluster_known_nodes": len(node.known),
         "cluster_size": len(set(owners)),
         "cluster_current_epoch": node.cluster.epoch,
-        "cluster_my_epoch": node.top.epoch,
+        "cluster_my_epoch": node.shard_master.epoch,
         "cluster_stats_messages_sent": 0,
         "cluster_stats_messages_received": 0,
     }
@@ -186,13 +186,13 @@ def _nodes_line(node: Node, each: Node) -> bytes:
         "-" if each.master is None else each.master.id.decode(),
         "0",
         "0" if each is node else str(node.server.clock.ms()),
-        str(each.top.epoch),
+        str(each.shard_master.epoch),
         "disconnected" if each.down else "connected",
     ]
     words += [str(a) if a == b else f"{a}-{b}" for a, b in each.ranges()]
     if each is node:
-        moving = each.told.migrating
-        coming = each.told.importing
+        moving = each.slot_state_node.migrating
+        coming = each.slot_state_node.importing
         words += [f"[{slot}->-{moving[slot].id.decode()}]" for slot in sorted(moving)]
         words += [f"[{slot}-<-{coming[slot].id.decode()}]" for slot in sorted(coming)]
     return " ".join(words).encode()
@@ -352,7 +352,7 @@ def _slot_statistics(
     node: Node, slots: range, metric: str, limit: int, descending: bool = False
 ) -> Reply:
     counts = Counter(slot_of(key) for db in node.store.databases for key in db.data)
-    served = [slot for slot in slots if node.owner(slot) is node.top]
+    served = [slot for slot in slots if node.owner(slot) is node.shard_master]
     if metric:
         sign = -1 if descending else 1
         measure = counts if metric == "key-count" else Counter[int]()

@@ -143,7 +143,7 @@ def cluster_setslot(ctx: Session, argv: list[bytes]) -> Reply:
 def _master_of(ctx: Session, node: Node) -> Node:
     if node.master is not None and not ctx.server.version.before(7):
         raise RedisError("ERR Target node is not a master")
-    return node.top
+    return node.shard_master
 
 
 def _assign_slot(node: Node, slot: int, owner: Node) -> Reply:
@@ -157,7 +157,7 @@ def _assign_slot(node: Node, slot: int, owner: Node) -> Reply:
     if node.migrating.get(slot) is not None and not any(node.keys_in(slot)):
         del node.migrating[slot]
     if owner is node and slot in node.importing:
-        cluster_of(node).bump(node)
+        cluster_of(node).bump_epoch(node)
         del node.importing[slot]
     # If a third node owns the slot, its next heartbeat would undo the assignment.
     if before is None or before is node or owner is node:
@@ -168,7 +168,7 @@ def _assign_slot(node: Node, slot: int, owner: Node) -> Reply:
 @command("cluster|bumpepoch")
 def cluster_bumpepoch(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
-    bumped = cluster_of(node).bump(node)
+    bumped = cluster_of(node).bump_epoch(node)
     return SimpleString(b"%b %d" % (b"BUMPED" if bumped else b"STILL", node.epoch))
 
 
@@ -203,7 +203,7 @@ def cluster_replicate(ctx: Session, argv: list[bytes]) -> Reply:
         if [word.lower() for word in argv[2:]] != [b"no", b"one"]:
             raise unknown_subcommand(ctx.server.version, argv)
         if node.master is not None:
-            cluster_of(node).part(node)
+            cluster_of(node).stop_replicating(node)
         return OK
     master = find_node(node, argv[2])
     if master is node:
@@ -291,5 +291,5 @@ def cluster_reset(ctx: Session, argv: list[bytes]) -> Reply:
         raise syntax_error()
     if node.master is None and any(db.data for db in node.store.databases):
         raise RedisError("ERR CLUSTER RESET can't be called with master nodes containing keys")
-    cluster_of(node).leave(node, hard=word == b"hard")
+    cluster_of(node).reset_node(node, hard=word == b"hard")
     return OK

@@ -186,7 +186,7 @@ def _stats(ctx: Session) -> Fields:
 def _replication(ctx: Session) -> Fields:
     server = ctx.server
     node = node_of(ctx)
-    replication = (server if node is None else node.top.server).replication
+    replication = (server if node is None else node.shard_master.server).replication
     fields: Fields = {
         "master_replid": replication.id,
         "master_replid2": replication.earlier_id,
@@ -216,7 +216,7 @@ def _replication_links(ctx: Session) -> Fields:
     offset = node.store.offset
     if node.master is not None:
         return _master_link(
-            server, *node.master.peer_address, up=not node.master.down, offset=offset
+            server, *node.master.node_address, up=not node.master.down, offset=offset
         )
     kind = ",type=replica" if server.version.is_valkey() else ""
     up = [replica for replica in node.replicas() if not replica.down]

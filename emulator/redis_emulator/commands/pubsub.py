@@ -106,7 +106,7 @@ def publish(ctx: Session, argv: list[bytes]) -> Reply:
 @command("spublish")
 def spublish(ctx: Session, argv: list[bytes]) -> Reply:
     node = node_of(ctx)
-    for mate in () if node is None else node.shard_mates():
+    for mate in () if node is None else node.other_shard_nodes():
         mate.engine.clients.pubsub.publish_in_shard(argv[1], argv[2])
     return ctx.clients.pubsub.publish_in_shard(argv[1], argv[2])
 

@@ -131,7 +131,7 @@ def role(ctx: Session, argv: list[bytes]) -> Reply:
     offset = node.store.offset
     if node.master is not None:
         link = b"connect" if node.master.down else b"connected"
-        host, port = node.master.peer_address
+        host, port = node.master.node_address
         return [b"slave", host.encode(), port, link, offset]
     return [
         b"master",

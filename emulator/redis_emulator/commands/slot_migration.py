@@ -12,10 +12,10 @@ from typing import Final
 from redis_emulator.clients.session import Session
 from redis_emulator.cluster.migration import (
     LOST,
+    add_jobs,
     cancel,
-    forget_old,
-    keep,
     refusal,
+    trim_jobs,
 )
 from redis_emulator.cluster.node import Node, SlotMigration
 from redis_emulator.commands.cluster import own_node, parse_slot
@@ -40,7 +40,7 @@ def cluster_migrateslots(ctx: Session, argv: list[bytes]) -> Reply:
         if slots & seen:
             raise RedisError("ERR Slot ranges in migrations overlap")
         seen |= slots
-    keep(node, jobs)
+    add_jobs(node, jobs)
     return OK
 
 
@@ -146,7 +146,7 @@ def _find_node(node: Node, name: bytes) -> Node | None:
 @command("cluster|getslotmigrations")
 def cluster_getslotmigrations(ctx: Session, argv: list[bytes]) -> Reply:
     node = own_node(ctx)
-    forget_old(node)
+    trim_jobs(node)
     return [_describe_job(job) for job in node.migrations]
 
 
@@ -251,5 +251,5 @@ def _syncslots_establish(ctx: Session, argv: list[bytes]) -> Reply:
     if owner is not source:
         raise RedisError("ERR Target node does not agree about current slot ownership")
     now = node.server.keyspace.now // 1000
-    keep(node, [SlotMigration(name, "IMPORT", ranges, source, node, now, now, "failed", LOST)])
+    add_jobs(node, [SlotMigration(name, "IMPORT", ranges, source, node, now, now, "failed", LOST)])
     return OK

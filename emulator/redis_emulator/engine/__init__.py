@@ -1,1 +1,1 @@
-"""The order in which things happen: dispatch, admission, waiting, accounting."""
+"""The engine: dispatch, admission checks, blocked clients, EXEC, statistics and logs."""

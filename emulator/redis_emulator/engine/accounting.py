@@ -1,4 +1,4 @@
-"""What the engine notes about a command that ran or was refused: statistics, logs, MONITOR."""
+"""Statistics, slow log, latency events and MONITOR for commands that ran or were refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redis_emulator.server.server import Server
 from redis_emulator.table.entry import Entry
 
 NOT_MONITORED: Final = frozenset({"admin", "skip_monitor"})
-"""Flags of the commands that MONITOR does not show after they ran."""
+"""Flags of commands that are not sent to MONITOR clients after the call."""
 
 
 class Accounting:
@@ -24,22 +24,22 @@ class Accounting:
         self._clients = clients
         self._keeps_empty_log = server.version.before(7, 2)
 
-    def failed(self, entry: Entry, error: RedisError) -> RedisError:
-        """Count an error of a command that ran."""
+    def count_failed(self, entry: Entry, error: RedisError) -> RedisError:
+        """Count a failed call. Returns the error."""
         entry.failed += 1
         if not error.counted:
             self._server.stats.count_error(error)
         return error
 
-    def rejected(self, entry: Entry, text: str) -> RedisError:
-        """Count a command that was refused; returns the error."""
+    def count_rejected(self, entry: Entry, text: str) -> RedisError:
+        """Count a command that was refused. Returns the error."""
         entry.rejected += 1
         error = RedisError(text)
         self._server.stats.count_error(error)
         return error
 
-    def show(self, session: Session, argv: list[bytes]) -> None:
-        """Send a command to the clients of MONITOR."""
+    def send_to_monitors(self, session: Session, argv: list[bytes]) -> None:
+        """Send a command to the MONITOR clients."""
         client = "lua" if session.is_script else session.addr
         line = monitor_line(
             self._server.clock.us(), f"{session.db.index} {client}", without_secrets(argv)
@@ -51,7 +51,7 @@ class Accounting:
                 monitor.deliver(SimpleString(line))
 
     def note_time(self, session: Session, entry: Entry, argv: list[bytes], took: int) -> None:
-        """Put a command that took ``took`` microseconds into the slow log and latency events."""
+        """Add a command that took ``took`` microseconds to the slow log and the latency events."""
         server = self._server
         numbers = server.config.numbers
         seconds = server.clock.ms() // 1000
@@ -66,7 +66,7 @@ class Accounting:
             server.logs.latency.add(event, seconds, took // 1000)
 
     def note_size(self, session: Session, entry: Entry, argv: list[bytes], reply: Reply) -> None:
-        """Log a request or a reply that is larger on the wire than Valkey is configured to log."""
+        """Add large requests and replies to the command log (Valkey). Sizes are those in RESP."""
         server = self._server
         if "skip_commandlog" in entry.flags or reply is NO_REPLY:
             return

@@ -1,6 +1,7 @@
-"""Which commands are refused: the checks before a command runs, in the order of the real server.
+"""The checks before a command runs, in the order of ``processCommand`` in Redis.
 
-Login, transactions, ACL, the cluster, the conditions of the server, memory, subscriptions, MONITOR.
+Authentication, MULTI, ACL, cluster redirection, conditions of the server (loading, replica …),
+``maxmemory``, RESP2 subscribe mode, MONITOR.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from redis_emulator.resp.errors import NOAUTH, OUT_OF_MEMORY
 from redis_emulator.server.server import Server
 from redis_emulator.table.entry import Entry
 
-UNQUEUED: Final = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
-"""What runs at once inside MULTI."""
+NOT_QUEUED: Final = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
+"""Commands that MULTI does not queue."""
 _ON_KEYS: Final = frozenset({"write", "readonly"})
-_IN_SUBSCRIPTION: Final = frozenset(
+_IN_SUBSCRIBE_MODE: Final = frozenset(
     {
         "subscribe",
         "unsubscribe",
@@ -31,11 +32,11 @@ _IN_SUBSCRIPTION: Final = frozenset(
         "reset",
     }
 )
-"""What a RESP2 client that subscribes may send."""
+"""Commands that a RESP2 client with subscriptions may send."""
 
 
 class Admission:
-    """Decides whether commands of the clients of one server run."""
+    """The admission checks of one server."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -44,9 +45,9 @@ class Admission:
         self._version = engine.server.version
 
     def refusal(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
-        """The error with which a command is refused, None if it runs."""
+        """The error text if the command is refused; None if it may run."""
         server = self._server
-        if self.must_log_in(session) and not self._without_login(entry):
+        if self.needs_authentication(session) and not self._allowed_without_authentication(entry):
             return NOAUTH
         if session.queue is not None and "no_multi" in entry.flags:
             return "ERR Command not allowed inside a transaction"
@@ -58,29 +59,29 @@ class Admission:
                 return text
         if server.conditions.current and (text := self.condition(session, entry, argv)):
             return text
-        if server.ledger is not None and self.make_room() and self._needs_memory(session, entry):
+        if server.ledger is not None and self.evict_keys() and self._needs_memory(session, entry):
             return OUT_OF_MEMORY
-        if session.in_subscribe_mode and entry.name not in _IN_SUBSCRIPTION:
-            return self._only_subscriptions(entry)
+        if session.in_subscribe_mode and entry.name not in _IN_SUBSCRIBE_MODE:
+            return self._subscribe_mode_error(entry)
         if session.monitoring and entry.flags & _ON_KEYS:
             word = "interact" if not self._version.before(7) else "interract"
             return f"ERR Replica can't {word} with the keyspace"
         return None
 
-    def must_log_in(self, session: Session) -> bool:
-        """Whether a client has not authenticated and must."""
+    def needs_authentication(self, session: Session) -> bool:
+        """Whether the client must authenticate first."""
         return not session.authenticated and self._clients.access.needs_password()
 
-    def refused_container(
+    def container_denial(
         self, session: Session, container: Entry | None, argv: list[bytes]
     ) -> str | None:
-        """The ACL error for a container that is asked before its subcommand is looked for."""
+        """The ACL error for a container command, checked before its subcommand is looked up."""
         if session.limited and container is not None:
             return self._clients.access.refuse(session, container, argv)
         return None
 
     def condition(self, session: Session, entry: Entry, argv: list[bytes]) -> str | None:
-        """The error with which the server refuses a command in the conditions it is in."""
+        """The error text if a condition of the server refuses the command; None otherwise."""
         flags = entry.flags
         if entry.name == "exec" and session.queue:
             flags = flags.union(*(queued.flags for queued, _ in session.queue))
@@ -89,26 +90,26 @@ class Admission:
             argv,
             flags=flags,
             writes="write" in flags or self._engine.may_write(entry, argv),
-            is_queued=session.queue is not None and entry.name not in UNQUEUED,
+            is_queued=session.queue is not None and entry.name not in NOT_QUEUED,
             in_script=session.is_script,
         )
 
-    def make_room(self) -> bool:
-        """Evict as ``maxmemory-policy`` says; whether there still is too little memory."""
+    def evict_keys(self) -> bool:
+        """Evict keys by ``maxmemory-policy``. Returns whether ``maxmemory`` is still exceeded."""
         ledger, config = self._server.ledger, self._server.config
         if ledger is None:
             return False
         limit = config.numbers["maxmemory"] - empty_memory(len(self._clients.by_id))
-        return ledger.relieve(limit, config["maxmemory-policy"])
+        return ledger.evict(limit, config["maxmemory-policy"])
 
-    def _without_login(self, entry: Entry) -> bool:
+    def _allowed_without_authentication(self, entry: Entry) -> bool:
         if entry.name == "reset" and self._version.before(7):
             return False
         return "no_auth" in entry.flags
 
     def _needs_memory(self, session: Session, entry: Entry) -> bool:
-        """Whether a command is refused when memory is used up: it may need more, is queued, or
-        runs one that may need more.
+        """Whether the command is refused when memory exceeds ``maxmemory``: it has the flag
+        ``denyoom``, is an EXEC with such a command, or is queued (before Redis 7.2).
         """
         if "denyoom" in entry.flags:
             return True
@@ -116,9 +117,9 @@ class Admission:
             return False
         if entry.name == "exec":
             return any("denyoom" in queued.flags for queued, _ in session.queue)
-        return self._version.before(7, 2) and entry.name not in UNQUEUED
+        return self._version.before(7, 2) and entry.name not in NOT_QUEUED
 
-    def _only_subscriptions(self, entry: Entry) -> str:
+    def _subscribe_mode_error(self, entry: Entry) -> str:
         older = self._version.before(7)
         kinds = "(P)" if older else "(P|S)"
         name = entry.name.split("|")[0] if older else entry.name

@@ -1,18 +1,18 @@
-"""The engine: which command runs, when, and for whom. The only place with order.
+"""The engine: runs the commands of all clients of one server, one at a time, under one lock.
 
-One lock, one command at a time, and never a wait. `Engine.execute` is the way in for every
-transport. A map of the engine:
+Every transport calls `Engine.execute`. The engine never waits: a command that must wait returns
+`PENDING` to the transport. The parts of the engine:
 
 ==============  =============================================================  ==============
 step            what happens                                                   module
 ==============  =============================================================  ==============
-short path      look up, count arguments, expire what is due, call             here
+short path      look up, check arity, expire due keys, call                     here
 full checks     injected faults, then all steps below                          here
 lookup          command and subcommand by name, unknown commands               ``lookup``
 admission       login, MULTI, ACL, cluster, conditions, memory, subscriptions  ``admission``
-pause, MULTI    the command is held, or queued                                 here
+pause, MULTI    CLIENT PAUSE delays the command, or MULTI queues it            here
 call            the command's function, tracking                               here
-keys due        expired or hidden while none expires by itself                 ``due``
+due keys        expired or hidden on access, while active expiry is off        ``due``
 waiting         the client blocks; blocked clients are served                  ``waiting``
 transaction     EXEC runs the queue of MULTI                                   ``transaction``
 accounting      statistics, slow log, MONITOR                                  ``accounting``
@@ -20,10 +20,10 @@ accounting      statistics, slow log, MONITOR                                  `
 
 A command takes the short path if neither the command, nor its client, nor the server needs full
 checks: see `Entry.needs_full_checks`, `Client.needs_full_checks`, `Engine.needs_full_checks`. The
-short path measures no time and makes no entries in logs. Whatever turns on a mode of a client or of
-the server calls ``refresh`` of the client or the engine.
+short path measures no time and writes no logs. Code that changes a mode of a client or of the
+server must call ``refresh`` of the client or the engine.
 
-Replies that come later than the command (of a blocked client, messages) go to `Client.deliver`.
+Messages and replies to blocked clients are sent with `Client.deliver`.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from redis_emulator.cluster.migration import after_command
 from redis_emulator.cluster.node import Node
 from redis_emulator.commands import registry
 from redis_emulator.engine.accounting import NOT_MONITORED, Accounting
-from redis_emulator.engine.admission import UNQUEUED, Admission
-from redis_emulator.engine.due import meet_due
-from redis_emulator.engine.lookup import Lookup, exec_aborted, failing, wrong_arity
+from redis_emulator.engine.admission import NOT_QUEUED, Admission
+from redis_emulator.engine.due import expire_or_hide_due
+from redis_emulator.engine.lookup import Lookup, exec_aborted, failing_entry, wrong_arity
 from redis_emulator.engine.ownership import Listener, Ownership
 from redis_emulator.engine.transaction import Queue, run_queue
 from redis_emulator.engine.waiting import Waiting
@@ -64,12 +64,12 @@ from redis_emulator.version import Version
 
 _HTTP: Final = frozenset({b"post", b"host:"})
 """HTTP verbs. Like Redis, close the connection (cross-protocol scripting)."""
-_CALL: Final = methodcaller("__call__")
-_NAP: Final = partial(time.sleep, 0.001)
+_INVOKE: Final = methodcaller("__call__")
+_YIELD_THREAD: Final = partial(time.sleep, 0.001)
 
 
 class _Delayed(list[bytes]):
-    """A command that a fault has delayed already."""
+    """The arguments of a command that `Faults.delay` has delayed. They match no fault again."""
 
     __slots__ = ()
 
@@ -79,18 +79,18 @@ class Engine:
 
     Args:
         clock: The source of time.
-        version: What server to be.
+        version: The release to emulate.
         seed: See `Server`.
-        lock: Held while a command runs; the nodes of a cluster share one.
-        on_shutdown: What SHUTDOWN does; `stop` by default.
+        lock: Held while a command runs. The nodes of a cluster share one.
+        on_shutdown: Called by SHUTDOWN; `stop` by default.
 
     Attributes:
-        listeners: The servers that listen for clients.
-        cluster: The node of a cluster that this server is, None outside a cluster.
-        scripts: Its scripts, None before the first one is used.
+        listeners: The TCP servers of this engine.
+        cluster: The cluster node of this server; None outside a cluster.
+        scripts: The scripts; None until the first one is used.
         needs_full_checks: Whether no command takes the short path.
         lock: Held while a command runs. In a child process entering it raises `ForkedError`.
-        ownership: Says so.
+        ownership: Replaces `lock` in a child process.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Engine:
         self.cluster: ClusterNode | None = None
         self.scripts: Scripts | None = None
         self.listeners: list[Listener] = []
-        self.needs_full_checks = self._logs_fast = self._logs_small = False
+        self.needs_full_checks = self._logs_fast_commands = self._logs_small_commands = False
         self._on_shutdown = on_shutdown
         self._lookup = Lookup(self._commands, version)
         self._admission = Admission(self)
@@ -129,10 +129,10 @@ class Engine:
             clock.subscribe(self._clock_moved)
 
     def execute(self, session: Session, argv: list[bytes]) -> Reply:
-        """Run one command for ``session``; errors are returned, not raised.
+        """Run one command for ``session``. Errors are returned, not raised.
 
         Returns:
-            The reply, a `RedisError`, `NO_REPLY`, or `PENDING` when the client is blocked now.
+            The reply, a `RedisError`, `NO_REPLY`, or `PENDING` if the client is now blocked.
         """
         with self.lock:
             keyspace = self.server.keyspace
@@ -148,7 +148,7 @@ class Engine:
             argc = len(argv)
             if argc < entry.min_argc or argc > entry.max_argc:
                 session.fail_transaction(argv[0])
-                return self._accounting.rejected(entry, wrong_arity(entry))
+                return self._accounting.count_rejected(entry, wrong_arity(entry))
             if now >= keyspace.next_deadline:
                 keyspace.expire_due(now)
             session.last_command = entry
@@ -156,7 +156,7 @@ class Engine:
             try:
                 reply = entry.handler(session, argv)
             except RedisError as error:
-                reply = self._accounting.failed(entry, error)
+                reply = self._accounting.count_failed(entry, error)
             session.commands += 1
             entry.calls += 1
             if self._blocked.ready:
@@ -164,7 +164,7 @@ class Engine:
             return reply
 
     def run(self, session: Session, argv: list[bytes]) -> Reply:
-        """Run a command for one of the emulator's own sessions, whatever the server's conditions.
+        """Run a command for one of the emulator's own sessions, without admission checks.
 
         Raises:
             RedisError: The command failed.
@@ -172,7 +172,7 @@ class Engine:
         with self.lock:
             self._start_command()
             if self.cluster is not None:
-                self._node().enter(session)
+                self._node().prepare_session(session)
             reply = self.call(session, self.find(argv), argv)
             if type(reply) is Blocked:
                 reply = reply.on_timeout
@@ -180,36 +180,36 @@ class Engine:
             return reply
 
     def find(self, argv: list[bytes]) -> Entry:
-        """The command or subcommand that ``argv`` names.
+        """Look up the command or subcommand of ``argv``.
 
         Raises:
-            RedisError: There is none, or the number of arguments is wrong.
+            RedisError: It does not exist, or the number of arguments is wrong.
         """
         return self._lookup.find(argv, self.cluster is not None)
 
     def call(self, session: Session, entry: Entry, argv: list[bytes]) -> Reply:
-        """Run a command that may run now, and note what it did.
+        """Run a command that has passed all checks, and update statistics, tracking and logs.
 
         Raises:
             RedisError: The command failed; the error is counted.
         """
         server, clients = self.server, self.clients
         hidden: dict[bytes, object] = {}
-        if server.keyspace.now >= server.keyspace.next_deadline and self._keeps_due():
-            hidden = meet_due(session, entry, argv, hides=self._hides_due())
+        if server.keyspace.now >= server.keyspace.next_deadline and self._expires_on_access():
+            hidden = expire_or_hide_due(session, entry, argv, hides=self._hides_due_keys())
         if session.is_script and server.conditions.current:
             refusal = self._admission.condition(session, entry, argv)
             if refusal is not None:
-                raise self._accounting.rejected(entry, refusal)
+                raise self._accounting.count_rejected(entry, refusal)
         if clients.monitors and "skip_monitor" in entry.flags and entry.name != "exec":
-            self._accounting.show(session, argv)
+            self._accounting.send_to_monitors(session, argv)
         started = server.clock.us()
         if clients.tracker is not None:
             clients.tracker.before_call(session, entry, argv)
         try:
             return entry.handler(session, argv)
         except RedisError as error:
-            self._accounting.failed(entry, error)
+            self._accounting.count_failed(entry, error)
             raise
         finally:
             entry.calls += 1
@@ -220,56 +220,56 @@ class Engine:
             waiting = self._waiting
             took, waiting.slept = server.clock.us() - started + waiting.slept, 0
             entry.usec += took
-            if took >= 1000 or self._logs_fast:
+            if took >= 1000 or self._logs_fast_commands:
                 self._accounting.note_time(session, entry, argv, took)
             if clients.monitors and not entry.flags & NOT_MONITORED:
-                self._accounting.show(session, argv)
+                self._accounting.send_to_monitors(session, argv)
 
     def run_transaction(self, session: Session, queue: Queue) -> Reply:
-        """Run the commands that MULTI has queued."""
+        """Run the queued commands of a transaction."""
         return run_queue(self, session, queue)
 
     def count_failure(self, entry: Entry, error: RedisError) -> RedisError:
-        """Count an error of a command that ran; returns the error."""
-        return self._accounting.failed(entry, error)
+        """Count a failed call in the statistics. Returns the error."""
+        return self._accounting.count_failed(entry, error)
 
     def may_write(self, entry: Entry, argv: list[bytes]) -> bool:
-        """Whether the command writes, or runs a script or function that says that it may."""
+        """Whether the command writes, or runs a script or function whose flags allow writes."""
         return entry.write or function_writes(self, entry, argv)
 
     def record(self, log: Log | None) -> None:
-        """Record every command from now on in ``log``, or none."""
+        """Record all further commands in ``log``; None turns recording off."""
         with self.lock:
             self.server.recorder = log
             self.refresh()
 
     def refresh(self) -> None:
-        """Decide anew whether commands need full checks."""
+        """Update `needs_full_checks`."""
         server, clients = self.server, self.clients
-        self._logs_fast = server.logs_fast_commands()
-        self._logs_small = server.logs_small_commands()
+        self._logs_fast_commands = server.logs_fast_commands()
+        self._logs_small_commands = server.logs_small_commands()
         self.needs_full_checks = bool(
             self.cluster is not None
             or clients.monitors
             or (clients.tracker is not None and clients.tracker.clients)
-            or self._keeps_due()
-            or self._logs_fast
-            or self._logs_small
+            or self._expires_on_access()
+            or self._logs_fast_commands
+            or self._logs_small_commands
             or server.ledger is not None
             or server.recorder is not None
-            or server.faults.planted
+            or server.faults.injected
             or server.conditions.current
         )
 
     def limit_memory(self) -> None:
-        """Have ``maxmemory`` take effect after it was set."""
+        """Apply a changed ``maxmemory``."""
         self.server.limit_memory(self.server.config.numbers["maxmemory"] != 0)
         self.refresh()
-        self._admission.make_room()
+        self._admission.evict_keys()
 
     def tick(self) -> None:
-        """Let time have its effect: expire keys, time out blocked clients. Called when a clock
-        moves.
+        """Expire keys, time out and serve blocked clients, end a pause that is over, close idle
+        clients. Called periodically and when a `ManualClock` moves.
         """
         with self.lock:
             now = self._start_command()
@@ -280,16 +280,16 @@ class Engine:
             self._serve()
             timeout = self.server.config.numbers["timeout"]
             if timeout:
-                self._close_idle(now - 1000 * timeout)
+                self._close_idle_clients(now - 1000 * timeout)
 
     def connect(self, session: Session) -> None:
-        """A client has connected."""
+        """Register a client that has connected."""
         with self.lock:
             self.clients.by_id[session.id] = session
             self.server.stats.connections_received += 1
 
     def disconnect(self, client: Client) -> None:
-        """Forget a client; its connection is closed after the reply."""
+        """Remove a client. Its transport closes the connection after the reply."""
         if self.ownership.is_foreign:
             return
         with self.lock:
@@ -297,14 +297,14 @@ class Engine:
             self.refresh()
 
     def close(self, client: Client) -> None:
-        """Disconnect a client from the server's side; its transport is told by `CLOSED`."""
+        """Disconnect a client at once. Its transport gets `CLOSED`."""
         if not client.closing:
             client.closing = True
             self.disconnect(client)
             client.deliver(CLOSED)
 
     def close_after_reply(self, client: Client) -> None:
-        """Disconnect a client; the one that is being served gets its reply first."""
+        """Disconnect a client. The client whose command is running gets its reply first."""
         if client is self.clients.current:
             client.closing = True
             self.disconnect(client)
@@ -312,32 +312,33 @@ class Engine:
             self.close(client)
 
     def disconnect_blocked(self) -> None:
-        """The server is a replica now: disconnect the clients that wait for changes of keys."""
+        """Disconnect all blocked clients, because the server has become a replica."""
         for client in tuple(self.clients.by_id.values()):
-            if client.blocked is not None and not self._waiting.is_held(client):
+            if client.blocked is not None and not self._waiting.is_paused(client):
                 self.unblock(client, RedisError(ROLE_CHANGED))
                 self.close(client)
 
     def unblock(self, client: Client, reply: Reply) -> bool:
-        """Give a blocked client ``reply`` and let it go on after the command that is running;
-        whether it was blocked.
+        """Unblock a client with ``reply``. Returns whether it was blocked.
+
+        Its backlog runs after the running command.
         """
         return self._waiting.unblock(client, reply)
 
     def pause(self, until: int, writes_only: bool) -> None:
-        """Hold commands, or those that write, until ``until``, milliseconds since the epoch."""
+        """Pause all commands, or only writes, until ``until`` (milliseconds since the epoch)."""
         self._waiting.pause(until, writes_only)
 
     def unpause(self) -> None:
-        """End a pause; what came in during it runs now."""
+        """End the pause and run the paused commands."""
         self._waiting.unpause()
 
     def sleep(self, session: Session, milliseconds: int) -> Reply:
-        """Do nothing for a while, and serve nobody: what a command that sleeps returns."""
+        """Block the whole server (DEBUG SLEEP). Returns what the command must return."""
         return self._waiting.sleep(session, milliseconds)
 
     def reset(self) -> None:
-        """Make the server what it was when new; clients stay connected and keep their settings."""
+        """Reset the server to its initial state. Clients stay connected and keep their settings."""
         with self.lock:
             self.server.keyspace.now = self._ms()
             for client in tuple(self.clients.by_id.values()):
@@ -355,14 +356,14 @@ class Engine:
             self._waiting.serve()
 
     def shutdown(self) -> None:
-        """SHUTDOWN: what the owner of the engine wants to happen, or `stop`."""
+        """SHUTDOWN: call ``on_shutdown``, or `stop` by default."""
         if self._on_shutdown is not None:
             self._on_shutdown()
         else:
             self.stop()
 
     def stop(self) -> None:
-        """Drop every client and all data; servers that listen for clients stop."""
+        """Disconnect all clients, delete all data, and stop the TCP servers."""
         if self.ownership.is_foreign:
             return
         with self.lock:
@@ -373,13 +374,12 @@ class Engine:
             self.reset()
 
     def serve_other_clients(self, way_out: str) -> None:
-        """Release the lock for a moment in the middle of a script that runs for too long.
+        """Release the lock for a moment while a slow script runs, so that clients get BUSY errors.
 
-        Other clients are told that the server is busy; nothing of the server moves on, neither
-        time nor clients that wait for a key.
+        In the meantime no keys expire and no blocked clients are served.
 
         Args:
-            way_out: The command that ends the script.
+            way_out: The command that kills the script, for the BUSY error.
         """
         conditions, keyspace = self.server.conditions, self.server.keyspace
         if Condition.BUSY in conditions.current:
@@ -388,7 +388,7 @@ class Engine:
         lock: Any = self.lock
         released: list[Any] = []
 
-        def go_on() -> None:
+        def resume() -> None:
             if not lock._is_owned():
                 lock._acquire_restore(released[0])
             self.ownership.in_script = False
@@ -408,14 +408,14 @@ class Engine:
             for listener in tuple(self.listeners):
                 listener.serve_during_script()
             self.ownership.in_script = True
-            # No signal is handled between the two calls, and what the first returns is kept when a
-            # handler ends the second.
-            released.extend(map(_CALL, (lock._release_save, _NAP)))
+            # `extend` makes both calls in C, so no signal handler runs between them, and the result of
+            # the first call is kept if a handler raises.
+            released.extend(map(_INVOKE, (lock._release_save, _YIELD_THREAD)))
         finally:
             try:
-                go_on()
-            except BaseException:  # of a signal handler
-                go_on()
+                resume()
+            except BaseException:  # raised by a signal handler
+                resume()
                 raise
 
     def _clock_moved(self) -> None:
@@ -431,10 +431,10 @@ class Engine:
         return self.cluster
 
     def _start_command(self) -> int:
-        """Read the clock, and let expire what is due, unless it stays until a command meets it."""
+        """Read the clock and expire due keys, unless active expiry is off."""
         keyspace = self.server.keyspace
         keyspace.now = now = self._ms()
-        if now >= keyspace.next_deadline and not self._keeps_due():
+        if now >= keyspace.next_deadline and not self._expires_on_access():
             keyspace.expire_due(now)
         return now
 
@@ -442,8 +442,8 @@ class Engine:
         if self._blocked.ready or self._waiting.resumed:
             self._waiting.serve()
 
-    def _close_idle(self, since: int) -> None:
-        """Disconnect the clients that have sent nothing since then and wait for nothing."""
+    def _close_idle_clients(self, since: int) -> None:
+        """Disconnect clients that have been idle since ``since`` (``timeout``)."""
         for client in tuple(self.clients.by_id.values()):
             if (
                 client.last_active < since
@@ -460,7 +460,7 @@ class Engine:
             return PENDING
         clients = self.clients
         outer, clients.current = clients.current, session
-        run = self._apply_fault if self.server.faults.planted else self._check_and_call
+        run = self._apply_fault if self.server.faults.injected else self._check_and_call
         try:
             reply = run(session, argv, now)
             if clients.tracker is not None:
@@ -474,7 +474,7 @@ class Engine:
             at = self.server.keyspace.now / 1000
             recorder.add(at, session.id, session.name, session.db.index, argv, reply)
         if session.pending_pushes:
-            reply = self._with_late(session, reply)
+            reply = self._deliver_with_pushes(session, reply)
         if session.reply_mode is ReplyMode.ON or reply is PENDING:
             return reply
         if session.reply_mode is not ReplyMode.OFF:
@@ -483,18 +483,18 @@ class Engine:
             session.refresh()
         return NO_REPLY
 
-    def _with_late(self, session: Session, reply: Reply) -> Reply:
-        """Deliver a reply and the messages that come after it."""
-        late, session.pending_pushes = session.pending_pushes, []
+    def _deliver_with_pushes(self, session: Session, reply: Reply) -> Reply:
+        """Deliver a reply and the push messages that follow it."""
+        pushes, session.pending_pushes = session.pending_pushes, []
         answered = reply is not PENDING and reply is not NO_REPLY
         if answered and session.reply_mode is ReplyMode.ON:
             session.deliver(reply)
-        for message in late:
+        for message in pushes:
             session.deliver(message)
         return PENDING if reply is PENDING else NO_REPLY
 
     def _apply_fault(self, session: Session, argv: list[bytes], now: int) -> Reply:
-        """Run a command while faults are injected."""
+        """Run a command, or apply the first injected fault that matches it."""
         fault = None if type(argv) is _Delayed else self.server.faults.match(argv)
         if fault is None:
             return self._check_and_call(session, argv, now)
@@ -523,16 +523,16 @@ class Engine:
             session.fail_transaction(argv[0])
             if entry.name == "exec" and type(refusal) is str:
                 refusal = exec_aborted(refusal)
-            return self._accounting.rejected(entry, refusal)
+            return self._accounting.count_rejected(entry, refusal)
         if self.clients.pause is not None and self._is_paused(session, entry, argv, now):
-            self._waiting.hold(session, argv)
+            self._waiting.delay_until_unpaused(session, argv)
             return PENDING
-        if session.queue is not None and entry.name not in UNQUEUED:
+        if session.queue is not None and entry.name not in NOT_QUEUED:
             if not session.queue_failed and not session.dirty:
                 session.queue.append((entry, argv))
             return QUEUED
         keyspace = self.server.keyspace
-        if now >= keyspace.next_deadline and not self._keeps_due():
+        if now >= keyspace.next_deadline and not self._expires_on_access():
             keyspace.expire_due(now)
         try:
             reply = self.call(session, entry, argv)
@@ -542,32 +542,34 @@ class Engine:
         if type(reply) is Blocked:
             reply.argv = argv
             reply = self._waiting.block(session, reply)
-        elif self._logs_small:
+        elif self._logs_small_commands:
             self._accounting.note_size(session, entry, argv, reply)
         if self._blocked.ready or self._waiting.resumed:
             self._waiting.serve()
         return reply
 
     def _not_found(self, session: Session, argv: list[bytes], error: RedisError) -> Reply:
-        """What a client gets for a command that does not exist or has too few arguments."""
+        """The reply for a command that does not exist or has a wrong number of arguments."""
         if argv[0].lower() in _HTTP and not self.server.version.before(6, 2):
             session.closing = True
             self.disconnect(session)
             return NO_REPLY
         container = self._lookup.container(argv)
         if session.queue is not None and container is not None:
-            session.queue.append((failing(container, error), argv))
+            session.queue.append((failing_entry(container, error), argv))
             return QUEUED
         session.fail_transaction(argv[0])
-        if self._admission.must_log_in(session) and self._lookup.login_comes_first(argv):
+        if self._admission.needs_authentication(
+            session
+        ) and self._lookup.checks_authentication_first(argv):
             error = RedisError(NOAUTH)
-        elif refusal := self._admission.refused_container(session, container, argv):
+        elif refusal := self._admission.container_denial(session, container, argv):
             error = RedisError(refusal)
         self.server.stats.count_error(error)
         return error
 
     def _is_paused(self, session: Session, entry: Entry, argv: list[bytes], now: int) -> bool:
-        """Whether a command has to wait for the end of the pause; ends a pause that is over."""
+        """Whether CLIENT PAUSE applies to a command. Ends a pause that is over."""
         pause = self.clients.pause
         assert pause is not None
         if pause.until <= now:
@@ -579,17 +581,15 @@ class Engine:
         return any(self._may_change(*each) for each in queued)
 
     def _may_change(self, entry: Entry, argv: list[bytes]) -> bool:
-        """Whether a pause of writes holds a command."""
+        """Whether CLIENT PAUSE WRITE applies to a command."""
         if entry.write:
             return True
         return entry.name in MAY_REPLICATE and not promises_no_writes(self, entry, argv)
 
-    def _keeps_due(self) -> bool:
-        """Whether keys that are due stay until a command meets them: DEBUG SET-ACTIVE-EXPIRE 0, a
-        pause, or a master that has not deleted them.
-        """
-        return not self.server.debug.active_expiry or self._hides_due()
+    def _expires_on_access(self) -> bool:
+        """Whether keys expire on access only: DEBUG SET-ACTIVE-EXPIRE 0, CLIENT PAUSE, replica."""
+        return not self.server.debug.active_expiry or self._hides_due_keys()
 
-    def _hides_due(self) -> bool:
-        """Whether commands leave keys that are due as they are, and only do not see them."""
+    def _hides_due_keys(self) -> bool:
+        """Whether due keys are hidden from commands instead of deleted: CLIENT PAUSE, a replica."""
         return self.clients.pause is not None or self.server.replication.master is not None

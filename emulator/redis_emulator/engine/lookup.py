@@ -1,4 +1,4 @@
-"""Which command an argument list names, and the errors if it names none."""
+"""Command lookup by name and subcommand, and the errors for unknown commands and wrong arity."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from redis_emulator.resp.types import RedisError, Reply, quote
 from redis_emulator.table.entry import Entry
 from redis_emulator.version import Version
 
-_CHECK_KEY_FIRST: Final = frozenset({"xgroup", "xinfo"})
-"""The containers that, before Redis 7, look at the key before they refuse a subcommand."""
+_CHECKS_KEY_FIRST: Final = frozenset({"xgroup", "xinfo"})
+"""Container commands that check the key before the subcommand, before Redis 7."""
 _EXEC_ABORTED: Final = "EXECABORT Transaction discarded because of: "
 
 
@@ -18,7 +18,7 @@ class Lookup:
 
     Args:
         commands: The commands by lower-case and upper-case name.
-        version: The server whose error texts are used.
+        version: The release, for the error texts.
     """
 
     def __init__(self, commands: dict[bytes, Entry], version: Version) -> None:
@@ -27,10 +27,10 @@ class Lookup:
         self._old = version.before(7)
 
     def find(self, argv: list[bytes], in_cluster: bool) -> Entry:
-        """The command or subcommand that ``argv`` names.
+        """Look up the command or subcommand of ``argv``.
 
         Raises:
-            RedisError: There is none, or the number of arguments is wrong.
+            RedisError: It does not exist, or the number of arguments is wrong.
         """
         entry = self._commands.get(argv[0]) or self._commands.get(argv[0].lower())
         if entry is None:
@@ -38,11 +38,11 @@ class Lookup:
         if entry.subcommands is not None and len(argv) > 1:
             sub = entry.subcommands.get(argv[1]) or entry.subcommands.get(argv[1].lower())
             if sub is None:
-                return self._without_subcommand(entry, argv, in_cluster)
+                return self._unknown_subcommand(entry, argv, in_cluster)
             if not sub.min_argc <= len(argv) <= sub.max_argc:
                 sub.rejected += 1
                 if self._old:
-                    return self._without_subcommand(entry, argv, in_cluster)
+                    return self._unknown_subcommand(entry, argv, in_cluster)
                 raise RedisError(wrong_arity(sub))
             return sub
         if not entry.min_argc <= len(argv) <= entry.max_argc:
@@ -51,10 +51,10 @@ class Lookup:
         return entry
 
     def container(self, argv: list[bytes]) -> Entry | None:
-        """The container that ``argv`` names, if it has enough arguments for it, before Redis 7.
+        """Before Redis 7: the container command of ``argv``, if the number of arguments fits it.
 
-        Those servers look for the subcommand only when they run the command: MULTI queues it, and
-        ACL refuses it first.
+        Those servers look up the subcommand when the command runs. MULTI queues a container with
+        an unknown subcommand, and ACL is checked for the container.
         """
         entry = self._commands.get(argv[0].lower())
         if (
@@ -66,8 +66,8 @@ class Lookup:
             return None
         return entry
 
-    def login_comes_first(self, argv: list[bytes]) -> bool:
-        """Whether a client that is not logged in hears of that before it hears of a bad command."""
+    def checks_authentication_first(self, argv: list[bytes]) -> bool:
+        """Whether NOAUTH comes before the error for an unknown command or wrong arity."""
         entry = self._commands.get(argv[0].lower())
         if entry is not None and "no_auth" in entry.flags:
             return False
@@ -75,13 +75,13 @@ class Lookup:
             return True
         return self._old and entry is not None and entry.subcommands is not None
 
-    def _without_subcommand(self, entry: Entry, argv: list[bytes], in_cluster: bool) -> Entry:
-        """What runs when no subcommand of a container fits.
+    def _unknown_subcommand(self, entry: Entry, argv: list[bytes], in_cluster: bool) -> Entry:
+        """Handle a container command without a matching subcommand: return the entry to run.
 
         Raises:
-            RedisError: Nothing does.
+            RedisError: The subcommand is unknown.
         """
-        if entry.name in _CHECK_KEY_FIRST and self._old:
+        if entry.name in _CHECKS_KEY_FIRST and self._old:
             return entry
         word, name = quote(argv[1][:128]), entry.name.split("|")[0].upper()
         if not self._old:
@@ -116,10 +116,8 @@ def exec_aborted(refusal: str) -> str:
     return f"{_EXEC_ABORTED}{refusal.removeprefix('ERR ')}"
 
 
-def failing(container: Entry, error: RedisError) -> Entry:
-    """A command that fails with ``error`` when it runs: what MULTI queues for a container with an
-    unknown subcommand.
-    """
+def failing_entry(container: Entry, error: RedisError) -> Entry:
+    """An entry that raises ``error`` when it runs. MULTI queues it for an unknown subcommand."""
 
     def fail(*_: object) -> Reply:
         raise error

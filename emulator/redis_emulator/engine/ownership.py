@@ -1,9 +1,9 @@
-"""Which process an engine works for.
+"""Protection against using an engine in a forked child process by accident.
 
-A child process that ``os.fork`` has made has a copy of the engines of its parent. What one of the
-two processes writes, the other does not see, which nobody wants by accident. So in a child the
-engine's lock is replaced by a `Refusal`: whoever wants to run a command gets a `ForkedError`. In
-the process that made the engine nothing is checked.
+A child process that ``os.fork`` creates has a copy of its parent's engines, and writes in one
+process are not visible in the other. Therefore the engine's lock is replaced in a child by a
+`ForbiddenLock`, which raises `ForkedError`. The process that created the engine pays nothing for
+this check. The fork hooks themselves are in `redis_emulator.forks`.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from redis_emulator.clients.clients import Clients
 from redis_emulator.forks import ForkedError
 
 _COPY = (
-    "this emulator was made in process {parent}, and process {child} has only a copy of it since"
-    " fork(): what one writes, the other does not see. Before the fork, start a server with"
-    " emulator.serve() and connect to its url; or, if a copy is what you want, call"
-    " emulator.use_copy_after_fork()"
+    "this emulator was created in process {parent}; process {child} has only a copy of it since"
+    " fork(), and writes in one process are not visible in the other. Before the fork,"
+    " start a server with emulator.serve() and connect to its url; or, if a copy is what you want,"
+    " call emulator.use_copy_after_fork()"
 )
-_TORN = (
-    "this emulator was made in process {parent}, and the copy of it in process {child} cannot be"
+_INCONSISTENT = (
+    "this emulator was created in process {parent}, and the copy of it in process {child} cannot be"
     " used: a command or script of another thread was running at the fork(). Before the fork,"
     " start a server with emulator.serve() and connect to its url"
 )
 
 
 class Listener(Protocol):
-    """A server that listens for clients of an engine."""
+    """A TCP server of an engine."""
 
     def request_stop(self) -> None:
-        """Stop soon; returns at once."""
+        """Ask the server to stop. Returns at once."""
         ...
 
     def serve_during_script(self) -> None:
-        """Serve other clients for a moment while a command of one runs."""
+        """Serve other clients once while a slow script runs."""
         ...
 
     def close_in_child(self) -> None:
-        """Close a child's copies of the sockets; the server of the parent goes on."""
+        """Close the sockets in a child process. The server of the parent keeps running."""
         ...
 
 
-class Refusal:
-    """Stands where a lock was, and raises an error instead of being taken."""
+class ForbiddenLock:
+    """Replaces the engine's lock in a child process. Entering it raises `ForkedError`."""
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
@@ -59,15 +59,15 @@ class Refusal:
         """Never called."""
 
 
-class Owned(Protocol):
-    """What is needed of the engine."""
+class ForkedEngine(Protocol):
+    """The part of the engine that `Ownership` uses."""
 
     lock: AbstractContextManager[object]
     clients: Clients
     listeners: list[Listener]
 
     def refresh(self) -> None:
-        """Decide anew whether commands need full checks."""
+        """Update ``needs_full_checks``."""
         ...
 
 
@@ -79,23 +79,23 @@ class Ownership:
         lock: Its lock.
 
     Attributes:
-        own_lock: Its lock, also in a child.
-        is_foreign: Whether commands are refused here.
-        in_script: Whether the lock is released in the middle of a script.
+        own_lock: The real lock, also in a child.
+        is_foreign: Whether this is a child process in which commands are refused.
+        in_script: Whether the lock is released while a slow script runs.
     """
 
-    def __init__(self, engine: Owned, lock: threading.RLock) -> None:
+    def __init__(self, engine: ForkedEngine, lock: threading.RLock) -> None:
         self._engine = engine
-        self._made_in = os.getpid()
-        self._copy_is_meant = False
-        self._torn = False
+        self._creator_pid = os.getpid()
+        self._copy_allowed = False
+        self._inconsistent = False
         self.own_lock: forks.Lock = lock
         self.is_foreign = False
         self.in_script = False
         forks.register(self)
 
     def check(self) -> None:
-        """Make sure that commands may run here.
+        """Check that commands may run in this process.
 
         Raises:
             ForkedError: They may not.
@@ -104,27 +104,27 @@ class Ownership:
             self._engine.lock.__enter__()
 
     def use_copy(self) -> None:
-        """Run commands in children as well, on their own copy.
+        """Allow commands in child processes, on their own copy.
 
         Raises:
-            ForkedError: This is a child, and its copy is half changed.
+            ForkedError: This is a child, and its copy is inconsistent.
         """
-        if self._torn:
+        if self._inconsistent:
             self.check()
-        self._copy_is_meant = True
+        self._copy_allowed = True
         if self.is_foreign:
             self.is_foreign = False
             self._engine.lock = self.own_lock
             self._drop_clients()
 
     def after_fork(self, consistent: bool) -> None:
-        """In a child: leave sockets and clients to the parent, and refuse commands from now on."""
+        """Called in a child: close the sockets, and refuse commands unless the copy is allowed."""
         engine = self._engine
-        self._torn = self._torn or self.in_script or not consistent
-        self.is_foreign = self._torn or not self._copy_is_meant
+        self._inconsistent = self._inconsistent or self.in_script or not consistent
+        self.is_foreign = self._inconsistent or not self._copy_allowed
         if self.is_foreign:
-            text = _TORN if self._torn else _COPY
-            engine.lock = Refusal(text.format(parent=self._made_in, child=os.getpid()))
+            text = _INCONSISTENT if self._inconsistent else _COPY
+            engine.lock = ForbiddenLock(text.format(parent=self._creator_pid, child=os.getpid()))
         for listener in tuple(engine.listeners):
             listener.close_in_child()
         engine.listeners.clear()
@@ -132,7 +132,7 @@ class Ownership:
             self._drop_clients()
 
     def _drop_clients(self) -> None:
-        """End the connections of the parent, without telling anybody: that takes locks."""
+        """Remove the parent's clients without sending them anything, which would take locks."""
         clients = self._engine.clients
         for client in tuple(clients.by_id.values()):
             client.closing = True

@@ -1,4 +1,4 @@
-"""EXEC: running the commands that MULTI has queued."""
+"""EXEC: runs the commands that MULTI has queued."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Queue = list[tuple[Entry, list[bytes]]]
 
 
 def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
-    """Run the commands of a transaction; their replies and errors, in order.
+    """Run the commands of a transaction. Returns their replies and errors in order.
 
-    Messages that the commands cause for the client itself take their place among the replies if
-    its transport is a byte stream. Before Redis 7 a message comes right after the command that
-    causes it, later after the whole transaction.
+    On a TCP connection, push messages that the transaction causes for its own client appear among
+    the replies of EXEC: before Redis 7 directly after the command that caused them, since then
+    after the whole transaction.
     """
-    denied, session.deny_blocking = session.deny_blocking, True
+    could_not_block, session.deny_blocking = session.deny_blocking, True
     session.executing = queue
-    at_once = engine.server.version.before(7)
+    pushes_follow_command = engine.server.version.before(7)
     replies: list[Reply] = []
     if session.interleaves_messages:
         session.aside = replies
@@ -32,19 +32,19 @@ def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
             except RedisError as error:
                 reply = error
             replies.append(reply.on_timeout if type(reply) is Blocked else reply)
-            if at_once and session.pending_pushes:
-                late, session.pending_pushes = session.pending_pushes, []
-                for message in late:
+            if pushes_follow_command and session.pending_pushes:
+                pushes, session.pending_pushes = session.pending_pushes, []
+                for message in pushes:
                     session.deliver(message)
     finally:
         session.aside = None
-        session.deny_blocking = denied
+        session.deny_blocking = could_not_block
         session.executing = None
     return replies if len(replies) == len(queue) else InterleavedReplies(replies)
 
 
 def _check_access(engine: Engine, session: Session, entry: Entry, argv: list[bytes]) -> None:
-    """ACL may have changed since the command was queued.
+    """Check ACL again, because rules may have changed since the command was queued.
 
     Raises:
         RedisError: The user may no longer run the command.

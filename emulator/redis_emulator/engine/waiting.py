@@ -1,13 +1,13 @@
-"""Clients that wait: blocking and serving them, CLIENT PAUSE, commands that sleep.
+"""Blocking and unblocking clients, CLIENT PAUSE, and DEBUG SLEEP.
 
-A blocking command returns a `Blocked`. `Waiting.block` registers it; a change of one of its keys
-puts the key on `BlockedClients.ready`; when the command that made the change is over,
-`Waiting.serve` lets the clients try in the order in which they blocked, and `unblock` gives one of
-them its reply. What a client sends while it is blocked, or held by a pause, is kept in
-`Client.backlog` and run by `run_backlog` afterwards.
+A blocking command returns a `Blocked`, and `Waiting.block` registers it. A change of one of its
+keys adds the key to `BlockedClients.ready`. After the command that made the change, `Waiting.serve`
+calls ``attempt`` of the waiting clients in the order in which they blocked, and `unblock` sends the
+reply. Commands that a client sends while it is blocked or paused are stored in `Client.backlog`;
+`_run_backlog` runs them afterwards.
 
-A new kind of waiting needs a `Blocked` with an ``attempt``, and an event that makes a key ready
-(`BlockedClients.created` and the other observer methods).
+A new blocking command needs a `Blocked` with an ``attempt``, and an observer method of
+`BlockedClients` that makes its keys ready.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from redis_emulator.resp.types import NO_REPLY, OK, PENDING, RedisError, Reply
 
 
 class Waiting:
-    """Lets the clients of one server wait.
+    """Blocks and unblocks the clients of one server.
 
     Attributes:
-        resumed: Clients that were unblocked and whose backlog is to be run.
+        resumed: Unblocked clients whose backlog must be run.
         slept: Microseconds that the running command has slept.
     """
 
@@ -41,7 +41,7 @@ class Waiting:
         self.slept = 0
 
     def block(self, session: Session, blocked: Blocked) -> Reply:
-        """Block a client; where it must not block, the reply is that of a timeout."""
+        """Block a client. If it must not block, return the reply for a timeout."""
         if not session.can_block:
             return blocked.on_timeout
         session.blocked = blocked
@@ -52,15 +52,16 @@ class Waiting:
         return PENDING
 
     def unblock(self, client: Client, reply: Reply) -> bool:
-        """Give a blocked client ``reply`` and let it go on after the command that is running;
-        whether it was blocked.
+        """Unblock a client with ``reply``. Returns whether it was blocked.
+
+        Its backlog runs after the running command.
         """
         blocked = client.blocked
         if blocked is None:
             return False
         try:
             self._blocked.remove(client)
-        finally:  # an interrupt of this thread (Ctrl-C) must not cost another client its reply
+        finally:  # an interrupt (Ctrl-C) must not lose the reply of another client
             if client.blocked is not None:
                 self._blocked.remove(client)
             if reply is not NO_REPLY and client.reply_mode is ReplyMode.ON:
@@ -68,19 +69,19 @@ class Waiting:
         self._count_call(client, blocked)
         if self._server.recorder is not None:
             self._server.recorder.answered(client.id, reply)
-        late, client.pending_pushes = client.pending_pushes, []
-        for message in late:
+        pushes, client.pending_pushes = client.pending_pushes, []
+        for message in pushes:
             client.deliver(message)
         self.resumed.append(client)
         return True
 
     def _count_call(self, client: Client, blocked: Blocked) -> None:
-        """Since Redis 7.2 a command that blocks counts when it is served, not when it blocks."""
+        """Since Redis 7.2, count a blocking command when it is served, not when it blocks."""
         if self._retries and blocked.argv and client.last_command is not None:
             client.last_command.calls += 1
 
     def serve(self) -> None:
-        """Let blocked clients try what they wait for, then run what they have sent since."""
+        """Try to serve the blocked clients of all ready keys, then run backlogs."""
         ready, waiting = self._blocked.ready, self._blocked.waiting
         while ready:
             place = ready.popleft()
@@ -94,15 +95,15 @@ class Waiting:
 
     def _attempt(self, blocked: Blocked, key: bytes) -> None:
         pause = self._clients.pause
-        if self._retries and pause is not None and self._tries_later(pause, blocked, key):
+        if self._retries and pause is not None and self._defer_to_pause_end(pause, blocked, key):
             return
         client = blocked.client
         outer, self._clients.current = self._clients.current, client
         try:
-            reply = self._no_longer_allowed(blocked) or blocked.attempt(key)
+            reply = self._acl_error(blocked) or blocked.attempt(key)
         except RedisError as error:
             entry = client.last_command
-            reply = error if entry is None else self._accounting.failed(entry, error)
+            reply = error if entry is None else self._accounting.count_failed(entry, error)
         finally:
             self._clients.current = outer
         if reply is not None:
@@ -110,17 +111,17 @@ class Waiting:
         elif self._retries:
             self._blocked.requeue(blocked)
 
-    def _no_longer_allowed(self, blocked: Blocked) -> RedisError | None:
-        """Since Redis 7.2 ACL is checked again when a blocked client could be served."""
+    def _acl_error(self, blocked: Blocked) -> RedisError | None:
+        """Since Redis 7.2, check ACL again before a blocked client is served."""
         client = blocked.client
         entry = client.last_command
         if not client.limited or entry is None or not self._retries:
             return None
         refusal = self._clients.access.refuse(client, entry, blocked.argv)
-        return None if refusal is None else self._accounting.rejected(entry, refusal)
+        return None if refusal is None else self._accounting.count_rejected(entry, refusal)
 
-    def _tries_later(self, pause: Pause, blocked: Blocked, key: bytes) -> bool:
-        """Since Redis 7.2 a client that could be served waits for the end of a pause."""
+    def _defer_to_pause_end(self, pause: Pause, blocked: Blocked, key: bytes) -> bool:
+        """Since Redis 7.2, CLIENT PAUSE delays serving a blocked client."""
         entry = blocked.client.last_command
         if entry is None or (pause.writes_only and not entry.write):
             return False
@@ -128,7 +129,7 @@ class Waiting:
         return True
 
     def _run_backlog(self, client: Client) -> None:
-        """Run what a client sent while it was blocked."""
+        """Run the commands that a client sent while it was blocked."""
         assert isinstance(client, Session)
         while client.backlog and client.blocked is None:
             reply = self._engine.execute(client, client.backlog.pop(0))
@@ -136,20 +137,23 @@ class Waiting:
                 client.deliver(reply)
 
     def time_out(self, now: int) -> None:
-        """Give up waiting for those whose deadline has passed, the earliest first."""
-        late = [
+        """Time out blocked clients whose deadline has passed, the earliest deadline first."""
+        expired = [
             (blocked.deadline, client.id, blocked)
             for client in self._clients.by_id.values()
             if (blocked := client.blocked) is not None
             and blocked.deadline is not None
-            and (blocked.deadline <= now or self._is_over(blocked, blocked.deadline - now))
+            and (
+                blocked.deadline <= now
+                or self._is_over_in_real_time(blocked, blocked.deadline - now)
+            )
         ]
-        for _, _, blocked in sorted(late, key=lambda entry: entry[:2]):
+        for _, _, blocked in sorted(expired, key=lambda entry: entry[:2]):
             self.unblock(blocked.client, blocked.on_timeout)
 
-    def _is_over(self, blocked: Blocked, left: int) -> bool:
-        """Whether the time is up although the clock does not say so: freezegun stops the machine's
-        clock, but not its users' patience. A clock of the user's own is believed.
+    def _is_over_in_real_time(self, blocked: Blocked, left: int) -> bool:
+        """Whether a timeout has passed in real time although the system clock has not moved
+        (freezegun). Applies only to `SystemClock`.
         """
         if not isinstance(self._server.clock, SystemClock):
             return False
@@ -157,29 +161,29 @@ class Waiting:
             blocked.real_deadline = real_seconds() + left / 1000
         return real_seconds() >= blocked.real_deadline
 
-    def is_held(self, client: Client) -> bool:
-        """Whether a client waits for the end of a pause."""
+    def is_paused(self, client: Client) -> bool:
+        """Whether CLIENT PAUSE has delayed a command of the client."""
         pause = self._clients.pause
         return pause is not None and client in pause.waiting
 
-    def hold(self, session: Session, argv: list[bytes]) -> None:
-        """Keep a command for the end of the pause."""
+    def delay_until_unpaused(self, session: Session, argv: list[bytes]) -> None:
+        """Delay a command until the end of the pause."""
         assert self._clients.pause is not None
         session.backlog.append(argv)
-        self._hold(session, Blocked(session, [], None, lambda key: None, None))
+        self._delay(session, Blocked(session, [], None, lambda key: None, None))
         self._clients.pause.waiting.append(session)
 
     def delay(self, session: Session, argv: list[bytes], until: int) -> None:
-        """Keep a command until then; others go on."""
+        """Delay a command until ``until`` (milliseconds since the epoch)."""
         session.backlog.append(argv)
-        self._hold(session, Blocked(session, [], until, lambda key: None, NO_REPLY))
+        self._delay(session, Blocked(session, [], until, lambda key: None, NO_REPLY))
 
-    def _hold(self, session: Session, blocked: Blocked) -> None:
+    def _delay(self, session: Session, blocked: Blocked) -> None:
         session.blocked = blocked
         session.needs_full_checks = True
 
     def pause(self, until: int, writes_only: bool) -> None:
-        """Hold commands, or those that write, until ``until``, milliseconds since the epoch."""
+        """Pause all commands, or only writes, until ``until`` (milliseconds since the epoch)."""
         if self._clients.pause is None:
             self._clients.pause = Pause(until, writes_only)
             self._engine.refresh()
@@ -187,7 +191,7 @@ class Waiting:
             self._clients.pause.extend(until, writes_only)
 
     def unpause(self) -> None:
-        """End a pause; what came in during it runs now, in the order of its clients."""
+        """End the pause and run the paused commands in order."""
         pause, self._clients.pause = self._clients.pause, None
         self._engine.refresh()
         if pause is None:
@@ -202,9 +206,9 @@ class Waiting:
                 self._run_backlog(client)
 
     def sleep(self, session: Session, milliseconds: int) -> Reply:
-        """Do nothing for a while, and serve nobody: what a command that sleeps returns.
+        """Block the whole server (DEBUG SLEEP). Returns what the command must return.
 
-        A `ManualClock` is moved; with a clock that runs by itself everybody waits.
+        A `ManualClock` is advanced. With another clock all clients are paused.
         """
         clock = self._server.clock
         if milliseconds == 0:

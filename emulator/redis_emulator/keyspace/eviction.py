@@ -78,7 +78,7 @@ class Ledger(KeyObserver):
                 self._total += sum(sizes.values())
         return self._total
 
-    def relieve(self, limit: int, policy: str) -> bool:
+    def evict(self, limit: int, policy: str) -> bool:
         """Evict until all keys together take at most ``limit`` bytes; whether they still take more.
 
         Args:

@@ -1,1 +1,1 @@
-"""The server's own state: configuration, logs, replication, faults."""
+"""State of a server: configuration, conditions, statistics, logs, replication, faults."""

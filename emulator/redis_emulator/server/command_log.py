@@ -1,4 +1,4 @@
-"""What was executed: a bounded record of commands with who sent them, when, and what came back."""
+"""`RedisEmulator.log`: the last commands with client, time and reply, for tests."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from redis_emulator.resp.types import NO_REPLY, PENDING, RedisError, Reply
 
 @dataclass(slots=True)
 class Logged:
-    """One command.
+    """One recorded command.
 
     Attributes:
-        at: When it ran, seconds since the epoch by the emulator's clock.
-        client: The id of the client, as CLIENT ID says it.
+        at: The time of the command, in seconds since the epoch, by the emulator's clock.
+        client: The client id (CLIENT ID).
         name: The client's name, from CLIENT SETNAME.
-        db: The number of its database.
-        command: The arguments, name first.
-        reply: What came back; a `RedisError` for an error, None as long as nothing did.
+        db: The index of the client's database.
+        command: The name and arguments of the command.
+        reply: The reply; a `RedisError` for an error, None while there is no reply.
     """
 
     at: float
@@ -47,7 +47,7 @@ class Log(Sequence[Logged]):
     """The last commands, oldest first.
 
     Args:
-        limit: How many to keep; with 0 nothing is recorded.
+        limit: The number of commands to keep; 0 records nothing.
     """
 
     def __init__(self, limit: int) -> None:
@@ -67,18 +67,18 @@ class Log(Sequence[Logged]):
             self._waiting[client] = entry
 
     def answered(self, client: int, reply: Reply) -> None:
-        """A client that was blocked has its reply."""
+        """Set the reply of a command that had blocked."""
         entry = self._waiting.pop(client, None)
         if entry is not None:
             entry.reply = reply
 
     def of(self, command: str) -> list[Logged]:
-        """The entries of a command, by name or pattern, in any case."""
+        """The entries whose command name matches a name or pattern, case-insensitively."""
         matches = glob(command.lower().encode())
         return [entry for entry in self._entries if matches(entry.command[0].lower())]
 
     def clear(self) -> None:
-        """Forget everything recorded so far."""
+        """Delete all entries."""
         self._entries.clear()
         self._waiting.clear()
 

@@ -1,9 +1,9 @@
-"""The conditions in which a server refuses work: loading, busy, replica, out of memory …
+"""Conditions in which a server refuses commands: loading, busy script, replica, out of memory …
 
-A condition is entered by the server itself (REPLICAOF, CONFIG SET, a script that runs for too long)
-or switched on by a test (`redis_emulator.server.faults`). The two are kept apart, so that taking
-back what a test has switched on does not end what the server itself is in. `Conditions.refusal` has
-the checks in the order in which the real server makes them.
+A condition is set by the server itself (REPLICAOF, CONFIG SET, a slow script) or by a test
+(`redis_emulator.server.faults`). The two sets are separate, so that `Faults.clear` does not end a
+condition that the server itself has set. `Conditions.refusal` makes the checks in the order of
+``processCommand`` in Redis.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from redis_emulator.version import Version
 
 
 class Condition(Enum):
-    """Why a server refuses commands."""
+    """A condition in which a server refuses commands."""
 
     LOADING = "loading"
     BUSY = "busy"
@@ -30,15 +30,15 @@ class Condition(Enum):
     MASTER_DOWN = "masterdown"
     NO_REPLICAS = "noreplicas"
     REPLICA = "replica"
-    """The server was told to follow another one, and is configured to be read-only then."""
+    """REPLICAOF made the server a replica, and ``replica-read-only`` is ``yes``."""
     STALE = "stale"
-    """It was told to follow another one, and is configured to serve nothing without it."""
+    """REPLICAOF made the server a replica, and ``replica-serve-stale-data`` is ``no``."""
 
 
 _WITHOUT_MASTER: Final = frozenset({Condition.MASTER_DOWN, Condition.STALE})
 _REFUSES_WRITES: Final = frozenset({Condition.READ_ONLY, Condition.MASTER_DOWN, Condition.REPLICA})
 _SINCE_7: Final = frozenset({"echo", "eval", "evalsha", "readonly", "readwrite"})
-"""What is answered while loading, or without a master, since Redis 7 only."""
+"""Commands that are allowed while loading, or without a master, since Redis 7 only."""
 _VALKEY: Final = {
     "allow_busy": frozenset(
         {
@@ -60,15 +60,15 @@ _VALKEY: Final = {
         }
     ),
 }
-"""What Valkey answers in a condition and Redis does not, by the flag of the table."""
+"""Commands that are allowed in a condition by Valkey but not by Redis, by command flag."""
 
 
 class Conditions:
     """The conditions that one server is in.
 
     Attributes:
-        current: All of them.
-        way_out: The command that ends the script of `Condition.BUSY`.
+        current: All conditions.
+        way_out: The command that kills the script of `Condition.BUSY`.
     """
 
     __slots__ = ("_injected", "_own", "_version", "current", "way_out")
@@ -81,28 +81,28 @@ class Conditions:
         self.way_out = "SCRIPT KILL"
 
     def set(self, condition: Condition, on: bool) -> None:
-        """Enter or leave a condition that the server itself is in."""
+        """Set or clear a condition of the server itself."""
         (self._own.add if on else self._own.discard)(condition)
         self.current = frozenset(self._own | self._injected)
 
     def inject(self, condition: Condition, on: bool) -> None:
-        """Enter or leave a condition for a test."""
+        """Set or clear a condition for a test."""
         (self._injected.add if on else self._injected.discard)(condition)
         self.current = frozenset(self._own | self._injected)
 
     @property
     def has_injected(self) -> bool:
-        """Whether a test has switched on any condition."""
+        """Whether a test has set any condition."""
         return bool(self._injected)
 
     def clear_injected(self) -> None:
-        """Leave all conditions that a test has switched on."""
+        """Clear all conditions that a test has set."""
         self._injected.clear()
         self.current = frozenset(self._own)
 
     @property
     def stale(self) -> bool:
-        """Whether the server serves nothing because it has no link to its master."""
+        """Whether commands are refused because the link to the master is down."""
         return not self.current.isdisjoint(_WITHOUT_MASTER)
 
     def refusal(
@@ -115,13 +115,13 @@ class Conditions:
         is_queued: bool,
         in_script: bool,
     ) -> str | None:
-        """The error with which the server refuses a command in the conditions it is in.
+        """The error text if a condition refuses the command; None if it may run.
 
         Args:
             entry: The command.
             argv: Its arguments.
-            flags: Its flags in the table; for EXEC, with those of all queued commands.
-            writes: Whether it writes, or runs a script that may.
+            flags: Its flags; for EXEC together with those of all queued commands.
+            writes: Whether it writes, or runs a script that may write.
             is_queued: Whether MULTI queues it.
             in_script: Whether a script calls it.
         """
@@ -136,23 +136,23 @@ class Conditions:
             return errors.cannot_save(self._version.product)
         if Condition.NO_REPLICAS in current and writes and not (in_script and version.before(7)):
             return errors.NO_REPLICAS
-        stale = self.stale and not self._answers(entry, "stale")
+        stale = self.stale and not self._has_flag(entry, "stale")
         if stale and in_script and not version.before(7):
             return errors.STALE_REPLICA
         if writes and not current.isdisjoint(_REFUSES_WRITES):
             return errors.READ_ONLY
         if stale:
             return errors.MASTER_DOWN
-        if Condition.LOADING in current and not self._answers(entry, "loading"):
+        if Condition.LOADING in current and not self._has_flag(entry, "loading"):
             return errors.loading(self._version.product)
-        if Condition.BUSY in current and not self._answers(entry, "allow_busy"):
+        if Condition.BUSY in current and not self._has_flag(entry, "allow_busy"):
             return errors.busy(self._version.product, self.way_out)
         if Condition.NO_SCRIPT in current and entry.name in ("evalsha", "evalsha_ro"):
             return errors.NO_SCRIPT
         return None
 
-    def _answers(self, entry: Entry, flag: str) -> bool:
-        """Whether a command has a flag, also where this server differs from the table."""
+    def _has_flag(self, entry: Entry, flag: str) -> bool:
+        """Whether a command has a flag, including differences of this release from the table."""
         if self._version.before(7):
             if entry.name in _SINCE_7:
                 return False

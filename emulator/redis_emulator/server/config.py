@@ -1,9 +1,8 @@
-"""Configuration parameters: names, types, limits, and their current values as CONFIG GET prints
-them.
+"""Configuration parameters: names, types, limits, and current values as CONFIG GET prints them.
 
-What is known of each parameter is a fact about the servers and lives in ``config.json`` (``python
--m redis_emulator.table.parameters`` reads it from them). What a parameter does is in the code that
-reads it; code that must act at once when one is set registers itself with `effect`.
+The definitions of the parameters are in ``config.json``, which ``python -m
+redis_emulator.table.parameters`` reads from real servers. Code that uses a parameter reads it from
+`Config`. A function that must run after CONFIG SET of a parameter is registered with `effect`.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from typing import Any, Final
 from redis_emulator.keyspace.events import ALL, LETTERS
 from redis_emulator.version import Version
 
-Special = Callable[[str, str], str]
+TextParser = Callable[[str, str], str]
 
 Effect = Callable[[Any], None]
 EFFECTS: Final[dict[str, Effect]] = {}
-"""What is called with the session of CONFIG SET after a parameter was set."""
+"""Functions to call after CONFIG SET of a parameter, with the session. See `effect`."""
 
 _UINT64: Final = 1 << 64
 _INT64_MAX: Final = (1 << 63) - 1
@@ -41,24 +40,26 @@ _UNITS: Final = {
     "g": 1000**3,
     "gb": 1 << 30,
 }
-_KEPT_WITHIN: Final = {"hz": (1, 500), "repl-backlog-size": (16384, _INT64_MAX)}
-"""What is silently made of numbers that are allowed but not sensible."""
+_CLAMPED: Final = {"hz": (1, 500), "repl-backlog-size": (16384, _INT64_MAX)}
+"""Ranges to which allowed values are silently clamped."""
 _OVERFLOW: Final = {
     "redis-8.2": -1,
     "redis-7.0": -1,
     "redis-6.2": _INT64_MAX,
     "valkey-9.1": None,
 }
-_LONGEST_PLACE: Final = 45
-_LONGEST_HOST_NAME: Final = 255
+_ADDRESS_LENGTH_MAX: Final = 45
+_HOST_NAME_LENGTH_MAX: Final = 255
 _NO_BRACKETS: Final = r"[^]!#$%&()*+:;<>?@[^{|}~]*"
 _PLAIN: Final = r"[^\x00-,;-@\[-^{-\x7f]*"
 _CLASSES: Final = {"normal": 0, "slave": 1, "replica": 1, "pubsub": 2}
 
 
 def read_memory(text: str) -> int | None:
-    """Bytes from ``10mb`` and the like, wrapped into 64 bits once the unit has been applied; None
-    when it is no such text. A number beyond 64 bits is returned as it is.
+    """Parse a memory size such as ``10mb``. Returns None if it is not valid.
+
+    The product with the unit is wrapped to 64 bits, as in Redis. A number that already exceeds 64
+    bits is returned unchanged.
     """
     memory = _MEMORY(text)
     if memory is None:
@@ -71,7 +72,7 @@ def read_memory(text: str) -> int | None:
 
 
 def effect(*names: str) -> Callable[[Effect], Effect]:
-    """Have a function called with the session of CONFIG SET after one of the parameters was set."""
+    """Decorator: call a function with the session after CONFIG SET of one of the parameters."""
 
     def bind(function: Effect) -> Effect:
         for name in names:
@@ -83,21 +84,21 @@ def effect(*names: str) -> Callable[[Effect], Effect]:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What is fixed about a parameter.
+    """The definition of a parameter.
 
     Attributes:
-        name: As CONFIG GET prints it.
-        default: The value of a fresh server.
+        name: The name that CONFIG GET prints.
+        default: The value of a new server.
         type: ``boolean``, ``enum``, ``enums`` (words, the first for none), ``integer``, ``memory``,
             ``percent`` (memory or percent), ``place``, ``node name`` or ``string``.
-        low: The least number allowed; None for no limit of its own.
-        high: The greatest number allowed.
-        unsigned: Whether negative numbers have an error text of their own.
-        values: The words of an enum or of enums.
-        immutable: Only a server's start can set it.
-        protected: Only a server started with ``enable-protected-configs`` lets it be set.
+        low: The lowest allowed number; None for no limit.
+        high: The highest allowed number.
+        unsigned: Whether negative numbers have their own error text.
+        values: The allowed words of an enum or of enums.
+        immutable: Whether CONFIG SET cannot change it.
+        protected: Whether CONFIG SET needs ``enable-protected-configs``.
         alias: Another name of the same parameter.
-        overflow: What a size beyond 64 bits counts as; None when it is refused.
+        overflow: The value of a size beyond 64 bits; None if that is an error.
     """
 
     name: str
@@ -113,20 +114,20 @@ class Parameter:
     overflow: int | None
 
     def parse(self, text: str, current: str) -> str:
-        """``text`` as CONFIG GET will print it.
+        """Check a new value. Returns it as CONFIG GET prints it.
 
         Args:
-            text: What a client wants to set.
-            current: The present value, of which some parameters replace a part only.
+            text: The value of CONFIG SET.
+            current: The current value, which some parameters change only in part.
 
         Raises:
-            ValueError: The value is refused; the message is the server's.
+            ValueError: The value is not valid. The message is the text of the real server.
         """
         if self.type == "string":
-            special = _SPECIAL.get(self.name)
-            return special(text, current) if special is not None else text
+            parser = _PARSERS.get(self.name)
+            return parser(text, current) if parser is not None else text
         if self.type == "place":
-            return _place(self.name, text)
+            return _announced_address(self.name, text)
         if self.type == "node name":
             return _node_name(text, _PLAIN)
         if self.type == "boolean":
@@ -139,10 +140,10 @@ class Parameter:
                     return word
             raise ValueError(f"argument(s) must be one of the following: {', '.join(self.values)}")
         if self.type == "enums":
-            return self._several(text)
-        return self._print(self._bounded(self._number(text)))
+            return self._parse_flags(text)
+        return self._print(self._check_limits(self._number(text)))
 
-    def _several(self, text: str) -> str:
+    def _parse_flags(self, text: str) -> str:
         words = set(text.lower().split(" "))
         if not words <= set(self.values):
             raise ValueError(f"argument(s) must be one of the following: {', '.join(self.values)}")
@@ -174,7 +175,7 @@ class Parameter:
         percent = " or percent" if self.type == "percent" else ""
         return f"argument must be a memory{percent} value"
 
-    def _bounded(self, number: int) -> int:
+    def _check_limits(self, number: int) -> int:
         if self.type == "percent" and number < 0:
             if number < -100:
                 raise ValueError("percentage argument must be less or equal to 100")
@@ -183,7 +184,7 @@ class Parameter:
             raise ValueError("argument must be greater or equal to 0")
         if self.low is not None and self.high is not None and not self.low <= number <= self.high:
             raise ValueError(f"argument must be between {self.low} and {self.high} inclusive")
-        least, most = _KEPT_WITHIN.get(self.name, (number, number))
+        least, most = _CLAMPED.get(self.name, (number, number))
         return min(max(number, least), most)
 
     def _print(self, number: int) -> str:
@@ -195,7 +196,7 @@ class Parameter:
 
 
 @cache
-def _rows() -> dict[str, dict[str, Any]]:
+def _definitions() -> dict[str, dict[str, Any]]:
     text = resources.files("redis_emulator.server").joinpath("config.json").read_text("utf-8")
     rows: dict[str, dict[str, Any]] = json.loads(text)
     return rows
@@ -203,13 +204,13 @@ def _rows() -> dict[str, dict[str, Any]]:
 
 @cache
 def parameters(version: Version) -> dict[str, Parameter]:
-    """The parameters that a server of ``version`` has, by name."""
-    like = _like(version)
+    """The parameters of a server version, by name."""
+    series = _config_series(version)
     found = {}
-    for name, row in _rows().items():
-        if like not in row.get("servers", (like,)):
+    for name, row in _definitions().items():
+        if series not in row.get("servers", (series,)):
             continue
-        facts = row | row.get("differs", {}).get(like, {})
+        facts = row | row.get("differs", {}).get(series, {})
         found[name] = Parameter(
             name=name,
             default=facts["default"],
@@ -219,8 +220,8 @@ def parameters(version: Version) -> dict[str, Parameter]:
             unsigned=bool(facts.get("unsigned")),
             values=tuple(facts.get("values") or ()),
             immutable=bool(facts.get("immutable")),
-            protected=bool(facts.get("protected")) and like != "redis-6.2",
-            overflow=_OVERFLOW[like],
+            protected=bool(facts.get("protected")) and series != "redis-6.2",
+            overflow=_OVERFLOW[series],
             alias=facts.get("alias"),
         )
     return found
@@ -230,12 +231,12 @@ def parameters(version: Version) -> dict[str, Parameter]:
 def _numbers() -> dict[str, int]:
     return {
         name: int(row["default"])
-        for name, row in _rows().items()
+        for name, row in _definitions().items()
         if row["default"].lstrip("-").isdigit()
     }
 
 
-def _like(version: Version) -> str:
+def _config_series(version: Version) -> str:
     if version.is_valkey():
         return "valkey-9.1"
     if version.before(7):
@@ -244,10 +245,10 @@ def _like(version: Version) -> str:
 
 
 def event_flags(text: str) -> int:
-    """The classes of keyspace events that ``text`` names, as bits.
+    """Parse ``notify-keyspace-events`` to a bit mask of event classes.
 
     Raises:
-        ValueError: A letter names no class.
+        ValueError: A letter is not an event class.
     """
     flags = 0
     for letter in text:
@@ -269,7 +270,7 @@ def _events(text: str, _: str) -> str:
 
 
 def shown(name: str, value: str) -> str:
-    """A value as CONFIG GET prints it: beside A the letter of new keys is kept, but not shown."""
+    """A value as CONFIG GET prints it. After ``A`` the letter ``n`` is stored but not shown."""
     if name == "notify-keyspace-events" and value.startswith("A"):
         return value.replace("n", "")
     return value
@@ -308,7 +309,7 @@ def _output_limits(text: str, current: str) -> str:
     return " ".join(limits)
 
 
-def _scores(text: str, _: str) -> str:
+def _oom_scores(text: str, _: str) -> str:
     words = text.split()
     if len(words) != 3:
         raise ValueError("wrong number of arguments")
@@ -337,22 +338,22 @@ def _percentiles(text: str, _: str) -> str:
 
 
 def _host_name(text: str, _: str) -> str:
-    if len(text) > _LONGEST_HOST_NAME:
+    if len(text) > _HOST_NAME_LENGTH_MAX:
         raise ValueError("Hostnames must be less than 256 characters")
     if not re.fullmatch(r"[A-Za-z0-9.-]*", text):
         raise ValueError("Hostnames may only contain alphanumeric characters, hyphens or dots")
     return text
 
 
-def _place(name: str, text: str) -> str:
-    if len(text) > _LONGEST_PLACE:
+def _announced_address(name: str, text: str) -> str:
+    if len(text) > _ADDRESS_LENGTH_MAX:
         raise ValueError(f"{name} is too long")
     if not re.fullmatch(r"[-./0-9:A-Z_`a-z]*", text):
         raise ValueError(f"{name} contains invalid character")
     return text
 
 
-def _address(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> Special:
+def _address(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> TextParser:
     def parse(text: str, _: str) -> str:
         try:
             if text:
@@ -370,7 +371,7 @@ def _node_name(text: str, allowed: str) -> str:
     return text
 
 
-_SPECIAL: Final[dict[str, Special]] = {
+_PARSERS: Final[dict[str, TextParser]] = {
     "cluster-announce-client-ipv4": _address(ipaddress.IPv4Address),
     "cluster-announce-client-ipv6": _address(ipaddress.IPv6Address),
     "client-output-buffer-limit": _output_limits,
@@ -378,16 +379,17 @@ _SPECIAL: Final[dict[str, Special]] = {
     "cluster-announce-human-nodename": lambda text, _: _node_name(text, _NO_BRACKETS),
     "latency-tracking-info-percentiles": _percentiles,
     "notify-keyspace-events": _events,
-    "oom-score-adj-values": _scores,
+    "oom-score-adj-values": _oom_scores,
     "save": _save,
 }
 
 
 class Config:
-    """The parameters of one server: text by name, and the whole numbers among them in `numbers`.
+    """The parameter values of one server: texts by name, and integers in `numbers`.
 
-    `numbers` also has the defaults of parameters that this version lacks, for code that serves
-    every version, and knows those with ``ziplist`` in their names by their newer ones as well.
+    `numbers` also contains the defaults of parameters that this version does not have, so that code
+    need not check the version. Parameters with ``ziplist`` in their name are also stored under the
+    newer name with ``listpack``.
     """
 
     __slots__ = ("numbers", "parameters", "values")

@@ -1,10 +1,9 @@
-"""Faults that a test injects: commands that fail, connections that drop, late replies, and the
-conditions in which a real server refuses work.
+"""Faults that a test injects: errors, dropped connections, delayed replies, and server states.
 
-A fault is for commands by name, pattern or predicate, and ends after the number of times it was
-added for. A state (`Faults.loading`, `Faults.readonly` …) switches on a
-`redis_emulator.server.conditions.Condition`: the server then refuses what a real one refuses in it,
-with the same error. While no fault is active, commands do not pay for faults.
+A `Fault` selects commands by name, pattern or predicate, and ends after ``times`` matches. A
+`State` (`Faults.loading`, `Faults.readonly` …) sets a `redis_emulator.server.conditions.Condition`:
+the server then refuses the commands that a real server refuses in this condition, with the same
+error. Without active faults, commands have no extra cost.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ if TYPE_CHECKING:
 Which: TypeAlias = "str | Callable[[list[bytes]], bool]"
 
 _HANDSHAKE: Final = frozenset({b"hello", b"auth", b"client setinfo", b"client setname"})
-"""What clients send on their own when they connect; only its name hits it, no pattern."""
+"""Commands that clients send when they connect. Patterns do not match them, names do."""
 
 
 class Fault:
-    """One planted fault; as a context manager it is withdrawn at the end.
+    """One injected fault. As a context manager it is withdrawn at the end of the ``with`` block.
 
     Attributes:
-        error: The error line to answer with, or None.
-        drop: When to end the connection: ``"before"`` or ``"after"`` the command, or None.
-        seconds: How long to keep the command waiting.
-        times: How often it strikes yet; None for always.
-        skip: How many matching commands it lets pass first.
-        hits: How often it has struck.
+        error: The error to reply with, or None.
+        drop: When to close the connection: ``"before"`` or ``"after"`` the command, or None.
+        seconds: How long to delay the command.
+        times: How many times it still applies; None for always.
+        skip: How many matching commands to skip first.
+        hits: How many times it has applied.
     """
 
     __slots__ = (
@@ -76,11 +75,11 @@ class Fault:
         self.hits = 0
 
     def withdraw(self) -> None:
-        """Take it back; nothing happens when it is spent."""
+        """Remove the fault. Does nothing if it has ended already."""
         self._faults.withdraw(self)
 
     def matches(self, names: tuple[bytes, ...], argv: list[bytes]) -> bool:
-        """Whether it is this command's turn to fail."""
+        """Whether the fault applies to this command. Updates `hits`, `times` and `skip`."""
         if not self._wanted(names, argv):
             return False
         if self.chance < 1 and self._faults.random.random() >= self.chance:
@@ -108,9 +107,7 @@ class Fault:
 
 
 class State:
-    """A condition of the server that a test switches on and off, or on for the length of a
-    ``with``.
-    """
+    """A server condition that a test sets with `on` and `off`, or with a ``with`` block."""
 
     __slots__ = ("_condition", "_faults")
 
@@ -119,11 +116,11 @@ class State:
         self._condition = condition
 
     def on(self) -> None:
-        """Be in this state from now on."""
+        """Set the condition."""
         self._faults.switch(self._condition, True)
 
     def off(self) -> None:
-        """Be in this state no more."""
+        """Clear the condition."""
         self._faults.switch(self._condition, False)
 
     def __bool__(self) -> bool:
@@ -143,16 +140,16 @@ class State:
 
 
 class Faults:
-    """What a test has broken in one emulator.
+    """The faults of one emulator.
 
     Args:
         conditions: The conditions of the server.
         changed: Called after a fault was added, withdrawn or has ended.
-        seed: Makes faults that match by chance repeat themselves.
+        seed: Makes faults with a ``chance`` reproducible.
 
     Attributes:
-        planted: Faults in the order in which they were added; the first match applies.
-        random: Decides about faults that match by chance.
+        injected: The faults in the order in which they were added. The first match applies.
+        random: The random source for faults with a ``chance``.
     """
 
     def __init__(
@@ -162,30 +159,30 @@ class Faults:
         self._changed = changed
         self._seed = seed
         self.random = random.Random(seed)
-        self.planted: list[Fault] = []
+        self.injected: list[Fault] = []
         self.loading = State(self, Condition.LOADING)
-        """Nothing but what a server answers while it loads its data."""
+        """The server is loading its data: few commands are allowed."""
         self.busy = State(self, Condition.BUSY)
-        """A script runs too long: only a few commands are answered."""
+        """A slow script is running: few commands are allowed."""
         self.readonly = State(self, Condition.READ_ONLY)
-        """A read-only replica: nothing can be written."""
+        """A read-only replica: writes are refused."""
         self.oom = State(self, Condition.OUT_OF_MEMORY)
-        """Memory is used up: nothing that may need more is run."""
+        """Memory exceeds ``maxmemory``: commands with the flag ``denyoom`` are refused."""
         self.noscript = State(self, Condition.NO_SCRIPT)
-        """Every script is unknown to EVALSHA."""
+        """EVALSHA finds no script."""
         self.clusterdown = State(self, Condition.CLUSTER_DOWN)
-        """A cluster that is down: nothing on keys is run."""
+        """The cluster is down: commands on keys are refused."""
         self.misconf = State(self, Condition.CANNOT_SAVE)
-        """Saving fails: nothing can be written."""
+        """Saving fails: writes are refused."""
         self.masterdown = State(self, Condition.MASTER_DOWN)
-        """A replica that has lost its master and serves no stale data."""
+        """A replica without a link to its master that serves no stale data."""
         self.noreplicas = State(self, Condition.NO_REPLICAS)
-        """Fewer replicas than writing needs."""
+        """Fewer replicas than ``min-replicas-to-write``: writes are refused."""
 
     @property
     def active(self) -> bool:
-        """Whether anything is broken here; conditions that the server itself is in do not count."""
-        return bool(self.planted) or self._conditions.has_injected
+        """Whether a fault or state is active. Conditions of the server itself do not count."""
+        return bool(self.injected) or self._conditions.has_injected
 
     def fail(
         self,
@@ -196,18 +193,18 @@ class Faults:
         skip: int = 0,
         chance: float = 1,
     ) -> Fault:
-        """Answer with an error instead of running the command.
+        """Reply with an error instead of running the command.
 
         Args:
             command: A name (``"SET"``, ``"CONFIG GET"``), a pattern (``"Z*"``), or a predicate of
-                the argument list. Patterns leave alone what clients send when they connect
-                (HELLO, AUTH, CLIENT SETINFO and SETNAME).
-            error: The error line, code first.
-            times: How often; None for always.
-            skip: How many matching commands to let pass first.
-            chance: How likely each is to fail, up to 1.
+                the argument list. Patterns do not match the commands that clients send when they
+                connect (HELLO, AUTH, CLIENT SETINFO and SETNAME).
+            error: The error text, starting with the error code.
+            times: How many times the fault applies; None for always.
+            skip: How many matching commands to skip first.
+            chance: The probability that the fault applies, above 0 and at most 1.
         """
-        return self._plant(Fault(self, command, error=error, times=times, skip=skip, chance=chance))
+        return self._add(Fault(self, command, error=error, times=times, skip=skip, chance=chance))
 
     def drop(
         self,
@@ -218,18 +215,18 @@ class Faults:
         skip: int = 0,
         chance: float = 1,
     ) -> Fault:
-        """End the connection instead of answering.
+        """Close the connection instead of replying.
 
         Args:
             command: As for `fail`.
-            when: ``"before"`` the command runs, or ``"after"`` it has had its effect.
+            when: ``"before"`` or ``"after"`` the command runs.
             times: As for `fail`.
             skip: As for `fail`.
             chance: As for `fail`.
         """
         if when not in ("before", "after"):
             raise ValueError(f"when must be 'before' or 'after', got {when!r}")
-        return self._plant(Fault(self, command, drop=when, times=times, skip=skip, chance=chance))
+        return self._add(Fault(self, command, drop=when, times=times, skip=skip, chance=chance))
 
     def delay(
         self,
@@ -240,63 +237,63 @@ class Faults:
         skip: int = 0,
         chance: float = 1,
     ) -> Fault:
-        """Keep the command waiting; others go on.
+        """Delay the command. Commands of other clients are not delayed.
 
         Args:
             command: As for `fail`.
-            seconds: How long, by the emulator's clock: with a `ManualClock`, until it was moved so
-                far.
+            seconds: How long, by the emulator's clock. With a `ManualClock` the command runs when
+                the clock has been moved this far.
             times: As for `fail`.
             skip: As for `fail`.
             chance: As for `fail`.
         """
         if seconds <= 0:
             raise ValueError(f"seconds must be above 0, got {seconds}")
-        return self._plant(
+        return self._add(
             Fault(self, command, seconds=seconds, times=times, skip=skip, chance=chance)
         )
 
     def clear(self) -> None:
-        """Withdraw all faults, and leave the conditions that were switched on here. Conditions that
-        the server itself is in, by CONFIG SET or REPLICAOF, stay.
+        """Remove all faults and clear all states. Conditions that the server itself has set
+        (CONFIG SET, REPLICAOF) stay.
         """
-        self.planted.clear()
+        self.injected.clear()
         self._conditions.clear_injected()
         self.random.seed(self._seed)
         self._changed()
 
     def withdraw(self, fault: Fault) -> None:
-        """Take back one fault."""
-        if fault in self.planted:
-            self.planted.remove(fault)
+        """Remove one fault."""
+        if fault in self.injected:
+            self.injected.remove(fault)
             self._changed()
 
     def switch(self, condition: Condition, on: bool) -> None:
-        """Switch a condition on or off."""
+        """Set or clear a condition."""
         self._conditions.inject(condition, on)
         self._changed()
 
     def is_on(self, condition: Condition) -> bool:
-        """Whether the server is in a condition, for whatever reason."""
+        """Whether a condition is set, by a test or by the server itself."""
         return condition in self._conditions.current
 
     def reset(self, conditions: Conditions) -> None:
-        """Forget everything, and switch the conditions of a server that starts anew from now on."""
+        """Remove all faults, and use the new conditions of a server that was reset."""
         self._conditions = conditions
-        self.planted.clear()
+        self.injected.clear()
         self.random.seed(self._seed)
 
     def match(self, argv: list[bytes]) -> Fault | None:
         """The fault that applies to this command, if any."""
         name = argv[0].lower()
         names = (name,) if len(argv) < 2 else (name, b"%b %b" % (name, argv[1].lower()))
-        for fault in tuple(self.planted):
+        for fault in tuple(self.injected):
             if fault.matches(names, argv):
                 return fault
         return None
 
-    def _plant(self, fault: Fault) -> Fault:
-        self.planted.append(fault)
+    def _add(self, fault: Fault) -> Fault:
+        self.injected.append(fault)
         self._changed()
         return fault
 

@@ -1,8 +1,7 @@
-"""What a server remembers of the commands it ran: the slow log, latency events, the feed of
-MONITOR.
+"""The slow log, the command logs of Valkey, latency events, and the line format of MONITOR.
 
-Time does not pass while a command runs, unless the clock is the machine's or the command sleeps.
-Durations are measured only for commands with full checks.
+The engine measures durations only for commands with full checks. With a `ManualClock` every
+duration is 0, except for commands that sleep.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from typing import Final
 
 LARGE_REQUEST: Final = "commandlog-request-larger-than"
 LARGE_REPLY: Final = "commandlog-reply-larger-than"
-"""The parameters that say from which size on Valkey logs requests and replies."""
+"""Parameters of Valkey: the sizes from which requests and replies are logged."""
 _ARGUMENTS: Final = 32
 _LENGTH: Final = 128
 _SAMPLES: Final = 160
 _SECRET: Final = b"(redacted)"
 _MIGRATING: Final = {b"copy": 0, b"replace": 0, b"auth": 1, b"auth2": 2}
-"""Options of MIGRATE, and how many secrets come after each."""
+"""Options of MIGRATE with the number of secret arguments that follow."""
 _ESCAPES: Final = {
     0x07: "\\a",
     0x08: "\\b",
@@ -33,8 +32,7 @@ _ESCAPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SlowCommand:
-    """One entry of the slow log: ``seconds`` since the epoch, how long it took in ``us``, who sent
-    what."""
+    """One entry of the slow log. ``seconds`` is the time since the epoch, ``us`` the duration."""
 
     id: int
     seconds: int
@@ -45,7 +43,7 @@ class SlowCommand:
 
 
 class SlowLog:
-    """The commands that took longest, newest first."""
+    """The entries of SLOWLOG or of one COMMANDLOG, newest first."""
 
     __slots__ = ("entries", "next_id")
 
@@ -56,7 +54,7 @@ class SlowLog:
     def add(
         self, seconds: int, us: int, argv: list[bytes], addr: str, name: bytes, longest: int
     ) -> None:
-        """Note a command and keep the newest ``longest``."""
+        """Add a command, and keep at most ``longest`` entries."""
         entry = SlowCommand(self.next_id, seconds, us, _shortened(argv), addr, name)
         self.next_id += 1
         self.entries.appendleft(entry)
@@ -87,7 +85,7 @@ class Latency:
         self.worst: dict[str, int] = {}
 
     def add(self, event: str, seconds: int, ms: int) -> None:
-        """Note that ``event`` took ``ms`` milliseconds at ``seconds`` since the epoch."""
+        """Add a sample of ``ms`` milliseconds for ``event`` at ``seconds`` since the epoch."""
         samples = self.events.setdefault(event, deque(maxlen=_SAMPLES))
         self.worst[event] = max(self.worst.get(event, 0), ms)
         if samples and samples[-1][0] == seconds:
@@ -116,13 +114,13 @@ class Logs:
 
 
 def monitor_line(us: int, place: str, argv: list[bytes]) -> bytes:
-    """A command as MONITOR shows it; ``place`` is database and client."""
+    """The line of MONITOR for a command. ``place`` is the database and the client address."""
     shown = " ".join(_quoted(arg) for arg in argv)
     return f"{us // 1_000_000}.{us % 1_000_000:06d} [{place}] {shown}".encode()
 
 
 def without_secrets(argv: list[bytes]) -> list[bytes]:
-    """``argv`` with passwords made unreadable."""
+    """Replace passwords in ``argv`` by ``(redacted)``."""
     name = argv[0].lower()
     if name == b"auth":
         return [argv[0], *[_SECRET] * (len(argv) - 1)]

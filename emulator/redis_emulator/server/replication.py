@@ -1,7 +1,6 @@
-"""Whom a server replicates.
+"""The replication state of a server: role, master, replication ids.
 
-An emulator reads nothing from its master: the link to it stays down, as on a server whose master
-cannot be reached.
+After REPLICAOF an emulator is a replica whose master is unreachable: it never connects to it.
 """
 
 from __future__ import annotations
@@ -9,18 +8,17 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
-_NOBODY: Final = "0" * 40
+_NO_ID: Final = "0" * 40
 
 
 class Replication:
-    """The place of one server among others.
+    """The replication state, as INFO shows it.
 
     Attributes:
-        id: The name of the history of its data.
-        earlier_id: The name of the history that it left by becoming a master again.
-        second_offset: Where it left it, -1 for never.
-        master: Host and port of the master it was told to follow; None for a master, and for nodes
-            of a cluster.
+        id: The replication id (``master_replid``).
+        earlier_id: The previous replication id (``master_replid2``).
+        second_offset: The offset up to which `earlier_id` is valid; -1 for none.
+        master: Host and port set by REPLICAOF; None for a master and for cluster nodes.
         is_replica: Whether the server is a replica, in a cluster or outside.
     """
 
@@ -29,18 +27,18 @@ class Replication:
     def __init__(self, name: str, random: Random) -> None:
         self._random = random
         self.id = name
-        self.earlier_id = _NOBODY
+        self.earlier_id = _NO_ID
         self.second_offset = -1
         self.master: tuple[str, int] | None = None
         self.is_replica = False
 
     def follow(self, host: str, port: int) -> None:
-        """Be a replica of the server there."""
+        """Become a replica (REPLICAOF)."""
         self.master = host, port
         self.is_replica = True
 
     def lead(self) -> None:
-        """Be a master again, with a history of one's own."""
+        """Become a master with a new replication id (REPLICAOF NO ONE)."""
         self.master = None
         self.is_replica = False
         self.earlier_id, self.id = self.id, f"{self._random.getrandbits(160):040x}"

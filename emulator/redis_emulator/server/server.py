@@ -1,22 +1,22 @@
-"""The server's own state, which knows no client and no command.
+"""`Server`: the state of one emulated server, except its clients.
 
-A map of what one emulated server consists of, and where to find it:
+This module knows neither clients nor the functions of commands. The parts of the state:
 
 ====================  ====================================================  ========================
 attribute             what it is                                            module
 ====================  ====================================================  ========================
-``keyspace``          the databases, the time, deadlines, key observers     ``keyspace.keyspace``
+``keyspace``          databases, current time, expiry queue, key observers  ``keyspace.keyspace``
 ``keyspace.stats``    hits, misses, expired and evicted keys                ``keyspace.context``
-``ledger``            sizes of keys, while ``maxmemory`` limits them        ``keyspace.eviction``
-``config``            parameters                                            ``server.config``
-``stats``             everything else that INFO counts                      ``server.stats``
+``ledger``            sizes of keys and eviction, if ``maxmemory`` is set   ``keyspace.eviction``
+``config``            configuration parameters                              ``server.config``
+``stats``             the other counters of INFO                            ``server.stats``
 ``commands``          the commands with their statistics                    ``table.entry``
-``conditions``        why commands are refused: loading, replica …          ``server.conditions``
-``faults``            what a test has broken                                ``server.faults``
-``replication``       the server's place among others                       ``server.replication``
+``conditions``        conditions that refuse commands: loading, replica …   ``server.conditions``
+``faults``            faults injected by a test                             ``server.faults``
+``replication``       role, master, replication ids                         ``server.replication``
 ``logs``              slow log, command logs of Valkey, latency events      ``server.logs``
-``recorder``          commands and replies, recorded for a test             ``server.command_log``
-``debug``             what DEBUG has switched                               here
+``recorder``          the log of commands and replies for tests             ``server.command_log``
+``debug``             settings of DEBUG                                     here
 ``saves``             SAVE and LASTSAVE                                     here
 ====================  ====================================================  ========================
 
@@ -24,9 +24,9 @@ Clients are in `redis_emulator.clients.clients.Clients`, scripts in
 `redis_emulator.scripting`, a cluster's node in `redis_emulator.cluster.node`. The engine
 (`redis_emulator.engine.dispatch`) holds one of each.
 
-`Server.reset` replaces everything that a new server would have new by calling the same `_start` as
-the constructor; only the clock, the version and what users hold references to (`faults`,
-`commands`, the databases) are kept and emptied.
+`Server.reset` calls the same `_start` as the constructor, which creates these objects anew. Kept
+are the clock, the version, and objects to which users hold references: `faults`, `commands` and the
+databases, which are reset in place.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ from redis_emulator.version import Version
 
 @dataclass(slots=True)
 class Debug:
-    """What DEBUG has switched.
+    """Settings of DEBUG.
 
     Attributes:
         active_expiry: Whether keys expire without being accessed (SET-ACTIVE-EXPIRE).
-        packed_threshold: From which size on list elements are nodes of their own; 0 for the
-            default (QUICKLIST-PACKED-THRESHOLD).
+        packed_threshold: The size from which list elements get their own node; 0 for the default
+            (QUICKLIST-PACKED-THRESHOLD).
     """
 
     active_expiry: bool = True
@@ -67,12 +67,12 @@ class Debug:
 
 @dataclass(slots=True)
 class Saves:
-    """What SAVE and BGSAVE have done.
+    """The saves by SAVE and BGSAVE.
 
     Attributes:
-        last_at: When the last save was, in milliseconds since the epoch; the start of the server
+        last_at: The time of the last save, in milliseconds since the epoch; the start of the server
             if there was none.
-        count: How many there were.
+        count: The number of saves.
     """
 
     last_at: int
@@ -80,13 +80,12 @@ class Saves:
 
 
 class Server:
-    """State of one emulated Redis.
+    """The state of one emulated server.
 
     Args:
         clock: The source of time.
-        version: What server to be.
-        seed: Seeds the random source of RANDOMKEY, SPOP and all others; None for an unpredictable
-            one.
+        version: The release to emulate.
+        seed: The seed of all random results (RANDOMKEY, SPOP …); None for unpredictable ones.
         commands: The commands of this version, by lower-case and upper-case name.
         changed: Called after a fault was added, withdrawn or has ended.
     """
@@ -114,7 +113,7 @@ class Server:
         self._start()
 
     def _start(self) -> None:
-        """Make everything anew that a server has when it starts."""
+        """Create the state that a server has when it starts."""
         self.started_at = self.clock.ms()
         self.run_id = b"%040x" % self.random.getrandbits(160)
         self.replication = Replication(self.run_id[::-1].decode(), self.random)
@@ -126,7 +125,7 @@ class Server:
         self.peak_memory = 0
 
     def reset(self) -> None:
-        """Be as a new server is; what observes keys stays registered."""
+        """Return to the state of a new server. Key observers stay registered."""
         self.random.seed(self._seed)
         self.config = Config(self.version)
         self.conditions = Conditions(self.version)
@@ -140,7 +139,7 @@ class Server:
             self.recorder.clear()
 
     def reset_statistics(self) -> None:
-        """Start counting anew, as CONFIG RESETSTAT does."""
+        """Reset all statistics (CONFIG RESETSTAT)."""
         self.stats = Stats(self.version)
         self.keyspace.stats = KeyStats()
         for entry in self.commands.values():
@@ -153,18 +152,18 @@ class Server:
         return self.keyspace.databases
 
     def observe(self, observer: KeyObserver) -> None:
-        """Tell ``observer`` of changes of keys from now on."""
+        """Register an observer of keys."""
         if observer not in self._observers:
             self._observers = (*self._observers, observer)
             self.keyspace.observe(observer)
 
     def ignore(self, observer: KeyObserver) -> None:
-        """Tell ``observer`` of changes of keys no longer."""
+        """Unregister an observer of keys."""
         self._observers = tuple(each for each in self._observers if each is not observer)
         self.keyspace.ignore(observer)
 
     def serve(self, keyspace: Keyspace) -> None:
-        """Serve other keys: those of the master that a node of a cluster replicates now."""
+        """Replace the keyspace. A cluster node that becomes a replica uses that of its master."""
         for observer in self._observers:
             self.keyspace.ignore(observer)
             keyspace.observe(observer)
@@ -174,7 +173,7 @@ class Server:
             self.ledger.databases = keyspace.databases
 
     def limit_memory(self, limited: bool) -> None:
-        """Keep a ledger of the sizes of all keys, or none."""
+        """Create or remove the `Ledger` for ``maxmemory``."""
         if not limited and self.ledger is not None:
             self.ignore(self.ledger)
             self.ledger = None
@@ -183,12 +182,12 @@ class Server:
             self.observe(self.ledger)
 
     def logs_small_commands(self) -> bool:
-        """Whether requests or replies below the usual megabyte are logged as large (Valkey)."""
+        """Whether Valkey logs requests or replies smaller than the default of 1 MiB as large."""
         numbers = self.config.numbers
         return self.version.is_valkey() and any(
             0 <= numbers[name] < 1 << 20 for name in (LARGE_REQUEST, LARGE_REPLY)
         )
 
     def logs_fast_commands(self) -> bool:
-        """Whether commands of less than a millisecond go to the slow log."""
+        """Whether the slow log includes commands faster than one millisecond."""
         return 0 <= self.config.numbers["slowlog-log-slower-than"] < 1000

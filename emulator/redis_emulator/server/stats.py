@@ -1,4 +1,4 @@
-"""What a server counts about itself. CONFIG RESETSTAT and `reset()` replace the object."""
+"""Server-wide counters of INFO. CONFIG RESETSTAT and `reset()` replace the object."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NO_ERRORS: Final = "ERRORSTATS_DISABLED"
 
 
 class Stats:
-    """Counters of INFO, besides those of databases (`KeyStats`) and of commands (`Entry`).
+    """Counters of INFO, except those of databases (`KeyStats`) and commands (`Entry`).
 
     Attributes:
-        connections_received: Clients that have connected.
-        errors: How often each error code was replied.
-        counters: Fields of INFO by name, for what is counted in one place only.
+        connections_received: The number of connections so far.
+        errors: The number of error replies by error code.
+        counters: Other fields of INFO by name.
     """
 
     __slots__ = ("_version", "connections_received", "counters", "errors")
@@ -31,10 +31,10 @@ class Stats:
         self.counters: Counter[str] = Counter()
 
     def count_error(self, error: RedisError) -> None:
-        """Count an error that a client is sent.
+        """Count an error reply.
 
-        Too many different codes are a sign of a script that makes them up: Valkey then counts new
-        ones as one, Redis stops counting.
+        Scripts can return any number of different codes. Beyond 128 codes Valkey counts new ones
+        under one name, and Redis since 7.2 stops counting by code.
         """
         self.counters["total_error_replies"] += 1
         code = error.code

@@ -180,7 +180,7 @@ class TcpServer:
             next_tick = 0.0
             while not self._stopping:
                 clients, faults = self.engine.clients, self.engine.server.faults
-                waiting = clients.blocked.waiting or clients.pause or faults.planted
+                waiting = clients.blocked.waiting or clients.pause or faults.injected
                 self._serve_once(_TICK_SECONDS_WAITING if waiting else _TICK_SECONDS)
                 now = real_seconds()
                 if now >= next_tick:
