@@ -135,11 +135,11 @@ class Engine(Protocol):
         """Block the whole server (DEBUG SLEEP). Returns what the command must return."""
         ...
 
-    def serve_other_clients(self, way_out: str) -> None:
+    def serve_other_clients(self, kill_command: str) -> None:
         """Serve other clients once while a slow script runs.
 
         Args:
-            way_out: The command that kills the script, for the BUSY error.
+            kill_command: The command that kills the script, for the BUSY error.
         """
         ...
 

@@ -73,7 +73,7 @@ def _move(job: SlotMigration) -> str | None:
     if any(cluster.owners[slot] is not source for slot in slots):
         return "Slots are no longer owned by myself"
     if target.down:
-        return "Unable to connect to target node: Connection error"
+        return "Unable to connect to target node: Connection refused"
     error = refusal(target)
     if error is None and source not in target.known:
         error = "ERR Target node does not know the source node"

@@ -54,7 +54,7 @@ from redis_emulator.engine.waiting import Waiting
 from redis_emulator.keyspace.context import NEVER
 from redis_emulator.resp.errors import NOAUTH, ROLE_CHANGED
 from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING, QUEUED, RedisError, Reply
-from redis_emulator.scripting.functions import function_writes, promises_no_writes
+from redis_emulator.scripting.functions import function_writes, has_no_writes_flag
 from redis_emulator.scripting.scripts import MAY_REPLICATE
 from redis_emulator.server.command_log import Log
 from redis_emulator.server.conditions import Condition
@@ -373,13 +373,13 @@ class Engine:
                 self.close(client)
             self.reset()
 
-    def serve_other_clients(self, way_out: str) -> None:
+    def serve_other_clients(self, kill_command: str) -> None:
         """Release the lock for a moment while a slow script runs, so that clients get BUSY errors.
 
         In the meantime no keys expire and no blocked clients are served.
 
         Args:
-            way_out: The command that kills the script, for the BUSY error.
+            kill_command: The command that kills the script, for the BUSY error.
         """
         conditions, keyspace = self.server.conditions, self.server.keyspace
         if Condition.BUSY in conditions.current:
@@ -402,14 +402,14 @@ class Engine:
 
         try:
             keyspace.next_deadline, self._blocked.ready = NEVER, deque()
-            conditions.way_out = way_out
+            conditions.kill_command = kill_command
             conditions.set(Condition.BUSY, True)
             self.refresh()
             for listener in tuple(self.listeners):
                 listener.serve_during_script()
             self.ownership.in_script = True
-            # `extend` makes both calls in C, so no signal handler runs between them, and the result of
-            # the first call is kept if a handler raises.
+            # `extend` makes both calls in C, so no signal handler runs between them, and the result
+            # of the first call is kept if a handler raises.
             released.extend(map(_INVOKE, (lock._release_save, _YIELD_THREAD)))
         finally:
             try:
@@ -584,7 +584,7 @@ class Engine:
         """Whether CLIENT PAUSE WRITE applies to a command."""
         if entry.write:
             return True
-        return entry.name in MAY_REPLICATE and not promises_no_writes(self, entry, argv)
+        return entry.name in MAY_REPLICATE and not has_no_writes_flag(self, entry, argv)
 
     def _expires_on_access(self) -> bool:
         """Whether keys expire on access only: DEBUG SET-ACTIVE-EXPIRE 0, CLIENT PAUSE, replica."""

@@ -1,1 +1,1 @@
-"""Databases: keys, expiry, events, snapshots, memory, eviction."""
+"""Databases: keys, expiry, keyspace events, snapshots, memory, eviction."""

@@ -1,13 +1,12 @@
-"""What a database knows of the world: the time, counters, when keys expire, and who observes keys.
+"""`Context`: what the databases of a keyspace share, and the interface for observers of keys.
 
-All databases of a keyspace share one `Context` and know nothing else: no server, no client, no
-engine. Whoever must hear of changes (WATCH, client-side caching, blocked clients, keyspace
-events, the ledger of ``maxmemory``, the store of a cluster's master) is a `KeyObserver` that is
-registered for as long as somebody needs it. With no observer, a write costs one check of
-`Context.observed`.
+A `Context` has the current time, counters, the expiry queue and the observers. Databases know
+neither the server nor clients nor the engine. Code that must react to changes of keys (WATCH,
+client-side caching, blocked clients, keyspace events, ``maxmemory``, cluster nodes) registers a
+`KeyObserver` while it needs one. Without observers, a write costs one check of `Context.observed`.
 
-Time stands still during a command: the engine sets `Context.now` before each command, and removes
-what is due before the command starts.
+The engine sets `Context.now` and expires due keys before each command, so the time does not change
+while a command runs.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 NEVER: Final = 1 << 62
-"""A deadline that does not come, in milliseconds since the epoch."""
+"""A deadline that is never reached, in milliseconds since the epoch."""
 
 
 class KeyObserver:
-    """Is told of changes of keys. Each method does nothing unless a subclass overrides it.
+    """Base class of observers. Each method does nothing unless a subclass overrides it.
 
-    Databases are named by their index.
+    ``index`` is the index of the database.
     """
 
     def created(self, index: int, key: bytes, value: object) -> None:
@@ -37,17 +36,17 @@ class KeyObserver:
         """``key`` was created, changed or deleted."""
 
     def adjusted(self, index: int, key: bytes) -> None:
-        """Something beside the entries of the stream at ``key`` changed: a consumer group."""
+        """A consumer group of the stream at ``key`` changed, but not the entries of the stream."""
 
     def exchanged(self, index: int, keys: Collection[bytes]) -> None:
-        """All these keys were deleted or replaced at once, by FLUSHDB or SWAPDB."""
+        """All these keys were deleted or replaced together, by FLUSHDB or SWAPDB."""
 
     def event(self, index: int, key: bytes, event: bytes, kind: int) -> None:
         """The keyspace event ``event`` of class ``kind`` happened to ``key``."""
 
 
 class Recorder(Protocol):
-    """Keeps the state of keys before they change: what a `Database` needs of the journal."""
+    """The part of the snapshot journal that a `Database` uses: saves keys before they change."""
 
     def note(self, index: int, key: bytes, value: object | None, expiry: int | None) -> None:
         """``key`` is about to change; it holds ``value`` and expires at ``expiry``."""
@@ -56,13 +55,13 @@ class Recorder(Protocol):
 
 @dataclass(slots=True)
 class KeyStats:
-    """What INFO tells of databases; CONFIG RESETSTAT replaces the object.
+    """Counters of databases in INFO. CONFIG RESETSTAT replaces the object.
 
     Attributes:
-        hits: Reads that found the key.
-        misses: Reads that did not.
-        expired: Keys deleted because their time had come.
-        expired_fields: Fields of hashes deleted for the same reason.
+        hits: Lookups that found the key (``keyspace_hits``).
+        misses: Lookups that did not (``keyspace_misses``).
+        expired: Expired keys.
+        expired_fields: Expired hash fields.
         evicted: Keys deleted to free memory.
     """
 
@@ -84,8 +83,8 @@ class Context:
         stats: Counters of the server that changes the keys.
         dirty: Changes since the last save.
         next_deadline: When the first key or field expires; `NEVER` if none does.
-        observers: Who is told of changes, in the order of registration.
-        observed: Whether there is an observer.
+        observers: The registered observers, in the order of registration.
+        observed: Whether there is any observer.
     """
 
     __slots__ = ("_deadlines", "dirty", "next_deadline", "now", "observed", "observers", "stats")
@@ -100,26 +99,27 @@ class Context:
         self._deadlines: list[tuple[int, int, bytes]] = []
 
     def observe(self, observer: KeyObserver) -> None:
-        """Tell ``observer`` of changes from now on; nothing happens if it is told already."""
+        """Register an observer. Does nothing if it is registered already."""
         if observer not in self.observers:
             self.observers = (*self.observers, observer)
             self.observed = True
 
     def ignore(self, observer: KeyObserver) -> None:
-        """Tell ``observer`` of changes no longer."""
+        """Unregister an observer."""
         self.observers = tuple(each for each in self.observers if each is not observer)
         self.observed = bool(self.observers)
 
     def schedule(self, at: int, index: int, key: bytes) -> None:
-        """Expire ``key`` of database ``index``, or fields of the hash there, at ``at``.
+        """Add an entry to the expiry queue: ``key`` of database ``index``, or fields of the hash at
+        ``key``, expire at ``at``.
 
-        An earlier entry for the key may remain. It is dropped when it comes up, or by a sweep when
-        there are too many (`Keyspace.schedule`).
+        Older entries for the key stay in the queue. They are ignored when they become due, or
+        removed when there are too many (`Keyspace.schedule`).
         """
         raise NotImplementedError
 
     def take_due(self, now: int) -> list[tuple[int, int, bytes]]:
-        """Take everything up to ``now`` off the queue of deadlines, earliest first."""
+        """Remove and return all entries of the expiry queue up to ``now``, the earliest first."""
         queue = self._deadlines
         found = []
         while queue and queue[0][0] <= now:

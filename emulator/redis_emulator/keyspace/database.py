@@ -1,9 +1,8 @@
-"""Databases: keys, values and expiry. Every change of a key goes through a `Database`.
+"""`Database`: the keys, values and expiry of one database. Commands change keys only through it.
 
-Time stands still during a command (`Context.now`), and the engine removes what is due before the
-command starts. A command therefore never meets an expired key, as if a real server had expired it
-on access or by its active expiry cycle. Deadlines of all databases are in one queue of the
-`Context`; an entry that no longer matches its key is dropped when it comes up.
+The engine expires due keys before each command, and the time does not change while the command runs
+(`Context.now`). So a command never finds an expired key. All databases share the expiry queue of
+the `Context`; an entry that no longer matches its key is ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +17,16 @@ from redis_emulator.values.hash import Hash
 
 
 class Database:
-    """One numbered database. All access to values goes through its methods."""
+    """One numbered database. All access to values goes through its methods.
+
+    Attributes:
+        data: The values by key.
+        expires: The expiry times of keys, in milliseconds since the epoch.
+        access: The last access times of keys; `frequency.Frequencies` with an LFU policy.
+        hash_deadlines: When the first field expires, for hashes with expiring fields.
+        journal: Saves keys before they change while a snapshot exists; None otherwise.
+        order: The keys in the order of SCAN; None until `scan_order` is called.
+    """
 
     __slots__ = (
         "access",
@@ -44,7 +52,9 @@ class Database:
         self.scans: dict[bytes, object] = {}
 
     def lookup(self, key: bytes) -> object | None:
-        """The value at ``key`` for reading, or None. Counts a hit or miss and the access."""
+        """Look up ``key`` for reading. Returns its value or None. Counts a hit or miss, and an
+        access.
+        """
         value = self.data.get(key)
         context = self.context
         if value is None:
@@ -57,8 +67,7 @@ class Database:
         return value
 
     def peek(self, key: bytes) -> object | None:
-        """Like `lookup`, but the key does not count as used: what EXISTS, TYPE, TTL and OBJECT
-        do."""
+        """Like `lookup`, but without counting an access, as for EXISTS, TYPE, TTL and OBJECT."""
         value = self.data.get(key)
         if value is None:
             return self.lookup(key)
@@ -66,47 +75,47 @@ class Database:
         return value
 
     def writable(self, key: bytes) -> object | None:
-        """The value at ``key`` to be changed in place, or None."""
+        """Look up ``key`` for a change in place. Returns its value or None."""
         value = self.data.get(key)
         if value is not None:
             if self.journal is not None:
-                self._keep(key)
+                self._save_state(key)
             self.access[key] = self.context.now
         return value
 
     def set(self, key: bytes, value: object) -> None:
-        """Store ``value`` at ``key`` in place of anything there, TTL included."""
+        """Store ``value`` at ``key``. Replaces any value and removes the TTL."""
         self.replace(key, value)
         if self.expires:
             self.expires.pop(key, None)
 
     def replace(self, key: bytes, value: object) -> None:
-        """Store ``value`` at ``key``; a TTL of the key stays."""
+        """Store ``value`` at ``key``. Keeps the TTL."""
         if self.journal is not None:
-            self._keep(key)
+            self._save_state(key)
         if key not in self.data:
             if self.order is not None:
-                self._enter_order(key)
+                self._add_to_order(key)
             if self.context.observed:
-                self._tell_created(key, value)
+                self._notify_created(key, value)
         else:
             if self.hash_deadlines:
                 self.hash_deadlines.pop(key, None)
             if self.context.observed:
-                self._tell_removed(key)
+                self._notify_removed(key)
         if type(value) is Hash and (deadline := value.next_deadline()) is not None:
             self.schedule_fields(key, deadline)
         self.data[key] = value
         self.access[key] = self.context.now
 
     def remove(self, key: bytes) -> bool:
-        """Delete ``key``; whether it was there."""
+        """Delete ``key``. Returns whether it existed."""
         if key not in self.data:
             return False
         if self.journal is not None:
-            self._keep(key)
+            self._save_state(key)
         if self.context.observed:
-            self._tell_removed(key)
+            self._notify_removed(key)
         del self.data[key]
         self.access.pop(key, None)
         if self.expires:
@@ -114,29 +123,29 @@ class Database:
         if self.hash_deadlines:
             self.hash_deadlines.pop(key, None)
         if self.order is not None:
-            self._leave_order(key)
+            self._remove_from_order(key)
         return True
 
-    def _keep(self, key: bytes) -> None:
+    def _save_state(self, key: bytes) -> None:
         assert self.journal is not None
         self.journal.note(self.index, key, self.data.get(key), self.expires.get(key))
 
-    def _tell_created(self, key: bytes, value: object) -> None:
+    def _notify_created(self, key: bytes, value: object) -> None:
         self.data[key] = value
         self.notify(key, b"new", NEW)
         for observer in self.context.observers:
             observer.created(self.index, key, value)
 
-    def _tell_removed(self, key: bytes) -> None:
+    def _notify_removed(self, key: bytes) -> None:
         for observer in self.context.observers:
             observer.removed(self.index, key, self.data[key])
 
     def clear(self) -> int:
-        """Delete every key; returns how many there were."""
+        """Delete all keys. Returns their number."""
         count = len(self.data)
         if self.journal is not None:
             for key in self.data:
-                self._keep(key)
+                self._save_state(key)
         gone = self.data
         self.data = {}
         self.expires = {}
@@ -144,48 +153,48 @@ class Database:
         self.hash_deadlines = {}
         self.order = None
         self.scans = {}
-        self._tell_exchanged(gone)
+        self._notify_exchanged(gone)
         return count
 
     def reload(self, values: dict[bytes, object], *, keep_access: bool) -> None:
-        """Replace all values by ``values``, which has the same keys: DEBUG RELOAD.
+        """Replace all values by ``values``, which has the same keys (DEBUG RELOAD).
 
         Args:
             values: The new values by key.
-            keep_access: Whether the keys count as last used when they were, not now.
+            keep_access: Whether to keep the access times.
         """
         if self.journal is not None:
             for key in self.data:
-                self._keep(key)
+                self._save_state(key)
         self.data = values
         if not keep_access:
             self.access = dict.fromkeys(self.access, self.context.now)
-        self._tell_exchanged(values)
+        self._notify_exchanged(values)
 
     def exchange(self, other: Database) -> None:
-        """Swap all keys with ``other``; clients stay with the number of their database."""
+        """Swap all keys with ``other`` (SWAPDB)."""
         if self.journal is not None:
             for key in (*self.data, *other.data):
-                self._keep(key)
-                other._keep(key)
+                self._save_state(key)
+                other._save_state(key)
         for attribute in ("data", "expires", "access", "hash_deadlines", "order"):
-            mine = getattr(self, attribute)
+            own = getattr(self, attribute)
             setattr(self, attribute, getattr(other, attribute))
-            setattr(other, attribute, mine)
+            setattr(other, attribute, own)
         for db, before in ((self, other.data), (other, self.data)):
             for deadlines in (db.expires, db.hash_deadlines):
                 for key, at in deadlines.items():
                     self.context.schedule(at, db.index, key)
-            db._tell_exchanged({**before, **db.data})
+            db._notify_exchanged({**before, **db.data})
 
-    def _tell_exchanged(self, keys: dict[bytes, object]) -> None:
+    def _notify_exchanged(self, keys: dict[bytes, object]) -> None:
         for observer in self.context.observers:
             observer.exchanged(self.index, keys.keys())
 
     def set_expiry(self, key: bytes, at: int | None) -> None:
-        """Let ``key`` expire at ``at`` (milliseconds since the epoch), or never when None."""
+        """Set the expiry time of ``key`` (milliseconds since the epoch); None removes it."""
         if self.journal is not None:
-            self._keep(key)
+            self._save_state(key)
         if at is None:
             self.expires.pop(key, None)
         else:
@@ -193,7 +202,7 @@ class Database:
             self.context.schedule(at, self.index, key)
 
     def schedule_fields(self, key: bytes, at: int | None) -> None:
-        """Have the engine look at the hash ``key`` when its earliest field expires at ``at``."""
+        """Set when the first field of the hash ``key`` expires; None for never."""
         if at is None:
             self.hash_deadlines.pop(key, None)
         else:
@@ -201,7 +210,7 @@ class Database:
             self.context.schedule(at, self.index, key)
 
     def expire_due(self, key: bytes, now: int) -> None:
-        """Delete ``key``, or the fields of the hash there, if their time has come."""
+        """Expire ``key``, or fields of the hash at ``key``, if they are due."""
         at = self.expires.get(key)
         if at is not None and at <= now:
             self.remove(key)
@@ -224,18 +233,18 @@ class Database:
             self.changed(key, b"del", GENERIC)
 
     def hide(self, keys: list[bytes]) -> dict[bytes, object]:
-        """Take away the values of ``keys`` without anybody noticing; `show` puts them back."""
+        """Remove the values of ``keys`` without events. Returns them for `show`."""
         if self.order is not None:
             for key in keys:
-                self._leave_order(key)
+                self._remove_from_order(key)
         return {key: self.data.pop(key) for key in keys}
 
     def show(self, hidden: dict[bytes, object]) -> None:
-        """Put back what `hide` has taken away."""
+        """Restore the values that `hide` has removed."""
         self.data.update(hidden)
         if self.order is not None:
             for key in hidden:
-                self._enter_order(key)
+                self._add_to_order(key)
 
     def changed(self, key: bytes, event: bytes, kind: int) -> None:
         """Report that ``key`` changed by ``event`` of class ``kind``."""
@@ -254,8 +263,8 @@ class Database:
             observer.changed(self.index, key)
 
     def adjusted(self, key: bytes, event: bytes | None = None) -> None:
-        """Report that something beside the entries of the stream at ``key`` changed, such as a
-        consumer group. For WATCH and client-side caching the key has not changed.
+        """Report a change of a consumer group of the stream at ``key``. For WATCH and client-side
+        caching the key has not changed.
         """
         context = self.context
         context.dirty += 1
@@ -265,15 +274,15 @@ class Database:
             self.notify(key, event, STREAM)
 
     def notify(self, key: bytes, event: bytes, kind: int) -> None:
-        """Report a keyspace event; nothing has changed, or the change was reported before."""
+        """Report a keyspace event without a change, or for a change already reported."""
         for observer in self.context.observers:
             observer.event(self.index, key, event, kind)
 
-    def put_back(self, key: bytes, value: object | None, expiry: int | None) -> None:
-        """Make ``key`` what a snapshot says, without events. For the journal alone."""
+    def restore_key(self, key: bytes, value: object | None, expiry: int | None) -> None:
+        """Restore the value and expiry of ``key`` from a snapshot, without keyspace events."""
         if key in self.data:
             if self.order is not None:
-                self._leave_order(key)
+                self._remove_from_order(key)
             del self.data[key]
             self.expires.pop(key, None)
             self.access.pop(key, None)
@@ -282,7 +291,7 @@ class Database:
             self.data[key] = value
             self.access[key] = self.context.now
             if self.order is not None:
-                self._enter_order(key)
+                self._add_to_order(key)
             if expiry is not None:
                 self.expires[key] = expiry
                 self.context.schedule(expiry, self.index, key)
@@ -294,10 +303,10 @@ class Database:
             observer.changed(self.index, key)
 
     def scan_order(self) -> SortedDict[int, dict[bytes, None]]:
-        """Keys by scan position, kept up to date from the first call on.
+        """The keys by scan position. Updated with every change after the first call.
 
-        A key's position depends on the key alone, so a cursor stays valid whatever is added or
-        removed: what is there from the first call to the last is returned.
+        The position of a key depends only on its name, so cursors stay valid when keys are added or
+        deleted: a key that exists during the whole iteration is returned.
         """
         if self.order is None:
             buckets: dict[int, dict[bytes, None]] = {}
@@ -306,11 +315,11 @@ class Database:
             self.order = SortedDict(buckets)
         return self.order
 
-    def _enter_order(self, key: bytes) -> None:
+    def _add_to_order(self, key: bytes) -> None:
         assert self.order is not None
         self.order.setdefault(scan_position(key), {})[key] = None
 
-    def _leave_order(self, key: bytes) -> None:
+    def _remove_from_order(self, key: bytes) -> None:
         assert self.order is not None
         position = scan_position(key)
         bucket = self.order[position]
@@ -320,5 +329,5 @@ class Database:
 
 
 def scan_position(key: bytes) -> int:
-    """Where ``key`` comes in a SCAN: a number from 1 to 2**32 that depends on nothing else."""
+    """The position of ``key`` in SCAN: 1 to 2**32, computed from the name."""
     return zlib.crc32(key) + 1

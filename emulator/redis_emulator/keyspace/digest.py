@@ -1,8 +1,8 @@
-"""Digests of values and of whole databases, as DEBUG DIGEST computes them.
+"""Digests of values and databases for DEBUG DIGEST and DEBUG DIGEST-VALUE.
 
-Two servers with equal data have equal digests. What has an order (a list, a stream, the name and
-content of a pair) is mixed in one after the other; what has none (members, pairs, keys) is joined
-by exclusive or.
+Two servers with equal data have equal digests. Ordered parts (elements of a list, entries of a
+stream, field and value) are mixed in sequence, unordered parts (members, pairs, keys) are combined
+by exclusive or. Follows ``mixDigest`` and ``xorDigest`` of Redis.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def everything(version: Version, databases: Iterable[Database]) -> bytes:
 
 
 def value_at(version: Version, db: Database, key: bytes) -> bytes:
-    """The digest of the value at ``key``, all zeros when there is none."""
+    """The digest of the value at ``key``; all zeros if the key does not exist."""
     return _content(version, NOTHING, db, key) if key in db.data else NOTHING
 
 

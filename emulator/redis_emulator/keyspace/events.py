@@ -1,7 +1,7 @@
-"""Keyspace events: the classes of events as bits, and what a replica publishes for an event.
+"""Keyspace events: event classes as bits, their letters, and the events of replicas.
 
-``notify-keyspace-events`` names the classes by letters. A replica executes the effect of what its
-master did, so for some events it publishes another one.
+``notify-keyspace-events`` names the classes by letters. A replica executes the commands that its
+master replicates, which may differ from the original command, and publishes their events.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LETTERS: Final = {
 }
 """The letters of ``notify-keyspace-events``, in the order in which CONFIG GET prints them."""
 ALL: Final = GENERIC | STRING | LIST | SET | HASH | ZSET | STREAM | EXPIRED | EVICTED | MODULE
-"""What the letter ``A`` means: every class but key misses and new keys."""
+"""The classes of the letter ``A``: all except key misses and new keys."""
 
 AT_REPLICAS: Final = {
     b"expired": (b"del", GENERIC),
@@ -52,5 +52,6 @@ AT_REPLICAS: Final = {
     b"spop": (b"srem", SET),
     b"keymiss": (b"", 0),
 }
-"""The event, and its class, that a replica publishes for an event of its master; the same event if
-it is not listed."""
+"""The event and class that a replica publishes for an event of its master. Unlisted events are the
+same.
+"""

@@ -1,9 +1,9 @@
-"""What happens when memory is used up: keys are evicted, or commands refused.
+"""``maxmemory``: the sizes of all keys, and eviction.
 
-Nothing here exists while ``maxmemory`` is 0. Once it is set, a `Ledger` knows the size of every key
-(estimated, see `redis_emulator.keyspace.memory`), told of changes as watchers are, and makes room
-before each command as ``maxmemory-policy`` says. A server evicts the best of a few keys looked at;
-the emulator looks at all of them, so the key that goes is the one that the policy means.
+While ``maxmemory`` is set, a `Ledger` observes all keys and stores their estimated sizes
+(`redis_emulator.keyspace.memory`). Before each command the engine calls `Ledger.evict`, which
+evicts keys by ``maxmemory-policy``. Redis chooses among a few sampled keys; the emulator ranks all
+keys, so that the evicted key is exact and tests are reproducible.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from redis_emulator.keyspace.events import EVICTED
 from redis_emulator.keyspace.frequency import Frequencies
 from redis_emulator.keyspace.memory import key_size
 
-_LEAST_POOL: Final = 16
+_POOL_SIZE_MIN: Final = 16
 _Rank = Callable[["Database", bytes], int]
 
 
 class Ledger(KeyObserver):
-    """The sizes of all keys of one server, and which key is evicted first.
+    """The sizes of all keys of one server, and the choice of keys to evict.
 
     Attributes:
         databases: The databases of the server.
-        full: Whether there was too little memory, after evicting, when the last command began.
+        full: Whether memory still exceeded the limit after the last eviction.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class Ledger(KeyObserver):
     adjusted = changed
 
     def used(self) -> int:
-        """Bytes that all keys take."""
+        """Bytes that all keys use."""
         databases = self.databases
         for index, key in self._changed:
             db = databases[index]
@@ -79,18 +79,18 @@ class Ledger(KeyObserver):
         return self._total
 
     def evict(self, limit: int, policy: str) -> bool:
-        """Evict until all keys together take at most ``limit`` bytes; whether they still take more.
+        """Evict keys until all keys use at most ``limit`` bytes. Returns whether they use more.
 
         Args:
-            limit: ``maxmemory`` without what the server takes besides its keys.
+            limit: ``maxmemory`` without the memory that the server uses besides its keys.
             policy: ``maxmemory-policy``.
         """
         self.full = self.used() > limit
         while self.full and policy != "noeviction":
-            victim = self._victim(policy)
-            if victim is None:
+            found = self._next_key(policy)
+            if found is None:
                 break
-            db, key = victim
+            db, key = found
             db.remove(key)
             db.context.stats.evicted += 1
             db.changed(key, b"evicted", EVICTED)
@@ -99,7 +99,7 @@ class Ledger(KeyObserver):
             self._pool.clear()
         return self.full
 
-    def _victim(self, policy: str) -> tuple[Database, bytes] | None:
+    def _next_key(self, policy: str) -> tuple[Database, bytes] | None:
         if policy != self._policy:
             self._policy = policy
             self._pool.clear()
@@ -109,12 +109,12 @@ class Ledger(KeyObserver):
                 ranked, db, key = self._pool.pop()
                 if key in db.data and (policy.endswith("random") or rank(db, key) == ranked):
                     return db, key
-            self._fill(policy, rank)
+            self._fill_pool(policy, rank)
         return None
 
-    def _fill(self, policy: str, rank: _Rank) -> None:
+    def _fill_pool(self, policy: str, rank: _Rank) -> None:
         candidates = list(self._candidates(policy))
-        count = max(_LEAST_POOL, len(candidates) // 64)
+        count = max(_POOL_SIZE_MIN, len(candidates) // 64)
         if policy.endswith("random"):
             count = min(count, len(candidates))
             chosen = self._random.sample(candidates, count)
@@ -138,8 +138,8 @@ def _frequency(db: Database, key: bytes) -> int:
     return access.frequency(key, db.context.now) if isinstance(access, Frequencies) else 0
 
 
-def _due(db: Database, key: bytes) -> int:
+def _expiry(db: Database, key: bytes) -> int:
     return db.expires.get(key, 0)
 
 
-_RANKS: Final[dict[str, _Rank]] = {"lru": _last_use, "lfu": _frequency, "ttl": _due}
+_RANKS: Final[dict[str, _Rank]] = {"lru": _last_use, "lfu": _frequency, "ttl": _expiry}

@@ -1,9 +1,9 @@
-"""How often keys are used: what takes the place of `Database.access` under an LFU policy.
+"""LFU counters: replaces `Database.access` while ``maxmemory-policy`` is an LFU policy.
 
-Redis keeps an eight-bit counter per key that grows logarithmically: a key starts at 5, and a use
-raises the counter with a probability that falls as it rises (``lfu-log-factor``). Every
-``lfu-decay-time`` minutes without a use take one off again. A plain dict of last uses is all that
-other policies need, so counting costs nothing until it is asked for.
+As in Redis, each key has a logarithmic 8-bit counter. It starts at 5; an access increments it with
+a probability that decreases with its value (``lfu-log-factor``), and it is decremented for every
+``lfu-decay-time`` minutes without an access. Other policies need only a dict of access times, so
+they do not pay for the counters.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _MINUTE_MS = 60_000
 
 
 class Frequencies(dict[bytes, int]):
-    """Key → last use in epoch milliseconds, counting each time one is noted.
+    """The last access time of each key; setting it also updates the LFU counter.
 
     Args:
-        random: Decides whether a use raises the counter.
-        numbers: The server's configuration, for ``lfu-log-factor`` and ``lfu-decay-time``.
-        uses: Last uses noted so far; these keys start at 0.
+        random: The random source for increments.
+        numbers: The configuration, for ``lfu-log-factor`` and ``lfu-decay-time``.
+        uses: The access times so far. Counters of these keys start at 0.
     """
 
     __slots__ = ("_counters", "_numbers", "_random")
@@ -34,7 +34,7 @@ class Frequencies(dict[bytes, int]):
 
     def __setitem__(self, key: bytes, now: int) -> None:
         if key in self:
-            self._counters[key] = self._raised(self.frequency(key, now))
+            self._counters[key] = self._incremented(self.frequency(key, now))
         else:
             self._counters[key] = _INITIAL
         super().__setitem__(key, now)
@@ -48,17 +48,17 @@ class Frequencies(dict[bytes, int]):
         super().clear()
 
     def set_frequency(self, key: bytes, frequency: int, now: int) -> None:
-        """Let ``key`` count as used ``frequency`` (0 to 255) at ``now``."""
+        """Set the counter of ``key`` (0 to 255) and its access time."""
         super().__setitem__(key, now)
         self._counters[key] = frequency
 
     def frequency(self, key: bytes, now: int) -> int:
-        """The counter of ``key``, less what time has taken off since its last use."""
+        """The counter of ``key`` after the decay since its last access."""
         minutes = self._numbers["lfu-decay-time"]
         decay = (now - self[key]) // (_MINUTE_MS * minutes) if minutes else 0
         return max(0, self._counters[key] - max(0, decay))
 
-    def _raised(self, counter: int) -> int:
+    def _incremented(self, counter: int) -> int:
         factor = self._numbers["lfu-log-factor"]
         chance = 1.0 / (max(0, counter - _INITIAL) * factor + 1)
         return min(255, counter + (self._random.random() < chance))

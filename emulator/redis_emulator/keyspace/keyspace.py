@@ -1,6 +1,6 @@
-"""The keyspace of a server: its databases, and what they share.
+"""`Keyspace`: the databases of a server with their shared context and snapshot journal.
 
-In a cluster the keyspace belongs to a master; its replicas serve the same one.
+In a cluster a master and its replicas use the same object.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Keyspace(Context):
         now: Milliseconds since the epoch.
 
     Attributes:
-        databases: By index.
-        journal: For snapshots of all of them.
+        databases: The databases by index.
+        journal: The journal for snapshots of all databases.
     """
 
     __slots__ = ("databases", "journal")
@@ -39,10 +39,10 @@ class Keyspace(Context):
         if len(queue) > 256:
             live = sum(len(db.expires) + len(db.hash_deadlines) for db in self.databases)
             if len(queue) > 2 * live + 256:
-                self._sweep()
+                self._remove_stale_entries()
 
-    def _sweep(self) -> None:
-        """Drop entries of the queue that no longer say when their key is due."""
+    def _remove_stale_entries(self) -> None:
+        """Remove entries of the expiry queue that no longer match their key."""
         self._deadlines = [
             entry
             for entry in self._deadlines
@@ -52,12 +52,12 @@ class Keyspace(Context):
         heapq.heapify(self._deadlines)
 
     def expire_due(self, now: int) -> None:
-        """Remove every key and hash field whose time has come."""
+        """Expire all due keys and hash fields."""
         for _, index, key in self.take_due(now):
             self.databases[index].expire_due(key, now)
 
     def clear(self) -> None:
-        """Delete every key and start over, as a new server does; observers stay."""
+        """Delete all keys and return to the initial state. Observers stay registered."""
         for db in self.databases:
             db.clear()
             db.access = {}

@@ -1,7 +1,7 @@
-"""How much memory values take: an estimate of what a server would need, for MEMORY and INFO.
+"""Estimates of the memory that a real server would use, for MEMORY, INFO and ``maxmemory``.
 
-No allocator is asked. A key costs a dictionary entry and its name, a value its bytes and the links
-between its elements, in the sizes that a 64-bit server uses.
+The estimate of a key is a dictionary entry plus its name; that of a value is its bytes plus a fixed
+overhead for each element, with the sizes of a 64-bit server.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from redis_emulator.keyspace.database import Database
 
 _EMPTY_SERVER: Final = 650_000
 CLIENT: Final = 17_280
-"""Bytes that a client takes without its buffers."""
+"""Bytes that a client uses without its buffers."""
 _ENTRY: Final = 24
 _OBJECT: Final = 16
 _ELEMENT: Final = 40
@@ -21,7 +21,7 @@ _SAMPLED_KEYS: Final = 1000
 
 
 def value_size(value: Any, samples: int = 5) -> int:
-    """Bytes that ``value`` takes; at most ``samples`` of its elements are measured, 0 for all."""
+    """Bytes that ``value`` uses, estimated from at most ``samples`` elements; 0 for all."""
     if isinstance(value, (bytes, bytearray)):
         return _OBJECT + _allocated(len(value) + 1)
     parts = _elements(value, samples)
@@ -33,17 +33,17 @@ def value_size(value: Any, samples: int = 5) -> int:
 
 
 def key_size(db: Database, key: bytes, samples: int = 5) -> int:
-    """Bytes that ``key`` and its value take, as MEMORY USAGE counts them."""
+    """Bytes that ``key`` and its value use (MEMORY USAGE)."""
     return _ENTRY + _allocated(len(key) + 1) + value_size(db.data[key], samples)
 
 
 def empty_memory(clients: int) -> int:
-    """Bytes that a server without keys uses for itself and this many clients."""
+    """Bytes that a server without keys uses with this many clients."""
     return _EMPTY_SERVER + CLIENT * clients
 
 
 def keys_memory(databases: Iterable[Database]) -> int:
-    """Bytes that all keys take, estimated from the first keys of each database."""
+    """Bytes that all keys use, estimated from the first keys of each database."""
     total = 0
     for db in databases:
         measured = 0
@@ -57,7 +57,7 @@ def keys_memory(databases: Iterable[Database]) -> int:
 
 
 def size_class(size: int) -> int:
-    """What an allocator reserves for ``size`` bytes: one of four sizes for each doubling."""
+    """The size class of jemalloc for ``size`` bytes: four classes for each power of two."""
     step = 1 << max((size - 1).bit_length() - 3, 4)
     return -(-size // step) * step
 

@@ -1,6 +1,6 @@
-"""Lua scripting: the sandbox, the conversions between replies and Lua values, and the libraries.
+"""Lua scripting with lupa: sandbox, conversion of values, libraries, EVAL and functions.
 
-`runtime.LuaScripts` is all that commands use. The parts in Lua are read from the ``.lua`` files
-beside it. Only `direct` knows what a command is: whatever else a script calls is a function handed
-to `LuaScripts`.
+`runtime` is one Lua state, with the ``.lua`` files of this folder. It knows no commands; it calls
+functions that are passed to `LuaScripts`. `scripts` (EVAL, EVALSHA) and `functions` (FUNCTION,
+FCALL) connect it to the server. `direct` is the fast path for calls of commands.
 """

@@ -1,13 +1,14 @@
-"""Compiled Lua 5.1, changed in one respect: a tail call of a library function becomes a plain call.
+"""Rewrites Lua 5.1 bytecode: tail calls of library functions become normal calls.
 
-In Lua, ``return redis.call(...)`` leaves the caller's frame before the callee runs when the callee
-is a Lua function, and keeps it when the callee is a C function. The server's API is C, ours is Lua,
-and the line that an error message names comes from that frame. So the compiler's output is read,
-and the instruction TAILCALL is replaced by CALL (the RETURN after it already returns all results)
-wherever the callee is seen to come from a field or a global with a library function's name, or from
-a local variable made from such a field. Other tail calls, those by which scripts recurse, stay.
+``return redis.call(...)`` is a tail call. Lua removes the caller's frame if the callee is a Lua
+function, and keeps it for a C function. The API of a real server is written in C, that of the
+emulator in Lua, and error messages take their line number from the removed frame. Therefore
+TAILCALL is replaced by CALL; the RETURN after it already returns all results. This is done if the
+callee is loaded from a field or global with the name of a library function, or from a local
+variable that was set from such a field. Other tail calls, such as recursion in scripts, are not
+changed.
 
-Only what Lua's own ``string.dump`` has just produced is read here; scripts cannot pass bytecode.
+The input is always the output of Lua's ``string.dump``. Scripts cannot pass bytecode.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class _Reader:
         return None
 
 
-def keep_callers(chunk: bytes, names: frozenset[bytes]) -> bytes:
-    """Bytecode in which tail calls of functions called ``names`` are plain calls."""
+def replace_tail_calls(chunk: bytes, names: frozenset[bytes]) -> bytes:
+    """Replace tail calls of functions called ``names`` by normal calls."""
     reader = _Reader(chunk)
     functions = list(reader.functions())
     aliases = set()
@@ -102,7 +103,7 @@ def keep_callers(chunk: bytes, names: frozenset[bytes]) -> bytes:
 
 
 def _callee(function: _Function, pc: int, register: int, known: frozenset[bytes]) -> bytes | None:
-    """The name under which the function in ``register`` was loaded, looking back from ``pc``."""
+    """The name from which the function in ``register`` was loaded, searching back from ``pc``."""
     for at in range(pc - 1, -1, -1):
         instruction = function.code[at]
         if instruction >> 6 & 0xFF == register and instruction & 0x3F in (

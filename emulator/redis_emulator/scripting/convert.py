@@ -1,8 +1,8 @@
-"""Values between Lua and replies, both ways, as the server converts them.
+"""Conversion between replies and Lua values, in both directions, as in Redis.
 
-A reply goes to a script as Lua values: what a script sees depends on the protocol it has chosen
-with ``redis.setresp``. A script's result comes back as one value or as a list in prefix order (see
-``api.lua``). Nothing here may let a Python object through to Lua: what has no Lua form is an error.
+Replies become Lua values, depending on the protocol that the script has selected with
+``redis.setresp``. The result of a script is returned as one value or as a list in prefix order (see
+``api.lua``). No Python object may reach Lua: a value without a Lua equivalent is an error.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ INT64_MIN = -(1 << 63)
 
 
 def to_lua2(reply: Any, table: Table) -> Any:
-    """A reply as a script in RESP2 sees it; ``table`` makes a Lua table of a list or dict."""
+    """Convert a reply for a script in RESP2. ``table`` makes a Lua table of a list or dict."""
     kind = type(reply)
     if kind is bytes or kind is int:
         return reply
@@ -67,7 +67,7 @@ def to_lua2(reply: Any, table: Table) -> Any:
 
 
 def to_lua3(reply: Any, table: Table) -> Any:
-    """A reply as a script in RESP3 sees it: null is nil, maps, sets, doubles are tagged tables."""
+    """Convert a reply for a script in RESP3: null is nil; maps, sets, doubles are tagged tables."""
     kind = type(reply)
     if kind is bytes or kind is int or kind is bool:
         return reply
@@ -97,7 +97,7 @@ def to_lua3(reply: Any, table: Table) -> Any:
 
 
 def from_scalar(value: Any, resp3: bool) -> Reply:
-    """The reply for a script's result that is not a table: numbers lose their fraction."""
+    """Convert a script's result that is not a table. Numbers are truncated to integers."""
     kind = type(value)
     if kind is bytes:
         return value
@@ -111,16 +111,16 @@ def from_scalar(value: Any, resp3: bool) -> Reply:
 
 
 def integer(value: float) -> int:
-    """A Lua number as C casts it to 64 bits: towards zero, and out of range the lowest."""
+    """Truncate a Lua number to 64 bits as a C cast does. Out of range it is the lowest integer."""
     if math.isnan(value) or math.isinf(value) or not -(2.0**63) <= value < 2.0**63:
         return INT64_MIN
     return int(value)
 
 
 def from_stream(tokens: Iterator[Any], resp3: bool, double: type[float]) -> Reply:
-    """Read one value of a result's prefix-order list; ``double`` is what a double becomes.
+    """Convert one value of a result in prefix order. ``double`` is the type for doubles.
 
-    However deep it is nested, this takes no more of Python's stack.
+    Not recursive, so that nested results cannot overflow Python's stack.
     """
     unfinished: list[tuple[Callable[[list[Reply]], Reply], int, list[Reply]]] = []
     while True:
@@ -151,7 +151,7 @@ _CONTAINERS: dict[bytes | None, tuple[Callable[[list[Reply]], Reply], int]] = {
     b"map": (_map, 2),
     b"set": (SetReply, 1),
 }
-"""What to make of the values that follow, and how many there are of each."""
+"""For each container the constructor, and the number of values for each element."""
 
 
 def _leaf(kind: bytes, tokens: Iterator[Any], resp3: bool, double: type[float]) -> Reply:
@@ -164,31 +164,31 @@ def _leaf(kind: bytes, tokens: Iterator[Any], resp3: bool, double: type[float]) 
         failure.counted = kind == b"counted"
         return failure
     if kind == b"status":
-        text = ended(next(tokens))
+        text = until_nul(next(tokens))
         return SimpleString(text.replace(b"\r", b" ").replace(b"\n", b" "))
     if kind == b"double":
         return double(next(tokens))
     if kind == b"verbatim":
         verbatim = Verbatim(next(tokens))
-        verbatim.format = ended(next(tokens))[:3].ljust(3)
+        verbatim.format = until_nul(next(tokens))[:3].ljust(3)
         return verbatim
     return BigNumber(next(tokens).replace(b"\r", b" ").replace(b"\n", b" "))
 
 
 def error(line: bytes) -> RedisError:
-    """An error reply with a script's own bytes as its line."""
-    return RedisError(ended(line).decode("utf-8", "surrogateescape"))
+    """An error reply with the text that a script returned."""
+    return RedisError(until_nul(line).decode("utf-8", "surrogateescape"))
 
 
-def ended(text: bytes) -> bytes:
-    """Text up to where C's strings end."""
+def until_nul(text: bytes) -> bytes:
+    """The text up to the first NUL byte, as C reads it."""
     return text.partition(b"\0")[0]
 
 
 class RawError(RedisError):
-    """An error that is sent with its line breaks, as Redis since 7.2 does when a script fails.
+    """An error of a script that is sent with its line breaks, as in Redis since 7.2.
 
-    Only the pair that ends a line on the wire is kept out: a client would lose its place.
+    Only CRLF is replaced, because it ends the error in RESP.
     """
 
     def wire(self) -> bytes:
@@ -197,7 +197,7 @@ class RawError(RedisError):
 
 
 def number_argument(value: float, shortest: bool) -> bytes:
-    """A Lua number as a command's argument, printed as the server prints doubles."""
+    """Convert a Lua number to an argument of a command, in the server's format for doubles."""
     if shortest and value == value:
         return format_double(value)
     if abs(value) < 1e17 and value == int(value):

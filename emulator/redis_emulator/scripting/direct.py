@@ -1,8 +1,8 @@
-"""The short way of a script's command: from Lua to the command's function and back in one step.
+"""The fast path for ``redis.call``: one Python function for each command.
 
-Lua asks once for each name and calls what it gets from then on. Whatever the short way does not
-cover (another form of arguments, a restricted script, a server with something special on) goes the
-long way, as all commands of the engine do: see ``Engine.execute``.
+Lua requests the function once for each command name and then calls it directly. Calls that the fast
+path does not support use the slow path, `LuaScripts.call`: arguments that are not strings, scripts
+with restrictions, and servers in which commands need full checks.
 """
 
 from __future__ import annotations
@@ -18,38 +18,40 @@ if TYPE_CHECKING:
     from redis_emulator.table.entry import Entry
 
 
-_MOST_WORDS = 64
-"""Longer commands go the long way, which is not much longer for them."""
+_ARGUMENTS_MAX = 64
+"""Commands with more arguments use the slow path, which costs them little more."""
 
-_LARGE = 1 << 20
-"""Larger replies are measured before Lua gets them."""
+_LARGE_REPLY = 1 << 20
+"""The size of larger replies is checked against Lua's memory before they are passed to Lua."""
 
 
-class Caller(Protocol):
-    """What is known of the script that runs.
+class ScriptState(Protocol):
+    """The state of the running script.
 
     Attributes:
-        plain: Whether nothing is forbidden to it, and nothing special is on.
-        wrote: Whether it has called a command that writes.
+        allows_fast_path: Whether the script has no restrictions and commands need no full checks.
+        wrote: Whether the script has called a write command.
     """
 
-    plain: bool
+    allows_fast_path: bool
     wrote: bool
 
 
-def shortcut(entry: Entry, session: Session, script: Caller, lua: LuaScripts) -> Callable[..., Any]:
-    """A function for Lua that runs one command on ``session``."""
+def fast_path(
+    entry: Entry, session: Session, script: ScriptState, lua: LuaScripts
+) -> Callable[..., Any]:
+    """Create the function that Lua calls for one command."""
     engine, handler, writes = session.engine, entry.handler, entry.write
-    sizes = frozenset(range(entry.min_argc - 1, min(entry.max_argc, _MOST_WORDS)))
-    the_long_way, to_lua, failed = lua.call, lua.to_lua, lua.failed
+    sizes = frozenset(range(entry.min_argc - 1, min(entry.max_argc, _ARGUMENTS_MAX)))
+    slow_path, to_lua, failed = lua.call, lua.to_lua, lua.failed
 
     def call(name: bytes, *arguments: Any) -> Any:
         try:
             for argument in arguments:
                 if type(argument) is not bytes:
-                    return the_long_way(name, *arguments)
-            if len(arguments) not in sizes or not script.plain:
-                return the_long_way(name, *arguments)
+                    return slow_path(name, *arguments)
+            if len(arguments) not in sizes or not script.allows_fast_path:
+                return slow_path(name, *arguments)
             if writes:
                 script.wrote = True
             entry.calls += 1
@@ -58,9 +60,9 @@ def shortcut(entry: Entry, session: Session, script: Caller, lua: LuaScripts) ->
                 return True
             if reply is None:
                 return False
-            return reply if type(reply) is bytes and len(reply) < _LARGE else to_lua(reply)
+            return reply if type(reply) is bytes and len(reply) < _LARGE_REPLY else to_lua(reply)
         except RedisError as error:
             return failed(engine.count_failure(entry, error))
 
-    call.__code__ = call.__code__.replace()  # the interpreter learns which handler this one calls
+    call.__code__ = call.__code__.replace()  # its own code object, so that CPython specializes it
     return call

@@ -1,7 +1,7 @@
-"""The libraries of functions of a server.
+"""FUNCTION and FCALL: the function libraries of a server.
 
-A library is Lua code that registers functions when it is loaded. All libraries share a Lua state,
-which is not the one of EVAL; calling a function is otherwise running a script.
+A library is Lua code that registers functions when it is loaded. All libraries share one Lua state,
+separate from that of EVAL. Calling a function works like running a script.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from redis_emulator.scripting.runtime import (
 )
 from redis_emulator.scripting.scripts import (
     Scripting,
-    script_promises_no_writes,
+    script_has_no_writes_flag,
     script_writes,
     scripting_of,
 )
@@ -40,7 +40,7 @@ class Functions:
 
     Attributes:
         libraries: By name.
-        functions: By lower-case name: how a function is spelt when called does not matter.
+        functions: By lower-case name, because FCALL ignores case.
     """
 
     def __init__(self, scripting: Scripting) -> None:
@@ -52,22 +52,22 @@ class Functions:
 
     @property
     def lua(self) -> LuaScripts:
-        """The Lua state of the libraries, made when first needed."""
+        """The Lua state of the libraries, created at first use."""
         if self._lua is None:
             self._lua = self._scripting.new_state()
         return self._lua
 
     def flush(self) -> None:
-        """Forget all libraries and all that they have kept in Lua."""
+        """Delete all libraries and their Lua state."""
         self.libraries.clear()
         self.functions.clear()
         self._lua = None
 
     def load(self, code: bytes, replace: bool) -> bytes:
-        """Load a library; returns its name.
+        """Load a library. Returns its name.
 
         Raises:
-            RedisError: The code is wrong, or a name is taken.
+            RedisError: The code is not valid, or a name is already in use.
         """
         name = self._name(code)
         before = self.libraries.get(name)
@@ -84,15 +84,15 @@ class Functions:
         return name
 
     def delete(self, name: bytes) -> None:
-        """Forget the library called ``name``, which is there."""
+        """Delete a library, which must exist."""
         for each in self.libraries.pop(name).functions:
             self.functions.pop(each.name.lower(), None)
 
     def restore(self, codes: list[bytes], policy: bytes) -> None:
-        """Load the libraries of a dump; all of them, or none.
+        """Load all libraries of a dump (FUNCTION RESTORE), or none if one fails.
 
         Raises:
-            RedisError: One cannot be loaded, or a name is taken.
+            RedisError: A library cannot be loaded, or a name is already in use.
         """
         before = dict(self.libraries), dict(self.functions), self._lua
         if policy == b"flush":
@@ -139,7 +139,7 @@ class Functions:
 
 
 def _words(line: bytes) -> list[bytes]:
-    """The words of a ``#!`` line; none when its quotes do not match."""
+    """Split a ``#!`` line into words. Returns an empty list if quotes are unbalanced."""
     try:
         return split_inline(line)
     except ProtocolError:
@@ -147,7 +147,7 @@ def _words(line: bytes) -> list[bytes]:
 
 
 def functions_of(engine: Engine) -> Functions:
-    """The libraries of a server."""
+    """The function libraries of a server."""
     scripting = scripting_of(engine)
     if scripting.functions is None:
         scripting.functions = Functions(scripting)
@@ -156,16 +156,16 @@ def functions_of(engine: Engine) -> Functions:
 
 
 def function_writes(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
-    """Whether a command calls a function that may write, or runs a script that says so."""
+    """Whether a command calls a function or runs a script whose flags allow writes."""
     if entry.name in ("fcall", "fcall_ro"):
         function = functions_of(engine).functions.get(argv[1].lower())
         return function is not None and "no-writes" not in (function.script.flags or ())
     return script_writes(engine, entry, argv)
 
 
-def promises_no_writes(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
+def has_no_writes_flag(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
     """Whether a command runs a script or a function with the flag ``no-writes``."""
     if entry.name == "fcall":
         function = functions_of(engine).functions.get(argv[1].lower())
         return function is not None and "no-writes" in (function.script.flags or ())
-    return script_promises_no_writes(engine, entry, argv)
+    return script_has_no_writes_flag(engine, entry, argv)

@@ -1,7 +1,7 @@
-"""The libraries scripts find beside Lua's own: bit, struct, cjson, cmsgpack.
+"""The libraries bit, struct, cjson and cmsgpack of scripts.
 
-Written in Lua; the arithmetic that Lua 5.1 lacks (bits of integers, bytes of floats) is done by the
-functions here, which take and return nothing but bytes and numbers.
+They are written in Lua. The functions here provide the arithmetic that Lua 5.1 does not have (bits
+of integers, bytes of floats). They take and return only bytes and numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _FLOATS = {b"<f": "<f", b">f": ">f", b"<d": "<d", b">d": ">d"}
 
 
 def make(state: Any, box: Any, load: Callable[..., Any], legacy: bool) -> dict[bytes, Any]:
-    """The libraries as Lua tables by name."""
+    """Create the libraries. Returns their Lua tables by name."""
     host = state.table_from(
         {
             b"band": lambda a, b: a & b,

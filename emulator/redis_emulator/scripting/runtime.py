@@ -1,17 +1,18 @@
-"""One Lua state: compiled scripts by SHA1, and running them.
+"""`LuaScripts`: one Lua state that compiles and runs scripts.
 
-The state is stock Lua 5.1 inside the process, so what scripts can reach decides what they can do:
-see ``sandbox.lua`` for the rules. The functions here that Lua calls take bytes, numbers and tables,
-and return bytes, numbers, booleans and tables that they have built. An error reply is kept for Lua
-to ask for. Any other exception (of a signal handler, say) travels through Lua as an object, ends
-the script, and leaves `LuaScripts.run` as itself.
+The state is standard Lua 5.1 (lupa) inside the process. The rules for what scripts can access are
+in ``sandbox.lua``. The Python functions that Lua calls take bytes, numbers and tables, and return
+bytes, numbers, booleans and new tables. They store an error reply, which Lua then reads with
+``failure``. Any other exception, such as one raised by a signal handler, passes through Lua as an
+object, ends the script and is raised by `LuaScripts.run`.
 
-Lua reports a refused allocation by a long jump to the innermost protected call. Python's own calls
-into the state have none around them, and a jump across Python's frames would never release the
-interpreter's lock. So arguments and replies are measured before they are passed (`_admit`,
-`_fits`); ``sandbox.lua`` keeps the state below `SOFT_MEMORY` whenever the host is called.
+If an allocation fails, Lua makes a long jump to the innermost protected call. Calls from Python
+into the state have no protected call around them, and a jump across Python frames would never
+release the GIL. Therefore the size of arguments and replies is checked before they are passed
+(`_admit`, `_fits`), and ``sandbox.lua`` keeps the state below `SOFT_MEMORY` whenever it calls
+Python.
 
-A state is not safe for threads; the engine holds its lock around every use.
+A state is not thread-safe. The engine holds its lock during every use.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 from redis_emulator.resp.double import Double17
 from redis_emulator.resp.types import RedisError, Reply, SimpleString
 from redis_emulator.scripting import convert, libraries
-from redis_emulator.scripting.bytecode import keep_callers
+from redis_emulator.scripting.bytecode import replace_tail_calls
 from redis_emulator.version import Version
 
 Call = Callable[[list[bytes]], Reply]
@@ -38,7 +39,7 @@ SOFT_MEMORY = 384 << 10
 HARD_MEMORY = 1 << 30
 _NO_MEMORY = "ERR not enough memory"
 _PER_ITEM = 100
-"""What a value costs in Lua beside its text, tables that grow included."""
+"""Overhead of a value in Lua in bytes, including the growth of tables."""
 _CHUNK = 4000
 _DIRECT = 100
 _SMALL = 1 << 20
@@ -48,7 +49,7 @@ _FIRST_RANDOM_LEGACY = 0x330E
 
 
 class ScriptCallError(RedisError):
-    """An error that the scripting API itself reports for a call: the text without a code."""
+    """An error of the scripting API itself for a call. The text has no error code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,11 @@ class Script:
     """A compiled script.
 
     Attributes:
-        sha: The lower-case SHA1 of the source, its name.
-        source: As it was sent.
-        flags: Of the ``#!lua flags=`` line; None when there is no such line.
+        sha: The lower-case SHA1 of the source.
+        source: The source.
+        flags: The flags of the ``#!lua flags=`` line; None without such a line.
         function: The Lua function.
-        takes_arguments: Whether it gets keys and arguments as parameters, not as globals.
+        takes_arguments: Whether keys and arguments are parameters (functions), not globals.
     """
 
     sha: bytes
@@ -75,9 +76,9 @@ class LibraryFunction:
     """A function that a library has registered.
 
     Attributes:
-        name: As registered.
-        description: None when there is none.
-        script: To be run with `LuaScripts.run`.
+        name: The registered name.
+        description: The description or None.
+        script: The script for `LuaScripts.run`.
     """
 
     name: bytes
@@ -89,18 +90,19 @@ class LuaScripts:
     """Compiles and runs scripts as a server of ``version`` does.
 
     Args:
-        version: Which server to be.
-        call: Executes one command of a script; returns its reply, or the error, and does not raise.
-            A `ScriptCallError` is one of the API itself.
-        direct: Asked for a command's name: a function that does what `LuaScripts.call` does with
-            that command, or None.
-        log: Told of ``redis.log``: level 0 to 3 and the text.
-        interrupt: Asked from time to time while a script runs; bytes end it with that error.
-        setresp: Told of ``redis.setresp``: 2 or 3.
-        acl_check: Whether the user may run a command; raises `ScriptCallError` for a bad one.
+        version: The release to emulate.
+        call: Runs one command of a script. Returns the reply or the error; does not raise.
+        direct: Returns the fast path for a command name (see `redis_emulator.scripting.direct`), or
+            None.
+        log: Called for ``redis.log`` with the level (0 to 3) and the text.
+        interrupt: Called periodically while a script runs. Returned bytes abort the script with
+            that error.
+        setresp: Called for ``redis.setresp`` with 2 or 3.
+        acl_check: Returns whether the user may run a command. Raises `ScriptCallError` for an
+            unknown command.
 
     Raises:
-        ImportError: lupa is not installed; the message says how to get it.
+        ImportError: lupa is not installed. The message names the extra to install.
     """
 
     def __init__(
@@ -134,10 +136,10 @@ class LuaScripts:
         self._boot(version)
 
     def compile(self, source: bytes) -> Script:
-        """Compile a script, with its ``#!`` line taken into account.
+        """Compile a script and parse its ``#!`` line.
 
         Raises:
-            RedisError: The line or the code is not valid; the text is the server's.
+            RedisError: The line or the code is not valid. The text is that of the real server.
         """
         sha = hashlib.sha1(source).hexdigest().encode()
         flags, body = self._shebang(source)
@@ -164,20 +166,20 @@ class LuaScripts:
             if type(result) is tuple:
                 message = result[1].decode("utf-8", "surrogateescape")
                 raise RedisError(f"ERR Error compiling {what}: {message}")
-            code = keep_callers(self._lua.dump(result), self._host_names)
+            code = replace_tail_calls(self._lua.dump(result), self._host_names)
             self._admit(len(code))
             return self._lua.bind(code, name)
         except self._memory_error:
             raise RedisError(_NO_MEMORY) from None
 
     def load_library(self, code: bytes) -> list[LibraryFunction]:
-        """Run a library's code and return the functions it registers.
+        """Run the code of a library. Returns the functions that it registers.
 
         Args:
             code: Everything after the ``#!`` line.
 
         Raises:
-            RedisError: The code does not compile, fails, takes long, or registers nothing.
+            RedisError: The code does not compile, fails, times out, or registers no function.
         """
         function = self._compile(b"\n" + code, b"@user_function", "function")
         self._load_until = time.monotonic() + _LOAD_SECONDS
@@ -204,15 +206,15 @@ class LuaScripts:
         return functions
 
     def run(self, script: Script, arguments: list[bytes], keys: int) -> Reply:
-        """Run a script to its end.
+        """Run a script and return its reply.
 
         Args:
-            script: From `compile` of this object.
-            arguments: The table ``KEYS``, and after it the table ``ARGV``.
-            keys: How many are keys.
+            script: A script compiled by this object.
+            arguments: The elements of ``KEYS`` followed by those of ``ARGV``.
+            keys: The number of keys.
 
         Raises:
-            RedisError: The script failed; the text names script and line as the server does.
+            RedisError: The script failed. The text names script and line as the real server does.
         """
         self.resp3 = False
         few = len(arguments) <= _DIRECT
@@ -240,15 +242,15 @@ class LuaScripts:
         return convert.from_scalar(result, self.resp3)
 
     def forget(self) -> None:
-        """Forget the settings that scripts have made, as SCRIPT FLUSH does; not the random numbers,
-        which the server keeps elsewhere.
+        """Reset the state of the Lua libraries, as SCRIPT FLUSH does. The random generator is not
+        reset.
         """
         if self._used() > self._soft:
             self._collect()
         self._lua.forget()
 
     def restart(self) -> None:
-        """Start the random numbers anew."""
+        """Reset the random generator."""
         self._seed(self._first_random)
 
     def _table_result(self, sha: bytes, result: Any) -> Reply:
@@ -257,7 +259,7 @@ class LuaScripts:
             return [v if type(v) is bytes else convert.integer(v) for v in result[1:]]
         if tag == 2:
             _, tokens, count = result
-            # Not a generator: one that is closed early would swallow a signal handler's exception.
+            # Not a generator: closing it early would suppress the exception of a signal handler.
             parts = map(partial(self._tokens, sha, tokens, count), range(1, count + 1, _CHUNK))
             reply = convert.from_stream(chain.from_iterable(parts), self.resp3, self._double)
             if isinstance(reply, RedisError):
@@ -266,7 +268,7 @@ class LuaScripts:
         raise self._script_error(sha, *result[1:])
 
     def _tokens(self, sha: bytes, tokens: Any, count: int, first: int) -> tuple[Any, ...]:
-        """A part of a result's prefix-order list. A script can be killed between two parts."""
+        """One part of a result in prefix order. A script can be killed between two parts."""
         reason = self._interrupt()
         if reason is not None:
             raise self._script_error(sha, reason if self._legacy else b"ERR " + reason)
@@ -281,7 +283,7 @@ class LuaScripts:
         line: int = 0,
         counted: bool | None = None,
     ) -> RedisError:
-        message = convert.ended(text) if type(text) is bytes else b"%d" % text
+        message = convert.until_nul(text) if type(text) is bytes else b"%d" % text
         if self._legacy:
             return convert.error(b"ERR Error running script (call to f_%b): %b" % (sha, message))
         if source is not None:
@@ -355,7 +357,7 @@ class LuaScripts:
         box.start_random(self._first_random)
         self._seed = box.start_random
         self._lua = api
-        self._collect = api.collect  # to look it up takes memory
+        self._collect = api.collect  # a lookup later would allocate memory
         self._runners = [api.runner(keys) for keys in range(_MOST_KEYS + 1)]
         self._run_tables = api.run_tables
         self._run_function = api.run_function
@@ -409,10 +411,10 @@ class LuaScripts:
     # Memory.
 
     def _admit(self, size: int) -> None:
-        """Make room in the state for ``size`` bytes, by collecting garbage if need be.
+        """Check that ``size`` bytes fit into the state. Collects garbage if necessary.
 
         Raises:
-            LuaMemoryError: There is none.
+            LuaMemoryError: They do not fit.
         """
         if self._used() + size > self._soft + self._room:
             self._collect()
@@ -422,14 +424,14 @@ class LuaScripts:
             self._collect()
 
     def _fits(self, reply: Any) -> bool:
-        """Whether a reply may be passed to Lua: see `sandbox.lua`, which has made this room."""
+        """Whether a reply fits into the memory that ``sandbox.lua`` has kept free."""
         return _footprint(reply, self._room) <= self._room
 
     # What Lua calls.
 
     def call(self, *args: Any) -> Any:
-        """What ``redis.call`` gets: a string, a number, false for null, true for the status OK, a
-        table for whatever else; None when there is an error, which `failed` has been told.
+        """The slow path of ``redis.call``. Returns a string, a number, false for null, true for the
+        status OK, a table for other replies, or None for an error, which `failed` has stored.
         """
         try:
             for argument in args:
@@ -443,7 +445,7 @@ class LuaScripts:
             return self.failed(error, False)
 
     def to_lua(self, reply: Reply) -> Any:
-        """A reply for a script in RESP2; what `call` returns."""
+        """Convert a reply for a script in RESP2, as `call` returns it."""
         kind = type(reply)
         if kind is int or (isinstance(reply, bytes) and kind is bytes and len(reply) <= self._room):
             return reply
@@ -473,7 +475,7 @@ class LuaScripts:
             return self.failed(error, False)
 
     def _sized(self, items: Any) -> Any:
-        """A table that has room for its nulls, as Valkey makes them: it shows in what # says."""
+        """Create a table with space for nulls, as Valkey does. It affects the operator ``#``."""
         if type(items) is list and None in items and len(items) <= _CHUNK:
             return self._lua.sized(*items)
         return self._table(items)
@@ -503,7 +505,7 @@ class LuaScripts:
         return f"Please specify at least one argument for {this}{what}"
 
     def failed(self, error: RedisError, counted: bool = True) -> None:
-        """Keep an error for Lua to ask for."""
+        """Store an error, which Lua reads with ``failure``."""
         self._failure = (error.wire(), isinstance(error, ScriptCallError), counted)
 
     def _lua_direct(self, name: bytes) -> Callable[..., Any] | None:
@@ -526,7 +528,7 @@ class LuaScripts:
 
 
 def _footprint(reply: Any, limit: int) -> int:
-    """About how many bytes a reply takes in Lua; more than ``limit`` counts as too many."""
+    """Estimate the bytes that a reply uses in Lua. Stops counting above ``limit``."""
     if isinstance(reply, bytes):
         return len(reply) + _PER_ITEM
     if not isinstance(reply, Collection):
@@ -542,7 +544,7 @@ def _footprint(reply: Any, limit: int) -> int:
 
 
 _LOAD_SECONDS = 0.5
-"""How long the code of a library may run while it is loaded."""
+"""Time limit for running the code of a library in FUNCTION LOAD."""
 FLAGS = ("no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys")
 NAME_RULE = (
     "can only contain letters, numbers, or underscores(_) and must be at least one character long"
@@ -554,12 +556,12 @@ _API_NAMES = (
 
 
 def valid_name(name: bytes) -> bool:
-    """Whether a library or function may be called so."""
+    """Whether a name is valid for a library or function."""
     return bool(name) and name.replace(b"_", b"a").isalnum()
 
 
 def wrong_function(name: bytes, taken: Collection[bytes], what: str) -> str | None:
-    """What is wrong with the name of a function to be registered."""
+    """The error for the name of a function to be registered; None if it is valid."""
     if not valid_name(name):
         return f"{what} names {NAME_RULE}"
     if name in taken:

@@ -1,8 +1,8 @@
-"""The scripts of a server: which it knows, and what a script that runs may call.
+"""EVAL: the script cache of a server, and the checks for commands that scripts call.
 
-Lua itself is in `redis_emulator.scripting.runtime`. A script's commands run on a session of the
-server's own, as the real server's do: the caller's database and user, RESP2 until the script asks
-for RESP3, nothing that blocks. Selecting a database in a script leaves the caller's alone.
+The Lua state is in `redis_emulator.scripting.runtime`. As in Redis, the commands of scripts run on
+a separate session with the database and user of the caller. It uses RESP2 until the script calls
+``redis.setresp``, and it cannot block. SELECT in a script does not change the caller's database.
 """
 
 from __future__ import annotations
@@ -18,32 +18,33 @@ from redis_emulator.cluster.slots import slot_of
 from redis_emulator.resp import errors
 from redis_emulator.resp.errors import MASTER_DOWN, OUT_OF_MEMORY, READ_ONLY
 from redis_emulator.resp.types import RedisError, Reply
-from redis_emulator.scripting.direct import shortcut
+from redis_emulator.scripting.direct import fast_path
 from redis_emulator.scripting.runtime import FLAGS, LuaScripts, Script, ScriptCallError
 from redis_emulator.table.entry import Entry
 
-_BARRED: dict[tuple[int, ...], frozenset[str]] = {
+_FORBIDDEN: dict[tuple[int, ...], frozenset[str]] = {
     (7, 0): frozenset({"acl", "client", "config", "latency", "module", "quit", "script"}),
     (7, 2): frozenset({"blmove", "blpop", "brpop", "brpoplpush", "bzpopmax", "bzpopmin", "wait"}),
 }
-"""What scripts may not call on servers before a version, although the table, of a newer one, lets
-them."""
+"""Commands that scripts may not call before a version, although the command table allows them."""
 _UNKILLABLE = (
     "UNKILLABLE Sorry the script already executed write commands against the dataset. You can "
     "either wait the script termination or kill the server in a hard way using the SHUTDOWN "
     "NOSAVE command."
 )
 MAY_REPLICATE = frozenset({"publish", "spublish", "pfcount", "eval", "evalsha", "fcall"})
-"""What counts as a write where writes are paused or forbidden; COMMAND does not tell."""
+"""Commands that count as writes for CLIENT PAUSE WRITE and read-only scripts, although they have no
+flag ``write``.
+"""
 
 
-class Running:
-    """A script that runs.
+class RunningScript:
+    """The running script.
 
     Attributes:
-        script: Which.
+        script: The script.
         argv: The client's command.
-        killed: Whether it is to end.
+        killed: Whether the script must end.
     """
 
     __slots__ = ("_started", "argv", "killed", "script")
@@ -55,15 +56,15 @@ class Running:
         self._started = monotonic()
 
     def milliseconds(self) -> int:
-        """For how long it has been running."""
+        """The running time in milliseconds."""
         return int((monotonic() - self._started) * 1000)
 
 
 class Libraries(Protocol):
-    """The libraries of functions, as far as it concerns the scripts."""
+    """The function libraries: the part that `Scripting` uses."""
 
     def flush(self) -> None:
-        """Forget all libraries."""
+        """Delete all libraries."""
         ...
 
 
@@ -71,11 +72,12 @@ class Scripting:
     """The scripts of one server and the session they run on.
 
     Attributes:
-        known: What SCRIPT EXISTS tells and EVALSHA finds, by SHA1.
-        running: The script that runs.
-        functions: The libraries of functions, None before the first one is loaded.
-        plain: Whether nothing is forbidden to it, and nothing special is on.
-        wrote: Whether it has called a command that writes.
+        known: The script cache (EVALSHA, SCRIPT EXISTS) by SHA1.
+        running: The running script.
+        functions: The function libraries; None until the first use.
+        allows_fast_path: Whether the running script has no restrictions and commands need no full
+            checks.
+        wrote: Whether the running script has called a write command.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -86,25 +88,25 @@ class Scripting:
         self._compiled: dict[bytes, Script] = {}
         self._valkey = server.version.is_valkey()
         self._legacy = server.version.before(7)
-        self._barred = frozenset(
+        self._forbidden = frozenset(
             name
-            for before, names in _BARRED.items()
+            for before, names in _FORBIDDEN.items()
             if server.version.compatible < before
             for name in names
         )
         old = server.version.before(7, 2)
         self._not_blocking = frozenset({"xread", "xreadgroup"} if old else ())
-        self.running: Running | None = None
-        self._defining: Running | None = None
+        self.running: RunningScript | None = None
+        self._defining: RunningScript | None = None
         self._threshold = "lua-time-limit" if self._legacy else "busy-reply-threshold"
-        self.plain = False
+        self.allows_fast_path = False
         self.wrote = False
         self._read_only = False
         self._slot: int | None = None
-        self._guarded = False
-        self._short_of_memory = False
+        self._checks_acl_and_memory = False
+        self._memory_exceeded = False
         self._lua: LuaScripts | None = None
-        self._session = session = Session(engine, _nowhere, "lua", number=0)
+        self._session = session = Session(engine, _discard, "lua", number=0)
         session.deny_blocking = True
         session.authenticated = True
         session.is_script = True
@@ -114,7 +116,7 @@ class Scripting:
             for name, entry in server.commands.items()
             if entry.subcommands is None
             and "noscript" not in entry.flags
-            and entry.name not in self._barred
+            and entry.name not in self._forbidden
             and entry.name not in self._not_blocking
         }
         exists = (server.commands[b"script"].subcommands or {}).get(b"exists")
@@ -123,29 +125,29 @@ class Scripting:
 
     @property
     def lua(self) -> LuaScripts:
-        """The Lua state of EVAL, made when first needed."""
+        """The Lua state of EVAL, created at first use."""
         if self._lua is None:
             self._lua = self.new_state()
             self._compiled.clear()
         return self._lua
 
     def new_state(self) -> LuaScripts:
-        """A Lua state whose scripts run here."""
+        """Create a Lua state for scripts of this server."""
         return LuaScripts(
             self.server.version,
             self._call,
-            direct=self._shortcut,
+            direct=self._fast_path,
             interrupt=self._interrupt,
             setresp=self._set_protocol,
             acl_check=self._acl_check,
         )
 
     def count(self) -> int:
-        """How many scripts EVALSHA finds."""
+        """The number of scripts in the script cache."""
         return len(self.known)
 
     def reset(self) -> None:
-        """Forget all scripts and functions, and kill a script that runs."""
+        """Delete all scripts and functions, and kill the running script."""
         if self.running is not None:
             self.running.killed = True
         self.flush()
@@ -157,7 +159,7 @@ class Scripting:
             self.functions.flush()
 
     def flush(self) -> None:
-        """Forget all scripts. Their compiled form is kept for when they come again."""
+        """Empty the script cache. Compiled scripts are kept for later use."""
         self.known.clear()
         if self._legacy:
             self._lua = None
@@ -167,7 +169,7 @@ class Scripting:
                 self._compiled.clear()
 
     def load(self, source: bytes) -> Script:
-        """Compile and remember a script.
+        """Compile a script and add it to the script cache.
 
         Raises:
             RedisError: It does not compile.
@@ -184,12 +186,13 @@ class Scripting:
         return script
 
     def _define(self, lua: LuaScripts, source: bytes) -> Script:
-        """Compile a script as before Redis 7: what follows an ``end`` of its own runs now.
+        """Compile a script as Redis before 7 does. Code after an ``end`` that closes the function
+        runs during compilation.
 
-        That part can be killed. It may call no commands: in the server there is no client then.
+        That code can be killed. It cannot call commands, because the server has no client then.
         """
-        self.plain = self.wrote = False
-        self.running = self._defining = Running(Script(b"", source, None, None), [])
+        self.allows_fast_path = self.wrote = False
+        self.running = self._defining = RunningScript(Script(b"", source, None, None), [])
         try:
             return lua.compile(source)
         finally:
@@ -209,34 +212,36 @@ class Scripting:
         Args:
             ctx: The client.
             script: What to run.
-            argv: The client's command; its keys are from 3 to ``end``.
-            end: Where the other arguments begin.
-            read_only: Whether nothing may be written.
-            lua: The Lua state of the script, if that is not the one of EVAL.
+            argv: The client's command. Keys start at index 3.
+            end: The index of the first argument after the keys.
+            read_only: Whether write commands are not allowed (EVAL_RO).
+            lua: The Lua state of the script, if it is not that of EVAL.
 
         Raises:
-            RedisError: What the script failed with.
+            RedisError: The script failed.
         """
         session = self._session
         session.db, session.user, session.protocol = ctx.db, ctx.user, 2
         session.limited = ctx.limited
         self.wrote = False
-        self.plain = not (read_only or ctx.limited or script.flags or self.engine.needs_full_checks)
-        if self.plain:
-            self._guarded = self._read_only = False
+        self.allows_fast_path = not (
+            read_only or ctx.limited or script.flags or self.engine.needs_full_checks
+        )
+        if self.allows_fast_path:
+            self._checks_acl_and_memory = self._read_only = False
         else:
             self._restrict(ctx, script, argv[3:end], read_only)
-        self.running = Running(script, argv)
+        self.running = RunningScript(script, argv)
         try:
             return (lua or self._lua or self.lua).run(script, argv[3:], end - 3)
         finally:
             self.running = None
 
     def _restrict(self, ctx: Session, script: Script, keys: list[bytes], read_only: bool) -> None:
-        """Find out what the script that is to run may not do.
+        """Determine the restrictions for a script before it runs.
 
         Raises:
-            RedisError: It may not run at all.
+            RedisError: The script may not run.
         """
         flags = script.flags
         if self.server.conditions.stale and "allow-stale" not in (flags or ()):
@@ -246,19 +251,19 @@ class Scripting:
         if (node := node_of(ctx)) is not None:
             self._enter_cluster(node, ctx, script, keys)
         ledger = self.server.ledger
-        self._guarded = ctx.limited or ledger is not None
-        self._short_of_memory = ledger is not None and ledger.full
-        if self._short_of_memory and flags is not None:
+        self._checks_acl_and_memory = ctx.limited or ledger is not None
+        self._memory_exceeded = ledger is not None and ledger.full
+        if self._memory_exceeded and flags is not None:
             if not flags & {"allow-oom", "no-writes"}:
                 raise RedisError(OUT_OF_MEMORY)
-            self._short_of_memory = "allow-oom" not in flags
+            self._memory_exceeded = "allow-oom" not in flags
         self._read_only = read_only or (flags is not None and "no-writes" in flags)
 
     def kill(self, function: bool) -> None:
-        """End the script that runs, or the function.
+        """Kill the running script or function (SCRIPT KILL, FUNCTION KILL).
 
         Raises:
-            RedisError: None runs, the other kind does, or something has been written.
+            RedisError: None is running, the other kind is running, or it has written.
         """
         running = self.running
         if running is None:
@@ -270,34 +275,34 @@ class Scripting:
         running.killed = True
 
     def busy(self) -> RedisError:
-        """What others are told while a script runs for too long."""
-        return RedisError(errors.busy(self.server.version.product, self._way_out()))
+        """The BUSY error for other clients."""
+        return RedisError(errors.busy(self.server.version.product, self._kill_command()))
 
-    def _way_out(self) -> str:
+    def _kill_command(self) -> str:
         running = self.running
         function = running is not None and running.script.takes_arguments
         return "FUNCTION KILL" if function else "SCRIPT KILL"
 
     def _interrupt(self) -> bytes | None:
-        """Looked in at from time to time while a script runs; bytes are its end."""
+        """Called periodically while a script runs; returned bytes abort it with that error."""
         running = self.running
         if running is None:
             return None
         threshold = self.server.config.integer(self._threshold)
         if not running.killed and 0 < threshold <= running.milliseconds():
-            self.engine.serve_other_clients(self._way_out())
-            self.plain = self.plain and not self.engine.needs_full_checks
+            self.engine.serve_other_clients(self._kill_command())
+            self.allows_fast_path = self.allows_fast_path and not self.engine.needs_full_checks
         if not running.killed:
             return None
         if self._valkey:
-            return b"Script killed by user with %b." % self._way_out().encode()
+            return b"Script killed by user with %b." % self._kill_command().encode()
         return b"Script killed by user with SCRIPT KILL..."
 
-    def _shortcut(self, lua: LuaScripts, name: bytes) -> Callable[..., Any] | None:
+    def _fast_path(self, lua: LuaScripts, name: bytes) -> Callable[..., Any] | None:
         entry = self._direct.get(name)
         if entry is None or entry.needs_full_checks:
             return None
-        return shortcut(entry, self._session, self, lua)
+        return fast_path(entry, self._session, self, lua)
 
     def _call(self, argv: list[bytes]) -> Reply:
         if self._defining is not None:
@@ -308,17 +313,17 @@ class Scripting:
             if isinstance(found, RedisError):
                 return found
             entry = found
-        if self._guarded:
-            refusal = self._refused(entry, argv)
+        if self._checks_acl_and_memory:
+            refusal = self._acl_or_memory_error(entry, argv)
             if refusal is not None:
-                return self._rejected(refusal, entry)
+                return self._count_rejected(refusal, entry)
         if self._read_only and (entry.write or entry.name in MAY_REPLICATE):
             refusal = ScriptCallError("Write commands are not allowed from read-only scripts.")
-            return self._rejected(refusal, entry)
+            return self._count_rejected(refusal, entry)
         if self.engine.cluster is not None:
-            refusal = self._misplaced(entry, argv)
+            refusal = self._cluster_error(entry, argv)
             if refusal is not None:
-                return self._rejected(refusal, entry)
+                return self._count_rejected(refusal, entry)
         if entry.write:
             self.wrote = True
         try:
@@ -326,11 +331,11 @@ class Scripting:
         except RedisError as error:
             return error
         finally:
-            self.plain = self.plain and not self.engine.needs_full_checks
+            self.allows_fast_path = self.allows_fast_path and not self.engine.needs_full_checks
         return reply.on_timeout if type(reply) is Blocked else reply
 
-    def _rejected(self, error: RedisError, entry: Entry | None) -> RedisError:
-        """Count a call that was refused, as servers do since Redis 7."""
+    def _count_rejected(self, error: RedisError, entry: Entry | None) -> RedisError:
+        """Count a refused call in the statistics, as Redis does since 7. Returns the error."""
         if not self._legacy:
             plain = isinstance(error, ScriptCallError)
             self.server.stats.count_error(RedisError("ERR") if plain else error)
@@ -338,21 +343,23 @@ class Scripting:
                 entry.rejected += 1
         return error
 
-    def _refused(self, entry: Entry, argv: list[bytes]) -> RedisError | None:
-        """What the user may not call; what there is no memory for, until the script has written."""
+    def _acl_or_memory_error(self, entry: Entry, argv: list[bytes]) -> RedisError | None:
+        """The error of ACL or ``maxmemory`` for a call. Memory is not checked after the first
+        write.
+        """
         session = self._session
         if session.limited:
             text = self.engine.clients.access.refuse_call(session, entry, argv)
             if text is not None:
                 return ScriptCallError(text)
-        if entry.write and self._short_of_memory:
+        if entry.write and self._memory_exceeded:
             if "denyoom" in entry.flags:
                 return (
                     ScriptCallError(f"-{OUT_OF_MEMORY}")
                     if self._legacy
                     else RedisError(OUT_OF_MEMORY)
                 )
-            self._short_of_memory = False
+            self._memory_exceeded = False
         return None
 
     def _enter_cluster(self, node: Node, ctx: Session, script: Script, keys: list[bytes]) -> None:
@@ -361,8 +368,8 @@ class Scripting:
         self._session.asking, self._session.readonly = ctx.asking, ctx.readonly
         self._slot = slot_of(keys[0]) if keys else None
 
-    def _misplaced(self, entry: Entry, argv: list[bytes]) -> RedisError | None:
-        """Why a node of a cluster does not run a script's command."""
+    def _cluster_error(self, entry: Entry, argv: list[bytes]) -> RedisError | None:
+        """The error if a cluster node cannot run a command of a script."""
         session = self._session
         node = node_of(session)
         assert node is not None
@@ -371,7 +378,7 @@ class Scripting:
             return ScriptCallError(f"-{READ_ONLY}") if self._legacy else RedisError(READ_ONLY)
         wrong = node.redirect(session, entry, argv)
         if wrong is not None:
-            return ScriptCallError(self._misplacement(wrong.reason, entry.name))
+            return ScriptCallError(self._cluster_error_text(wrong.reason, entry.name))
         if forbidden:
             return RedisError(READ_ONLY)
         running = self.running
@@ -387,7 +394,7 @@ class Scripting:
             )
         return None
 
-    def _misplacement(self, reason: str, name: str) -> str:
+    def _cluster_error_text(self, reason: str, name: str) -> str:
         if self._legacy:
             return "Lua script attempted to access a non local key in a cluster node"
         modern = not self.server.version.before(7, 2) and not self._valkey
@@ -401,22 +408,22 @@ class Scripting:
                 f"Unable to execute command '{name}' in script because undeclared keys were "
                 "accessed during rehashing of the slot"
             )
-        found = _MISPLACEMENTS.get(reason)
+        found = _CLUSTER_ERROR_TEXTS.get(reason)
         if found is not None and (modern or reason != "unbound"):
             return found
         return (
-            "Attempted to access a non local key in a cluster node" if self._valkey else _ELSEWHERE
+            "Attempted to access a non local key in a cluster node" if self._valkey else _NOT_LOCAL
         )
 
     def _find(self, argv: list[bytes]) -> Entry | RedisError:
         commands = self.server.commands
         entry = commands.get(argv[0]) or commands.get(argv[0].lower())
         if entry is None or (self._legacy and entry.name == "quit"):
-            return self._refusal("unknown")
+            return self._script_refusal("unknown")
         if not entry.min_argc <= len(argv) <= entry.max_argc:
-            return self._refusal("arity", entry)
-        if entry.name in self._barred or "noscript" in entry.flags:
-            return self._refusal("noscript", entry)
+            return self._script_refusal("arity", entry)
+        if entry.name in self._forbidden or "noscript" in entry.flags:
+            return self._script_refusal("noscript", entry)
         if entry.subcommands is None or len(argv) == 1:
             if entry.name in self._not_blocking and b"block" in map(bytes.lower, argv):
                 return RedisError(
@@ -424,15 +431,15 @@ class Scripting:
                 )
             return entry
         if self._legacy:
-            return self._as_the_server(argv)
+            return self._find_in_engine(argv)
         sub = entry.subcommands.get(argv[1]) or entry.subcommands.get(argv[1].lower())
         if sub is None:
-            return self._as_the_server(argv) if self._valkey else self._refusal("unknown")
+            return self._find_in_engine(argv) if self._valkey else self._script_refusal("unknown")
         if not sub.min_argc <= len(argv) <= sub.max_argc:
-            return self._refusal("arity", sub)
-        return self._refusal("noscript", sub) if "noscript" in sub.flags else sub
+            return self._script_refusal("arity", sub)
+        return self._script_refusal("noscript", sub) if "noscript" in sub.flags else sub
 
-    def _as_the_server(self, argv: list[bytes]) -> Entry | RedisError:
+    def _find_in_engine(self, argv: list[bytes]) -> Entry | RedisError:
         try:
             return self.engine.find(argv)
         except RedisError as error:
@@ -440,9 +447,9 @@ class Scripting:
                 self.server.stats.count_error(error)
             return error
 
-    def _refusal(self, reason: str, entry: Entry | None = None) -> RedisError:
+    def _script_refusal(self, reason: str, entry: Entry | None = None) -> RedisError:
         generation = 0 if self._legacy else 2 if self._valkey else 1
-        return self._rejected(ScriptCallError(_REFUSALS[reason][generation]), entry)
+        return self._count_rejected(ScriptCallError(_REFUSALS[reason][generation]), entry)
 
     def _set_protocol(self, protocol: int) -> None:
         self._session.protocol = protocol
@@ -460,7 +467,7 @@ class Scripting:
             return True
         try:
             return access.denial(access.users[session.user], session, entry, argv) is None
-        except IndexError:  # the keys that it must have are not there
+        except IndexError:  # key arguments are missing
             raise invalid from None
 
 
@@ -482,8 +489,8 @@ _REFUSALS = {
     ),
 }
 
-_ELSEWHERE = "Script attempted to access a non local key in a cluster node"
-_MISPLACEMENTS = {
+_NOT_LOCAL = "Script attempted to access a non local key in a cluster node"
+_CLUSTER_ERROR_TEXTS = {
     "down": "Script attempted to execute a command while the cluster is down",
     "read-only": (
         "Script attempted to execute a write command while the cluster is down and readonly"
@@ -502,18 +509,18 @@ def scripting_of(engine: Engine) -> Scripting:
 
 
 def script_writes(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
-    """Whether a command runs a script whose first line lets it write."""
+    """Whether a command runs a script whose flags allow writes."""
     flags = _script_flags(engine, entry, argv)
     return flags is not None and "no-writes" not in flags
 
 
-def script_promises_no_writes(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
+def script_has_no_writes_flag(engine: Engine, entry: Entry, argv: list[bytes]) -> bool:
     """Whether a command runs a script with the flag ``no-writes``."""
     return "no-writes" in (_script_flags(engine, entry, argv) or ())
 
 
 def _script_flags(engine: Engine, entry: Entry, argv: list[bytes]) -> Collection[str] | None:
-    """What the first line of a command's script says; None if it says nothing."""
+    """The flags of the script that a command runs; None without a ``#!`` line."""
     server = engine.server
     if entry.name in ("eval", "eval_ro"):
         if server.version.before(7) or not argv[1].startswith(b"#!"):
@@ -530,5 +537,5 @@ def _script_flags(engine: Engine, entry: Entry, argv: list[bytes]) -> Collection
     return None
 
 
-def _nowhere(reply: Reply) -> None:
-    """Where messages to the scripts' session go."""
+def _discard(reply: Reply) -> None:
+    """Discard messages to the session of scripts."""

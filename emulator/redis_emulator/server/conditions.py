@@ -68,17 +68,17 @@ class Conditions:
 
     Attributes:
         current: All conditions.
-        way_out: The command that kills the script of `Condition.BUSY`.
+        kill_command: The command that kills the script of `Condition.BUSY`.
     """
 
-    __slots__ = ("_injected", "_own", "_version", "current", "way_out")
+    __slots__ = ("_injected", "_own", "_version", "current", "kill_command")
 
     def __init__(self, version: Version) -> None:
         self._version = version
         self._own: set[Condition] = set()
         self._injected: set[Condition] = set()
         self.current: frozenset[Condition] = frozenset()
-        self.way_out = "SCRIPT KILL"
+        self.kill_command = "SCRIPT KILL"
 
     def set(self, condition: Condition, on: bool) -> None:
         """Set or clear a condition of the server itself."""
@@ -146,7 +146,7 @@ class Conditions:
         if Condition.LOADING in current and not self._has_flag(entry, "loading"):
             return errors.loading(self._version.product)
         if Condition.BUSY in current and not self._has_flag(entry, "allow_busy"):
-            return errors.busy(self._version.product, self.way_out)
+            return errors.busy(self._version.product, self.kill_command)
         if Condition.NO_SCRIPT in current and entry.name in ("evalsha", "evalsha_ro"):
             return errors.NO_SCRIPT
         return None

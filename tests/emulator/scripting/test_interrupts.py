@@ -18,7 +18,7 @@ import pytest
 from redis_emulator import RedisEmulator
 from redis_emulator.clients.session import Session
 from redis_emulator.resp.types import OK, RedisError
-from redis_emulator.scripting.scripts import Running, Scripting
+from redis_emulator.scripting.scripts import RunningScript, Scripting
 
 VERSIONS = ("8.2", "6.2")
 SCRIPTS = (
@@ -128,7 +128,7 @@ def test_it_comes_out_while_other_clients_are_served(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a script that runs for too long, which opens the lock from time to time."""
-    monkeypatch.setattr(Running, "milliseconds", lambda running: 10_000)
+    monkeypatch.setattr(RunningScript, "milliseconds", lambda running: 10_000)
 
     def run() -> None:
         assert client("EVAL", "for i = 1, 1e5 do end return 1", "0") == 1
