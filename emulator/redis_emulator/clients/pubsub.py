@@ -55,16 +55,16 @@ class PubSub:
 
     def unsubscribe_all(self, client: Client) -> None:
         """End all subscriptions of a client without sending it messages."""
-        for channels, everybody in (
+        for channels, subscribers in (
             (client.channels, self.channels),
             (client.patterns, self.patterns),
             (client.shard_channels, self.shard_channels),
         ):
             for channel in channels:
-                listeners = everybody.get(channel, {})  # missing if SUBSCRIBE was interrupted
-                listeners.pop(client, None)
-                if not listeners:
-                    everybody.pop(channel, None)
+                remaining = subscribers.get(channel, {})  # missing if SUBSCRIBE was interrupted
+                remaining.pop(client, None)
+                if not remaining:
+                    subscribers.pop(channel, None)
             channels.clear()
 
     def close_shard_channel(self, channel: bytes) -> None:

@@ -9,7 +9,7 @@ step            what happens                                                   m
 short path      look up, check arity, expire due keys, call                     here
 full checks     injected faults, then all steps below                          here
 lookup          command and subcommand by name, unknown commands               ``lookup``
-admission       login, MULTI, ACL, cluster, conditions, memory, subscriptions  ``admission``
+admission       AUTH, MULTI, ACL, cluster, conditions, memory, subscriptions   ``admission``
 pause, MULTI    CLIENT PAUSE delays the command, or MULTI queues it            here
 call            the command's function, tracking                               here
 due keys        expired or hidden on access, while active expiry is off        ``due``

@@ -18,8 +18,8 @@ from redis_emulator.clients.clients import Clients
 from redis_emulator.forks import ForkedError
 
 _COPY = (
-    "this emulator was created in process {parent}; process {child} has only a copy of it since"
-    " fork(), and writes in one process are not visible in the other. Before the fork,"
+    "this emulator was created in process {parent}, and process {child} has only a copy of it since"
+    " fork(): writes in one process are not visible in the other. Before the fork,"
     " start a server with emulator.serve() and connect to its url; or, if a copy is what you want,"
     " call emulator.use_copy_after_fork()"
 )

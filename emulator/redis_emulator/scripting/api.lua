@@ -1,5 +1,5 @@
--- The `redis` table (also called `server` on Valkey), running a script, and turning its result into values that
--- the host understands. Gets the host's callbacks and what sandbox.lua returned.
+-- The `redis` table (also `server` on Valkey), running scripts, and converting their results for the host (the Python
+-- code). Its arguments are the functions of the host and the result of sandbox.lua.
 
 local host, box = ...
 local legacy, valkey, modern_texts = host.legacy, host.valkey, host.modern_texts
@@ -16,12 +16,12 @@ local NAME = valkey and "server" or "redis"
 
 local api = {}
 
--- Calling commands. The host answers with a string, a number, false for null, true for the status OK, a table
--- for whatever else; nil says that it failed and `failure` knows why. In RESP3 the answer is in a table.
+-- Calling commands. The host returns a string, a number, false for null, true for the status OK, or a table for
+-- other replies. nil means an error, which `failure` returns. In RESP3 the reply is inside a table.
 
 local resp3 = false
 
--- The host sees no sign at a zero; servers before 7.2 print it.
+-- The host does not see the sign of minus zero; servers before 7.2 print it.
 
 local function signed(f) return f end
 if not modern_texts then
@@ -43,7 +43,7 @@ if not modern_texts then
 end
 py_call, py_call3 = signed(py_call), signed(py_call3)
 
--- The host's own function for a command, where it has one; asked for once.
+-- The fast path of the host for a command, if there is one. Requested once for each name.
 local direct = setmetatable({}, {
   __index = function(t, name)
     local f = type(name) == "string" and host.direct(name) or nil
@@ -54,7 +54,7 @@ local direct = setmetatable({}, {
 })
 
 local function place(text, level)
-  -- Errors of the API itself carry their place before 7.0, a code since.
+  -- Errors of the API itself contain the position before 7.0, and an error code since.
   if not legacy then return "ERR " .. text end
   local info = caller(level + 1)
   return info and info.source .. ": " .. info.currentline .. ": " .. text or text
@@ -98,7 +98,7 @@ function api.pcall(...)
 end
 
 local function text_error(text, level)
-  -- What the API's functions raise; pcall sees a string before 7.0 and the text of a table since.
+  -- Errors of API functions. pcall returns a string before 7.0, and the text of a table since.
   if legacy then error(text, 0) end
   error({ err = "ERR " .. text })
 end
@@ -243,7 +243,7 @@ local function publish(libraries)
   end
 end
 
--- Errors that leave a script: text, source and line (nil where there is none).
+-- Errors that end a script: text, source and line (nil if unknown).
 
 local STRICT = { access = 15, create = 8 }
 
@@ -281,9 +281,9 @@ local function handle(e)
   return describe(e, origin(e))
 end
 
--- Results. What is not a table is returned as it is, a table as several values, the first of which tells what they
--- are. One that is not simply flat is sent as a list in prefix order: strings and numbers as they are, everything
--- else as `true`, the name of its kind, and what belongs to it.
+-- Results. A value that is not a table is returned unchanged, a table as several values with a tag first. A nested
+-- table becomes a list in prefix order: strings and numbers unchanged, everything else as `true`, the name of its
+-- kind, and its contents.
 
 local DEEPEST = 200
 local get = legacy and function(t, k) return t[k] end or rawget
@@ -331,7 +331,7 @@ function emit(v, out, n, depth)
   end
   special = get(v, "double")
   if type(special) == "number" then
-    -- The host makes integers of whole numbers, and so loses the sign of zero.
+    -- The host converts whole numbers to integers, which loses the sign of minus zero.
     if special == 0 and 1 / special < 0 then special = "-0" end
     out[n + 1], out[n + 2], out[n + 3] = true, "double", special
     return n + 3
@@ -425,8 +425,8 @@ local function execute(f, keys, argv)
   return finish(stop(xpcall(f, handle)))
 end
 
--- Functions of libraries get their keys and arguments as parameters. While a library is loaded it sees little more
--- than `register_function`.
+-- Functions of libraries get keys and arguments as parameters. While a library is loaded, only `register_function`
+-- and a few other functions are available.
 
 local function execute_function(f, keys, argv)
   resp3 = false
@@ -520,7 +520,7 @@ local function load_library(f)
   return registered
 end
 
--- What runs a script with `n` keys: called with the script, the keys and the other arguments.
+-- Creates the function that runs a script with `n` keys. Its arguments are the script, the keys and ARGV.
 
 local function runner(n)
   local names = {}
@@ -536,7 +536,7 @@ return {
   sized = function(...) return { ... } end,
   slice = function(out, first, last) return unpack(out, first, last) end,
   wipe = function(t) for k in next, t do t[k] = nil end end,
-  -- Text to a function; bytecode of the text just compiled, rewritten by the host, to a function.
+  -- Loads source text, or bytecode of just compiled source that the host has rewritten.
   compile = function(text, name)
     local f, message = loadstring(text, name)
     if not f then return nil, message end
@@ -549,7 +549,7 @@ return {
     spare()
     return f
   end,
-  -- Before 7.0 a script is text within `function f_sha() ... end`, and may go on after an `end` of its own.
+  -- Before 7.0 a script is inserted into `function f_sha() ... end`. It can contain code after an `end` that closes it.
   define = function(f, maker)
     start()
     local ok, e = stop(xpcall(f, note))

@@ -1,5 +1,5 @@
--- Bitwise operations on 32-bit integers, as LuaBitOp gives them: arguments are taken modulo 2^32, results are
--- signed. The host combines two numbers; shifts are multiplications.
+-- Bitwise operations on 32-bit integers, like LuaBitOp: arguments are taken modulo 2^32, results are signed. The host
+-- computes and, or, xor of two numbers; shifts are multiplications.
 
 local host, box = ...
 local select, format, floor, rep, sub, upper = select, string.format, math.floor, string.rep, string.sub, string.upper
@@ -9,7 +9,7 @@ local MODULUS = 2 ^ 32
 
 local function unsigned(x)
   if x ~= x or x >= 2 ^ 51 or x <= -2 ^ 51 then
-    -- LuaBitOp adds 1.5 * 2^52 and takes the low half of the double.
+    -- LuaBitOp adds 1.5 * 2^52 and uses the low 32 bits of the double.
     return host.low_word(x + 6755399441055744)
   end
   local whole = floor(x)

@@ -1,4 +1,4 @@
--- JSON, as lua-cjson 2.1.0 reads and writes it, with its options and error texts.
+-- JSON like lua-cjson 2.1.0, with its options and error texts.
 
 local host, box = ...
 local select, type, next, error, tonumber, tostring, rawget, pcall = select, type, next, error, tonumber, tostring, rawget, pcall
@@ -29,7 +29,7 @@ local function array_length(t, config)
   local highest, count = 0, 0
   for k in next, t do
     if type(k) ~= "number" or k < 1 or k ~= floor(k) then return nil end
-    -- A C integer takes no more, and becomes the lowest.
+    -- Larger numbers overflow a C integer to the lowest value.
     if k > highest then highest = k > 2147483647 and -2147483648 or k end
     count = count + 1
   end
@@ -93,7 +93,7 @@ function encode(v, out, depth, config)
   else fail(kind, "type not supported") end
 end
 
--- Reading. A token is a kind and where it begins; `lex` gives kind, value, begin, after.
+-- Decoding. `lex` returns the kind of the next token, its value, its start and the position after it.
 
 local function expected(what, found, at)
   error("Expected " .. what .. " but found " .. found .. " at character " .. at, 0)
@@ -151,7 +151,7 @@ local function lex_string(s, start)
 end
 
 local function lex_number(s, at)
-  -- What C's strtod would read.
+  -- The number that strtod of C would read.
   local text = match(s, "^[+-]?%d+%.?%d*[eE][+-]?%d+", at) or match(s, "^[+-]?%.%d+[eE][+-]?%d+", at)
     or match(s, "^[+-]?%d+%.?%d*", at) or match(s, "^[+-]?%.%d+", at)
   local hex = match(s, "^[+-]?0[xX]%x+", at)
@@ -274,7 +274,7 @@ local function decode(s, config)
   return result
 end
 
--- The module and its settings.
+-- The module and its options.
 
 local function arguments(allowed, ...)
   if select("#", ...) > allowed then

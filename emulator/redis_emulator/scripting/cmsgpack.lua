@@ -1,5 +1,5 @@
--- MessagePack, as lua-cmsgpack 0.4.0 packs and unpacks it: whole numbers as integers, others as the smallest
--- float that holds them, tables with keys 1..n as arrays, nesting beyond 16 as nil.
+-- MessagePack like lua-cmsgpack 0.4.0: whole numbers are packed as integers, others as the smallest exact float, tables
+-- with keys 1..n as arrays, and nesting beyond 16 levels as nil.
 
 local host, box = ...
 local select, type, next, error, unpack, tostring = select, type, next, error, unpack, tostring

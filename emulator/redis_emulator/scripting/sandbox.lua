@@ -1,14 +1,15 @@
--- What a script can see. Runs once per Lua state, before any script, and keeps every dangerous function in
--- locals that no script can reach.
+-- The sandbox: the globals and functions that scripts can access. Runs once per Lua state, before any script.
+-- Dangerous functions are kept in locals that scripts cannot access. "Host" means the Python code.
 --
--- Three rules. (1) Only nil, booleans, numbers, strings, plain tables and Lua functions cross to a script;
--- functions of the host are upvalues of the functions below. (2) Since 7.0 a server protects its tables against
--- writing; stock Lua cannot, so a script gets an empty table that reads through to the real one ("frozen"),
--- and the library functions that look at tables directly (pairs, rawset, table.insert ...) are told about it.
--- (3) The state's own global table is emptied and given to nobody: the host looks names up there.
+-- Three rules. (1) Scripts get only nil, booleans, numbers, strings, plain tables and Lua functions;
+-- functions of the host are upvalues of the functions below. (2) Since 7.0 Redis makes its tables read-only.
+-- Standard Lua cannot do that, so scripts get an empty proxy table that reads from the real table ("frozen"), and
+-- the library functions that access tables directly (pairs, rawset, table.insert ...) are replaced by functions
+-- that know the proxies. (3) The global table of the state is emptied and not accessible: the host looks names up
+-- there.
 --
--- Every chunk of ours is named "=[C]", and whoever looks for the place of an error takes its functions for the
--- C functions they stand for.
+-- All chunks of the emulator are named "=[C]". The code that finds the line of an error treats their functions as
+-- the C functions that they replace.
 
 local host = ...
 local legacy, valkey = host.legacy, host.valkey
@@ -23,9 +24,9 @@ local globals = _G
 local getinfo, sethook = debug.getinfo, debug.sethook
 local create, wrap, running, foreach = coroutine.create, coroutine.wrap, coroutine.running, table.foreach
 
--- Memory. Lua raises an error where the allocator refuses, but the host's own calls into the state (arguments,
--- replies) have nobody to catch it. So nothing crosses while more than `host.memory` KiB are in use, and the host
--- keeps what it passes smaller than what is left.
+-- Memory. If an allocation fails, Lua raises an error, but calls from the host into the state (arguments, replies)
+-- cannot catch it. Therefore no values are passed while more than `host.memory` KiB are in use, and the host limits
+-- the size of what it passes to the rest.
 
 local used, MEMORY = gcinfo, host.memory
 
@@ -36,7 +37,7 @@ local function spare()
   end
 end
 
-local checked = { call = true, call3 = true, failure = true, direct = true, interrupt = true }  -- by their callers
+local checked = { call = true, call3 = true, failure = true, direct = true, interrupt = true }  -- they are checked by their callers
 
 local function guard_host(functions)
   for name, f in next, functions do
@@ -66,14 +67,14 @@ local function freeze(t)
   return shadow
 end
 
--- Places in scripts.
+-- Positions in scripts.
 
 local function ours(info)
   return info and (info.what == "C" or info.source == "=[C]" or info.what == "tail")
 end
 
 local function caller(level)
-  -- Where the function that called a function of ours is, counted from our caller's `level`.
+  -- The position of the script function that called a library function, counted from `level` of the caller.
   local info = getinfo(level + 1, "Sl")
   while info and info.source == "=[C]" and info.what ~= "C" do
     level = level + 1
@@ -85,8 +86,8 @@ end
 local known_error, known_place
 
 local function origin(e)
-  -- The place of the error `e`, from within an error handler (level 2 is the handler). Where a stand-in has caught
-  -- an error and raises it again, the place has been noted.
+  -- The position of the error `e`, called in an error handler (level 2 is the handler). If a replacement function
+  -- has caught an error and raises it again, the position was stored.
   local level = 3
   if known_place and rawequal(e, known_error) then return known_place end
   local info = getinfo(level, "Sl")
@@ -103,7 +104,7 @@ local function where(info)
   return info.currentline > 0 and info.short_src .. ":" .. info.currentline .. ": " or ""
 end
 
--- Arguments, as the C functions check them. `level` is that of the script for `error`.
+-- Argument checks, as in the C functions. `level` is the level of the script for `error`.
 
 local function typename(n, i, ...)
   if i > n then return "no value" end
@@ -111,7 +112,7 @@ local function typename(n, i, ...)
 end
 
 local function bad(i, what, level)
-  -- The function is called what its caller calls it; a method does not count its object.
+  -- The error names the function as its caller does. For a method call the object is not counted.
   local info = getinfo(level, "n")
   local name = info.name or "?"
   if info.namewhat == "method" then
@@ -144,7 +145,7 @@ local function int32(value)
   return value >= 2 ^ 31 and value - 2 ^ 32 or value
 end
 
--- Globals that know about frozen tables.
+-- Global functions that support frozen tables.
 
 local G = {}
 local env = legacy and G or setmetatable({}, {
@@ -153,14 +154,14 @@ local env = legacy and G or setmetatable({}, {
 })
 frozen[env] = not legacy and G or nil
 
-local function peer(t)
+local function unfrozen(t)
   return frozen[t] or t
 end
 
 function G.next(...)
   local t = need("table", 1, 2, ...)
   local _, key = ...
-  local ok, k, v = pcall(next, peer(t), key)
+  local ok, k, v = pcall(next, unfrozen(t), key)
   if not ok then error(k, 0) end
   return k, v
 end
@@ -174,7 +175,7 @@ function G.rawget(...)
   local t = need("table", 1, 2, ...)
   if select("#", ...) < 2 then bad(2, "value expected", 2) end
   local _, key = ...
-  return rawget(peer(t), key)
+  return rawget(unfrozen(t), key)
 end
 
 function G.rawset(...)
@@ -213,13 +214,13 @@ function G.setmetatable(...)
   return setmetatable(t, mt)
 end
 
--- Null of cjson: a userdata nobody can open.
+-- The null value of cjson: a userdata without accessible contents.
 
 local null = newproxy(true)
 getmetatable(null).__tostring = function() return "userdata: (nil)" end
 
--- What ends a script: the error of SCRIPT KILL, or an exception of the host, which travels as an object. Whatever
--- catches errors for a script calls `pass` with what it has caught, so that a script cannot go on after its end.
+-- Aborting a script: by the error of SCRIPT KILL, or by an exception of the host, which is passed as an object. Every
+-- function that catches errors for a script calls `pass` with the error, so that an aborted script cannot continue.
 
 local ended
 
@@ -235,7 +236,7 @@ local function pass(e)
   return e
 end
 
--- Calls that catch errors. Since 7.0 pcall gives the text of an error reply rather than the table.
+-- Protected calls. Since 7.0 pcall returns the text of an error reply, before that the table.
 
 local function caught(ok, ...)
   if ok then return true, ... end
@@ -271,8 +272,8 @@ function G.xpcall(...)
   end))
 end
 
--- Loading code: text only, never bytecode, and always into the scripts' globals. An error of the function that `load`
--- reads from meets the handler of the whole script, unless one is nearer, and is returned.
+-- Loading code: source text only, no bytecode, with the globals of scripts. An error in the reader function of `load`
+-- is passed to the error handler of the script, unless there is an inner one, and is returned.
 
 local function load_text(text, name)
   if byte(text) == 27 then text = " " .. text end
@@ -298,7 +299,7 @@ local LONGEST_CHUNK = 2 ^ 22
 local NO_STRING = "reader function must return a string"
 
 local function unprotected(level)
-  -- Whether an error `level` functions up would reach the handler of the whole script.
+  -- Whether an error `level` functions up would reach the error handler of the script.
   while true do
     local info = getinfo(level, "f")
     if not info or info.func == pcall then return false end
@@ -335,7 +336,7 @@ function G.load(...)
   return load_text(concat(parts), name and tostring(name) or "=(load)")
 end
 
--- A function of C called through pcall knows neither its name nor its place: its errors get both here.
+-- A C function called by pcall knows neither its name nor its position. They are added to its errors here.
 
 local function refused(message, level)
   if type(message) ~= "string" then error(message, 0) end
@@ -371,7 +372,7 @@ end
 function tables.foreach(...)
   local t = need("table", 1, 2, ...)
   local f = need("function", 2, 2, ...)
-  for k, v in next, peer(t) do
+  for k, v in next, unfrozen(t) do
     local r = f(k, v)
     if r ~= nil then return r end
   end
@@ -412,7 +413,7 @@ function maths.randomseed(...)
   seed(int32(number(1, 2, ...)))
 end
 
--- coroutines are watched like the main thread
+-- coroutine: the hook is also set in coroutines
 
 local coroutines = {}
 for name, f in pairs(coroutine) do coroutines[name] = f end
@@ -455,7 +456,7 @@ function coroutines.wrap(...)
   end)
 end
 
--- collecting garbage may be asked for, not switched off
+-- collectgarbage: scripts may run a collection, but not turn it off
 
 local knobs = { stop = 0, setpause = 200, setstepmul = 200, restart = 0 }
 
@@ -472,7 +473,7 @@ for _, name in next, { "assert", "error", "gcinfo", "ipairs", "rawequal", "selec
   G[name] = _G[name]
 end
 
--- Lua's own overlooks that the number of results overflows, and its stack.
+-- The function of Lua does not check that the number of results fits into an integer and on the stack.
 
 local MOST_RESULTS = 8000
 
@@ -503,8 +504,8 @@ if legacy then
   end
 end
 
--- The hook. `active` is set while code of a script runs, `converting` while its result is read, so that our own code
--- between scripts is never left half-way.
+-- The hook. `active` is set while code of a script runs, `converting` while its result is converted. Other code of
+-- the emulator is never interrupted.
 
 local interrupt = host.interrupt
 local active, converting, at_every_line = false, false, false
@@ -521,12 +522,12 @@ watch = function()
     end
   end
   if ended ~= nil then
-    -- From now on at every line, until we are out of our own functions.
+    -- Call the hook at every line until the emulator's own functions have returned.
     at_every_line = true
     sethook(watch, "l")
     local info = getinfo(2, "Sl")
     if converting then
-      active = false  -- lest the next line of ours, outside of `convert`, is ended too
+      active = false  -- so that the code after `convert` is not interrupted too
       error(ended, 0)
     elseif info.source ~= "=[C]" then
       known_error, known_place = ended, info
@@ -546,7 +547,7 @@ local function start()
 end
 
 local function stop(ok, a, b)
-  -- After a script: raises the exception that ended it, otherwise returns its arguments. A fixed number: varargs are slower.
+  -- After a script: raises the exception that aborted it, or returns its arguments. Varargs would be slower.
   active, converting = false, false
   if ended ~= nil and type(ended) == "userdata" then
     local e = ended
@@ -557,7 +558,7 @@ local function stop(ok, a, b)
 end
 
 local function convert(f, ...)
-  -- Read a script's result: may be killed, and run out of memory, as the script itself.
+  -- Convert the result of a script. Like the script itself, this can be killed and can run out of memory.
   active, converting = true, true
   return stop(pcall(f, ...))
 end
@@ -572,6 +573,6 @@ return {
   start = start, stop = stop, convert = convert,
   load_text = load_text, valkey = valkey,
   try = function(...) return passed(pcall(...)) end,
-  -- The host looks this name up at every call: it must not have to be made when memory is short.
+  -- The host uses this name in every call, so it must exist before memory is short.
   kept = "debug",
 }

@@ -1,4 +1,4 @@
--- The string library of scripts. Gets the host's callbacks, which it does not use, and what sandbox.lua returned.
+-- The string library of scripts. Its arguments are the functions of the host (unused) and the result of sandbox.lua.
 
 local _, box = ...
 local origin, pass, refused, note_place = box.origin, box.pass, box.refused, box.note_place
@@ -6,7 +6,7 @@ local error, pairs, pcall, select, tonumber, type, xpcall = error, pairs, pcall,
 local find, gmatch, gsub, match, rep = string.find, string.gmatch, string.gsub, string.match, string.rep
 local getinfo = debug.getinfo
 
--- The pattern matcher of Lua 5.1 recurses once per item of a pattern, without a limit of its own.
+-- The pattern matcher of Lua 5.1 recurses once per pattern item without a limit.
 
 local LONGEST = 1000
 
@@ -17,7 +17,7 @@ local function guard(pattern)
   end
 end
 
--- Patterns with which no search for a string can fail: characters, classes and simple sets, no captures.
+-- Patterns that cannot raise an error: characters, classes and simple sets without captures.
 
 local safe, room = {}, 1000
 

@@ -1,4 +1,4 @@
--- Packing values into bytes by a format string, as Roberto Ierusalimschy's struct does.
+-- Packing values into bytes by a format string, like the struct library of Roberto Ierusalimschy.
 
 local host, box = ...
 local select, type, error, tostring, unpack = select, type, error, tostring, unpack
@@ -20,7 +20,7 @@ local function digits(format, at, default)
 end
 
 local function option(state, level)
-  -- The next option of a format: its letter and size, after settings have been taken in.
+  -- The next option of a format, after processing settings: its letter and size.
   local format, at = state.format, state.at
   local letter = sub(format, at, at)
   at = at + 1
@@ -121,7 +121,7 @@ function struct.unpack(...)
   if select("#", ...) >= 3 and (select(3, ...)) ~= nil then
     local offset = box.number(3, 2, ...)
     position = (offset < 0 and ceil(offset) or floor(offset)) - 1
-    -- A negative one is refused by what it points at.
+    -- A negative position fails in the check of the data it points to.
     if position == -1 then box.bad(3, "offset must be 1 or greater", 2) end
   end
   local size = #data

@@ -24,9 +24,9 @@ Clients are in `redis_emulator.clients.clients.Clients`, scripts in
 `redis_emulator.scripting`, a cluster's node in `redis_emulator.cluster.node`. The engine
 (`redis_emulator.engine.dispatch`) holds one of each.
 
-`Server.reset` calls the same `_start` as the constructor, which creates these objects anew. Kept
-are the clock, the version, and objects to which users hold references: `faults`, `commands` and the
-databases, which are reset in place.
+`Server.reset` creates these objects anew, like the constructor: both call `_start`. Only the clock,
+the version and objects to which users hold references (`faults`, `commands`, the databases) are
+kept; the latter are reset in place.
 """
 
 from __future__ import annotations

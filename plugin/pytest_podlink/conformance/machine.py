@@ -296,9 +296,9 @@ class Histories(RuleBasedStateMachine):
         self.write(("DEL", values.place(*link)[which]))
         self.operate(operation, **arguments)
 
-    @rule(bad=links.flatmap(strategies.plants), stays=st.booleans())
+    @rule(bad=links.flatmap(strategies.foreign_writes), stays=st.booleans())
     def operations_meet_a_bad_value(
-        self, bad: tuple[strategies.Plant, list[tuple[str, dict[str, Any]]]], stays: bool
+        self, bad: tuple[strategies.ForeignWrite, list[tuple[str, dict[str, Any]]]], stays: bool
     ) -> None:
         (key, value, ttl), calls = bad
         puts: list[tuple[Any, ...]] = [("SET", key, value)]

@@ -133,7 +133,7 @@ class Store:
             node.flushdb()
         self._backend.reset_clock()
         self._stamps: dict[Stamp, int] = {}
-        self.look()
+        self.read_keys()
         self._in_step_since = self._now
         self._soonest_before = math.inf
 
@@ -164,7 +164,7 @@ class Store:
         """Move the time forward."""
         self._backend.clock.advance(milliseconds / 1000)
 
-    def look(self) -> None:
+    def read_keys(self) -> None:
         """Read the whole key space and the time of the server."""
         self._before = getattr(self, "_now", 0)
         self._found = {}
@@ -183,7 +183,7 @@ class Store:
             Difference: they differ.
             Undecided: they differ, but a key may have expired during the step.
         """
-        self.look()
+        self.read_keys()
         self._ms_late = 0 if self._exact else self._now - self._in_step_since + ROUNDING
         try:
             if outcome is not None:
@@ -210,7 +210,7 @@ class Store:
             for key, ttl in left.items():
                 if self._backend.node_of(key) == place:
                     set_ttls(keys=[key], args=[ttl])
-        self.look()
+        self.read_keys()
         self._in_step_since = before
 
     def close(self) -> None:

@@ -213,7 +213,7 @@ class Executor(NamedTuple):
     track_link_times: bool = False
 
 
-class Plant(NamedTuple):
+class ForeignWrite(NamedTuple):
     """A value that another program writes to a key: a string, or the fields of a hash."""
 
     key: bytes
@@ -248,7 +248,9 @@ def bad_calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @st.composite
-def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, list[tuple[str, dict[str, Any]]]]:
+def foreign_writes(
+    draw: st.DrawFn, link: Link
+) -> tuple[ForeignWrite, list[tuple[str, dict[str, Any]]]]:
     """A malformed or unusual value for a key of `link`, and a call of each operation on it."""
     where, first = draw(st.sampled_from([(k, o) for k, ops in READERS.items() for o in ops]))
     at = values.place(*link)
@@ -265,7 +267,7 @@ def plants(draw: st.DrawFn, link: Link) -> tuple[Plant, list[tuple[str, dict[str
     key, right_type, wrong_type = kinds[where]
     value = draw(right_type | right_type | wrong_type)
     calls = [draw(call(link, operation)) for operation in dict.fromkeys([first, *READERS[where]])]
-    return Plant(key, value, draw(seconds)), calls
+    return ForeignWrite(key, value, draw(seconds)), calls
 
 
 @st.composite
