@@ -36,7 +36,7 @@ FROZEN: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 @pytest.mark.parametrize("frozen", FROZEN.values(), ids=FROZEN.keys())
-def test_time_limits_end_while_time_is_frozen(
+def test_timeouts_expire_while_time_is_frozen(
     name: str, frozen: Callable[[], Any], tmp_path: Path
 ) -> None:
     transport = Transport(name, RedisEmulator(), tmp_path)

@@ -1,4 +1,4 @@
-"""A server that follows another, beside a real one whose master cannot be reached."""
+"""REPLICAOF with an unreachable master, and PSYNC to the emulator, compared with real servers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ add('echo', function() return redis.call('echo', 'a') end, 'allow-stale')
 
 @contextlib.contextmanager
 def replica(same: Pair) -> Iterator[None]:
-    """For its length both servers follow one that nobody reaches."""
+    """Make both servers replicas of an unreachable master inside the ``with`` block."""
     same("REPLICAOF 127.0.0.1 1")
     try:
         yield
@@ -45,12 +45,12 @@ def replica(same: Pair) -> Iterator[None]:
 
 
 def state(reply: Wire) -> Wire:
-    """ROLE without how far the link has come."""
+    """A reply of ROLE without the state of the link to the master."""
     return reply if len(reply[1]) < 5 else ("*", [*reply[1][:3], *reply[1][4:]])
 
 
 def fields(reply: Wire) -> list[str]:
-    """INFO with what is the same wherever a server has never reached its master."""
+    """Lines of INFO without values that depend on time or chance."""
     lines = reply[1].decode().split("\r\n")
     changing = ("replid", "attempts", "down_since", "disconnect_time", "second_repl")
     return [
@@ -58,8 +58,33 @@ def fields(reply: Wire) -> list[str]:
     ]
 
 
+ON_A_REPLICA = {
+    "reads-and-writes": (
+        *("SET k w", "GET k", "DEL k", "FLUSHALL", "COPY k l", "PFCOUNT p", "PUBLISH a b"),
+        *("BLPOP l 0", "SET k"),
+    ),
+    "transactions": ("MULTI", "GET k", "EXEC", "MULTI", "SET k w", "EXEC"),
+    "replication-commands": (
+        *("WAIT 0 0", "WAITAOF 0 0 0", "FAILOVER", "FAILOVER ABORT", "PSYNC ? -1", "SYNC"),
+    ),
+    "writable-replica": (
+        *("CONFIG SET replica-read-only no", "SET w 1", "CONFIG SET min-replicas-to-write 1"),
+        *("SET w 2", "CONFIG SET min-replicas-to-write 0", "DEL w", "GET k"),
+    ),
+}
+
+
 @pytest.mark.servers(*ALL)
-def test_a_replica_is_read_only(same: Pair) -> None:
+@pytest.mark.parametrize("commands", ON_A_REPLICA.values(), ids=ON_A_REPLICA)
+def test_commands_on_a_replica(same: Pair, commands: tuple[str, ...]) -> None:
+    same("SET k v")
+    with replica(same):
+        for command in commands:
+            same(command)
+
+
+@pytest.mark.servers(*ALL)
+def test_replicaof_role_and_info(same: Pair) -> None:
     same("SET k v")
     with replica(same):
         same("REPLICAOF 127.0.0.1 1")
@@ -69,21 +94,13 @@ def test_a_replica_is_read_only(same: Pair) -> None:
         same("INFO replication", key=fields)
         same("HELLO", key=lambda reply: "replica" in repr(reply))
         same("CONFIG GET slaveof")
-        for command in (
-            *("SET k w", "GET k", "DEL k", "FLUSHALL", "COPY k l", "PFCOUNT p", "PUBLISH a b"),
-            *("MULTI", "GET k", "EXEC", "MULTI", "SET k w", "EXEC", "WAIT 0 0", "BLPOP l 0"),
-            *("WAITAOF 0 0 0", "FAILOVER", "FAILOVER ABORT", "PSYNC ? -1", "SYNC", "SET k"),
-            *("CONFIG SET replica-read-only no", "SET w 1", "CONFIG SET min-replicas-to-write 1"),
-            *("SET w 2", "CONFIG SET min-replicas-to-write 0", "DEL w", "GET k"),
-        ):
-            same(command)
     for command in ("SET k w", "CONFIG GET slaveof", "WAIT 0 0", "REPLICAOF NO ONE"):
         same(command)
     same("ROLE", key=lambda reply: reply[1][0])
 
 
 @pytest.mark.servers(*ALL)
-def test_a_replica_without_its_master(same: Pair) -> None:
+def test_replica_that_does_not_serve_stale_data(same: Pair) -> None:
     same("SET k v")
     with replica(same):
         same("CONFIG SET replica-serve-stale-data no")
@@ -97,7 +114,7 @@ def test_a_replica_without_its_master(same: Pair) -> None:
 
 
 @pytest.mark.servers(*SINCE_7)
-def test_scripts_of_a_replica(same: Pair) -> None:
+def test_scripts_and_functions_on_a_replica(same: Pair) -> None:
     same("SET k v")
     same("FUNCTION", "LOAD", "REPLACE", LIBRARY)
     sha = same("SCRIPT", "LOAD", "return 1")[1]
@@ -129,7 +146,7 @@ def test_scripts_of_a_replica(same: Pair) -> None:
 
 
 @pytest.mark.servers(*SINCE_7)
-def test_scripts_that_only_read_tell_replicas_nothing(same: Pair) -> None:
+def test_read_only_scripts_may_not_publish_to_replicas(same: Pair) -> None:
     for call in ("'publish', 'a', 'b'", "'spublish', 'a', 'b'", "'pfcount', 'a'"):
         same("EVAL_RO", f"return redis.call({call})", 0)
         same("EVAL", f"#!lua flags=no-writes\nreturn redis.call({call})", 0)
@@ -137,7 +154,7 @@ def test_scripts_that_only_read_tell_replicas_nothing(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_who_waits_is_sent_away(same: Pair) -> None:
+def test_blocked_clients_are_unblocked_by_replicaof(same: Pair) -> None:
     waiting = [same.connect() for _ in range(3)]
     for pair, command in zip(
         waiting, ("BLPOP l 0", "XREAD BLOCK 0 STREAMS s $", "WAIT 1 0"), strict=True
@@ -153,7 +170,7 @@ def test_who_waits_is_sent_away(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2")
-def test_a_replica_keeps_what_is_due(same: Pair) -> None:
+def test_replica_does_not_delete_expired_keys(same: Pair) -> None:
     same("SET k v PX 20")
     same("SET stays v")
     with replica(same):
@@ -163,7 +180,7 @@ def test_a_replica_keeps_what_is_due(same: Pair) -> None:
         same("KEYS *", key=unordered)
 
 
-def test_a_master_lets_expire_what_the_replica_kept() -> None:
+def test_expired_keys_are_deleted_after_replicaof_no_one() -> None:
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock)
     emulator.execute("SET", "k", "v", "PX", 10)
@@ -196,14 +213,14 @@ def filled(version: str, flavour: str) -> RedisEmulator:
 
 
 def words(emulator: RedisEmulator) -> list[str]:
-    """What an emulator holds, in no order and without times."""
+    """The words of an emulator's dump, sorted and without times."""
     text = re.sub(r"[0-9.]+s\b", "later", emulator.dump())
     return sorted(re.split(r"[][ ,{}()\n]+", text))
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if servers.is_expected(name)])
 @pytest.mark.needs_servers
-def test_real_servers_start_with_the_file(name: str, tmp_path: Path) -> None:
+def test_real_servers_load_the_rdb_file_of_psync(name: str, tmp_path: Path) -> None:
     flavour, _, version = name.partition("-")
     emulator = filled(version, flavour)
     with emulator.serve() as server, wire(server.port) as connection:
@@ -223,7 +240,7 @@ def test_real_servers_start_with_the_file(name: str, tmp_path: Path) -> None:
             assert len(client.function_list()) == 1
 
 
-def test_redis_cli_saves_the_file(tmp_path: Path) -> None:
+def test_redis_cli_option_rdb(tmp_path: Path) -> None:
     path, file = program("redis-cli"), tmp_path / "saved.rdb"
     with filled("8.2", "redis").serve() as server:
         command = [path, "-p", str(server.port), "--rdb", str(file)]
@@ -231,8 +248,8 @@ def test_redis_cli_saves_the_file(tmp_path: Path) -> None:
     assert b"elsewhere" in file.read_bytes()
 
 
-def test_the_file_has_functions_only_when_asked_so() -> None:
-    """As ``redis-cli --functions-rdb`` asks, which not every redis-cli knows."""
+def test_rdb_file_with_functions_only() -> None:
+    """The request of ``redis-cli --functions-rdb``, an option that old releases do not have."""
     with filled("8.2", "redis").serve() as server, wire(server.port) as connection:
         assert connection.ask(b"REPLCONF rdb-filter-only functions\r\n") == b"+OK\r\n"
         connection.socket.sendall(b"SYNC\r\n")
@@ -243,7 +260,7 @@ def test_the_file_has_functions_only_when_asked_so() -> None:
     assert b"elsewhere" not in saved
 
 
-def test_the_file_comes_without_a_status_for_sync() -> None:
+def test_sync_replies_with_the_rdb_file_at_once() -> None:
     with filled("8.2", "redis").serve() as server, wire(server.port) as connection:
         connection.send(b"SYNC\r\n")
         assert re.match(rb"\$[0-9]+\r\nREDIS0012", connection.read(30))

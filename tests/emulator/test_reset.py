@@ -1,4 +1,4 @@
-"""After `reset()` an emulator tells of itself what a new one tells."""
+"""After `reset()`, introspection commands reply as on a new emulator."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ CHANGED = (
     *("INFO everything", "CONFIG GET *", "SLOWLOG LEN", "LATENCY LATEST", "LASTSAVE", "ROLE"),
     *("ACL LIST", "DBSIZE"),
 )
-"""What the test changes before the reset."""
+"""Commands whose replies the test changes before the reset."""
 CHANGING = ("used_cpu", "used_active_time", "mem_clients_normal", "process_id")
-"""Fields of INFO that the machine decides."""
+"""Fields of INFO that depend on the machine."""
 
 
-def used(client: redis.Redis) -> None:
-    """Change whatever commands can change."""
+def change_everything(client: redis.Redis) -> None:
+    """Change every kind of state that commands can change."""
     for name, value in {
         "slowlog-log-slower-than": "0",
         "latency-monitor-threshold": "1",
@@ -83,8 +83,8 @@ def used(client: redis.Redis) -> None:
     client.set("k2", "v")
 
 
-def told(emulator: RedisEmulator) -> dict[str, object]:
-    """What a new client is told of the server by each command."""
+def replies_of(emulator: RedisEmulator) -> dict[str, object]:
+    """The replies of all `COMMANDS` to a new client."""
     engine = emulator.engine
     engine.clients.last_id = 100
     session = Session(engine, lambda reply: None)
@@ -107,30 +107,30 @@ def told(emulator: RedisEmulator) -> dict[str, object]:
     ("flavour", "version"),
     [("redis", "8.2"), ("valkey", "9.1"), ("redis", "7.0"), ("redis", "6.2")],
 )
-def test_reset_makes_a_new_server(flavour: str, version: str) -> None:
+def test_reset_server_replies_as_a_new_one(flavour: str, version: str) -> None:
     emulator = RedisEmulator(
         clock=ManualClock(START), seed=5, flavour=flavour, version=version, log=10
     )
     options: dict[str, Any] = {"decode_responses": True, "retry": Retry(NoBackoff(), 0)}
     with emulator.client(single_connection_client=True, **options) as client:
-        used(client)
+        change_everything(client)
         emulator.clock.advance(50)
         client.execute_command("REPLICAOF", "127.0.0.1", "1")
         emulator.faults.fail("GET")
-    before = told(emulator)
+    before = replies_of(emulator)
     emulator.faults.readonly.on()
     emulator.reset()
     new = RedisEmulator(
         clock=ManualClock(emulator.clock.us() / 1e6), seed=5, flavour=flavour, version=version
     )
-    after, fresh = told(emulator), told(new)
+    after, fresh = replies_of(emulator), replies_of(new)
     assert not {name for name in CHANGED if before[name] == fresh[name]}, "nothing to reset"
     for name in COMMANDS:
         assert after[name] == fresh[name], name
     assert not emulator.engine.server.keyspace.observed
 
 
-def test_reset_makes_new_nodes_of_a_cluster() -> None:
+def test_reset_cluster_nodes_reply_as_new_ones() -> None:
     cluster = ClusterEmulator(nodes=1, replicas=0, clock=ManualClock(START), seed=5)
     node = cluster.nodes[0]
     with node.client(single_connection_client=True, decode_responses=True) as client:
@@ -144,7 +144,7 @@ def test_reset_makes_new_nodes_of_a_cluster() -> None:
         assert node.execute(*name.split()) == new.nodes[0].execute(*name.split()), name
 
 
-def test_clearing_faults_leaves_what_the_server_itself_is_in() -> None:
+def test_clearing_faults_keeps_states_that_commands_have_set() -> None:
     emulator = RedisEmulator()
     client = emulator.client()
     client.config_set("min-replicas-to-write", "1")

@@ -1,4 +1,4 @@
-"""SCAN: its replies beside a real server, its guarantees under mutation."""
+"""SCAN: replies compared with real servers, and its guarantees while keys change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 
 def page(reply: Wire) -> Any:
-    """Compare names as a set and whether the iteration is over."""
+    """Whether the iteration is over, and the returned keys in any order."""
     if reply[0] != "*":
         return reply
     cursor, names = reply[1]
@@ -24,7 +24,7 @@ def page(reply: Wire) -> Any:
 
 
 @pytest.mark.servers(*ALL)
-def test_filters(same: Pair) -> None:
+def test_match_type_and_count(same: Pair) -> None:
     for name in ("a", "ab", "b"):
         same("SET", name, "v")
     same("HSET", "ah", "f", "v")
@@ -46,7 +46,7 @@ def test_filters(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_errors(same: Pair) -> None:
+def test_errors_of_scan_options(same: Pair) -> None:
     for options in (
         "COUNT",
         "COUNT 0",
@@ -71,7 +71,7 @@ def test_errors(same: Pair) -> None:
     "|x|-1|-01|-0|+0|+1|00| 0|\t0|0 | |-9223372036854775809|18446744073709551615|1.0|0x10"
     "|18446744073709551616|-18446744073709551616".split("|"),
 )
-def test_cursors(same: Pair, cursor: str) -> None:
+def test_formats_of_cursors(same: Pair, cursor: str) -> None:
     same("SCAN", cursor, key=page)
 
 
@@ -80,10 +80,10 @@ _names = st.integers(0, 200).map(lambda number: b"k%d" % number)
 
 @settings(max_examples=examples(60))
 @given(st.sets(_names), st.lists(st.lists(st.tuples(st.booleans(), _names))), st.integers(1, 20))
-def test_guarantee_under_mutation(
+def test_scan_returns_every_key_that_stays_exactly_once(
     start: set[bytes], changes: list[list[tuple[bool, bytes]]], count: int
 ) -> None:
-    """What stays is returned exactly once; what was never there is not returned."""
+    """Keys that exist during the whole scan are returned exactly once, other keys at most."""
     client = RedisEmulator().client()
     for name in start:
         client.set(name, "v")

@@ -1,4 +1,4 @@
-"""The server as a whole beside real ones: modules, replication, saving, shutdown, large logs."""
+"""Server commands, compared with real servers: modules, replication, persistence, logs, INFO."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 
 @pytest.mark.servers("redis-7.0", "redis-6.2", "valkey-9.1")
-def test_list_of_modules(same: Pair) -> None:
+def test_module_list(same: Pair) -> None:
     same("MODULE LIST")
     same("MODULE LIST x")
 
 
 @pytest.mark.servers(*ALL)
-def test_no_module_can_be_loaded(same: Pair) -> None:
+def test_module_load_is_an_error(same: Pair) -> None:
     for words in (
         *("", "FOO", "LOAD", "LOAD /no.so", "LOAD /no.so a b", "UNLOAD", "UNLOAD a", "UNLOAD a b"),
         *("LOADEX", "LOADEX /no.so", "LOADEX /no.so CONFIG a", "LOADEX /no.so ARGS x", "HELP"),
@@ -30,7 +30,7 @@ def test_no_module_can_be_loaded(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_replicas_introduce_themselves(same: Pair) -> None:
+def test_replconf_options(same: Pair) -> None:
     for option, value in (
         *(("listening-port", "1"), ("listening-port", "x"), ("LISTENING-PORT", "99999999999")),
         *(("ip-address", "x"), ("capa", "eof"), ("foo", "bar"), ("rdb-only", "1")),
@@ -51,7 +51,7 @@ def test_replicas_introduce_themselves(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_acknowledgements_are_not_answered(same: Pair) -> None:
+def test_replconf_ack_and_getack_have_no_reply(same: Pair) -> None:
     for connection in (same.emulated, same.real):
         connection.send([b"REPLCONF", b"ACK", b"0"])
         connection.send([b"REPLCONF", b"GETACK", b"*"])
@@ -59,18 +59,18 @@ def test_acknowledgements_are_not_answered(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_refused_synchronization(same: Pair) -> None:
+def test_argument_errors_of_sync_and_psync(same: Pair) -> None:
     same("SYNC x")
     same("PSYNC a")
     same("PSYNC a 1 FAILOVER")
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_offset_of_a_synchronization(same: Pair) -> None:
+def test_invalid_offset_of_psync(same: Pair) -> None:
     same("PSYNC ? x")
 
 
-def test_there_is_no_replication() -> None:
+def test_psync_in_the_process_is_an_error() -> None:
     emulator = RedisEmulator()
     emulator.execute("REPLCONF", "listening-port", "6380")
     for words in (("SYNC",), ("PSYNC", "?", "-1")):
@@ -79,7 +79,7 @@ def test_there_is_no_replication() -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_replicaof_and_failover(same: Pair) -> None:
+def test_arguments_of_replicaof_and_failover(same: Pair) -> None:
     for words in (
         *("REPLICAOF", "REPLICAOF NO", "REPLICAOF NO ONE", "SLAVEOF no one", "REPLICAOF NO TWO"),
         *("REPLICAOF h x", "FAILOVER", "FAILOVER ABORT", "FAILOVER FORCE", "FAILOVER TO h 1"),
@@ -91,13 +91,13 @@ def test_replicaof_and_failover(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_ports_are_checked(same: Pair) -> None:
+def test_replicaof_with_invalid_ports(same: Pair) -> None:
     for port in ("99999", "-1", "", " 1"):
         same("REPLICAOF", "h", port)
 
 
 @pytest.mark.servers(*ALL)
-def test_saving_and_shutdown_refuse(same: Pair) -> None:
+def test_argument_errors_of_persistence_and_shutdown(same: Pair) -> None:
     for words in (
         *("LASTSAVE x", "SAVE x", "BGSAVE FOO", "BGSAVE SCHEDULE FOO", "BGREWRITEAOF x"),
         *("BGSAVE CANCEL", "BGSAVE CANCEL SCHEDULE", "SHUTDOWN FOO", "SHUTDOWN SAVE NOSAVE"),
@@ -166,15 +166,16 @@ def test_commandlog(same: Pair) -> None:
 
 
 def _without_addresses(reply: Wire) -> object:
-    """Sizes and commands; the size of what COMMANDLOG GET replied goes by how many digits the ids
-    have that a server has come to.
+    """Sizes and commands of entries, without the sizes of COMMANDLOG GET.
+
+    Those depend on the number of digits of the entry ids.
     """
     entries = [entry[1][2:4] for entry in reply[1]]
     return [argv if argv[1][0] == ("$", b"COMMANDLOG") else (size, argv) for size, argv in entries]
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_what_clients_of_valkey_tell_of_themselves(same: Pair) -> None:
+def test_client_capa_and_import_source(same: Pair) -> None:
     same("CLIENT CAPA")
     same("CLIENT LIST ID 0", key=lambda reply: b"capa=r" in reply[1])
     same("CLIENT CAPA foo redirect")
@@ -189,7 +190,7 @@ def test_what_clients_of_valkey_tell_of_themselves(same: Pair) -> None:
 
 
 def _field(name: str, *clients: Connection) -> tuple[str, ...]:
-    """A field of INFO, as each client sees it."""
+    """A field of INFO in the replies to each client."""
     found = []
     for client in clients:
         lines = client("INFO")[1].decode().splitlines()
@@ -198,8 +199,8 @@ def _field(name: str, *clients: Connection) -> tuple[str, ...]:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0")
-def test_what_another_thread_frees_is_counted(same: Pair) -> None:
-    # Wait until the server has freed what earlier tests have left.
+def test_lazyfreed_objects(same: Pair) -> None:
+    # Wait until the server has freed the objects of earlier tests.
     until(lambda: b"lazyfree_pending_objects:0\r" in same.real("INFO memory")[1])
     same("CONFIG RESETSTAT")
     observers = same.connect()
@@ -225,7 +226,7 @@ def test_what_another_thread_frees_is_counted(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2")
-def test_sizes_of_keys(same: Pair) -> None:
+def test_info_keysizes(same: Pair) -> None:
     same("SELECT 3")
     for command in (
         "SET a 1",
@@ -249,7 +250,7 @@ def test_sizes_of_keys(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_scripts_do_not_fill_the_statistics_of_errors(same: Pair) -> None:
+def test_error_codes_of_scripts_in_errorstats_are_limited(same: Pair) -> None:
     same("CONFIG RESETSTAT")
     for number in range(135):
         same("EVAL", f"return redis.error_reply('E{number} x')", 0)
@@ -263,7 +264,7 @@ def test_scripts_do_not_fill_the_statistics_of_errors(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_the_slow_log_keeps_what_it_has_until_the_next_entry(same: Pair) -> None:
+def test_slowlog_max_len_applies_at_the_next_entry(same: Pair) -> None:
     same("SLOWLOG RESET")
     same("CONFIG SET slowlog-log-slower-than 0")
     try:
@@ -282,7 +283,7 @@ def test_the_slow_log_keeps_what_it_has_until_the_next_entry(same: Pair) -> None
 
 
 @pytest.mark.servers(*ALL)
-def test_a_monitor_sees_itself_after_the_reply_and_no_secrets(same: Pair) -> None:
+def test_monitor_hides_passwords_and_shows_its_own_commands(same: Pair) -> None:
     seen = same.connect_raw()
     commands = (
         *("MONITOR", "PING", "SELECT 1", "EXEC", "MONITOR", "GET k", "AUTH secret"),
@@ -302,7 +303,7 @@ def test_a_monitor_sees_itself_after_the_reply_and_no_secrets(same: Pair) -> Non
 
 
 @pytest.mark.servers(*ALL)
-def test_refused_commands_are_counted(same: Pair) -> None:
+def test_rejected_commands_in_errorstats_and_commandstats(same: Pair) -> None:
     same("CONFIG RESETSTAT")
     for command in (
         *("NOSUCH", "GET", "CONFIG NOSUCH", "CONFIG GET", "MULTI", "SET", "EXEC", "EXEC"),
@@ -324,7 +325,7 @@ def test_refused_commands_are_counted(same: Pair) -> None:
         same("INFO", section, key=partial(matches, shown))
 
 
-def test_words_of_a_later_shutdown() -> None:
+def test_shutdown_safe() -> None:
     emulator = RedisEmulator(flavour="valkey", version="9.1")
     emulator.execute("SET", "k", "v")
     emulator.execute("SHUTDOWN", "SAFE")

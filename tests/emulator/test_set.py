@@ -1,4 +1,4 @@
-"""Sets beside a real server, and how random members are chosen."""
+"""Set commands, compared with real servers, and the distribution of random members."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MODERN = ("redis-8.2", "redis-7.0", "valkey-9.1")
 FAR = 9_223_372_036_854_775_807
 
 
-def encoded(same: Pair, key: str) -> None:
-    """Compare encoding and members, in order where there is one."""
+def compare_members(same: Pair, key: str) -> None:
+    """Compare encoding and members; in order, except in a hash table."""
     encoding = same("OBJECT", "ENCODING", key)
     same("SMEMBERS", key, key=unordered if encoding[1] == b"hashtable" else None)
 
@@ -32,7 +32,7 @@ def set_limits(same: Pair, intset: int, entries: int, value: int) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_adding_and_removing(same: Pair) -> None:
+def test_sadd_srem_and_membership(same: Pair) -> None:
     same("SADD s 1 2 3")
     same("SADD s 3 4 4")
     same("SCARD s")
@@ -98,66 +98,66 @@ def test_wrong_types_and_counts_of_arguments(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_integers_keep_numeric_order(same: Pair) -> None:
+def test_intsets_are_in_numeric_order(same: Pair) -> None:
     same("SADD", "s", 3, -1, FAR, 2, -FAR - 1, 70_000)
-    encoded(same, "s")
+    compare_members(same, "s")
     same("SADD s 10")
-    encoded(same, "s")
+    compare_members(same, "s")
     same("SADD s 1.0")
-    encoded(same, "s")
+    compare_members(same, "s")
 
 
 @pytest.mark.parametrize("word", ["a", "01", "-0", "+1", " 1", "1.0", str(FAR + 1), ""])
 @pytest.mark.servers(*ALL)
-def test_what_is_no_integer(same: Pair, word: str) -> None:
+def test_strings_that_are_not_canonical_integers(same: Pair, word: str) -> None:
     same("SADD", "s", 5, 1)
     same("SADD", "s", word)
-    encoded(same, "s")
+    compare_members(same, "s")
     same("SADD", "t", word, 5, 1)
-    encoded(same, "t")
+    compare_members(same, "t")
 
 
 @pytest.mark.servers(*ALL)
-def test_strings_keep_their_order_while_few(same: Pair) -> None:
+def test_listpacks_are_in_insertion_order(same: Pair) -> None:
     same("SADD s c a b 3 1 a")
-    encoded(same, "s")
+    compare_members(same, "s")
     same("SREM s a")
     same("SADD s a")
-    encoded(same, "s")
+    compare_members(same, "s")
     same("SADD", "s", "x" * 64)
-    encoded(same, "s")
+    compare_members(same, "s")
     same("SADD", "s", "x" * 65)
-    encoded(same, "s")
+    compare_members(same, "s")
     same("SREM", "s", "x" * 65)
-    encoded(same, "s")
+    compare_members(same, "s")
 
 
 @pytest.mark.servers(*ALL)
-def test_limits(same: Pair) -> None:
+def test_encodings_at_the_limits(same: Pair) -> None:
     numbers, words = [*range(512)], [f"w{n}" for n in range(128)]
     same("SADD", "i", *numbers)
-    encoded(same, "i")
+    compare_members(same, "i")
     same("SADD i 512")
-    encoded(same, "i")
+    compare_members(same, "i")
     same("SADD", "i2", *numbers, 512)
-    encoded(same, "i2")
+    compare_members(same, "i2")
     same("SADD", "w", *words)
-    encoded(same, "w")
+    compare_members(same, "w")
     same("SADD", "w", *words)
-    encoded(same, "w")
+    compare_members(same, "w")
     same("SADD w more")
-    encoded(same, "w")
+    compare_members(same, "w")
     same("SADD", "m", *range(127), "a", "b")
-    encoded(same, "m")
+    compare_members(same, "m")
     same("SADD", "m2", *range(128))
     same("SADD", "m2", "a")
-    encoded(same, "m2")
+    compare_members(same, "m2")
     same("SADD", "r", *["a"] * 129)
-    encoded(same, "r")
+    compare_members(same, "r")
 
 
 @pytest.mark.servers(*ALL)
-def test_arguments_beyond_the_limit_make_a_hash_table(same: Pair) -> None:
+def test_encodings_when_limits_are_exceeded(same: Pair) -> None:
     set_limits(same, 5, 3, 3)
     try:
         for calls in (
@@ -173,7 +173,7 @@ def test_arguments_beyond_the_limit_make_a_hash_table(same: Pair) -> None:
             same("DEL s")
             for call in calls:
                 same(call)
-                encoded(same, "s")
+                compare_members(same, "s")
     finally:
         set_limits(same, 512, 128, 64)
 
@@ -190,7 +190,7 @@ SETS = {
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("small", [False, True])
-def test_algebra(same: Pair, small: bool) -> None:
+def test_sinter_sunion_and_sdiff(same: Pair, small: bool) -> None:
     if small:
         set_limits(same, 3, 2, 3)
     try:
@@ -206,13 +206,13 @@ def test_algebra(same: Pair, small: bool) -> None:
                     same("OBJECT ENCODING d")
                     same("SMEMBERS", "d", key=unordered)
                 else:
-                    encoded(same, "d")
+                    compare_members(same, "d")
     finally:
         set_limits(same, 512, 128, 64)
 
 
 @pytest.mark.servers(*ALL)
-def test_storing_replaces_everything(same: Pair) -> None:
+def test_store_commands_replace_the_key(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("SADD a 1 2")
     same("SADD b 2 3")
@@ -258,17 +258,17 @@ def test_sintercard(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_moving(same: Pair) -> None:
+def test_smove(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("SADD a 1 x")
     same("SMOVE a a 1")
     same("SMOVE a a 9")
     same("SMOVE a b 9")
     same("SMOVE a b 1")
-    encoded(same, "b")
+    compare_members(same, "b")
     same("SMOVE a b x")
     same("EXISTS a")
-    encoded(same, "b")
+    compare_members(same, "b")
     same("SADD a x")
     same("SMOVE a b x")
     same("SMOVE no b x")
@@ -277,7 +277,7 @@ def test_moving(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_popping_everything(same: Pair) -> None:
+def test_spop_of_all_members(same: Pair) -> None:
     watcher = EventWatcher(same)
     for members in ("3 1 2", "c a b"):
         same(f"SADD s {members}")
@@ -296,7 +296,7 @@ def test_popping_everything(same: Pair) -> None:
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("size", [5, 200, 600])
-def test_popping_some(same: Pair, size: int) -> None:
+def test_spop_and_srandmember_of_some_members(same: Pair, size: int) -> None:
     def shape(reply: Wire) -> tuple[str, int, int, set[str]]:
         return reply[0], len(reply[1]), len(set(reply[1])), {item[0] for item in reply[1]}
 
@@ -311,7 +311,7 @@ def test_popping_some(same: Pair, size: int) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
-def test_some_of_a_listpack_come_in_its_order(same: Pair) -> None:
+def test_random_members_of_a_listpack_are_in_its_order(same: Pair) -> None:
     def in_order(reply: Wire) -> bool:
         return bool(reply[1] == sorted(reply[1]))
 
@@ -324,7 +324,7 @@ def test_some_of_a_listpack_come_in_its_order(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_what_counts_as_reading(same: Pair) -> None:
+def test_which_commands_count_keyspace_hits_and_misses(same: Pair) -> None:
     same("SADD s a")
     compare_reads(
         same,
@@ -351,7 +351,7 @@ def test_what_counts_as_reading(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_scanning(same: Pair) -> None:
+def test_sscan(same: Pair) -> None:
     def sides(key: str, *options: object) -> set[frozenset[bytes]]:
         return {frozenset(_scan(side, key, *options)) for side in (same.emulated, same.real)}
 
@@ -396,7 +396,7 @@ def test_random_members_are_equally_likely(size: int) -> None:
     assert chi < size + 5 * (2 * size) ** 0.5 + 10
 
 
-def test_popping_a_large_set_one_by_one() -> None:
+def test_spop_empties_a_large_set() -> None:
     client: Any = RedisEmulator(seed=1).client()
     members = {b"%d" % number for number in range(2000)}
     client.sadd("s", *members)

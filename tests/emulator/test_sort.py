@@ -1,4 +1,4 @@
-"""SORT and SORT_RO beside real servers."""
+"""SORT and SORT_RO, compared with real servers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def filled(same: Pair) -> Pair:
 
 
 @pytest.mark.servers(*ALL)
-def test_options(filled: Pair) -> None:
+def test_sort_options(filled: Pair) -> None:
     run(
         filled,
         """
@@ -74,7 +74,7 @@ def test_options(filled: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_patterns(filled: Pair) -> None:
+def test_sort_by_and_get(filled: Pair) -> None:
     run(
         filled,
         """
@@ -110,7 +110,7 @@ def test_patterns(filled: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_storing(filled: Pair) -> None:
+def test_sort_store(filled: Pair) -> None:
     watcher = EventWatcher(filled)
     run(
         filled,
@@ -149,21 +149,21 @@ def test_storing(filled: Pair) -> None:
     "|+5|5 | 5|\t5| |.5|5.|007|-0|-|+|1e5|1e|0x10|0x1p3|1_0|5\0abc|\0|9223372036854775808"
     "|inf|-inf|INFINITY|nan|-nan".split("|"),
 )
-def test_numbers(same: Pair, number: str) -> None:
+def test_number_formats_of_elements(same: Pair, number: str) -> None:
     same("RPUSH", "l", "1", number, "7")
     same("SORT l")
 
 
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1e-400", "0e-999", "1e-320", "4.9e-324"])
-def test_numbers_out_of_range(same: Pair, number: str) -> None:
-    """Older releases remember such an error and refuse good numbers after it, too."""
+def test_elements_out_of_the_range_of_a_double(same: Pair, number: str) -> None:
+    """Not compared with older releases, which also refuse valid numbers after such an error."""
     same("RPUSH", "l", "1", number, "7")
     same("SORT l")
 
 
 @pytest.mark.servers(*ALL)
-def test_texts_end_at_a_zero_byte_unless_stored(same: Pair) -> None:
+def test_alpha_compares_up_to_a_zero_byte(same: Pair) -> None:
     same("RPUSH", "l", b"x\0b", b"x\0a", b"x", b"w\xff", b"")
     for command in ("SORT l ALPHA", "SORT l ALPHA DESC", "SORT l BY nosort\0* ALPHA"):
         same(*command.split())
@@ -174,8 +174,8 @@ def test_texts_end_at_a_zero_byte_unless_stored(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_equal_texts_with_a_limit(same: Pair) -> None:
-    """The order of equal elements is that of the servers' own quicksort."""
+def test_order_of_equal_elements_with_limit(same: Pair) -> None:
+    """Equal elements are in the order that the servers' partial quicksort leaves."""
     source = random.Random(7)
     for _ in range(30):
         same("FLUSHALL")
@@ -189,7 +189,7 @@ def test_equal_texts_with_a_limit(same: Pair) -> None:
         same("SORT", "l", "BY", "w_*", "ALPHA")
 
 
-def test_a_set_is_sorted_in_a_script() -> None:
+def test_sort_of_a_set_by_nosort_in_a_script_is_sorted() -> None:
     client = RedisEmulator().client()
     client.sadd("s", *(f"m{number}" for number in range(600)))
     found = client.eval("return redis.call('SORT', KEYS[1], 'BY', 'nosort')", 1, "s")

@@ -1,4 +1,4 @@
-"""Sorted sets beside real servers: members, scores, numbers to the digit, encodings, popping."""
+"""Sorted set commands, compared with real servers: scores, encodings, pops, random members."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ODD_SCORES = ("", " 1", "1 ", b"1\0", b"1\0002", "\t1")
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("entries", ["128", "0"])
-def test_numbers(same: Pair, entries: str) -> None:
+def test_score_formats(same: Pair, entries: str) -> None:
     same("CONFIG", "SET", "zset-max-ziplist-entries", entries)
     for score in (*SCORES, *ODD_SCORES):
         same("DEL", "z")
@@ -47,7 +47,7 @@ def test_numbers(same: Pair, entries: str) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-6.2")
-def test_numbers_by_chance(same: Pair) -> None:
+def test_random_scores_are_printed_alike(same: Pair) -> None:
     chance = random.Random(7)
     numbers = [struct.unpack("d", chance.randbytes(8))[0] for _ in range(150)]
     numbers += [chance.uniform(-1, 1) * 10.0 ** chance.randint(-12, 24) for _ in range(150)]
@@ -60,7 +60,7 @@ def test_numbers_by_chance(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_adding(same: Pair) -> None:
+def test_zadd_and_zincrby(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("SET str x")
     words = ("NX", "XX", "GT", "LT", "CH", "INCR", "FOO")
@@ -89,7 +89,7 @@ def test_adding(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_reading(same: Pair) -> None:
+def test_zscore_zrank_and_zrem(same: Pair) -> None:
     same("ZADD z 1 a 2 b 2 c 3 d")
     same("SET str x")
     for key in ("z", "none", "str"):
@@ -106,7 +106,7 @@ def test_reading(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_encodings(same: Pair) -> None:
+def test_listpack_and_skiplist_encodings(same: Pair) -> None:
     for name, few in (("entries", "3"), ("value", "4")):
         same("CONFIG", "SET", f"zset-max-ziplist-{name}", few)
     long, short = "12345", "1234"
@@ -152,7 +152,7 @@ def test_encodings(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_popping(same: Pair) -> None:
+def test_zpopmin_and_zpopmax(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("SET str x")
     for name in ("ZPOPMIN", "ZPOPMAX"):
@@ -166,7 +166,7 @@ def test_popping(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_popping_from_several(same: Pair) -> None:
+def test_zmpop_and_bzmpop(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("SET str x")
     for line in (
@@ -204,7 +204,7 @@ def test_popping_from_several(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_random_members(same: Pair) -> None:
+def test_zrandmember(same: Pair) -> None:
     same("ZADD z 1 a")
     same("ZADD y 1 a 2 b 3 c")
     same("SET str x")
@@ -221,7 +221,7 @@ def test_random_members(same: Pair) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_random_members_too_many(same: Pair) -> None:
+def test_zrandmember_counts_out_of_range(same: Pair) -> None:
     same("ZADD y 1 a 2 b 3 c")
     for key in ("y", "none"):
         for count in (-(1 << 63), 1 << 62, -(1 << 62), (1 << 63) - 1):
@@ -231,7 +231,7 @@ def test_random_members_too_many(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_changes_are_counted(same: Pair) -> None:
+def test_rdb_changes_since_last_save(same: Pair) -> None:
     for line in (
         "ZADD z 1 a 2 b 3 c",
         "ZADD z 1 a 5 b 7 d",
@@ -264,7 +264,7 @@ def _changes(connection: Any) -> int:
     return int(info.partition(b"rdb_changes_since_last_save:")[2].split()[0])
 
 
-def test_random_members_come_from_the_seed() -> None:
+def test_zrandmember_follows_the_seed() -> None:
     def sample() -> Any:
         client = RedisEmulator(seed=3).client()
         client.zadd("z", {f"m{number}": number for number in range(100)})
@@ -277,7 +277,7 @@ def test_random_members_come_from_the_seed() -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_scanning(same: Pair) -> None:
+def test_zscan(same: Pair) -> None:
     same("ZADD z 2 b 1 a 3 c")
     same("SET str x")
     for key in ("z", "none", "str"):
@@ -295,14 +295,14 @@ def test_scanning(same: Pair) -> None:
     same("ZSCAN z")
 
 
-def test_scanning_a_large_one() -> None:
+def test_zscan_of_a_large_set() -> None:
     client = RedisEmulator().client()
     expected = {b"m%d" % number: float(number) for number in range(1000)}
     client.zadd("z", expected)
     assert dict(client.zscan_iter("z")) == expected
 
 
-def test_snapshots_keep_what_was() -> None:
+def test_snapshots_keep_sorted_sets() -> None:
     emulator = RedisEmulator()
     client = emulator.client()
     client.zadd("z", {"a": 1, "b": 2})
@@ -314,7 +314,7 @@ def test_snapshots_keep_what_was() -> None:
     assert client.zrange("z", 0, -1, withscores=True) == [(b"a", 1.0), (b"b", 2.0)]
 
 
-def test_the_order_is_kept_up_to_date() -> None:
+def test_order_and_rank_after_random_changes() -> None:
     chance = random.Random(5)
     value = SortedSet()
     scores: dict[bytes, float] = {}

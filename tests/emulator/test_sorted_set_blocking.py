@@ -1,4 +1,4 @@
-"""Clients that wait for sorted sets, beside real servers."""
+"""Clients blocked on sorted sets, compared with real servers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ARRIVALS = {
 
 
 @pytest.mark.servers(*ALL)
-def test_arrivals(same: Pair) -> None:
+def test_every_command_that_creates_a_sorted_set_serves_blocked_clients(same: Pair) -> None:
     clients = Clients(same)
     for number, lines in enumerate(ARRIVALS.values()):
         clients.block("A", "BZPOPMAX no a 0" if number % 2 else "BZPOPMIN a 0")
@@ -48,7 +48,7 @@ def test_arrivals(same: Pair) -> None:
 
 @pytest.mark.servers(*MODERN)
 @pytest.mark.parametrize("end", ["MIN", "MAX COUNT 2", "max count 9"])
-def test_several(same: Pair, end: str) -> None:
+def test_clients_blocked_by_bzmpop(same: Pair, end: str) -> None:
     clients = Clients(same)
     clients.block("A", f"BZMPOP 0 2 no a {end}")
     clients.block("B", f"BZMPOP 0 2 a b {end}")
@@ -65,7 +65,7 @@ def test_several(same: Pair, end: str) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_order(same: Pair) -> None:
+def test_order_in_which_blocked_clients_are_served(same: Pair) -> None:
     clients = Clients(same)
     clients.block("A", "BZPOPMIN a b 0")
     clients.block("B", "BZPOPMAX b a 0")
@@ -81,7 +81,7 @@ def test_order(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_transactions(same: Pair) -> None:
+def test_blocked_clients_are_served_after_transactions(same: Pair) -> None:
     clients = Clients(same)
     clients.block("A", "BZPOPMIN a 0")
     for line in ("MULTI", "ZADD a 1 m", "DEL a", "EXEC"):
@@ -96,7 +96,7 @@ def test_transactions(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_timeouts(same: Pair) -> None:
+def test_timeouts_of_bzpopmin_and_bzpopmax(same: Pair) -> None:
     clients = Clients(same)
     for line in ("BZPOPMIN no 0.02", "BZPOPMAX no nor 0.0101"):
         clients.send("A", line)
@@ -116,7 +116,7 @@ def test_timeouts(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-6.2")
-def test_less_than_a_millisecond_was_for_ever(same: Pair) -> None:
+def test_timeout_of_a_millisecond_blocks_indefinitely_on_redis_6(same: Pair) -> None:
     clients = Clients(same)
     clients.block("A", "BZPOPMIN a 0.0009")
     clients("x", "ZADD a 1 m")
@@ -124,7 +124,7 @@ def test_less_than_a_millisecond_was_for_ever(same: Pair) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_timeouts_of_several(same: Pair) -> None:
+def test_timeouts_of_bzmpop(same: Pair) -> None:
     clients = Clients(same)
     for timeout in ("0.02", "0.0001", "1e-30"):
         clients.send("A", f"BZMPOP {timeout} 1 no MIN")

@@ -1,4 +1,4 @@
-"""Ranges of sorted sets beside real servers."""
+"""Range commands of sorted sets, compared with real servers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FAR = 9_223_372_036_854_775_807
 INDEXES = (0, 1, 3, 4, 7, -1, -2, -4, -9, FAR, -FAR - 1)
 WRONG = ("x", "", "1.0", "+1", " 1", FAR + 1)
 BOUNDS = "-inf +inf inf (inf (-inf 0 1 (1 2 (2 2.5 3 (3 9 1e400 -1e400 1e-400 -0".split()
-ODD_BOUNDS = (
+UNUSUAL_BOUNDS = (
     *"x nan (nan ( ((1 0x1 (0X2 infinity (+inf in infi 0x 1e nan(1) 1. - . + + 1.5.5 1_0".split(),
     *("", " 1", "1 ", b"1\0x", b"(\0", b"inf\0", "( 1", "\t1", "+ 1"),
 )
 LEX = ("-", "+", "[a", "(a", "[b", "(b", "[bb", "(c", "[", "(", "[zz", "[A")
-ODD_LEX = ("", "a", "-a", "+a", "--", b"\0", "inf")
+INVALID_LEX = ("", "a", "-a", "+a", "--", b"\0", "inf")
 
 
 def _fill(same: Pair) -> None:
@@ -29,7 +29,7 @@ def _fill(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_by_rank(same: Pair) -> None:
+def test_ranges_by_rank(same: Pair) -> None:
     _fill(same)
     for start, end in itertools.product(INDEXES, INDEXES):
         same("ZRANGE", "z", start, end)
@@ -45,7 +45,7 @@ def test_by_rank(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_by_score(same: Pair) -> None:
+def test_ranges_by_score(same: Pair) -> None:
     _fill(same)
     for low, high in itertools.product(BOUNDS, BOUNDS):
         same("ZRANGEBYSCORE", "z", low, high)
@@ -64,7 +64,7 @@ def test_by_score(same: Pair) -> None:
                 same(f"ZREVRANGEBYSCORE z {high} {low} {scores} {limit}")
                 same(f"ZRANGE z {low} {high} BYSCORE {limit} {scores}")
                 same(f"ZRANGE z {high} {low} BYSCORE {limit} {scores} REV")
-    for odd in ODD_BOUNDS:
+    for odd in UNUSUAL_BOUNDS:
         for key in ("z", "none", "str"):
             same("ZRANGEBYSCORE", key, odd, 3)
             same("ZREVRANGEBYSCORE", key, 3, odd)
@@ -75,7 +75,7 @@ def test_by_score(same: Pair) -> None:
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("entries", ["128", "0"])
-def test_by_member(same: Pair, entries: str) -> None:
+def test_ranges_by_lex(same: Pair, entries: str) -> None:
     same("CONFIG", "SET", "zset-max-ziplist-entries", entries)
     _fill(same)
     same("CONFIG SET zset-max-ziplist-entries 128")
@@ -95,7 +95,7 @@ def test_by_member(same: Pair, entries: str) -> None:
         ):
             same(f"ZRANGE l {low} {high} BYLEX {limit}")
             same(f"ZRANGE l {high} {low} BYLEX {limit} REV")
-    for odd in ODD_LEX:
+    for odd in INVALID_LEX:
         for key in ("l", "none", "str"):
             same("ZRANGEBYLEX", key, odd, "+")
             same("ZREVRANGEBYLEX", key, "+", odd)
@@ -104,7 +104,7 @@ def test_by_member(same: Pair, entries: str) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_by_member_where_scores_differ(same: Pair) -> None:
+def test_ranges_by_lex_with_different_scores(same: Pair) -> None:
     same("ZADD z 1 c 2 a 3 e 4 b 5 d")
     bounds = ("-", "+", "[a", "(a", "[c", "(c", "[d", "[e", "(e")
     for low, high in itertools.product(bounds, bounds):
@@ -117,7 +117,7 @@ def test_by_member_where_scores_differ(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_options(same: Pair) -> None:
+def test_zrange_options(same: Pair) -> None:
     _fill(same)
     words = ("REV", "BYSCORE", "BYLEX", "WITHSCORES", "LIMIT 0 -1", "LIMIT 1 2", "LIMIT 1", "FOO")
     for options in [*itertools.permutations(words, 1), *itertools.permutations(words, 2)]:
@@ -136,7 +136,7 @@ def test_options(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_storing(same: Pair) -> None:
+def test_zrangestore(same: Pair) -> None:
     watcher = EventWatcher(same)
     _fill(same)
     for line in (
@@ -165,7 +165,7 @@ def test_storing(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_removing(same: Pair) -> None:
+def test_zremrange_commands(same: Pair) -> None:
     watcher = EventWatcher(same)
     for line in (
         "ZREMRANGEBYRANK z 0 1",

@@ -1,4 +1,4 @@
-"""Streams beside real servers: what differs from version to version."""
+"""Stream commands that differ between releases, compared with real servers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_arguments_of_xadd(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_forms_of_ids(same: Pair) -> None:
-    """Numbers are read as C reads them."""
+def test_formats_of_stream_ids(same: Pair) -> None:
+    """Servers parse ids with C's ``strtoull``."""
     for form in (
         *("01", "01-02", "2-0005", "+3", " 3-1", "\t\n\x0b\x0c\r 3-2", "3-3 ", "3-+4", "3- 5"),
         *(
@@ -78,7 +78,7 @@ def test_arguments_of_xsetid(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_xsetid_below_what_was_deleted(same: Pair) -> None:
+def test_xsetid_below_the_largest_deleted_id(same: Pair) -> None:
     same("XADD s 0-1 a b")
     same("XADD s 0-5 a b")
     same("XDEL s 0-5")
@@ -102,16 +102,16 @@ COUNTERS = (
 
 
 @pytest.mark.servers(*ALL)
-@pytest.mark.parametrize("story", COUNTERS)
-def test_what_a_group_has_read(same: Pair, story: str) -> None:
-    for words in story.split("|"):
+@pytest.mark.parametrize("case", COUNTERS)
+def test_entries_read_and_lag(same: Pair, case: str) -> None:
+    for words in case.split("|"):
         same(words)
     for words in ("XINFO GROUPS s", "XREADGROUP GROUP g c COUNT 1 STREAMS s >") * 3:
         same(words)
 
 
 @pytest.mark.servers(*ALL)
-def test_help(same: Pair) -> None:
+def test_xinfo_and_xgroup_help(same: Pair) -> None:
     for name in ("xinfo", "xgroup"):
         same(name, "HELP")
         same(name, "HELP", "s")
@@ -119,7 +119,7 @@ def test_help(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_waiting_inside_scripts_and_transactions(same: Pair) -> None:
+def test_xread_block_in_scripts_and_transactions(same: Pair) -> None:
     for name in ("xread", "XREAD", "xReAd"):
         script = "return redis.pcall(unpack(ARGV))"
         same("EVAL", script, 0, name, "BLOCK", 0, "STREAMS", "s", 9)

@@ -1,4 +1,4 @@
-"""Consumer groups beside real servers: what differs from version to version."""
+"""Consumer group commands that differ between releases, compared with real servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 
 @pytest.mark.servers(*ALL)
-def test_words_of_xgroup(same: Pair) -> None:
+def test_arguments_of_xgroup(same: Pair) -> None:
     for _ in range(2):
         for words in (
             *("CREATE s g 0", "CREATE s g 0 ENTRIESREAD x", "CREATE s g 0 ENTRIESREAD"),
@@ -29,7 +29,7 @@ def test_words_of_xgroup(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_when_a_consumer_is_made(same: Pair) -> None:
+def test_which_commands_create_a_consumer(same: Pair) -> None:
     watcher = EventWatcher(same)
     same("XGROUP CREATE s g 0 MKSTREAM")
     for words in (
@@ -46,7 +46,7 @@ def test_when_a_consumer_is_made(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_fields_of_xinfo(same: Pair) -> None:
+def test_xinfo_fields(same: Pair) -> None:
     same("XADD s 1-1 a b")
     same("XADD s 1-2 a b")
     same("XGROUP CREATE s g 0")
@@ -75,7 +75,7 @@ def test_lag(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_reading_the_last_entry(same: Pair) -> None:
+def test_xread_of_the_last_entry(same: Pair) -> None:
     same("XREAD STREAMS s +")
     same("XADD s 1-1 a b")
     same("XREAD STREAMS s +")
@@ -88,7 +88,7 @@ def test_reading_the_last_entry(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_wrong_subcommands(same: Pair) -> None:
+def test_errors_of_xgroup_and_xinfo(same: Pair) -> None:
     same("SET s 1")
     same("XADD x 1-1 a b")
     same("XGROUP CREATE x g 0")
@@ -110,8 +110,8 @@ def test_wrong_subcommands(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_groups_are_not_watched(same: Pair) -> None:
-    """A transaction runs although groups of the stream it watches have changed."""
+def test_which_stream_commands_abort_a_watching_transaction(same: Pair) -> None:
+    """Changes of consumer groups do not abort a transaction that watches the stream."""
     other = same.connect()
     for key, command, *more in (
         ("s", "XGROUP CREATE s h 0"),
@@ -136,7 +136,7 @@ def test_groups_are_not_watched(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_the_largest_id_asks_for_new_entries(same: Pair) -> None:
+def test_xreadgroup_with_the_largest_id(same: Pair) -> None:
     largest = "18446744073709551615-18446744073709551615"
     for line in (
         "XGROUP CREATE s g 0 MKSTREAM",

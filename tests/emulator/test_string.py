@@ -1,4 +1,4 @@
-"""Strings beside real servers: what random commands have found, and STRALGO."""
+"""String commands, compared with real servers: cases that fuzzing found, and STRALGO."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 
 
 @pytest.mark.servers(*ALL)
-def test_a_printed_number_is_a_text(same: Pair) -> None:
+def test_encoding_after_incrbyfloat(same: Pair) -> None:
     same("INCRBYFLOAT a 1")
     for words in (
         *("OBJECT ENCODING a", "GET a", "MGET a b", "STRLEN a", "GETRANGE a 0 0", "TYPE a"),
@@ -26,7 +26,7 @@ def test_a_printed_number_is_a_text(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-6.2")
-def test_stralgo(same: Pair) -> None:
+def test_stralgo_lcs(same: Pair) -> None:
     same("SET a ohmytext")
     same("SET b mynewtext")
     same("RPUSH l x")
@@ -43,12 +43,12 @@ def test_stralgo(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
-def test_stralgo_is_gone(same: Pair) -> None:
+def test_stralgo_was_removed(same: Pair) -> None:
     same("STRALGO LCS KEYS a b")
 
 
 @pytest.mark.servers(*ALL)
-def test_numbers_that_a_script_sets(same: Pair) -> None:
+def test_encoding_of_numbers_set_by_a_script(same: Pair) -> None:
     for words in (
         *(
             "set k 1",
@@ -67,7 +67,7 @@ def test_numbers_that_a_script_sets(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_a_time_in_the_past(same: Pair) -> None:
+def test_set_and_getex_with_a_time_in_the_past(same: Pair) -> None:
     same("CONFIG SET notify-keyspace-events KEA")
     emulated, real = same.connect()
     for connection in (emulated, real):
@@ -96,7 +96,7 @@ def _events(connection: Connection) -> list[Wire]:
 
 
 @pytest.mark.servers(*ALL)
-def test_texts_of_older_servers(same: Pair) -> None:
+def test_error_texts_of_older_releases(same: Pair) -> None:
     for words in ("MSET a", "MSET a 1 b", "MSETNX a 1 b", "MSET", "DECRBY a -9223372036854775808"):
         same(words)
     for words in ("GET a", "DECRBY a 1", "DECRBY a -9223372036854775808", "SET a 1"):
@@ -106,7 +106,7 @@ def test_texts_of_older_servers(same: Pair) -> None:
 
 
 @pytest.mark.servers("valkey-9.1")
-def test_comparing_is_no_read(same: Pair) -> None:
+def test_lcs_does_not_count_keyspace_hits(same: Pair) -> None:
     def hits(reply: Wire) -> list[bytes]:
         return [line for line in reply[1].split() if line.startswith(b"keyspace_")]
 

@@ -1,4 +1,4 @@
-"""Client-side caching beside real servers: who is told what, and in which order."""
+"""CLIENT TRACKING: invalidation messages and their order, compared with real servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def play(same: Pair) -> Play:
 
 
 @pytest.mark.servers(*ALL)
-def test_reads_are_remembered_until_a_change(play: Play) -> None:
+def test_one_invalidation_message_after_a_read(play: Play) -> None:
     play(
         """
         a: CLIENT TRACKING on
@@ -66,7 +66,7 @@ def test_reads_are_remembered_until_a_change(play: Play) -> None:
 
 
 @pytest.mark.servers(*MODERN)
-def test_own_changes_come_after_the_reply(play: Play) -> None:
+def test_invalidation_messages_of_own_writes_follow_the_reply(play: Play) -> None:
     play(
         """
         a: CLIENT TRACKING on
@@ -136,8 +136,8 @@ OTHERS = (
 
 @pytest.mark.servers(*ALL)
 @pytest.mark.parametrize("made", CHANGES)
-def test_when_a_client_hears_of_its_own_change(play: Play, made: str) -> None:
-    """Before Redis 7 each command has a habit of its own; groups of a stream are no change."""
+def test_place_of_invalidation_messages_of_own_writes(play: Play, made: str) -> None:
+    """Differs between commands before Redis 7; changes of consumer groups send no message."""
     for command in CHANGES[made].split(" | "):
         play(
             f"""
@@ -151,7 +151,7 @@ def test_when_a_client_hears_of_its_own_change(play: Play, made: str) -> None:
 
 
 @pytest.mark.servers(*RECENT)
-def test_a_blocked_client_changes_what_it_has_read(play: Play) -> None:
+def test_blocking_command_invalidates_a_key_that_its_client_has_read(play: Play) -> None:
     play(
         """
         a: CLIENT TRACKING on
@@ -164,7 +164,7 @@ def test_a_blocked_client_changes_what_it_has_read(play: Play) -> None:
 
 
 @pytest.mark.servers("redis-6.2")
-def test_own_changes_came_before_the_reply(play: Play) -> None:
+def test_invalidation_messages_precede_the_reply_on_redis_6(play: Play) -> None:
     play(
         """
         a: CLIENT TRACKING on
@@ -178,8 +178,8 @@ def test_own_changes_came_before_the_reply(play: Play) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_messages_among_the_replies_of_a_transaction(play: Play) -> None:
-    """EXEC's array does not count them."""
+def test_invalidation_messages_inside_the_reply_of_exec(play: Play) -> None:
+    """The length of EXEC's array does not include them."""
     play(
         """
         a: CLIENT TRACKING on
@@ -194,7 +194,7 @@ def test_messages_among_the_replies_of_a_transaction(play: Play) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_scripts_read_for_their_caller(same: Pair, play: Play) -> None:
+def test_reads_of_scripts_are_tracked_for_the_caller(same: Pair, play: Play) -> None:
     play(
         """
         a: CLIENT TRACKING on
@@ -243,7 +243,7 @@ def test_noloop(play: Play) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_opting_in_and_out(play: Play) -> None:
+def test_optin_and_optout(play: Play) -> None:
     play(
         """
         a: CLIENT CACHING yes
@@ -277,7 +277,7 @@ def test_opting_in_and_out(play: Play) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_broadcasting(play: Play) -> None:
+def test_bcast(play: Play) -> None:
     play(
         """
         a: CLIENT TRACKING on BCAST PREFIX u: PREFIX v:
@@ -346,7 +346,7 @@ def test_redirection_to_a_subscriber(play: Play) -> None:
 
 
 def wait_for_clients_to_leave(play: Play, name: str) -> None:
-    """Until the real server has noticed that the client has gone."""
+    """Wait until the real server has noticed that the client disconnected."""
     real = play._same.real
     while real("CLIENT", "KILL", "ID", play._ids[name][1])[1] != b"0":
         continue
@@ -391,7 +391,7 @@ def test_redirection(play: Play) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_refusals(same: Pair) -> None:
+def test_errors_of_client_tracking(same: Pair) -> None:
     number = same.connect()[0]("CLIENT", "ID")
     for words in (
         "CACHING yes",
@@ -425,7 +425,7 @@ def test_refusals(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_flags_and_statistics(same: Pair, play: Play) -> None:
+def test_tracking_flags_and_statistics(same: Pair, play: Play) -> None:
     play(
         """
         a: CLIENT TRACKING on ;; MGET x y z
@@ -448,7 +448,7 @@ def test_flags_and_statistics(same: Pair, play: Play) -> None:
             assert b"redir=0" in line
 
 
-def test_expiry_and_eviction_are_changes() -> None:
+def test_expiry_and_eviction_send_invalidation_messages() -> None:
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock)
     heard: list[Any] = []
@@ -468,7 +468,7 @@ def test_expiry_and_eviction_are_changes() -> None:
     assert everything(session) == [(">", [("$", b"invalidate"), ("*", [("$", b"e")])])]
 
 
-def test_the_table_is_limited() -> None:
+def test_tracking_table_max_keys() -> None:
     emulator = RedisEmulator()
     session = EmulatorConnection(emulator)
     session("HELLO", 3)
@@ -496,7 +496,7 @@ def over_tcp(emulator: RedisEmulator) -> Any:
 
 
 @pytest.mark.parametrize("transport", transports())
-def test_the_cache_of_redis_py(transport: Callable[[RedisEmulator], Any]) -> None:
+def test_client_side_cache_of_redis_py(transport: Callable[[RedisEmulator], Any]) -> None:
     emulator = RedisEmulator()
     writer = emulator.client()
     writer.set("k", "1")
@@ -512,7 +512,7 @@ def test_the_cache_of_redis_py(transport: Callable[[RedisEmulator], Any]) -> Non
 
 
 def eventually(true: Callable[[], bool]) -> bool:
-    """Whether it comes true within a moment: messages on sockets take their time."""
+    """Poll until the condition is true; messages over sockets arrive with a delay."""
     waiting = socket.socket()
     try:
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""Transactions beside a real server."""
+"""MULTI, EXEC and WATCH, compared with real servers."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ ALL = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
         "EXEC 1 | MULTI | EXEC",
     ],
 )
-def test_sequences(same: Pair, script: str) -> None:
+def test_command_sequences(same: Pair, script: str) -> None:
     for line in script.split("|"):
         same(line.strip())
 
 
 @pytest.mark.servers("redis-8.2", "valkey-9.1")
-def test_exec_with_an_argument_discards(same: Pair) -> None:
+def test_exec_with_an_argument_discards_the_transaction(same: Pair) -> None:
     for line in ("MULTI", "SET a 1", "EXEC 1", "GET a", "DISCARD"):
         same(line)
 
@@ -90,8 +90,8 @@ _TOUCHING = {
 
 
 @pytest.mark.parametrize("change", _TOUCHING)
-def test_what_breaks_a_watch(same: Pair, change: str) -> None:
-    """Replies of EXEC agree, and the expectation above is the real server's."""
+def test_which_commands_abort_a_watching_transaction(same: Pair, change: str) -> None:
+    """The real server aborts as the table above expects, and the emulator does the same."""
     for line in ("SET a 1", "SET other x", "HSET h f v", "WATCH a b h no"):
         same(line)
     for connection in same.connect():
@@ -125,7 +125,7 @@ def test_watch_of_an_absent_key(same: Pair) -> None:
             same(line)
 
 
-def test_expiry_breaks_a_watch() -> None:
+def test_expiry_of_a_watched_key() -> None:
     clock = ManualClock()
     client = RedisEmulator(clock=clock).client(single_connection_client=True)
     client.set("a", "1")
@@ -136,7 +136,7 @@ def test_expiry_breaks_a_watch() -> None:
     assert client.execute_command("EXEC") is None
 
 
-def test_a_disconnected_client_watches_no_more(same: Pair) -> None:
+def test_disconnecting_removes_watches(same: Pair) -> None:
     emulated, real = same.connect()
     for connection in (emulated, real):
         connection("WATCH", "a")
@@ -148,7 +148,7 @@ def test_a_disconnected_client_watches_no_more(same: Pair) -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_events_come_in_order(same: Pair) -> None:
+def test_order_of_events_of_a_transaction(same: Pair) -> None:
     watcher = EventWatcher(same)
     for line in (
         "MULTI",
@@ -179,7 +179,7 @@ def test_pipelines_of_redis_py() -> None:
 
 
 @pytest.mark.servers(*ALL)
-def test_arguments_that_came_later_are_refused_before_they_are_queued(same: Pair) -> None:
+def test_unsupported_arguments_are_refused_when_queued(same: Pair) -> None:
     same("ZADD z 1 a")
     same("MULTI")
     same("ZRANK z a WITHSCORE")

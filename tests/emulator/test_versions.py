@@ -1,6 +1,6 @@
-"""Every release that can be emulated: what it says of itself, and what it knows already.
+"""Every release that can be emulated: reported version, commands and arguments.
 
-Where a real server of the release is at hand, the other tests compare with it; these hold for all.
+Other tests compare with real servers, for the releases that are installed.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def emulator_of(flavour: str, version: str) -> RedisEmulator:
 
 
 def is_understood(emulator: RedisEmulator, words: str) -> bool:
-    """Whether the server takes the command for a valid one."""
+    """Whether the server accepts the command and its arguments."""
     try:
         emulator.execute(*words.split())
     except redis.ResponseError as error:
@@ -124,7 +124,7 @@ def is_understood(emulator: RedisEmulator, words: str) -> bool:
 
 
 @pytest.mark.parametrize(("flavour", "version"), RELEASES)
-def test_arguments(flavour: str, version: str) -> None:
+def test_arguments_exist_since_a_release(flavour: str, version: str) -> None:
     for words, since, valkey_since in (*ARGUMENTS, *COMMANDS):
         first = since if flavour == "redis" else valkey_since
         expected = number(version) >= number(first)
@@ -134,7 +134,7 @@ def test_arguments(flavour: str, version: str) -> None:
 
 
 @pytest.mark.parametrize(("flavour", "version"), RELEASES)
-def test_what_it_says_of_itself(flavour: str, version: str) -> None:
+def test_reported_version(flavour: str, version: str) -> None:
     emulator = RedisEmulator(version=version, flavour=flavour)
     info = emulator.client().info("server")
     full = emulator.engine.server.version.text
@@ -152,7 +152,7 @@ def test_what_it_says_of_itself(flavour: str, version: str) -> None:
         assert (info["server_name"], info["valkey_version"]) == ("valkey", full)
 
 
-def test_other_releases_are_refused() -> None:
+def test_unknown_releases_raise_value_error() -> None:
     for flavour, version in (("redis", "5.0"), ("redis", "9.1"), ("valkey", "6.2"), ("other", "1")):
         with pytest.raises(ValueError, match=r"choose|must be one of"):
             RedisEmulator(version=version, flavour=flavour)

@@ -1,4 +1,4 @@
-"""WAIT and WAITAOF beside a real server without replicas."""
+"""WAIT and WAITAOF, compared with real servers without replicas."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_waitaof(same: Pair) -> None:
         same(line)
 
 
-def test_the_clock_ends_a_wait() -> None:
+def test_wait_times_out_by_the_manual_clock() -> None:
     clock = ManualClock()
     emulator = RedisEmulator(clock=clock)
     connection = EmulatorConnection(emulator)

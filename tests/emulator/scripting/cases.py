@@ -248,7 +248,7 @@ ERRORS = (
     "{coroutine.resume(co)}",
 )
 BREAKING_LINES = ("error('a\\r\\nb')", "error({err = 'a\\r\\nb'})")
-"""Redis 8.2 sends these line breaks as they are, and its client loses its place."""
+"""Redis 8.2 sends these line breaks unescaped, which breaks the framing of the reply."""
 MODERN_ERRORS = ("error({})", "error(setmetatable({}, {__tostring = function() return 'zz' end}))")
 
 API = (
@@ -401,7 +401,7 @@ RESULTS = (
 )
 
 DEEP = ("local t = {} for i = 1, 50 do t = {t} end return t",)
-"""Redis 6.2.5 writes beyond its stack and falls over sooner or later."""
+"""Redis 6.2.5 overflows its Lua stack on these and may crash."""
 
 SHEBANG = (
     "#!lua\nreturn 1",

@@ -1,4 +1,4 @@
-"""Scripts that run for too long: what others are told, and how such scripts are ended."""
+"""Scripts that exceed the time limit: BUSY errors, SCRIPT KILL and FUNCTION KILL."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def running(same: Pair, command: Sequence[str]) -> Iterator[Both]:
 
 
 @EVERY
-def test_others_hear_that_the_server_is_busy(same: Pair) -> None:
+def test_other_clients_get_busy_errors(same: Pair) -> None:
     with running(same, ENDLESS) as both:
         for line in (
             "GET a",
@@ -79,7 +79,7 @@ def test_others_hear_that_the_server_is_busy(same: Pair) -> None:
 
 
 @EVERY
-def test_a_script_cannot_catch_its_end(same: Pair) -> None:
+def test_pcall_does_not_catch_script_kill(same: Pair) -> None:
     for body in (
         "while true do pcall(function() while true do end end) end",
         "while true do pcall(redis.call, 'ping') end",
@@ -92,7 +92,7 @@ def test_a_script_cannot_catch_its_end(same: Pair) -> None:
 
 
 @EVERY
-def test_a_script_that_has_written_goes_on(same: Pair) -> None:
+def test_script_kill_is_refused_after_a_write(same: Pair) -> None:
     lasting = "redis.call('set', 'x', 1) for i = 1, 15e7 do end"
     with running(same, ("EVAL", lasting, "0")) as both:
         both("SCRIPT", "KILL")
@@ -101,7 +101,7 @@ def test_a_script_that_has_written_goes_on(same: Pair) -> None:
 
 
 @MODERN
-def test_functions_are_ended_by_function_kill(same: Pair) -> None:
+def test_function_kill(same: Pair) -> None:
     def without_time(reply: Wire) -> str:
         text = repr(reply)
         return text[: text.index("duration_ms")] if "duration_ms" in text else text
@@ -121,7 +121,7 @@ def test_functions_are_ended_by_function_kill(same: Pair) -> None:
     same("FUNCTION", "FLUSH")
 
 
-def test_clients_in_other_threads_are_answered() -> None:
+def test_clients_in_other_threads_get_busy_errors() -> None:
     emulator = RedisEmulator()
     client, other = emulator.client(), emulator.client()
     other.config_set("busy-reply-threshold", 5)
@@ -174,7 +174,7 @@ def test_keys_do_not_expire_during_a_long_script() -> None:
         ("8.2", "local t = {} for i = 1, 2e5 do t[i] = i end return {{t}, {t}, {t}, {t}, {t}}"),
     ],
 )
-def test_what_runs_beside_a_script_can_be_killed(
+def test_script_kill_outside_the_body_of_the_script(
     version: str, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reading of its result, and before Redis 7 the text after its end; the next script is not

@@ -1,4 +1,4 @@
-"""Scripts that try to get out, to break what others use, or to take the process down with them.
+"""Scripts that try to leave the sandbox, change state of later scripts or crash the process.
 
 Every attempt ends in a Lua error or a harmless value, and the next script finds everything as it
 was.
@@ -218,7 +218,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
 
 
 def attempt(client: redis.Redis, script: str) -> object:
-    """What the script returns, or its error as text; anything else is a failure of the emulator."""
+    """The result of the script, or the text of its error; any other exception is a bug."""
     try:
         return client.eval(script, 0)
     except redis.ResponseError as error:
@@ -226,19 +226,19 @@ def attempt(client: redis.Redis, script: str) -> object:
 
 
 def harmless(value: object) -> bool:
-    """Whether a reply shows nothing of Python or of the machine."""
+    """Whether a reply contains nothing about Python or the machine."""
     text = repr(value)
     return not any(word in text for word in ("<class", "lupa", "Traceback", "root:", "<built-in"))
 
 
 @pytest.mark.parametrize("script", REACHING)
-def test_nothing_outside_is_reached(client: redis.Redis, script: str) -> None:
+def test_scripts_cannot_leave_the_sandbox(client: redis.Redis, script: str) -> None:
     assert harmless(attempt(client, script))
     assert client.eval(PROBE, 0) == []
 
 
 @pytest.mark.parametrize("script", SPOILING)
-def test_nothing_is_spoilt_for_the_next_script(script: str) -> None:
+def test_scripts_cannot_change_globals_of_later_scripts(script: str) -> None:
     client = RedisEmulator().client()
     client.set("text", "value")
     before = client.eval(WHOLE, 0)
@@ -247,7 +247,7 @@ def test_nothing_is_spoilt_for_the_next_script(script: str) -> None:
 
 
 @pytest.mark.parametrize("script", BOMBS)
-def test_memory_has_an_end(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_scripts_is_limited(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "HARD_MEMORY", 128 << 20)
     monkeypatch.setattr(runtime, "SOFT_MEMORY", 48 << 10)
     client = RedisEmulator().client()
@@ -255,7 +255,7 @@ def test_memory_has_an_end(script: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert client.eval("return redis.call('echo', ('x'):rep(3))", 0) == b"xxx"
 
 
-def test_a_deep_result_takes_little_of_the_stack_of_python(client: redis.Redis) -> None:
+def test_deeply_nested_results_need_little_python_stack(client: redis.Redis) -> None:
     script = "local t = {} for i = 1, 150 do t = {t} end return t"
 
     def deeper(frames: int) -> object:
@@ -269,6 +269,6 @@ def test_a_deep_result_takes_little_of_the_stack_of_python(client: redis.Redis) 
 
 
 @pytest.mark.parametrize("script", EXHAUSTING)
-def test_nothing_is_exhausted(client: redis.Redis, script: str) -> None:
+def test_scripts_cannot_exhaust_limits(client: redis.Redis, script: str) -> None:
     assert harmless(attempt(client, script))
     assert client.eval("return {('x'):rep(2), redis.call('get', 'text')}", 0) == [b"xx", b"value"]

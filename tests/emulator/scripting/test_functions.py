@@ -1,4 +1,4 @@
-"""Libraries of functions: FUNCTION and FCALL beside real servers."""
+"""FUNCTION and FCALL, compared with real servers."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ redis.register_function('nested', function() return redis.call('fcall', 'size', 
 
 
 def anyhow(reply: Any) -> Any:
-    """A reply whatever the order of its lists: functions are listed in no order."""
+    """A reply with sorted lists, as servers list functions in no particular order."""
     if isinstance(reply, list | tuple):
         return sorted(map(anyhow, reply), key=repr)
     return reply
@@ -118,7 +118,7 @@ def library(name: str, body: str) -> str:
 
 
 @EVERY
-def test_what_a_library_begins_with(same: Pair) -> None:
+def test_shebang_line_of_a_library(same: Pair) -> None:
     same("FUNCTION", "FLUSH")
     for head in HEADS:
         same("FUNCTION", "LOAD", f"{head}\n{PLAIN}")
@@ -127,7 +127,7 @@ def test_what_a_library_begins_with(same: Pair) -> None:
 
 
 @EVERY
-def test_what_a_library_registers(same: Pair) -> None:
+def test_registering_functions(same: Pair) -> None:
     same("FUNCTION", "FLUSH")
     for body in BODIES:
         same("FUNCTION", "LOAD", "REPLACE", library("a", body))
@@ -135,14 +135,14 @@ def test_what_a_library_registers(same: Pair) -> None:
 
 
 @EVERY
-def test_a_library_loads_for_half_a_second_at_most(same: Pair) -> None:
+def test_time_limit_of_loading_a_library(same: Pair) -> None:
     same("FUNCTION", "LOAD", library("a", "while true do end"))
     same("FUNCTION", "LIST")
     same("FUNCTION", "LOAD", library("a", PLAIN))
 
 
 @EVERY
-def test_the_flags_of_a_function_have_an_order(same: Pair) -> None:
+def test_order_of_function_flags(same: Pair) -> None:
     for flags in (
         "'no-cluster', 'allow-stale', 'no-writes', 'allow-oom', 'allow-cross-slot-keys'",
         "'allow-cross-slot-keys', 'allow-oom', 'allow-oom'",
@@ -155,7 +155,7 @@ def test_the_flags_of_a_function_have_an_order(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0")
-def test_a_library_may_log(same: Pair) -> None:
+def test_library_code_may_call_redis_log(same: Pair) -> None:
     for body in (
         f"redis.log(redis.LOG_NOTICE, 'x') {PLAIN}",
         "redis.log()",
@@ -166,7 +166,7 @@ def test_a_library_may_log(same: Pair) -> None:
 
 
 @EVERY
-def test_options_of_load_and_list(same: Pair) -> None:
+def test_function_load_and_list_options(same: Pair) -> None:
     same("FUNCTION", "FLUSH")
     for command in (
         ("LOAD", library("a", PLAIN)),
@@ -204,7 +204,7 @@ def test_options_of_load_and_list(same: Pair) -> None:
 
 
 @EVERY
-def test_calls(same: Pair) -> None:
+def test_fcall(same: Pair) -> None:
     same("FUNCTION", "FLUSH")
     same("FUNCTION", "LOAD", LIBRARY)
     same("SET", "s", "1")
@@ -296,7 +296,7 @@ def test_dump_and_restore(same: Pair) -> None:
     same("FUNCTION", "DUMP")
 
 
-def test_a_reset_forgets_libraries() -> None:
+def test_reset_deletes_libraries() -> None:
     emulator = RedisEmulator()
     client = emulator.client()
     client.function_load(library("a", PLAIN))
@@ -307,7 +307,7 @@ def test_a_reset_forgets_libraries() -> None:
 
 
 @EVERY
-def test_ranges_that_unpack_refuses(same: Pair) -> None:
+def test_unpack_with_ranges_that_are_too_large(same: Pair) -> None:
     same("FUNCTION", "FLUSH")
     for i, bounds in enumerate(("0, 2147483647", "-2147483648, 2147483647", "1, 8000")):
         body = f"return {{pcall(unpack, {{}}, {bounds})}}"

@@ -1,4 +1,4 @@
-"""An exception of a signal handler ends a script, leaves `execute` as itself, and leaves no trace.
+"""An exception of a signal handler ends a script and propagates out of `execute` unchanged.
 
 Python runs signal handlers at the start of a function and after a call. `sys.setprofile` is told of
 the same places, so that an exception can be raised at each of them in turn.
@@ -51,7 +51,7 @@ AGAIN = 5.0
 
 
 class Interruption(BaseException):
-    """What the handler raises."""
+    """The exception that the signal handler raises."""
 
 
 class Client:
@@ -69,7 +69,7 @@ class Client:
         return self.engine.execute(self.session, [word.encode() for word in words])
 
     def check(self) -> None:
-        """The lock is free, nothing is half done, and the next command is right."""
+        """Check that the lock is free, no command is half done, and the next command works."""
         server = self.engine.server
         assert not self.engine.lock._is_owned()  # type: ignore[attr-defined]
         assert not server.conditions.current
@@ -89,7 +89,7 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 
 def interrupted(call: Callable[[], Any], after: int) -> bool:
-    """Run ``call`` and raise at the place number ``after``; whether there was one."""
+    """Run ``call`` and raise at place number ``after``; return whether that place exists."""
     left = after
 
     def raise_at_the_place(frame: Any, event: str, argument: Any) -> None:
@@ -111,7 +111,7 @@ def interrupted(call: Callable[[], Any], after: int) -> bool:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_it_comes_out_wherever_it_is_raised(client: Client, script: str) -> None:
+def test_exception_propagates_from_every_place(client: Client, script: str) -> None:
     def run() -> None:
         reply = client("EVAL", script, "2", "k1", "k2", "value")
         assert not isinstance(reply, RedisError), reply.text
@@ -124,7 +124,7 @@ def test_it_comes_out_wherever_it_is_raised(client: Client, script: str) -> None
     assert place > 8
 
 
-def test_it_comes_out_while_other_clients_are_served(
+def test_exception_propagates_while_other_clients_are_served(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a script that runs for too long, which opens the lock from time to time."""
@@ -142,7 +142,7 @@ def test_it_comes_out_while_other_clients_are_served(
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals of timers are POSIX")
-def test_no_script_goes_on_after_a_signal(client: Client) -> None:
+def test_a_signal_ends_a_script_at_any_time(client: Client) -> None:
     """At any time, from a timer; also within the loops of Lua, where no Python runs."""
 
     def handle(number: int, frame: Any) -> None:
@@ -170,7 +170,7 @@ def test_no_script_goes_on_after_a_signal(client: Client) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_an_error_of_the_handler_is_no_reply(client: Client) -> None:
+def test_ordinary_exceptions_of_the_handler_propagate(client: Client) -> None:
     """An ordinary exception too."""
 
     calls = 0
@@ -191,7 +191,7 @@ def test_an_error_of_the_handler_is_no_reply(client: Client) -> None:
     client.check()
 
 
-def test_the_first_script_can_be_interrupted(client: Client) -> None:
+def test_interrupt_while_the_lua_state_is_created(client: Client) -> None:
     """While the Lua state is made: the next script makes it again."""
     for place in range(1, 400, 40):
         scripts = client.engine.scripts

@@ -1,4 +1,4 @@
-"""Scripts answer on the emulator what they answer on real servers, to the letter."""
+"""EVAL, EVALSHA and SCRIPT: replies of scripts, compared with real servers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def compare(same: Pair, scripts: tuple[str, ...]) -> None:
         "STANDARD",
     ],
 )
-def test_answers_like_the_server(same: Pair, theme: str) -> None:
+def test_replies_of_scripts(same: Pair, theme: str) -> None:
     compare(same, getattr(cases, theme))
 
 
@@ -51,17 +51,17 @@ def test_answers_like_the_server(same: Pair, theme: str) -> None:
 @pytest.mark.parametrize(
     "theme", ["CJSON_ENCODE", "CJSON_DECODE", "CJSON_OPTIONS", "CMSGPACK", "STRUCT", "BIT"]
 )
-def test_libraries_answer_like_the_servers(same: Pair, theme: str) -> None:
+def test_replies_of_scripts_that_use_libraries(same: Pair, theme: str) -> None:
     compare(same, getattr(library_cases, theme))
 
 
 @MODERN
-def test_tables_of_the_server_are_readonly(same: Pair) -> None:
+def test_global_tables_are_readonly(same: Pair) -> None:
     compare(same, cases.READONLY)
 
 
 @MODERN
-def test_deep_results(same: Pair) -> None:
+def test_deeply_nested_results(same: Pair) -> None:
     compare(same, cases.DEEP)
 
 
@@ -71,7 +71,7 @@ def test_errors_that_are_tables(same: Pair) -> None:
 
 
 @pytest.mark.servers("redis-7.0", "redis-6.2", "valkey-9.1")
-def test_errors_of_several_lines(same: Pair) -> None:
+def test_error_texts_with_line_breaks(same: Pair) -> None:
     compare(same, cases.BREAKING_LINES)
 
 
@@ -81,30 +81,30 @@ def test_libraries_have_the_same_members(same: Pair) -> None:
 
 
 @MODERN
-def test_globals_are_the_same(same: Pair) -> None:
+def test_globals_have_the_same_members(same: Pair) -> None:
     compare(same, tuple(way % "_G" for way in cases.TABLES))
 
 
 @EVERY
-def test_random_numbers_from_script_to_script(same: Pair) -> None:
+def test_random_seed_carries_over_to_the_next_script(same: Pair) -> None:
     same("EVAL", "math.randomseed(1)", "0")
     for _ in range(3):
         same("EVAL", "return {math.random(1000), math.random(1000)}", "0")
 
 
-@EVERY
-def test_commands(same: Pair) -> None:
-    for command in cases.FIXTURE:
-        same(*command)
-    sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
-    same("SCRIPT", "LOAD", "return 1")
-    commands: tuple[tuple[str, ...], ...] = (
-        ("EVALSHA", sha, "0"),
-        ("EVALSHA", sha.upper(), "0"),
+SHA = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
+"""The SHA1 of ``return 1``, which each case loads first."""
+
+COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "evalsha": (
+        ("EVALSHA", SHA, "0"),
+        ("EVALSHA", SHA.upper(), "0"),
         ("EVALSHA", "x", "0"),
         ("EVALSHA", "f" * 40, "0"),
         ("EVALSHA", "f" * 40, "zz"),
         ("EVALSHA", "x"),
+    ),
+    "keys-and-arguments": (
         ("EVAL", "return 1", "zz"),
         ("EVAL", "return 1", "-1"),
         ("EVAL", "return 1", "2", "a"),
@@ -112,12 +112,16 @@ def test_commands(same: Pair) -> None:
         ("EVAL", "return {KEYS, ARGV}", "0", "a", "b", "c"),
         ("EVAL", "return {#KEYS, #ARGV}", "100", *map(str, range(300))),
         ("EVAL", "return {#KEYS, #ARGV, KEYS[9000], ARGV[9000]}", "9000", *map(str, range(18000))),
+    ),
+    "read-only": (
         ("EVAL_RO", "return redis.call('get', 'string')", "0"),
         ("EVAL_RO", "return redis.call('set', 'string', 1)", "0"),
         ("EVAL_RO", "return redis.call('publish', 'channel', 1)", "0"),
         ("EVAL_RO", "return redis.call('pfcount', 'log')", "0"),
-        ("EVALSHA_RO", sha, "0"),
-        ("SCRIPT", "EXISTS", sha, "f" * 40, sha.upper()),
+        ("EVALSHA_RO", SHA, "0"),
+    ),
+    "script-subcommands": (
+        ("SCRIPT", "EXISTS", SHA, "f" * 40, SHA.upper()),
         ("SCRIPT", "EXISTS"),
         ("SCRIPT", "LOAD", "x = "),
         ("SCRIPT", "LOAD"),
@@ -125,36 +129,46 @@ def test_commands(same: Pair) -> None:
         ("SCRIPT", "DEBUG", "zz"),
         ("SCRIPT", "DEBUG", "no"),
         ("SCRIPT", "KILL"),
-        ("SCRIPT", "SHOW", sha),
+        ("SCRIPT", "SHOW", SHA),
         ("SCRIPT", "HELP"),
+    ),
+    "script-flush": (
         ("SCRIPT", "FLUSH", "zz"),
         ("SCRIPT", "FLUSH", "ASYNC"),
-        ("EVALSHA", sha, "0"),
-        ("SCRIPT", "EXISTS", sha),
+        ("EVALSHA", SHA, "0"),
+        ("SCRIPT", "EXISTS", SHA),
+    ),
+    "select-keeps-the-database-of-the-caller": (
         ("EVAL", "return redis.call('select', 5)", "0"),
         ("DBSIZE",),
-    )
-    for words in commands:
-        same(*words)
+    ),
+}
+
+
+@EVERY
+@pytest.mark.parametrize("commands", COMMANDS.values(), ids=COMMANDS)
+def test_script_commands(same: Pair, commands: tuple[tuple[str, ...], ...]) -> None:
+    for command in (*cases.FIXTURE, ("SCRIPT", "LOAD", "return 1"), *commands):
+        same(*command)
 
 
 @pytest.mark.parametrize(
     "script", ["x = 1", "redis.call = nil", "string.rep = nil", "return print"]
 )
-def test_a_refused_script_spoils_nothing(same: Pair, script: str) -> None:
+def test_a_script_that_changes_globals_has_no_effect(same: Pair, script: str) -> None:
     for _ in range(2):
         same("EVAL", script, "0")
         same("EVAL", "return redis.call('echo', ('x'):rep(3))", "0")
 
 
 @EVERY
-def test_a_failing_script_keeps_what_it_wrote(same: Pair) -> None:
+def test_writes_before_an_error_are_kept(same: Pair) -> None:
     same("EVAL", "redis.call('set', 'k', 'v') error('late')", "0")
     same("GET", "k")
 
 
 @EVERY
-def test_commands_of_scripts_are_counted(same: Pair) -> None:
+def test_commands_of_scripts_in_commandstats_and_errorstats(same: Pair) -> None:
     same("SET", "string", "x")
     same("CONFIG", "RESETSTAT")
     same("EVAL", "for i = 1, 3 do redis.call('set', 'k', i) end return redis.call('get', 'k')", "0")
@@ -168,7 +182,7 @@ def test_commands_of_scripts_are_counted(same: Pair) -> None:
 
 
 @EVERY
-def test_what_a_script_switches_on_holds_for_its_next_command(same: Pair) -> None:
+def test_config_set_in_a_script_applies_to_its_next_command(same: Pair) -> None:
     same("SET", "k", "v", "EX", "100")
     same(
         "EVAL",
@@ -210,7 +224,7 @@ LEFT_BEHIND = (
 
 
 @pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
-def test_what_a_script_leaves_behind_for_others(same: Pair) -> None:
+def test_state_that_scripts_leave_for_later_scripts(same: Pair) -> None:
     for _ in range(2):
         for script in LEFT_BEHIND:
             same("EVAL", script, "0")
@@ -243,7 +257,7 @@ AFTER_THE_END = (
 
 
 @pytest.mark.servers("redis-6.2")
-def test_text_after_the_end_of_a_script_runs_protected(same: Pair) -> None:
+def test_code_after_an_injected_end_runs_in_the_sandbox(same: Pair) -> None:
     same("SCRIPT", "FLUSH")
     for script in AFTER_THE_END:
         same("EVAL", script, "1", "k")
