@@ -128,6 +128,36 @@ def test_dropped_connection_before_and_after_the_command_runs(
     assert client.get("n") == (None if when == "before" else b"1")
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_replies_before_a_dropped_connection_arrive(transport: Transport, when: str) -> None:
+    """As when a server closes a connection (CLIENT KILL, QUIT): sent replies reach the client."""
+    client = transport.client()
+    transport.emulator.faults.drop("INCR", when=when, times=1)  # type: ignore[arg-type]
+    connection = client.connection_pool.make_connection()
+    connection.connect()
+    commands = ("SET", "a", "1"), ("GET", "a"), ("INCR", "n"), ("SET", "b", "1")
+    connection.send_packed_command(connection.pack_commands(commands))
+    assert [connection.read_response() for _ in range(2)] == [b"OK", b"1"]
+    with pytest.raises(redis.ConnectionError):
+        connection.read_response()
+    connection.disconnect()
+    assert client.mget("n", "b") == [None if when == "before" else b"1", None]
+
+
+async def test_replies_before_a_dropped_asyncio_connection_arrive(transport: Transport) -> None:
+    client = transport.async_client()
+    transport.emulator.faults.drop("INCR", times=1)
+    connection = client.connection_pool.make_connection()
+    await connection.connect()
+    commands = ("SET", "a", "1"), ("GET", "a"), ("INCR", "n"), ("SET", "b", "1")
+    await connection.send_packed_command(connection.pack_commands(commands))
+    assert [await connection.read_response() for _ in range(2)] == [b"OK", b"1"]
+    with pytest.raises(redis.ConnectionError):
+        await connection.read_response()
+    await connection.disconnect()
+    await client.aclose()
+
+
 def test_redis_py_retries_after_dropped_connections(transport: Transport) -> None:
     client = transport.client(retry=Retry(NoBackoff(), 3), retry_on_error=[redis.ConnectionError])
     fault = transport.emulator.faults.drop("GET", times=2)

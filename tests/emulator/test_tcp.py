@@ -78,6 +78,8 @@ REQUESTS = [
     b"+PING\r\n",
     b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"POST / HTTP/1.1\r\n\r\n",
+    b"PING\r\nPOST / HTTP/1.1\r\n\r\n",
+    b"PING\r\nCLIENT REPLY SKIP\r\nQUIT\r\n",
     b"QUIT\r\nPING\r\n",
     b"MULTI\r\nPING\r\n*1\r\nx\r\n",
     b"SUBSCRIBE a\r\n*1\r\nx\r\n",

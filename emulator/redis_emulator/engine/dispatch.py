@@ -62,7 +62,7 @@ from redis_emulator.server.server import Server
 from redis_emulator.table.entry import Entry
 from redis_emulator.version import Version
 
-_HTTP: Final = frozenset({b"post", b"host:"})
+HTTP_VERBS: Final = frozenset({b"post", b"host:"})
 """HTTP verbs. Like Redis, close the connection (cross-protocol scripting)."""
 _INVOKE: Final = methodcaller("__call__")
 _YIELD_THREAD: Final = partial(time.sleep, 0.001)
@@ -550,7 +550,7 @@ class Engine:
 
     def _not_found(self, session: Session, argv: list[bytes], error: RedisError) -> Reply:
         """The reply for a command that does not exist or has a wrong number of arguments."""
-        if argv[0].lower() in _HTTP and not self.server.version.before(6, 2):
+        if argv[0].lower() in HTTP_VERBS and not self.server.version.before(6, 2):
             session.closing = True
             self.disconnect(session)
             return NO_REPLY

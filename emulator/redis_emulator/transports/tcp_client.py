@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from redis_emulator.clients.client import QUERY_BUFFER, Buffers, ReplyMode
 from redis_emulator.clients.session import Session
 from redis_emulator.clock import real_seconds
-from redis_emulator.engine.dispatch import Engine
+from redis_emulator.engine.dispatch import HTTP_VERBS, Engine
 from redis_emulator.keyspace.memory import size_class
 from redis_emulator.resp.decode import MULTIBULK_MAX, ProtocolError, RequestParser
 from redis_emulator.resp.encode import encode
@@ -169,8 +169,8 @@ class TcpClient:
                         append(encode(reply, session.protocol))
                     if session.closing:
                         self._stop_processing(replied=reply is not NO_REPLY)
-                        if reply is NO_REPLY:
-                            out.clear()
+                        if reply is NO_REPLY and argv[0].lower() in HTTP_VERBS:
+                            out.clear()  # like Redis, also the replies to earlier commands
                         break
                     if not parser.trusted:
                         parser.trusted = session.authenticated
