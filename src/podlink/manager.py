@@ -88,8 +88,7 @@ class RedisManager:
         self.retry_policy = NO_RETRIES
         self.timeout: float | None = None
         self.slow = DEFAULT_SLOW_OPERATION
-        telemetry.observe_pool(self)
-        self._client: Any = None
+        self._client: Any
         if self._config is not None:
             self._use(self._config)
         elif isinstance(source, (redis.Redis, redis.RedisCluster)):
@@ -100,6 +99,7 @@ class RedisManager:
                 "a source must be a URL, a RedisConfig, redis.Redis or redis.RedisCluster (for a "
                 f"redis.asyncio client use the asynchronous class), not {type(source).__name__}"
             )
+        telemetry.observe_pool(self)
         forks.renew(self)
 
     def _after_fork(self) -> None:

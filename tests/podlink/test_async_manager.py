@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -218,10 +219,54 @@ def test_connections_of_an_event_loop_that_has_ended(emulator: RedisEmulator, wa
         client = executor.manager.client
         assert connected(emulator) == 1
         manager = executor.manager
-        asyncio.run(manager.close() if way == "close" else manager.update_config(db=1))
+        with warnings.catch_warnings(record=True) as warned:
+            asyncio.run(manager.close() if way == "close" else manager.update_config(db=1))
         until(lambda: connected(emulator) == 0)
         assert client is not None
+        assert warned == [], "every coroutine is awaited or closed"
         asyncio.run(executor.close())
+
+
+def test_connections_of_ended_event_loops_do_not_pile_up(emulator: RedisEmulator) -> None:
+    with emulator.serve() as served:
+        executor = AsyncStatefulExecutor(f"{served.url}?client_name=podlink")
+        for _ in range(4):
+            asyncio.run(executor.set_linked_pod("n", "u", "s", 1))
+        until(lambda: connected(emulator) == 1)
+        asyncio.run(executor.close())
+
+
+async def test_closing_closes_what_is_reserved(server: ScriptedServer) -> None:
+    config = RedisConfig.from_url(f"redis://{server.address}", **PLAIN)
+    manager = AsyncRedisManager(config)
+    reserved = await manager.get_connection()
+    assert reserved.connection.is_connected
+    await manager.close()
+    assert not reserved.connection.is_connected
+    await server.until_open(0)
+    await manager.release_connection(reserved)
+
+
+async def test_what_a_manager_sends_ends_with_its_timeout(server: ScriptedServer) -> None:
+    server.hold_handshakes()
+    config = RedisConfig.from_url(f"redis://{server.address}", password="secret", **PLAIN)
+    manager = AsyncRedisManager(config)
+    limit: dict[str, Any] = {"timeout": 0.02}
+    calls = {
+        "get_connection": manager.get_connection(**limit),
+        "get_connection ": manager.connection(**limit).__aenter__(),
+        "load_script mine": manager.load_script("mine", "return 1", **limit),
+        "execute_script set_linked_pod": manager.execute_script("set_linked_pod", ["k"], **limit),
+        "preload_scripts": manager.preload_scripts(**limit),
+    }
+    for named, call in calls.items():
+        with pytest.raises(podlink.OperationTimeoutError, match=named.strip()):
+            await asyncio.wait_for(call, 60)
+    health = await manager.health_check(**limit)
+    assert isinstance(health.error, podlink.OperationTimeoutError)
+    assert "health_check" in str(health.error)
+    server.release()
+    await manager.close()
 
 
 def test_connections_of_an_event_loop_that_runs(emulator: RedisEmulator) -> None:
@@ -249,6 +294,7 @@ def test_two_event_loops_have_connections_of_their_own(emulator: RedisEmulator) 
         manager = executor.manager
 
         async def use() -> tuple[Any, object]:
+            assert manager.client is manager.client
             await executor.set_linked_pod("n", "u", "s", 1)
             return manager.client, manager.source
 
@@ -258,13 +304,32 @@ def test_two_event_loops_have_connections_of_their_own(emulator: RedisEmulator) 
             assert second[0] is not first[0]
             assert second[1] is first[1]
             assert await use() == first
+            other = await asyncio.to_thread(asyncio.run, client_in_this_loop(manager))
+            assert manager.client is first[0]
+            assert other is not first[0]
             assert connected(emulator) in (1, 2)
             assert manager.count_connections() == await manager.get_pool_stats()
             await manager.update_config(client_name="podlink")
             assert (await use())[1] is not first[1]
             await executor.close()
 
+        def update() -> None:
+            asyncio.run(manager.update_config(retries=9))
+
+        async def use_and_update() -> None:
+            """An update in another event loop concerns the clients of all."""
+            before = await use()
+            await asyncio.to_thread(asyncio.run, use())
+            await asyncio.to_thread(update)
+            after = await use()
+            assert after[0] is not before[0]
+            assert after[1] is not before[1]
+            await executor.close()
+
         asyncio.run(use_and_return())
+        executor = AsyncStatefulExecutor(f"{served.url}?client_name=podlink")
+        manager = executor.manager
+        asyncio.run(use_and_update())
 
 
 @pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
@@ -296,6 +361,7 @@ async def test_client_that_was_handed_in(emulator: RedisEmulator) -> None:
         assert synchronous.source is other
         assert synchronous.client is other
         assert (synchronous.timeout, synchronous.slow) == (None, 1.0)
+        assert synchronous.is_cluster is False
         assert synchronous.retry_policy.retries == 0
         synchronous.close()
         assert other.ping()
@@ -337,6 +403,7 @@ def test_what_executors_take_from_the_configuration(flavour: Any) -> None:
     [
         (RedisManager, redis.asyncio.Redis(), "asynchronous class"),
         (AsyncRedisManager, redis.Redis(), "synchronous class"),
+        (AsyncRedisManager, redis.Redis(), "not Redis$"),
         (RedisManager, 5, "not int"),
         (AsyncRedisManager, None, "not NoneType"),
     ],

@@ -202,3 +202,14 @@ def test_retries_of_a_client_that_was_handed_in() -> None:
 
     assert retries_of(Older(cluster_error_retry_attempts=2)) == RetryPolicy(2, 0.01, 0.25)
     assert retries_of(Older()) == RetryPolicy(3, 0.01, 0.25)
+
+
+async def test_addresses_of_a_cluster_client_that_was_handed_in() -> None:
+    """Its own translation of addresses holds for podlink's connections too."""
+    client = redis.asyncio.RedisCluster(
+        startup_nodes=[AsyncClusterNode("127.0.0.1", 1)], address_remap=lambda address: ("b", 2)
+    )
+    sender: Any = aio_connections.sender_of(client)
+    assert sender._reachable("a", 1) == ("b", 2)
+    assert sender._seeds == [("127.0.0.1", 1)]
+    assert sender._prepare == client.initialize

@@ -6,6 +6,8 @@ import inspect
 from typing import Any
 
 import pytest
+import redis
+import redis.asyncio
 
 from podlink import (
     AsyncRedisManager,
@@ -78,6 +80,43 @@ async def test_client_of_a_cluster_is_closed(flavour: Any, way: str) -> None:
         await finished(manager.close())
 
 
+@pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
+async def test_client_of_a_cluster_that_was_handed_in_is_left_open(flavour: Any) -> None:
+    with ClusterEmulator() as cluster, cluster.serve():
+        module: Any = redis if flavour is RedisManager else redis.asyncio
+        port = cluster.masters[0].port
+        client = module.RedisCluster(host="127.0.0.1", port=port, client_name="theirs")
+        await finished(client.get("k"))
+        manager = flavour(client)
+        assert manager.is_cluster is True
+        assert await finished(manager.load_script("one", "return 1")) == manager.get_script_sha(
+            "one"
+        )
+        before = [ids_of(node, "theirs") for node in cluster.masters]
+        await finished(manager.close())
+        await finished(client.get("k"))
+        assert [ids_of(node, "theirs") for node in cluster.masters] == before
+        await finished(client.close() if flavour is RedisManager else client.aclose())
+
+
+@pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
+async def test_reserved_connection_of_a_replaced_client_is_closed_when_it_is_released(
+    flavour: Any,
+) -> None:
+    with RedisEmulator() as emulator, emulator.serve() as server:
+        manager = flavour(f"{server.url}?client_name=old")
+        client = manager.client
+        idle, reserved = [await finished(manager.get_connection()) for _ in range(2)]
+        await finished(manager.release_connection(idle))
+        await finished(manager.update_config(client_name="new"))
+        until(lambda: named(emulator, "old") == 1)
+        assert await finished(reserved.ping())
+        await finished(manager.release_connection(reserved))
+        wait_until_gone(emulator, "old")
+        assert client is not manager.client
+        await finished(manager.close())
+
+
 @pytest.mark.parametrize("flavour", [StatefulExecutor, AsyncStatefulExecutor])
 @pytest.mark.parametrize("uids", [["u"], ["u", "v"]], ids=["one", "several"])
 async def test_connection_is_kept_after_an_error_reply(flavour: Any, uids: list[str]) -> None:
@@ -94,7 +133,7 @@ async def test_connection_is_kept_after_an_error_reply(flavour: Any, uids: list[
         await finished(executor.close())
 
 
-def ids_of(emulator: RedisEmulator, name: str) -> list[str]:
+def ids_of(emulator: Any, name: str) -> list[str]:
     with emulator.client() as client:
         clients: Any = client.client_list()
     return [each["id"] for each in clients if each["name"] == name]

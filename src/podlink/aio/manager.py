@@ -133,7 +133,6 @@ class AsyncRedisManager:
         self._forked = False
         self.timeout: float | None = None
         self.slow = DEFAULT_SLOW_OPERATION
-        telemetry.observe_pool(self)
         if self._config is not None:
             self._use(self._config)
         elif isinstance(source, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
@@ -147,6 +146,7 @@ class AsyncRedisManager:
                 f"not {type(source).__name__}"
             )
 
+        telemetry.observe_pool(self)
         forks.renew(self)
 
     def _after_fork(self) -> None:
@@ -205,19 +205,19 @@ class AsyncRedisManager:
 
     def _lease_for(self, loop: asyncio.AbstractEventLoop) -> Lease:
         last = self._lease
-        if self._forked and self._config is not None:
-            last = self._lease = _connect(self._config, last.source)
+        if self._forked:
+            last = self._lease = _connect(require_config(self._config), last.source)
             self._forked = False
+        if not last.owned:  # the client was passed in, or the manager is closed
+            return last
         if last.loop is None:
             last.loop = loop
-        if last.loop is loop or not last.owned or self._config is None:
-            return last
         self._other_leases[last.loop] = last
         for other in [other for other in self._other_leases if other.is_closed()]:
             self._other_leases.pop(other).sender.abandon()
         lease = self._other_leases.pop(loop, None)
         if lease is None:
-            lease = _connect(self._config, last.source)
+            lease = _connect(require_config(self._config), last.source)
             lease.loop = loop
         self._lease = lease
         return lease
