@@ -26,7 +26,7 @@ Clients are in `redis_emulator.clients.clients.Clients`, scripts in
 
 `Server.reset` creates these objects anew, like the constructor: both call `_start`. Only the clock,
 the version and objects to which users hold references (`faults`, `commands`, the databases) are
-kept; the latter are reset in place.
+kept; `faults`, `commands` and the databases are reset in place.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ def async_connection_class(engine_at: EngineAt) -> type:
             await super()._connect()
 
         def should_reconnect(self) -> bool:
-            """Whether to reconnect. redis-py 6 and later call this after every command, also after
-            a failed one.
+            """Whether to reconnect. Newer releases of redis-py ask after each command, also after a
+            failed one.
             """
             sock = self._writer
             if sock is not None and sock.has_unread():
@@ -101,7 +101,8 @@ def async_connection_class(engine_at: EngineAt) -> type:
             """Send on a new connection if an earlier caller was interrupted before it read its
             reply.
 
-            redis-py's asyncio cluster nodes have no other pool that could close the connection.
+            redis-py's asyncio cluster nodes are their own connection pools, so `AsyncEmulatorPool`
+            cannot do this.
             """
             sock = self._writer
             if sock is not None and sock.has_unread():
