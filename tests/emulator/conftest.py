@@ -1,5 +1,7 @@
-"""``same``: the emulator beside a real server, see `tests.support.pair`. ``twin`` (test_cluster):
-an emulated cluster beside a real one.
+"""The fixtures ``same`` and ``twin``, which compare the emulator with real servers.
+
+``same`` is an emulator and a server, see `tests.support.pair`; ``twin`` is an emulated and a real
+cluster, see `tests.support.twin`.
 
 A test that uses one of them runs against Redis 8.2, over RESP2 and RESP3, unless
 ``@pytest.mark.servers(...)`` names other servers. A server that a PyPI wheel brings for this
@@ -35,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test of servers that this machine cannot have is none, rather than one that is skipped."""
+    """Deselect tests of servers that are not available for this machine."""
     idle = [item for item in items if "NOTSET" in item.name]
     if idle:
         config.hook.pytest_deselected(items=idle)

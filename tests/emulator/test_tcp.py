@@ -138,7 +138,7 @@ def answer(port: int, request: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.needs_servers
-def test_requests_are_read_as_the_server_reads_them(name: str) -> None:
+def test_requests_are_parsed_as_by_real_servers(name: str) -> None:
     with both(name) as (emulated, real):
         for request in REQUESTS:
             assert answer(emulated, request) == answer(real, request), request[:80]
@@ -169,7 +169,7 @@ def test_requests_are_read_as_the_server_reads_them(name: str) -> None:
 
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.needs_servers
-def test_strangers_are_kept_short(name: str) -> None:
+def test_limits_of_unauthenticated_clients(name: str) -> None:
     with both(name) as (emulated, real):
         for port in (emulated, real):
             with wire(port) as connection:
@@ -194,7 +194,7 @@ def test_strangers_are_kept_short(name: str) -> None:
 
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.needs_servers
-def test_others_are_served_while_a_script_runs_for_too_long(name: str) -> None:
+def test_other_clients_get_busy_errors_during_a_long_script(name: str) -> None:
     heard: list[list[Any]] = []
     with both(name) as ports:
         for port in ports:
@@ -218,7 +218,7 @@ def test_others_are_served_while_a_script_runs_for_too_long(name: str) -> None:
 
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.needs_servers
-def test_a_sleeping_command_is_a_slow_one(name: str) -> None:
+def test_debug_sleep_is_in_the_slow_log(name: str) -> None:
     heard = []
     with both(name) as ports:
         for port in ports:
@@ -239,7 +239,7 @@ def test_a_sleeping_command_is_a_slow_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in HERE if name in ("redis-8.2", "valkey-9.1")])
 @pytest.mark.needs_servers
-def test_what_is_kept_for_clients_is_told(name: str) -> None:
+def test_client_list_reports_buffer_sizes(name: str) -> None:
     fields = {"qbuf", "argv-mem", "multi-mem", "obl", "oll", "omem", "events"}
     if name == "redis-8.2":  # Valkey keeps room for some who send nothing
         fields.add("qbuf-free")
@@ -323,7 +323,7 @@ def _is_evicted(observer: ServerConnection, name: str) -> bool:
 
 @pytest.mark.parametrize("name", [name for name in HERE if name != "redis-6.2"])
 @pytest.mark.needs_servers
-def test_clients_that_take_too_much_memory_are_evicted(name: str) -> None:
+def test_maxmemory_clients_evicts_clients(name: str) -> None:
     heard = []
     with both(name) as ports:
         for port in ports:
@@ -377,7 +377,7 @@ def test_big_values_and_long_pipelines(server: TcpServer) -> None:
     client.close()
 
 
-def test_what_is_pipelined_behind_a_blocking_command_waits_its_turn(server: TcpServer) -> None:
+def test_commands_pipelined_behind_a_blocking_command_run_after_it(server: TcpServer) -> None:
     with wire(server.port) as connection, wire(server.port) as other:
         connection.send(b"BLPOP list 0\r\nSET k 1\r\nGET k\r\n")
         until(lambda: b"blocked_clients:1\r\n" in other.ask(b"INFO clients\r\n", b"\r\n\r\n"))
@@ -395,7 +395,7 @@ def test_timeouts_of_blocking_commands(server: TcpServer) -> None:
         assert time.monotonic() - started > 0.09
 
 
-def test_messages_from_other_threads_arrive(server: TcpServer) -> None:
+def test_messages_published_by_other_threads_arrive(server: TcpServer) -> None:
     emulator_client = redis.Redis.from_url(server.url)
     pubsub = emulator_client.pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("news")
@@ -431,7 +431,7 @@ def test_maxclients(server: TcpServer) -> None:
         raise AssertionError("a place that became free is not given away")
 
 
-def test_idle_clients_are_hung_up_on() -> None:
+def test_timeout_disconnects_idle_clients() -> None:
     clock = ManualClock()
     with RedisEmulator(clock=clock) as emulator, emulator.serve() as server:
         idle, busy, listener = (Wire(server.port) for _ in range(3))
@@ -515,7 +515,7 @@ def test_addresses(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [50_000, 80_000, 120_000])
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.needs_servers
-def test_a_reply_that_is_too_long_is_not_begun(name: str, size: int) -> None:
+def test_reply_over_the_size_limit_is_not_sent(name: str, size: int) -> None:
     with both(name) as ports:
         lengths = []
         for port in ports:

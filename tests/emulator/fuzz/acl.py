@@ -1,4 +1,4 @@
-"""Rules of users and what they come to: SETUSER in every shape, then LIST, GETUSER and DRYRUN."""
+"""ACL SETUSER with rules of every kind, then ACL LIST, GETUSER and DRYRUN."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis_emulator.clients.acl import CATEGORIES
 from tests.support.pair import Pair
 
 _ANY_ORDER = any(old in os.environ.get("FUZZ_SERVERS", "") for old in ("redis-6.2", "redis-7.0"))
-"""Servers that describe rules anew list commands in the order of a hash table."""
+"""Servers that rebuild the description of a user list commands in the order of a hash table."""
 _MISSING = (b"host:", b"post", b"stralgo")
 _USERS = st.sampled_from([b"u", b"u", b"u", b"v", b"default"])
 _COMMANDS = st.sampled_from(
@@ -137,7 +137,7 @@ def commands(draw: st.DrawFn) -> list[bytes]:
 
 
 def key_for(argv: list[bytes]) -> Callable[[Any], Any] | None:
-    """How replies to ``argv`` are compared."""
+    """The key function for comparing replies to ``argv``."""
     if _ANY_ORDER and argv[1] in (b"LIST", b"GETUSER"):
         return _words
     return None
@@ -156,6 +156,6 @@ def _words(reply: Any) -> Any:
 
 
 def prepare(same: Pair) -> None:
-    """Nobody but the default user at the beginning."""
+    """Delete all users except the default one."""
     for connection in (same.emulated, same.real):
         connection("ACL", "DELUSER", "u", "v")

@@ -1,7 +1,7 @@
-"""Bits of strings.
+"""Bitmap commands.
 
-INCRBY of 64 bits is left to the tests: builds of Redis 6.2 differ in what they do below the least
-number.
+INCRBY of 64 bits is left out, because builds of Redis 6.2 differ in how they underflow; see
+test_bitmap.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def commands() -> st.SearchStrategy[list[bytes]]:
 
 
 def key_for(argv: list[bytes]) -> Any:
-    """What has no order is compared without one; times to the second."""
+    """Compare unordered replies without their order, and times to the second."""
     if argv[0] == b"KEYS":
         return unordered
     if argv[0] == b"SCAN":

@@ -1,4 +1,4 @@
-"""Places and searches among them, near and far, around the poles and the date line."""
+"""Geo commands: positions and searches near and far, around the poles and the date line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hashes and the expiry of their fields. Times to come are far off: nothing expires meanwhile."""
+"""Hashes and field expiry. Deadlines are far in the future, so that no field expires meanwhile."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ _good_options: st.SearchStrategy[list[bytes]] = st.one_of(
 
 
 def _right(words: st.SearchStrategy[list[bytes]], width: int) -> st.SearchStrategy[list[bytes]]:
-    """FIELDS, the count, the words."""
+    """``FIELDS``, the number of arguments, and the arguments."""
     return words.map(lambda found: [b"FIELDS", b"%d" % (len(found) // width), *found])
 
 
 def _counted(words: st.SearchStrategy[list[bytes]], width: int) -> st.SearchStrategy[list[bytes]]:
-    """The same, now and then with something wrong."""
+    """The same, sometimes with an error."""
     right = _right(words, width)
     wrong = st.builds(
         lambda name, count, found: [name, count, *found],
@@ -197,7 +197,7 @@ _UNORDERED = (b"HKEYS", b"HVALS")
 
 
 def key_for(argv: list[bytes]) -> Any:
-    """The order of a hash table is its own, random fields are random, relative times pass."""
+    """Compare without the order of hash tables, random fields and relative times."""
     if argv[0] in _UNORDERED:
         return unordered
     if argv[0] == b"HGETALL":

@@ -1,4 +1,4 @@
-"""Lists: both encodings and the way between them, under several limits."""
+"""Lists: both encodings and conversions between them, under several limits."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _timeout = st.sampled_from(
         b"0x1p-9",
     ]
 )
-"""Commands that may wait run in a script, where they never do."""
+"""Blocking commands run in a script, where they never block."""
 _script = [b"EVAL", b"return redis.call(unpack(ARGV))", b"0"]
 
 

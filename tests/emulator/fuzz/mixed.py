@@ -51,7 +51,7 @@ _FRAME: Final = (
 
 
 def _shared(argv: list[bytes]) -> list[bytes]:
-    """The command with its keys exchanged for shared ones, equal ones for equal ones."""
+    """The command with its keys replaced by shared ones; equal keys stay equal."""
     name = argv[0].decode("latin1").lower()
     rows = load()
     spec = rows.get(f"{name}|{argv[1].decode('latin1').lower()}" if len(argv) > 1 else name)
@@ -96,7 +96,7 @@ def commands() -> st.SearchStrategy[list[bytes]]:
 
 
 def key_for(argv: list[bytes]) -> Any:
-    """Replies of wrapped and queued commands are compared without order, large numbers as such."""
+    """Compare replies of wrapped and queued commands without order; all large numbers are equal."""
     return _loose
 
 

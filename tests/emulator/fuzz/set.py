@@ -1,4 +1,4 @@
-"""Sets. Random picks take everything here, so that both sides stay alike."""
+"""Sets. Random pops always take all members, so that both sides keep the same members."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def commands() -> Commands:
 
 
 def key_for(argv: list[bytes]) -> Any:
-    """A hash table has no order."""
+    """Compare without the order of hash tables."""
     if argv[0] == b"SSCAN":
         return lambda reply: [reply[1][0], unordered(reply[1][1])] if reply[0] == "*" else reply
     if argv[0] in (b"SMEMBERS", b"SPOP", b"SRANDMEMBER", b"SINTER", b"SUNION", b"SDIFF"):

@@ -1,4 +1,4 @@
-"""SORT and SORT_RO over lists, sets and sorted sets, with keys and hash fields to look at.
+"""SORT and SORT_RO of lists, sets and sorted sets, with BY and GET patterns.
 
 The order of a set means nothing, so sets are asked only for orders that do not depend on it.
 """
@@ -67,7 +67,7 @@ def _words(options: list[list[bytes]]) -> list[bytes]:
 
 
 def _only_one_order(options: list[list[bytes]]) -> bool:
-    """Whether the result is the same in whatever order a set's members come."""
+    """Whether the result does not depend on the order of a set's members."""
     words = {word.upper() for word in _words(options)}
     return not (b"ALPHA" in words and b"BY" in words)
 

@@ -1,4 +1,4 @@
-"""Sorted sets: both encodings and the way between them, every kind of range, set operations.
+"""Sorted sets: both encodings and conversions between them, all ranges, set operations.
 
 The key ``l`` has one score for all members, as ranges by member demand; what they are otherwise
 depends on the random levels of a skiplist.
@@ -147,7 +147,7 @@ def _weighted(*names: bytes, target: bool) -> Commands:
 
 
 def _in_a_script(*parts: Any) -> Commands:
-    """A command that would wait elsewhere."""
+    """A blocking command in a script, where it never blocks."""
     return _call(b"EVAL", b"return redis.pcall(unpack(ARGV))", b"0", *parts)
 
 
@@ -234,7 +234,7 @@ def commands() -> Commands:
 
 
 def key_for(argv: list[bytes]) -> Any:
-    """What to compare of a reply that is random or in no order."""
+    """The key function for replies that are random or unordered."""
     if argv[0] == b"ZRANDMEMBER":
         return _shape
     return _scanned if argv[0] == b"ZSCAN" else None

@@ -1,4 +1,4 @@
-"""Strings and counters. Times are far off, in the past only where that deletes at once."""
+"""Strings and counters. Deadlines are far in the future, or in the past to delete the key."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _number = st.sampled_from(
     ]
 )
 _offset = st.sampled_from([b"0", b"1", b"5", b"100", b"-1", b"x", b"", b"536870912", b"1.5"])
-"""Without the greatest numbers, with which Redis 6.2 ends itself."""
+"""Without the largest numbers, which crash Redis 6.2."""
 _float = st.sampled_from(
     [
         b"1",

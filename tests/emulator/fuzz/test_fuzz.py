@@ -1,4 +1,4 @@
-"""Runs every family's grammar: replies to the letter, the whole keyspace, and the published events.
+"""Runs the grammar of every command family and compares replies, keyspaces and events.
 
 ``FUZZ_EXAMPLES`` sets the number of sequences per family and server, ``FUZZ_SERVERS`` the servers
 (``make fuzz FAMILY=list EXAMPLES=50000``).
@@ -32,7 +32,7 @@ FAMILIES = sorted(
 @pytest.mark.servers(*SERVERS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_family(family: str, same: Pair) -> None:
-    """Random sequences of one family behave alike."""
+    """Random command sequences of one family behave as on the real server."""
     module = importlib.import_module(f"{package.__name__}.{family}")
     key_for: Callable[[list[bytes]], Any] = getattr(module, "key_for", lambda argv: None)
     prepare: Callable[[Pair], None] = getattr(module, "prepare", lambda same: None)

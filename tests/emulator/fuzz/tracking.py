@@ -1,4 +1,4 @@
-"""One client that tracks, reads and writes: what it is told, in place among its replies.
+"""One client that tracks, reads and writes: invalidation messages and their place among replies.
 
 Broadcasts are left out: a server collects them until it has served everybody, so their place
 depends on how fast this client asks.
@@ -84,7 +84,7 @@ def commands() -> st.SearchStrategy[list[bytes]]:
 
 
 def prepare(same: Pair) -> None:
-    """Nobody tracks at the beginning, and all messages have been read."""
+    """Switch tracking off and read all pending messages."""
     for connection in (same.emulated, same.real):
         connection.send([b"DISCARD"])
         connection.send([b"CLIENT", b"TRACKING", b"off"])

@@ -105,7 +105,7 @@ _WAITING = frozenset({b"BLPOP", b"BLMOVE", b"BZPOPMIN", b"XREAD"})
 
 
 def _never_waits(argv: list[bytes]) -> list[bytes]:
-    """What might wait outside MULTI runs in a script."""
+    """Commands that would block outside MULTI run in a script."""
     if argv[0] not in _WAITING:
         return argv
     return [b"EVAL", b"return redis.pcall(unpack(ARGV))", b"0", *argv]
