@@ -218,7 +218,7 @@ def test_other_clients_get_busy_errors_during_a_long_script(name: str) -> None:
 
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.needs_servers
-def test_debug_sleep_is_in_the_slow_log(name: str) -> None:
+def test_debug_sleep_in_slowlog_and_latency(name: str) -> None:
     heard = []
     with both(name) as ports:
         for port in ports:
@@ -241,7 +241,7 @@ def test_debug_sleep_is_in_the_slow_log(name: str) -> None:
 @pytest.mark.needs_servers
 def test_client_list_reports_buffer_sizes(name: str) -> None:
     fields = {"qbuf", "argv-mem", "multi-mem", "obl", "oll", "omem", "events"}
-    if name == "redis-8.2":  # Valkey keeps room for some who send nothing
+    if name == "redis-8.2":  # Valkey keeps a query buffer for some idle clients
         fields.add("qbuf-free")
     heard = []
     with both(name) as ports:
