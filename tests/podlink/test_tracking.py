@@ -196,3 +196,14 @@ def test_the_connection_of_a_tracker(flavour: str) -> None:
     assert options["socket_timeout"] == SILENCE
     assert options["health_check_interval"] == 0
     assert options["retry"]._retries == 0
+
+
+@pytest.mark.parametrize("flavour", ["sync", "async"])
+def test_the_loss_of_a_connection_is_logged_once(
+    flavour: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="podlink")
+    follow(flavour, 1)
+    records = [record for record in caplog.records if "not tracked" in record.getMessage()]
+    assert [record.levelname for record in records[:1]] == ["WARNING"]
+    assert records[0].getMessage() == "links are not tracked: ConnectionError: enough"
