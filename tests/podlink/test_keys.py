@@ -184,7 +184,9 @@ BUILDERS: list[tuple[Any, tuple[str, ...], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("build", "names", "good"), BUILDERS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("build", "names", "good"), BUILDERS, ids=[each[0].__name__ for each in BUILDERS]
+)
 def test_every_part_of_a_key_is_checked(
     build: Any, names: tuple[str, ...], good: tuple[str, ...]
 ) -> None:
