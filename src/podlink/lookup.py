@@ -13,11 +13,11 @@ import ipaddress
 import socket
 import threading
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeAlias
 
 from podlink import deadline, forks
 
-Addresses = list[tuple[Any, Any, int, str, Any]]
+Addresses: TypeAlias = list[tuple[Any, Any, int, str, Any]]
 
 _pending: dict[tuple[str, int, int], futures.Future[Addresses]] = {}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import podlink
 from podlink import AsyncStatefulExecutor, DrainProgress, StatefulExecutor
-from podlink.drain import PAGE, Scan, drain_steps
+from podlink.drain import PAGE, Scan, check_nodes, drain_steps
 from podlink.operations import move_linked_pod
 
 GONE, OTHER, NEW = 3, 4, 5
@@ -352,3 +352,11 @@ def test_unexpected_reply_names_the_operation_and_the_key() -> None:
     assert uid == "u"
     assert isinstance(error, podlink.InternalError)
     assert "remove_linked_pod_with_id" in str(error)
+
+
+def test_only_nodes_of_a_cluster_must_still_be_primaries() -> None:
+    check_nodes(["a:1", "b:2"], ["c:3", "b:2", "a:1"])
+    check_nodes([None], [None])
+    check_nodes([None], ["a:1"])
+    with pytest.raises(podlink.RedisConnectionError, match="b:2"):
+        check_nodes(["a:1", "b:2"], ["a:1", "c:3"])

@@ -75,6 +75,11 @@ def test_the_time_may_be_up(resolver: Resolver) -> None:
     resolver.may_answer.clear()
     with pytest.raises(deadline.TimeUp, match=r"look-up of redis\.invalid took too long"):
         deadline.limited(0.01, look_up, "redis.invalid", 7)
+    while not resolver.asked:
+        pass
+    with pytest.raises(deadline.TimeUp):
+        deadline.limited(0.01, look_up, "redis.invalid", 7)
+    assert len(resolver.asked) == 1, "the second caller waits for the same look-up"
 
 
 def in_threads(count: int, resolver: Resolver) -> list[Any]:
