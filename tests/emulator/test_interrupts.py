@@ -26,9 +26,11 @@ import pytest
 import redis
 import redis.asyncio
 
+from podlink import StatefulError, StatefulExecutor
 from redis_emulator import ClusterEmulator, RedisEmulator, transports
 from redis_emulator.emulator import Emulator
 from redis_emulator.transports import aio, sync
+from redis_emulator.transports.tcp import TcpServer
 from tests.support.transports import REDIS_PY
 
 pytestmark = [
@@ -362,3 +364,70 @@ async def test_garbage_collected_asyncio_client_disconnects(emulator: RedisEmula
     del client
     gc.collect()
     assert len(emulator.engine.clients.by_id) < before
+
+
+@pytest.fixture
+def server(emulator: RedisEmulator) -> Iterator[TcpServer]:
+    with emulator.serve() as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", ["get", "blpop-served", "pipeline", "watch"])
+def test_interrupted_client_over_a_socket(server: TcpServer, alarm: Alarm, name: str) -> None:
+    """redis-py may put a connection with unread replies back, so they are closed here."""
+    client = redis.Redis(port=server.port or 0, max_connections=1 << 20)
+    check = InStep(client)
+
+    def check_new_connections() -> None:
+        client.connection_pool.disconnect()
+        check()
+
+    interrupt_often(alarm, lambda: _ignore_errors(CALLS[name], client), check_new_connections)
+    client.close()
+
+
+class LinksInStep:
+    """Checks that an executor gets the replies to its own calls."""
+
+    def __init__(self, executor: StatefulExecutor) -> None:
+        self._executor = executor
+        self._number = 0
+
+    def __call__(self) -> None:
+        self._number += 1
+        links, number = self._executor, self._number
+        links.set_linked_pod("n", "check", "s", number)
+        assert links.get_linked_pod("n", "check", "s") == number
+        assert links.try_set_linked_pod("n", "check", "s", number + 1) == (False, number)
+        assert links.batch_get_linked_pod("n", ["check", "nobody"], "s") == {number: ["check"]}
+        assert links.get_link_service("n", "check") == {"s": number}
+
+
+LINK_CALLS: dict[str, Callable[[StatefulExecutor], object]] = {
+    "get": lambda links: links.get_linked_pod("n", "u", "s"),
+    "set": lambda links: links.set_linked_pod("n", "u", "s", 1),
+    "batch": lambda links: links.batch_set_linked_pod_if_absent("n", ["a", "b", "c"], "s", 2),
+    "drain": lambda links: links.drain_pod("n", "s", 2),
+}
+
+
+def _ignore_stateful_errors(call: Callable[[Any], object], links: StatefulExecutor) -> None:
+    with contextlib.suppress(StatefulError):
+        call(links)
+
+
+@pytest.mark.parametrize("call", LINK_CALLS.values(), ids=LINK_CALLS.keys())
+def test_interrupted_executor_over_a_socket(
+    server: TcpServer, alarm: Alarm, call: Callable[[StatefulExecutor], object]
+) -> None:
+    with StatefulExecutor(f"{server.url}?max_connections=4") as links:
+        check = LinksInStep(links)
+        interrupt_often(alarm, lambda: _ignore_stateful_errors(call, links), check)
+
+
+@pytest.mark.parametrize("name", ["set", "batch"])
+def test_interrupted_executor_on_a_served_cluster(alarm: Alarm, name: str) -> None:
+    with ClusterEmulator(nodes=2, replicas=0, seed=1) as cluster, cluster.serve():
+        with StatefulExecutor(f"redis+cluster://127.0.0.1:{cluster.nodes[0].port}") as links:
+            check = LinksInStep(links)
+            interrupt_often(alarm, lambda: _ignore_stateful_errors(LINK_CALLS[name], links), check)
