@@ -433,13 +433,16 @@ class RedisManager:
         Raises:
             RedisConnectionError: the node owns no slots any more; nothing was sent.
         """
+        return self._with_deadline(timeout, self._send_to, node, call, options)
+
+    def _send_to(self, node: str | None, call: Call[Any], options: Mapping[str, Any]) -> Reply:
         if node is None:
-            return self.send(call, options, timeout)
+            return self._send(call, options)
         client = self.client
         target = client.get_node(node_name=node)
         if target is None or node not in primaries(client):
             raise no_primary(node)
-        return self.send(call, {**options, "target_nodes": target}, timeout)
+        return self._send(call, {**options, "target_nodes": target})
 
     def _send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:
         client = self.client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +13,15 @@ import podlink
 from podlink import (
     AsyncRedisManager,
     AsyncStatefulExecutor,
+    RedisConfig,
     RedisManager,
     StatefulExecutor,
     operations,
 )
 from podlink.calls import RAW
-from podlink.errors import NotSent
+from podlink.errors import NotSent, translate
 from redis_emulator import ClusterEmulator, RedisEmulator
+from tests.support.waiting import until
 
 FLAVOURS = pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
 
@@ -331,3 +334,101 @@ async def test_read_is_repeated_as_often_as_the_configuration_says(
         await ask()
     assert await ask() == ({4: ["u"]} if several else 4)
     await finished(executor.close())
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """The address of a server that accepts connections and never replies."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@FLAVOURS
+@pytest.mark.parametrize("by_default", [False, True], ids=["argument", "configuration"])
+async def test_calls_of_a_manager_end_with_the_timeout(
+    flavour: Any, mute: str, by_default: bool
+) -> None:
+    """The error names the call. Without the timeout each would take a minute."""
+    config = RedisConfig(
+        host="127.0.0.1",
+        port=int(mute.rpartition(":")[2]),
+        password="secret",
+        socket_timeout=100.0,
+        socket_connect_timeout=100.0,
+        retries=0,
+        timeout=0.02 if by_default else None,
+    )
+    manager = flavour(config)
+    limit: dict[str, Any] = {} if by_default else {"timeout": 0.02}
+    calls: dict[str, tuple[Any, ...]] = {
+        "get_connection": (manager.get_connection,),
+        "load_script mine": (manager.load_script, "mine", "return 1"),
+        "execute_script set_linked_pod": (manager.execute_script, "set_linked_pod"),
+    }
+    for named, (call, *arguments) in calls.items():
+        with pytest.raises(podlink.OperationTimeoutError, match=named):
+            await finished(call(*arguments, **limit))
+    with pytest.raises(podlink.OperationTimeoutError):
+        await finished(manager.preload_scripts(**limit))
+    health = await finished(manager.health_check(**limit))
+    assert isinstance(health.error, podlink.OperationTimeoutError)
+    assert "health_check" in str(health.error)
+    if flavour is RedisManager:
+        with pytest.raises(podlink.OperationTimeoutError, match="get_connection"):
+            manager.connection(**limit).__enter__()
+    await finished(manager.close())
+
+
+@FLAVOURS
+async def test_nodes_of_a_mute_cluster_end_with_the_timeout(flavour: Any, mute: str) -> None:
+    config = RedisConfig(cluster_nodes=(mute,), socket_timeout=100.0, retries=0)
+    manager = flavour(config)
+    with pytest.raises(podlink.OperationTimeoutError):
+        await finished(manager.nodes(timeout=0.02))
+    call = operations.get_linked_pod("n", "u", "s")
+    for send, arguments in (
+        (manager.send, (call, RAW, 0.02)),
+        (manager.send_all, ([call], RAW, 0.02)),
+        (manager.send_to, ("127.0.0.1:1", call, RAW, 0.02)),
+    ):
+        try:
+            error = (await finished(send(*arguments)))[0]
+        except Exception as raised:
+            error = raised
+        translated = translate(error, "it", script=False, write=True)
+        assert isinstance(translated, podlink.OperationTimeoutError), send
+        assert not translated.outcome_unknown
+    await finished(manager.close())
+
+
+@FLAVOURS
+async def test_cluster_that_cannot_be_reached(flavour: Any) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        manager = flavour(f"redis+cluster://127.0.0.1:{closed.getsockname()[1]}?retries=0")
+        with pytest.raises(podlink.RedisConnectionError):
+            await finished(manager.nodes())
+        health = await finished(manager.health_check())
+        assert isinstance(health.error, podlink.RedisConnectionError)
+        await finished(manager.close())
+
+
+@FLAVOURS
+async def test_closing_closes_the_connections(
+    flavour: Any, emulator: RedisEmulator, url: str
+) -> None:
+    manager = flavour(f"{url}?client_name=ours")
+    client = manager.client
+    reserved = await finished(manager.get_connection())
+    assert await finished(reserved.ping())
+    await finished(manager.close())
+    await finished(manager.close())
+
+    def connected() -> bool:
+        with emulator.client() as admin:
+            clients: Any = admin.client_list()
+        return any(each["name"] == "ours" for each in clients)
+
+    until(lambda: not connected(), "the connections are closed")
+    await finished(manager.release_connection(reserved))
+    assert manager.client is not client
