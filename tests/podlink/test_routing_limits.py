@@ -5,6 +5,7 @@ undone.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +22,10 @@ from podlink.routing import (
     ReadStates,
     ReplaceLink,
     Routing,
+    advance,
     check_duration,
     check_size,
+    count_errors,
     make_routing,
     time_left,
 )
@@ -332,3 +335,52 @@ def test_a_router_uses_what_it_is_given(time: Time) -> None:
         choices.append(plan.send(None))
     assert choices[0] == choices[1]
     assert choices[2] not in (choices[0], choices[3])
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("states_ttl", -1), ("cache_size", -1), ("max_silence", 0), ("max_staleness", -1),
+    ("persist_seconds", 0),
+])  # fmt: skip
+def test_a_bad_option_of_a_router_is_named(time: Time, name: str, value: Any) -> None:
+    options: dict[str, Any] = {
+        "policy": None, "persist_seconds": -1, "states_ttl": 0, "cache_size": 0,
+        "max_silence": 1.0, "max_staleness": 0, "random": None, "wall_clock": time.wall,
+        "monotonic": time.monotonic,
+    }  # fmt: skip
+    make_routing(**options)
+    with pytest.raises(podlink.InvalidParameterError, match=f"^INVALID_PARAMETER: {name} must be "):
+        make_routing(**{**options, name: value})
+
+
+def test_a_plan_is_advanced_to_its_result() -> None:
+    def plan() -> Generator[Any, Any, int]:
+        pod: int = yield READ_LINK
+        return pod
+
+    running = plan()
+    assert advance(running, None) == READ_LINK
+    assert advance(running, 5) == 5
+
+
+def test_errors_of_routing_are_counted_and_raised() -> None:
+    metrics = podlink.ErrorMetrics()
+    error = podlink.PodNotFoundError("none")
+    with pytest.raises(podlink.PodNotFoundError), count_errors(metrics):
+        raise error
+    counted = metrics.get(podlink.ErrorCode.POD_NOT_FOUND)
+    assert counted is not None
+    assert (counted.count, counted.last_error.message) == (1, "none")
+
+
+def test_a_choice_may_be_taken_back_after_the_pod_has_reported(time: Time) -> None:
+    router = routing(time)
+    states = {1: time.state(0), 2: time.state(9)}
+    plan = router.plan(SERVER, "n", "u", "s")
+    assert [next(plan), plan.send(states)] == [READ_STATES, READ_LINK]
+    assert plan.send(None) == MakeLink("n", "u", "s", 1)
+    time.now = 1.0
+    states = {1: time.state(3), 2: states[2]}
+    follow(router, (READ_STATES, states), (ReadLink("n", "v", "s"), 1), uid="v")
+    with pytest.raises(StopIteration):
+        plan.send(2)
+    follow(router, (ReadLink("n", "w", "s"), None), (MakeLink("n", "w", "s", 1), 1), uid="w")
