@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 
 import podlink
 from podlink import AsyncStatefulExecutor, RedisConfig
+from podlink.aio.sending import run_with_deadline
 from tests.support.scripted_server import ScriptedServer
 
 SOON = 0.05
@@ -239,3 +240,25 @@ async def test_undecodable_reply_is_an_internal_error(
         manager = podlink.AsyncRedisManager(client)
         with pytest.raises(podlink.InternalError, match="UnicodeDecodeError"):
             await manager.execute_script("set_linked_pod", ["k"], [1])
+
+
+async def test_cancellation_is_not_lost_when_it_comes_with_the_reply() -> None:
+    """A call that has not ended when it is cancelled ends with `CancelledError`."""
+    for turns in range(20):  # of the event loop, between the reply and the cancellation
+        reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def work(reply: asyncio.Future[None] = reply) -> None:
+            await reply
+
+        call = asyncio.ensure_future(run_with_deadline(work(), (), 60))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        reply.set_result(None)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if not call.cancel():
+            assert turns > 0
+            return
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    raise AssertionError("the call never ends")

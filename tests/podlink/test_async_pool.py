@@ -146,9 +146,10 @@ async def test_closing_idle_connections_keeps_those_in_use(server: ScriptedServe
 
 
 INTERRUPTED_BY_SIGNAL = """
-import asyncio, gc, os, signal, sys, threading
+import asyncio, faulthandler, signal, sys, threading
 from podlink import AsyncStatefulExecutor
 
+faulthandler.dump_traceback_later(200, exit=True)
 executor = AsyncStatefulExecutor(sys.argv[1] + "?max_connections=2&pool_timeout=60")
 main_thread = threading.main_thread().ident
 interrupted = 0

@@ -20,7 +20,14 @@ import redis.asyncio
 
 from podlink import forks, telemetry
 from podlink.aio import connections
-from podlink.aio.sending import Sender, Sending, retry, run_with_deadline, running_loop
+from podlink.aio.sending import (
+    Sender,
+    Sending,
+    await_within,
+    retry,
+    run_with_deadline,
+    running_loop,
+)
 from podlink.calls import RAW, Call, Reply, script_load
 from podlink.clients import count_connections, renew_async_client, server_version
 from podlink.config import RedisConfig
@@ -512,7 +519,7 @@ class AsyncRedisManager:
         except InvalidParameterError:
             work.close()
             raise
-        return await asyncio.wait_for(work, seconds)
+        return await await_within(work, seconds)
 
     def _seconds(self, timeout: float | None) -> float | None:
         return self.timeout if timeout is None else check_timeout(timeout)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import redis.exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection
@@ -30,6 +31,14 @@ from podlink.calls import (
 from podlink.clients import renew_async_locks
 from podlink.errors import InvalidParameterError, NotSent, as_connection_error
 from podlink.management import chunks
+
+# Not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes with the result.
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as _timeout
+else:  # redis-py installs it there
+    from async_timeout import timeout as _timeout
+
+T = TypeVar("T")
 
 UNSENT: Final = object()
 """The reply of a call that has not been written to a connection."""
@@ -146,6 +155,16 @@ def running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
+async def await_within(work: Awaitable[T], seconds: float | None) -> T:
+    """Await ``work`` for at most ``seconds`` (``None`` sets no limit).
+
+    Raises:
+        asyncio.TimeoutError: the time is up.
+    """
+    async with _timeout(seconds):
+        return await work
+
+
 async def run_with_deadline(
     work: Coroutine[Any, Any, None], sendings: Sequence[Sending], seconds: float | None
 ) -> None:
@@ -160,10 +179,7 @@ async def run_with_deadline(
         work.close()
         raise
     try:
-        if seconds is None:
-            await work
-        else:
-            await asyncio.wait_for(work, seconds)
+        await await_within(work, seconds)
     except asyncio.TimeoutError:
         late = redis_errors.TimeoutError(f"not done within {seconds} s")
         _fail_pending(sendings, late)
@@ -235,7 +251,7 @@ async def _exchange(connection: Any, sendings: Sequence[Sending], raw: bool, ask
     for start in range(0, len(sendings), _REPLIES_PER_TIMEOUT):
         part = sendings[start : start + _REPLIES_PER_TIMEOUT]
         try:
-            await asyncio.wait_for(_read(connection, part, raw, asking), timeout)
+            await await_within(_read(connection, part, raw, asking), timeout)
         except asyncio.TimeoutError:
             text = "Timeout reading the replies of a batch"
             raise redis_errors.TimeoutError(text) from None
