@@ -78,10 +78,10 @@ def test_timeouts_that_overflow_64_bit_milliseconds_block_indefinitely(same: Pai
 @pytest.mark.servers(*ALL)
 def test_replies_after_the_timeout(same: Pair) -> None:
     clients = Clients(same)
-    clients.block("A", "BLPOP a b 0.25")
-    clients.block("B", "BLMOVE a b LEFT RIGHT 0.25")
-    clients.block("C", "BRPOPLPUSH a b 0.25")
-    clients.block("D", "BRPOP a 0.25")
+    clients.send("A", "BLPOP a b 0.05")
+    clients.send("B", "BLMOVE a b LEFT RIGHT 0.05")
+    clients.send("C", "BRPOPLPUSH a b 0.05")
+    clients.send("D", "BRPOP a 0.05")
     for name in "ABCD":
         clients.times_out(name)
     same("RPUSH a 1")

@@ -60,7 +60,7 @@ def frozen_objects() -> Iterator[None]:
 
 def executor_of(server: ScriptedServer, scheme: str, **changes: Any) -> AsyncStatefulExecutor:
     url = f"{scheme}://{server.address}"
-    config = RedisConfig.from_url(url, max_connections=1, pool_timeout=0.05, retries=0, protocol=2)
+    config = RedisConfig.from_url(url, max_connections=1, pool_timeout=10.0, retries=0, protocol=2)
     return AsyncStatefulExecutor(config.with_changes(**changes))
 
 
@@ -101,7 +101,7 @@ async def test_cancelled_task_returns_its_connection(server: ScriptedServer) -> 
 
 async def test_connection_that_is_never_released_is_replaced(server: ScriptedServer) -> None:
     """A KeyboardInterrupt may be raised before the ``finally`` block is entered."""
-    async with executor_of(server, "redis") as executor:
+    async with executor_of(server, "redis", pool_timeout=0.05) as executor:
         pool = executor.manager.client.connection_pool
         connection = await pool.get_connection()
         with pytest.raises(podlink.RedisConnectionError, match="No connection available"):
