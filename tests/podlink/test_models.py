@@ -177,7 +177,7 @@ def test_every_field_is_required_and_checked(model: Any, data: dict[str, Any]) -
             missing = {name: value for name, value in data.items() if name != field}
             with pytest.raises(InvalidParameterError) as caught:
                 model.from_dict(missing)
-            assert caught.value.message == f"the field {field!r} is missing"
+            assert caught.value.message == f"the field {field!r} is missing in the dictionary"
             assert caught.value.__cause__ is None
         with pytest.raises(InvalidParameterError, match=f" {field} must be "):
             model.from_dict({**data, field: 1.5})
