@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -15,6 +16,8 @@ from redis.backoff import NoBackoff
 import podlink
 from podlink import AsyncStatefulExecutor, RedisConfig
 from podlink.aio.sending import run_with_deadline
+from podlink.calls import RAW, Call
+from redis_emulator import RedisEmulator
 from tests.support.scripted_server import ScriptedServer
 
 SOON = 0.05
@@ -262,3 +265,17 @@ async def test_cancellation_is_not_lost_when_it_comes_with_the_reply() -> None:
         with pytest.raises(asyncio.CancelledError):
             await call
     raise AssertionError("the call never ends")
+
+
+async def test_cancellation_is_not_lost_while_connecting_and_writing() -> None:
+    """It would be by redis-py, which uses `asyncio.wait_for`."""
+    moments = random.Random(1)
+    with RedisEmulator() as emulator, emulator.serve() as served:
+        for _ in range(60):
+            async with AsyncStatefulExecutor(f"redis://127.0.0.1:{served.port}") as executor:
+                endless = Call("test", ("BLPOP", "l", "0"), (b"l",), lambda _, reply: reply)
+                call = asyncio.ensure_future(executor.manager.send(endless, RAW))
+                await asyncio.sleep(moments.uniform(0, 0.006))
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call

@@ -20,10 +20,10 @@ import redis.asyncio
 
 from podlink import forks, telemetry
 from podlink.aio import connections
+from podlink.aio.pool import await_within
 from podlink.aio.sending import (
     Sender,
     Sending,
-    await_within,
     retry,
     run_with_deadline,
     running_loop,

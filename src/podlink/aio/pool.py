@@ -10,14 +10,23 @@ can be created.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import redis.asyncio
 import redis.exceptions as redis_errors
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.sentinel import SentinelConnectionPool
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as _timeout
+else:  # redis-py installs it there
+    from async_timeout import timeout as _timeout
+
+T = TypeVar("T")
 
 
 class _ImmediateRelease:
@@ -175,9 +184,49 @@ async def make_ready(connection: Any) -> None:
     if connection.is_connected and await _is_stale(connection):
         await drop(connection)
     if not connection.is_connected:
-        await connection.connect()
+        more = getattr(connection, "socket_connect_timeout", None) or 0.0
+        await _await_io(connection, connection.connect(), "connecting to server", more)
     if connection.health_check_interval:
-        await connection.check_health()
+        await _await_io(connection, connection.check_health(), "checking the connection")
+
+
+async def write(connection: Any, commands: Any) -> None:
+    """Write packed commands to a connection, which is closed if that fails.
+
+    Raises:
+        redis.TimeoutError: not done within ``socket_timeout``.
+    """
+    await _await_io(
+        connection, connection.send_packed_command(commands, False), "writing to socket"
+    )
+
+
+async def _await_io(connection: Any, work: Awaitable[None], doing: str, more: float = 0.0) -> None:
+    """Await ``work`` for ``socket_timeout`` and ``more`` seconds.
+
+    The connection has no ``socket_timeout`` meanwhile: redis-py would use `asyncio.wait_for`.
+    """
+    seconds, connection.socket_timeout = connection.socket_timeout, None
+    try:
+        await await_within(work, None if seconds is None else seconds + more)
+    except asyncio.TimeoutError:
+        await drop(connection)
+        raise redis_errors.TimeoutError(f"Timeout {doing}") from None
+    finally:
+        connection.socket_timeout = seconds
+
+
+async def await_within(work: Awaitable[T], seconds: float | None) -> T:
+    """Await ``work`` for at most ``seconds`` (``None`` sets no limit).
+
+    Not with `asyncio.wait_for`: before Python 3.12 it loses a cancellation that comes as the work
+    ends.
+
+    Raises:
+        asyncio.TimeoutError: the time is up.
+    """
+    async with _timeout(seconds):
+        return await work
 
 
 async def _is_stale(connection: Any) -> bool:

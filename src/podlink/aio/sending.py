@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 import redis.exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection
 from redis.client import NEVER_DECODE
 
 from podlink import telemetry
-from podlink.aio.pool import abandon, drop, loop_of
+from podlink.aio.pool import abandon, await_within, drop, loop_of, write
 from podlink.calls import (
     RETRIED_AT_ONCE,
     Call,
@@ -31,14 +30,6 @@ from podlink.calls import (
 from podlink.clients import renew_async_locks
 from podlink.errors import InvalidParameterError, NotSent, as_connection_error
 from podlink.management import chunks
-
-# Not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes with the result.
-if sys.version_info >= (3, 11):
-    from asyncio import timeout as _timeout
-else:  # redis-py installs it there
-    from async_timeout import timeout as _timeout
-
-T = TypeVar("T")
 
 UNSENT: Final = object()
 """The reply of a call that has not been written to a connection."""
@@ -155,16 +146,6 @@ def running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
-async def await_within(work: Awaitable[T], seconds: float | None) -> T:
-    """Await ``work`` for at most ``seconds`` (``None`` sets no limit).
-
-    Raises:
-        asyncio.TimeoutError: the time is up.
-    """
-    async with _timeout(seconds):
-        return await work
-
-
 async def run_with_deadline(
     work: Coroutine[Any, Any, None], sendings: Sequence[Sending], seconds: float | None
 ) -> None:
@@ -243,7 +224,7 @@ async def _exchange(connection: Any, sendings: Sequence[Sending], raw: bool, ask
         data = connection.pack_commands(wires)
     for sending in sendings:
         sending.reply = UNANSWERED
-    await connection.send_packed_command(data, False)
+    await write(connection, data)
     if len(wires) == 1:
         await _read_one(connection, sendings[0], raw)
         return
