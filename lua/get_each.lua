@@ -1,11 +1,11 @@
--- get_each: the strings at some keys, as they were at one moment.
+-- get_each: read the strings at several keys in one atomic step.
 --
--- KEYS  any number of keys, in one slot on a cluster
--- Reply one value or nil per key, in the order of the keys
+-- KEYS  any number of keys, all in one slot on a cluster
+-- Reply for each key, in the order of the keys: its value, or nil if it does not exist
 --
--- Unlike MGET, a key of another type is an error that names the key instead of a nil: a link is never
--- skipped in silence. MGET reads them, a thousand at a time because of Lua's stack, and where it found
--- no string GET says why. Changes nothing.
+-- Read-only. A key of another type is an error that names the key; MGET alone returns nil, which the
+-- caller would read as "no link". MGET is called with at most 1000 keys, because unpack() puts them on
+-- Lua's stack. GET is called for each key without a value, and fails if the key has another type.
 
 local values = {}
 for first = 1, #KEYS, 1000 do

@@ -1,8 +1,9 @@
--- get_linked_pod_if_persist: the pod that owns a uid.
+-- get_linked_pod_if_persist: read the link of a uid, and whether it is persistent.
 --
 -- KEYS  1 link key
--- Reply {value or nil, 1 when the link key has no TTL, else 0}. The caller checks the value of a
---       transient link too: a value that is no pod id is never skipped.
+-- Reply {value or nil, 1 if the link key exists without a TTL, else 0}
+--
+-- The value of a transient link is returned too, so that the caller reports a malformed one.
 --
 -- before          after       reply
 -- absent          unchanged   {nil, 0}

@@ -1,10 +1,10 @@
--- inspect: what is at some keys, whatever it is.
+-- inspect: read type, TTL and value of several keys.
 --
--- KEYS  any number of keys, in one slot on a cluster
--- Reply for each key {type, PTTL, value}: the value of a string, the fields and values of a hash, nil if
---       there is none, else what DUMP gives
+-- KEYS  any number of keys, all in one slot on a cluster
+-- Reply for each key {type, PTTL, value}: the value of a string, the fields and values of a hash, the
+--       DUMP payload of any other type, nil if the key does not exist
 --
--- Changes nothing, and fails for no content.
+-- Read-only. No type and no value causes an error.
 
 local found = {}
 for i, key in ipairs(KEYS) do

@@ -1,10 +1,9 @@
--- read_pod_link: a link with its times.
+-- read_pod_link: read a link, its TTL and its creation time.
 --
 -- KEYS  1 link key   2 creation time of the link (link key, then "@")
 -- Reply {value or nil, PTTL of the link, server time in milliseconds, creation time or nil}
 --
--- Changes nothing. The clock is the server's, in the same step as the TTL, so that the sum of the two
--- is the moment of expiry.
+-- Read-only. TIME and PTTL are read in the same step: their sum is the time at which the link expires.
 
 local value = redis.call("GET", KEYS[1])
 local created = redis.call("GET", KEYS[2])

@@ -1,8 +1,8 @@
--- refresh_linked_pod: a pod renews a transient link that is still its own.
+-- refresh_linked_pod: set a new TTL for a transient link to the given pod.
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
--- ARGV  1 service    2 pod id   3 seconds from now on
--- Reply 1 when the uid is linked to the pod, else 0
+-- ARGV  1 service    2 pod id   3 the new TTL in seconds
+-- Reply 1 if the uid is linked to the pod, else 0
 --
 -- before             after                     reply
 -- absent             absent                    0
@@ -11,7 +11,7 @@
 -- transient(other)   unchanged                 0
 -- persistent(other)  unchanged                 0
 --
--- Both keys are read, and so checked for their types and values, before the first write.
+-- Types and values of both keys are checked before the first write.
 
 local link, index, created = KEYS[1], KEYS[2], KEYS[3]
 local service, pod, seconds = ARGV[1], ARGV[2], ARGV[3]
@@ -34,8 +34,8 @@ if current ~= pod then
   return 0
 end
 
--- A creation time that was stamped for this pod expires with the link: that of a persistent link after
--- a year without a write, because another program may remove the link alone.
+-- A creation time that was stamped for this pod gets the TTL of the link, or a year if the link is
+-- persistent, because another program may delete the link and leave the time. Any other is deleted.
 local ms = "31536000000"
 if redis.call("PTTL", link) ~= -1 then
   redis.call("EXPIRE", link, seconds)

@@ -1,17 +1,17 @@
 -- remove_linked_pod: remove the link of a uid, at once or after a grace period.
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
--- ARGV  1 service    2 seconds of grace, -1 for none
--- Reply 1 when there was a link, else 0
+-- ARGV  1 service    2 grace period in seconds, -1 for none
+-- Reply 1 if there was a link, else 0
 --
 -- before          after, no grace   after, grace           reply
 -- absent          absent            absent                 0
 -- transient(p)    absent            transient(p, grace)    1
 -- persistent(p)   absent            transient(p, grace)    1
 --
--- The index entry goes in every case: when the link key was evicted, this is what heals the index.
--- The creation time expires with the link; one that was stamped for another pod is deleted.
--- Both keys are read, and so checked for their types and values, before the first write.
+-- The index entry is deleted in every case, also if the link key was evicted.
+-- The creation time gets the TTL of the link; if it was stamped for another pod it is deleted.
+-- Types and values of both keys are checked before the first write.
 
 local link, index, created = KEYS[1], KEYS[2], KEYS[3]
 local service, grace = ARGV[1], ARGV[2]

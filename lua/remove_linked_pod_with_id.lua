@@ -1,8 +1,8 @@
--- remove_linked_pod_with_id: remove the link of a uid when it is to the given pod.
+-- remove_linked_pod_with_id: remove the link of a uid if it is linked to the given pod.
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
--- ARGV  1 service    2 seconds of grace, -1 for none   3 pod id
--- Reply 1 when a link to that pod was there and was removed, else 0
+-- ARGV  1 service    2 grace period in seconds, -1 for none   3 pod id
+-- Reply 1 if there was a link to that pod, else 0
 --
 -- before             after, no grace   after, grace             reply
 -- absent             absent            absent                   0
@@ -11,9 +11,9 @@
 -- transient(other)   unchanged         unchanged                0
 -- persistent(other)  unchanged         unchanged                0
 --
--- When the link key is gone (evicted), a leftover index entry is deleted, whatever pod it names.
--- The creation time expires with the link; one that was stamped for another pod is deleted.
--- Both keys are read, and so checked for their types and values, before the first write.
+-- If the link key does not exist (it was evicted), the index entry is deleted, for any pod.
+-- The creation time gets the TTL of the link; if it was stamped for another pod it is deleted.
+-- Types and values of both keys are checked before the first write.
 
 local link, index, created = KEYS[1], KEYS[2], KEYS[3]
 local service, grace, pod = ARGV[1], ARGV[2], ARGV[3]

@@ -1,19 +1,19 @@
--- repair_link: delete what is malformed at the keys of a link, so that the link is absent, transient or
--- persistent as the contract says.
+-- repair_link: delete malformed values at the keys of a link, so that the link is absent, transient or
+-- persistent.
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
--- ARGV  1 service    2 "1" to change nothing
--- Reply what was done, or would be: {key, field or nil, value or type found, command} for each repair
+-- ARGV  1 service    2 "1" for a dry run
+-- Reply {key, field or nil, value or type found, command} for each repair, also in a dry run
 --
--- found                                                        done
--- link or index of another type                                deleted
--- link whose value is no pod id                                deleted
--- index field that is no text, or whose value is no pod id     deleted
--- persistent link without its index entry, or with another     index entry set
--- index entry without a persistent link                        deleted
--- creation time of another type, malformed or of another link  deleted
+-- found                                                         done
+-- link or index of another type                                 deleted
+-- link whose value is not a pod id                              deleted
+-- index field that is not text, or whose value is not a pod id  deleted
+-- persistent link, index entry missing or for another pod       index entry set
+-- index entry without a persistent link                         deleted
+-- creation time of another type, malformed or of another pod    deleted
 --
--- Nothing else is changed: of a link that is as it should be, nothing at all.
+-- Nothing else is changed.
 
 local link, index, created = KEYS[1], KEYS[2], KEYS[3]
 local service, dry_run = ARGV[1], ARGV[2] == "1"
@@ -23,7 +23,7 @@ local function is_pod_id(value)
     or (value:find("^[1-9]%d*$") ~= nil and #value <= 10 and tonumber(value) <= 2147483647)
 end
 
--- Valid UTF-8, and not white space alone (that of Unicode).
+-- Whether a value is valid UTF-8 with at least one character that is not Unicode white space.
 local function is_text(value)
   local rest = value:gsub("[\194-\223][\128-\191]", "."):gsub("\224[\160-\191][\128-\191]", ".")
   rest = rest:gsub("[\225-\236\238\239][\128-\191][\128-\191]", ".")

@@ -1,13 +1,13 @@
--- repair_service_state: delete what is malformed in the pod states of a service and their times.
+-- repair_service_state: delete malformed pod states and times of a service.
 --
 -- KEYS  1 hash of pod states   2 hash of times (the first key, then "@")
--- ARGV  1 "1" to change nothing
--- Reply what was done, or would be: {key, field or nil, value or type found, command} for each repair
+-- ARGV  1 "1" for a dry run
+-- Reply {key, field or nil, value or type found, command} for each repair, also in a dry run
 --
--- found                                                 done
--- a key of another type                                 deleted
--- field that is no pod id, or whose state is no text    deleted
--- time that is malformed or not of the state found      deleted
+-- found                                                  done
+-- a key of another type                                  deleted
+-- field that is not a pod id, or state that is not text  deleted
+-- time that is malformed or not of the stored state      deleted
 --
 -- Nothing else is changed.
 
@@ -19,7 +19,7 @@ local function is_pod_id(value)
     or (value:find("^[1-9]%d*$") ~= nil and #value <= 10 and tonumber(value) <= 2147483647)
 end
 
--- Valid UTF-8, and not white space alone (that of Unicode).
+-- Whether a value is valid UTF-8 with at least one character that is not Unicode white space.
 local function is_text(value)
   local rest = value:gsub("[\194-\223][\128-\191]", "."):gsub("\224[\160-\191][\128-\191]", ".")
   rest = rest:gsub("[\225-\236\238\239][\128-\191][\128-\191]", ".")

@@ -1,20 +1,20 @@
 -- repair_workload_state: delete the state of a workload, or its time, if it is malformed.
 --
 -- KEYS  1 workload state   2 its time (the first key, then "@")
--- ARGV  1 "1" to change nothing
--- Reply what was done, or would be: {key, nil, value or type found, command} for each repair
+-- ARGV  1 "1" for a dry run
+-- Reply {key, nil, value or type found, command} for each repair, also in a dry run
 --
--- found                                             done
--- a key of another type                             deleted
--- state that is no text                             deleted
--- time that is malformed or not of the state found  deleted
+-- found                                              done
+-- a key of another type                              deleted
+-- state that is not text                             deleted
+-- time that is malformed or not of the stored state  deleted
 --
 -- Nothing else is changed.
 
 local workload, time = KEYS[1], KEYS[2]
 local dry_run = ARGV[1] == "1"
 
--- Valid UTF-8, and not white space alone (that of Unicode).
+-- Whether a value is valid UTF-8 with at least one character that is not Unicode white space.
 local function is_text(value)
   local rest = value:gsub("[\194-\223][\128-\191]", "."):gsub("\224[\160-\191][\128-\191]", ".")
   rest = rest:gsub("[\225-\236\238\239][\128-\191][\128-\191]", ".")

@@ -1,9 +1,9 @@
--- replace_linked_pod: link a uid to a pod if it is linked to the one that is expected.
+-- replace_linked_pod: link a uid to a pod if it is linked to the expected pod.
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
--- ARGV  1 service    2 pod id   3 seconds to persist, -1 for ever, "keep" for as long as now
+-- ARGV  1 service    2 pod id   3 TTL in seconds, -1 for none, "keep" for the present TTL
 --       4 "1" to stamp the creation time   5 the expected pod id
--- Reply {1, pod} when replaced, {0, pod of the uid} or {0, nil} when not
+-- Reply {1, pod} if replaced, else {0, the linked pod} or {0, nil}
 --
 -- before                after                after, keep          reply
 -- absent                absent               absent               {0, nil}
@@ -12,7 +12,7 @@
 -- transient(other)      unchanged            unchanged            {0, other}
 -- persistent(other)     unchanged            unchanged            {0, other}
 --
--- Both keys are read, and so checked for their types and values, before the first write.
+-- Types and values of both keys are checked before the first write.
 
 local link, index, created = KEYS[1], KEYS[2], KEYS[3]
 local service, pod, seconds, track, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -35,7 +35,7 @@ if current ~= expected then
   return {0, current and tonumber(current)}
 end
 
--- Milliseconds of the link from now on; -1 for ever.
+-- The new TTL in milliseconds; -1 for none. A PTTL of 0 means less than a millisecond.
 local ttl = -1
 if seconds == "keep" then
   ttl = redis.call("PTTL", link)
@@ -55,9 +55,9 @@ else
   redis.call("HDEL", index, service)
 end
 
--- A renewed link keeps a creation time that was stamped for this pod; a new link gets its own. The time
--- expires with the link. That of a persistent link expires after a year without a write, because
--- another program may remove the link alone.
+-- A link to the same pod keeps a creation time that was stamped for this pod. A link to another pod gets
+-- a new one, or none without ARGV[4]. Its TTL is that of the link, or a year if the link is persistent,
+-- because another program may delete the link and leave the time.
 local dated = redis.pcall("GET", created)
 local ms = ttl == -1 and "31536000000" or px
 if current ~= pod and track == "1" then

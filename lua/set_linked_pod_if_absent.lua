@@ -1,16 +1,15 @@
--- set_linked_pod_if_absent: link a uid to a pod when it is linked to none.
+-- set_linked_pod_if_absent: link a uid to a pod if it has no link.
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
--- ARGV  1 service    2 pod id   3 seconds to persist, -1 for ever   4 "1" to stamp the creation time
--- Reply {1, pod} when the link was made, {0, p} when the uid is linked to p already
+-- ARGV  1 service    2 pod id   3 TTL in seconds, -1 for none   4 "1" to stamp the creation time
+-- Reply {1, pod} if the link was created, {0, p} if the uid is already linked to p
 --
 -- before          after                reply
 -- absent          link(pod, seconds)   {1, pod}
 -- transient(p)    unchanged            {0, p}
 -- persistent(p)   unchanged            {0, p}
 --
--- An existing link is left alone entirely: its TTL too. Both keys are read, and so checked for their
--- types and values, before the first write.
+-- An existing link keeps its TTL. Types and values of both keys are checked before the first write.
 
 local link, index, created = KEYS[1], KEYS[2], KEYS[3]
 local service, pod, seconds, track = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -41,8 +40,8 @@ else
   redis.call("HDEL", index, service)
 end
 
--- The creation time expires with the link. That of a persistent link expires after a year without a
--- write, because another program may remove the link alone.
+-- The creation time has the TTL of the link, or a year if the link is persistent, because another
+-- program may delete the link and leave the time.
 if track == "1" then
   local now = redis.call("TIME")
   local stamp = string.format("%.0f", now[1] * 1000 + math.floor(now[2] / 1000))

@@ -1,11 +1,12 @@
--- set_workload_state: the state of a workload and when it was written.
+-- set_workload_state: write the state of a workload and the time of the write.
 --
 -- KEYS  1 workload state   2 its time (the first key, then "@")
 -- ARGV  1 state
 -- Reply nil
 --
--- The time is kept as "<milliseconds> <state>", so that it says nothing of a state that another program
--- writes. It expires after a year, because another program may delete the state alone.
+-- The time is stored as "<milliseconds> <state>": it counts only for that state, not for one that
+-- another program writes later. It expires after a year, because another program may delete the state
+-- and leave the time.
 
 local key, time, state = KEYS[1], KEYS[2], ARGV[1]
 

@@ -1,8 +1,8 @@
--- try_set_linked_pod: link a uid to a pod unless another pod owns it.
+-- try_set_linked_pod: link a uid to a pod unless it has a persistent link to another pod.
 --
 -- KEYS  1 link key   2 index hash of the uid   3 creation time of the link (link key, then "@")
--- ARGV  1 service    2 pod id   3 seconds to persist, -1 for ever   4 "1" to stamp the creation time
--- Reply {1, pod} when linked, {0, owner} when another pod owns the uid
+-- ARGV  1 service    2 pod id   3 TTL in seconds, -1 for none   4 "1" to stamp the creation time
+-- Reply {1, pod} if the link was written, {0, other} if the uid has a persistent link to another pod
 --
 -- before             after                reply
 -- absent             link(pod, seconds)   {1, pod}
@@ -10,8 +10,8 @@
 -- persistent(pod)    link(pod, seconds)   {1, pod}
 -- persistent(other)  unchanged            {0, other}
 --
--- A link key without a TTL is a persistent link. Both keys are read, and so checked for their types
--- and values, before the first write.
+-- A link key without a TTL is a persistent link, with or without an index entry.
+-- Types and values of both keys are checked before the first write.
 
 local link, index, created = KEYS[1], KEYS[2], KEYS[3]
 local service, pod, seconds, track = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -42,9 +42,9 @@ else
   redis.call("HDEL", index, service)
 end
 
--- A renewed link keeps a creation time that was stamped for this pod; a new link gets its own. The time
--- expires with the link. That of a persistent link expires after a year without a write, because
--- another program may remove the link alone.
+-- A link to the same pod keeps a creation time that was stamped for this pod. A link to another pod gets
+-- a new one, or none without ARGV[4]. Its TTL is that of the link, or a year if the link is persistent,
+-- because another program may delete the link and leave the time.
 local dated = redis.pcall("GET", created)
 local ms = seconds == "-1" and "31536000000" or string.format("%.0f", seconds * 1000)
 if current ~= pod and track == "1" then
