@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tests.support.pair import (
     ServerConnection,
     Wire,
 )
+from tests.support.waiting import until
 
 __all__ = ["only_the_default_user"]  # a fixture that pytest finds here
 
@@ -158,9 +159,12 @@ def free_port() -> int:
 
 def connect_when_started(port: int) -> ServerConnection:
     """A connection to a server that was just started; waits until it accepts connections."""
-    for _ in range(200):
-        try:
-            return ServerConnection(port)
-        except ConnectionRefusedError:
-            time.sleep(0.02)
-    raise AssertionError("the server did not start")
+    made: list[ServerConnection] = []
+
+    def accepts() -> bool:
+        with contextlib.suppress(ConnectionRefusedError):
+            made.append(ServerConnection(port))
+        return bool(made)
+
+    until(accepts, "the server to start")
+    return made[0]

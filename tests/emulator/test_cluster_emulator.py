@@ -18,6 +18,7 @@ from redis.retry import Retry
 
 from redis_emulator import ClusterEmulator, ManualClock, RedisEmulator
 from tests.support.transports import program
+from tests.support.waiting import PATIENCE
 
 KEYS = [f"key-{number}" for number in range(30)]
 SAME_POSITION = (b"{b}2201e130-0", b"{b}38f96f10-5")
@@ -239,9 +240,9 @@ def test_pipelines_scripts_and_pubsub(client: redis.RedisCluster) -> None:
     assert client.eval("return redis.call('get', KEYS[1])", 1, KEYS[3]) == KEYS[3]
     listener = client.pubsub()
     listener.subscribe("news")
-    assert listener.get_message(timeout=1)["type"] == "subscribe"
+    assert listener.get_message(timeout=PATIENCE)["type"] == "subscribe"
     client.publish("news", "hello")
-    assert listener.get_message(timeout=1)["data"] == "hello"
+    assert listener.get_message(timeout=PATIENCE)["data"] == "hello"
 
 
 def test_threads_use_the_cluster_while_slots_move(cluster: ClusterEmulator) -> None:

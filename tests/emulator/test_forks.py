@@ -8,7 +8,6 @@ import gc
 import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from redis_emulator import ClusterEmulator, ForkedError, ManualClock, RedisEmula
 from redis_emulator import forks as forking
 from tests.support.children import NEEDS_FORK, in_child
 from tests.support.transports import Transport
+from tests.support.waiting import until
 
 pytestmark = NEEDS_FORK
 
@@ -296,8 +296,7 @@ def test_changes_in_a_child_do_not_reach_the_parent(emulator: RedisEmulator) -> 
     client.set("k", "parent")
     waiting = threading.Thread(target=lambda: emulator.client().blpop("l", 0), daemon=True)
     waiting.start()
-    while not any(each.blocked for each in tuple(emulator.engine.clients.by_id.values())):
-        time.sleep(0)
+    until(lambda: emulator.engine.clients.blocked.waiting)
 
     def grandchild() -> list[Any]:
         client.append("k", "/grandchild")

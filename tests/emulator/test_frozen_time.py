@@ -23,6 +23,7 @@ from podlink import (
 )
 from redis_emulator import RedisEmulator
 from tests.support.transports import REDIS_PY, TRANSPORTS, Transport
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -47,7 +48,7 @@ def test_timeouts_expire_while_time_is_frozen(
         assert client.wait(1, 10) == 0
         pubsub = client.pubsub()
         pubsub.subscribe("channel")
-        assert pubsub.get_message(timeout=5) is not None
+        assert pubsub.get_message(timeout=PATIENCE) is not None
         assert pubsub.get_message(timeout=0.01) is None
         client.set("k", "v", px=1)
         for _ in range(3):  # the server's timer also sees the frozen time
@@ -99,7 +100,7 @@ async def test_a_coroutine_while_time_stands_still() -> None:
         assert await client.blpop("nothing", 0.01) is None
         async with client.pubsub() as pubsub:
             await pubsub.subscribe("channel")
-            assert await pubsub.get_message(timeout=5) is not None
+            assert await pubsub.get_message(timeout=PATIENCE) is not None
             assert await pubsub.get_message(timeout=0.01) is None
         await client.aclose()
 

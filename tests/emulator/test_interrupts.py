@@ -32,6 +32,7 @@ from redis_emulator.emulator import Emulator
 from redis_emulator.transports import aio, sync
 from redis_emulator.transports.tcp import TcpServer
 from tests.support.transports import REDIS_PY
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = [
     # By a thread: the tests use the timer that pytest-timeout would use otherwise.
@@ -349,10 +350,9 @@ def test_disconnecting_a_pool_ends_blocking_commands(emulator: RedisEmulator) ->
 
     thread = threading.Thread(target=wait)
     thread.start()
-    while not any(each.blocked for each in emulator.engine.clients.by_id.values()):
-        time.sleep(0.0001)
+    until(lambda: emulator.engine.clients.blocked.waiting)
     client.connection_pool.disconnect()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert failed
     assert_no_client_is_blocked(emulator)
 

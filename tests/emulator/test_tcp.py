@@ -21,7 +21,7 @@ from redis_emulator import ManualClock, RedisEmulator
 from redis_emulator.transports.tcp import TcpServer
 from tests.support.pair import ServerConnection
 from tests.support.transports import Wire, wire
-from tests.support.waiting import is_busy, until
+from tests.support.waiting import PATIENCE, is_busy, until
 
 SERVERS = ("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 HERE = list(filter(servers.is_expected, SERVERS))
@@ -399,7 +399,7 @@ def test_messages_published_by_other_threads_arrive(server: TcpServer) -> None:
     emulator_client = redis.Redis.from_url(server.url)
     pubsub = emulator_client.pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("news")
-    pubsub.get_message(timeout=1)
+    pubsub.get_message(timeout=PATIENCE)
     publish = server.engine.clients.pubsub.publish
     publishers = [
         threading.Thread(target=lambda: [publish(b"news", b"x") for _ in range(500)])
@@ -408,7 +408,7 @@ def test_messages_published_by_other_threads_arrive(server: TcpServer) -> None:
     for publisher in publishers:
         publisher.start()
     got = 0
-    while got < 2000 and pubsub.get_message(timeout=5):
+    while got < 2000 and pubsub.get_message(timeout=PATIENCE):
         got += 1
     for publisher in publishers:
         publisher.join()

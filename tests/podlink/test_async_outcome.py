@@ -19,9 +19,18 @@ from podlink.aio.sending import run_with_deadline
 from podlink.calls import RAW, Call
 from redis_emulator import RedisEmulator
 from tests.support.scripted_server import ScriptedServer
+from tests.support.waiting import PATIENCE, LoopClock
 
 SOON = 0.05
-QUICK: dict[str, Any] = {"socket_timeout": 0.2, "retries": 1, "retry_backoff": 0.001, "protocol": 2}
+"""Timeout of calls that no server receives, however late the timeout is."""
+
+OPTIONS: dict[str, Any] = {
+    "socket_timeout": 2 * PATIENCE,
+    "socket_connect_timeout": 2 * PATIENCE,
+    "retries": 1,
+    "retry_backoff": 0.001,
+    "protocol": 2,
+}
 
 
 @pytest.fixture
@@ -43,7 +52,7 @@ def batching(request: pytest.FixtureRequest) -> bool:
 
 
 def executor_of(url: str, batching: bool = False, **changes: Any) -> AsyncStatefulExecutor:
-    config = RedisConfig.from_url(url, **{**QUICK, **changes})
+    config = RedisConfig.from_url(url, **{**OPTIONS, **changes})
     return AsyncStatefulExecutor(config, batching=batching)
 
 
@@ -65,7 +74,8 @@ async def test_outcome_is_known_if_the_server_never_replied(
     mute: str, batching: bool, scheme: str, timeout: float | None
 ) -> None:
     url = f"{scheme}://{mute}" + ("/service" if scheme == "redis+sentinel" else "")
-    async with executor_of(url, batching, password="secret") as executor:
+    changes: Any = {"socket_timeout": 4 * SOON, "socket_connect_timeout": 4 * SOON}
+    async with executor_of(url, batching, password="secret", **changes) as executor:
         check_unsent(await failure(executor, timeout=timeout))
 
 
@@ -97,10 +107,14 @@ async def test_exhausted_pool_is_an_error_with_known_outcome(
 async def test_write_without_reply_has_unknown_outcome(
     server: ScriptedServer, batching: bool
 ) -> None:
+    clock = LoopClock(asyncio.get_running_loop())
     async with executor_of(f"redis://{server.address}", batching) as executor:
         server.hold()
-        for timeout in (SOON, None):
-            error = await failure(executor, timeout=timeout)
+        for count, timeout in enumerate((PATIENCE, None), 1):
+            call = asyncio.ensure_future(failure(executor, timeout=timeout))
+            await server.until_executed(count)
+            await clock.expire(call)
+            error = call.result()
             assert isinstance(error, podlink.OperationTimeoutError)
             assert error.outcome_unknown
     assert len(server.executed) == 2, "none is repeated"
@@ -151,16 +165,34 @@ async def test_call_timed_out_while_its_batch_connects_is_not_sent(
     assert [command[3] for command in server.executed] == [b"sf:{n:lk:patient}s"]
 
 
-@pytest.mark.parametrize("timeout", [SOON, None])
+@pytest.mark.parametrize("timeout", [PATIENCE, None])
 async def test_partly_answered_batch_names_the_uids_that_are_undone(
-    server: ScriptedServer, timeout: float | None
+    server: ScriptedServer, timeout: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = LoopClock(asyncio.get_running_loop())
+    read_response: Any = redis.asyncio.Connection.read_response
+    replies: list[int] = []
+    all_read = asyncio.Event()
+
+    async def recorded(*args: Any, **options: Any) -> Any:
+        reply = await read_response(*args, **options)
+        if reply == 1:
+            replies.append(reply)
+            if len(replies) == 3:
+                all_read.set()
+        return reply
+
+    monkeypatch.setattr(redis.asyncio.Connection, "read_response", recorded)
     server.answer = b":1\r\n"
     async with executor_of(f"redis://{server.address}") as executor:
         server.hold(after=3)
         uids = [f"u{number}" for number in range(8)]
+        call = executor.batch_remove_linked_pod("n", uids, "s", timeout=timeout)
+        task = asyncio.ensure_future(call)
+        await all_read.wait()
+        await clock.expire(task)
         with pytest.raises(podlink.OperationTimeoutError) as caught:
-            await executor.batch_remove_linked_pod("n", uids, "s", timeout=timeout)
+            await task
         assert caught.value.undone == tuple(uids[3:])
         assert caught.value.outcome_unknown
 

@@ -14,6 +14,7 @@ from redis_emulator.clients.session import Session
 from redis_emulator.emulator import Emulator
 from redis_emulator.resp.encode import encode
 from redis_emulator.resp.types import CLOSED, NO_REPLY, PENDING
+from tests.support.waiting import PATIENCE
 
 Wire = tuple[Any, ...]
 """A reply as it was received: its type byte, then its content."""
@@ -56,7 +57,7 @@ class ServerConnection(Connection):
     """A raw socket to a real server."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self._file = self._socket.makefile("rb")
 
     def send(self, argv: Sequence[bytes]) -> None:

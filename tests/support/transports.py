@@ -16,6 +16,7 @@ import redis.asyncio
 from pytest_podlink import servers
 from redis_emulator import RedisEmulator
 from redis_emulator.transports.tcp import TcpServer
+from tests.support.waiting import PATIENCE
 
 REDIS_PY = tuple(map(int, redis.__version__.split(".")[:2]))
 TRANSPORTS = ("in-process", "tcp", "unix")
@@ -90,7 +91,7 @@ def program(name: str) -> str:
 class Wire:
     """A raw socket connected to a port of this machine."""
 
-    def __init__(self, port: int | None, timeout: float = 10) -> None:
+    def __init__(self, port: int | None, timeout: float = PATIENCE) -> None:
         assert port is not None, "the server has no port"
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
 
@@ -128,7 +129,7 @@ class Wire:
 
 
 @contextlib.contextmanager
-def wire(port: int | None, timeout: float = 10) -> Iterator[Wire]:
+def wire(port: int | None, timeout: float = PATIENCE) -> Iterator[Wire]:
     """Open a raw socket and close it at the end of the ``with`` block."""
     connection = Wire(port, timeout)
     try:

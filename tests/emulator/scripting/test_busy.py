@@ -13,7 +13,7 @@ import redis
 from redis_emulator import RedisEmulator
 from redis_emulator.scripting.runtime import LuaScripts
 from tests.support.pair import Pair, Wire
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 EVERY = pytest.mark.servers("redis-8.2", "redis-7.0", "redis-6.2", "valkey-9.1")
 MODERN = pytest.mark.servers("redis-8.2", "redis-7.0", "valkey-9.1")
@@ -146,7 +146,7 @@ def test_clients_in_other_threads_get_busy_errors() -> None:
     with pytest.raises(redis.ResponseError, match="BUSY Redis is busy"):
         other.get("key")
     assert other.script_kill()
-    thread.join(5)
+    thread.join(PATIENCE)
     assert "Script killed by user" in str(failures[0])
     assert client.eval("return 1", 0) == 1
 
