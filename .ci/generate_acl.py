@@ -3,9 +3,9 @@
     python .ci/generate_acl.py            write the table
     python .ci/generate_acl.py --check    exit 1 if the table is not up to date
 
-Each use of podlink runs on an emulated server, synchronous and asyncio. The rules allow the
-commands that the server counted, including those that scripts called. Left out are commands that
-every user may send (HELLO, AUTH) and those whose refusal redis-py ignores.
+Every use of podlink in the table runs on an emulated server, with the synchronous and the asyncio
+API. Its rules allow the commands in the server's statistics and those in the scripts that ran,
+except commands that need no permission (HELLO, AUTH) and those whose refusal redis-py ignores.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ OPERATIONS: dict[str, tuple[Any, ...]] = {
     "remove_linked_pod_with_id": ("acl", "a", "s", 1),
     "batch_remove_linked_pod": ("acl", ["a", "b", "created"], "s"),
 }
-"""Arguments of the operations in the first line of the table, in an order in which all succeed."""
+"""Arguments of the operations in the first row of the table, in an order in which all succeed."""
 
-ON_MALFORMED: dict[str, tuple[Any, ...]] = {
+INSPECT_AND_REPAIR: dict[str, tuple[Any, ...]] = {
     "inspect_link": LINK,
     "inspect_service": SERVICE,
     "repair_link": LINK,
@@ -74,95 +74,95 @@ ON_MALFORMED: dict[str, tuple[Any, ...]] = {
 }
 
 
-async def done(result: Any) -> Any:
-    """The result of a method of either kind of executor."""
+async def await_if_needed(result: Any) -> Any:
+    """Return the result of a method of a synchronous or an asyncio executor."""
     return await result if inspect.isawaitable(result) else result
 
 
 async def operations(links: Any) -> None:
-    """Every operation, with and without a TTL, so that scripts run all their branches."""
+    """Call every operation, with and without a TTL, so that scripts run all their branches."""
     for name, arguments in OPERATIONS.items():
-        await done(getattr(links, name)(*arguments))
+        await await_if_needed(getattr(links, name)(*arguments))
         if "persist_seconds" in inspect.signature(getattr(links, name)).parameters:
             if name not in ("create_linked_pod", "refresh_linked_pod"):
-                await done(links.set_linked_pod(*LINK, 1, persist_seconds=60))
-                await done(getattr(links, name)(*arguments, persist_seconds=60))
-    await done(links.set_linked_pod(*LINK, 1, persist_seconds=60))
-    await done(links.refresh_linked_pod(*LINK, 1, 60))
-    await done(links.replace_linked_pod(*LINK, 1, 2, persist_seconds=60))
+                await await_if_needed(links.set_linked_pod(*LINK, 1, persist_seconds=60))
+                await await_if_needed(getattr(links, name)(*arguments, persist_seconds=60))
+    await await_if_needed(links.set_linked_pod(*LINK, 1, persist_seconds=60))
+    await await_if_needed(links.refresh_linked_pod(*LINK, 1, 60))
+    await await_if_needed(links.replace_linked_pod(*LINK, 1, 2, persist_seconds=60))
 
 
 async def drain(links: Any) -> None:
-    """`drain_pod`, removing and moving links; `podlink drain` also reads the number of keys."""
+    """Call `drain_pod` to remove and to move links; `podlink drain` also sends DBSIZE."""
     if isinstance(links, StatefulExecutor):
         size(links)
-    await done(links.drain_pod(*SERVICE, 1))
-    await done(links.drain_pod(*SERVICE, 2, 3))
+    await await_if_needed(links.drain_pod(*SERVICE, 1))
+    await await_if_needed(links.drain_pod(*SERVICE, 2, 3))
 
 
 async def repairs(links: Any) -> None:
-    """Inspection and repair."""
-    for name, arguments in ON_MALFORMED.items():
-        await done(getattr(links, name)(*arguments))
+    """Call the operations that inspect and repair stored values."""
+    for name, arguments in INSPECT_AND_REPAIR.items():
+        await await_if_needed(getattr(links, name)(*arguments))
 
 
 async def health_check(links: Any) -> None:
-    """`health_check`, which must return the version of the server."""
-    status = await done(links.manager.health_check())
+    """Call `health_check`. Raises AssertionError unless it returns the version of the server."""
+    status = await await_if_needed(links.manager.health_check())
     if not status or status.version is None:
         raise AssertionError(f"health_check: {status}")
 
 
 async def preload(links: Any) -> None:
-    """`preload_scripts` and `load_script`."""
-    await done(links.manager.preload_scripts())
-    await done(links.manager.load_script("mine", "return 1"))
+    """Call `preload_scripts` and `load_script`."""
+    await await_if_needed(links.manager.preload_scripts())
+    await await_if_needed(links.manager.load_script("mine", "return 1"))
 
 
-async def nothing(links: Any) -> None:
+async def connect(links: Any) -> None:
     """Connect and read one link."""
-    await done(links.get_linked_pod(*LINK))
+    await await_if_needed(links.get_linked_pod(*LINK))
 
 
 async def route(links: Any) -> None:
-    """A router, until it receives invalidation messages; on a cluster it does not track."""
+    """Use a router until CLIENT TRACKING is active. On a cluster a router does not track."""
     asynchronous = isinstance(links, AsyncStatefulExecutor)
     router: Any = (AsyncLinkRouter if asynchronous else LinkRouter)(links, max_silence=0.2)
     deadline = time.monotonic() + 20
     try:
-        await done(router.resolve("acl", "moved", "alive"))
+        await await_if_needed(router.resolve("acl", "moved", "alive"))
         while not (router.stats().tracked or links.manager.is_cluster):
-            await done(router.resolve("acl", "routed", "alive"))
+            await await_if_needed(router.resolve("acl", "routed", "alive"))
             if time.monotonic() > deadline:
-                raise AssertionError("the router does not receive invalidation messages")
+                raise AssertionError("the router received no invalidation message within 20 s")
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.3)  # time for a PING on the tracking connection
     finally:
-        await done(router.close())
+        await await_if_needed(router.close())
 
 
 class Use:
     """A use of podlink.
 
     Args:
-        what: its name in the table.
-        act: calls an executor.
-        query: options of the URL.
-        cluster: whether it needs a cluster.
+        name: the first column of the table.
+        call_executor: the coroutine function that makes the calls.
+        query: options that are appended to the URL.
+        cluster: whether the use runs on a cluster.
         prepare: commands that an administrator runs first.
     """
 
     def __init__(
         self,
-        what: str,
-        act: Callable[[Any], Awaitable[None]],
+        name: str,
+        call_executor: Callable[[Any], Awaitable[None]],
         *,
         query: str = "",
         cluster: bool = False,
         prepare: Iterable[tuple[Any, ...]] = (),
     ) -> None:
-        self.what = what
-        self.act = act
+        self.name = name
+        self.call_executor = call_executor
         self.query = query
         self.cluster = cluster
         self.prepare = tuple(prepare)
@@ -182,16 +182,16 @@ class Use:
         for track in (True, False):
             links = kind(url, track_link_times=track)
             try:
-                await self.act(links)
+                await self.call_executor(links)
             finally:
-                await done(links.close())
+                await await_if_needed(links.close())
 
 
 def _link(uid: str, pod: int) -> tuple[Any, ...]:
     return ("SET", f"sf:{{acl:lk:{uid}}}s", pod)
 
 
-BROKEN = (
+MALFORMED = (
     ("RPUSH", "sf:{acl:lk:u}s@", "x"),
     ("SET", "sf:{acl:lk:u}s", "1"),
     ("HSET", "sf:{acl:lk:u}", "t", "x"),
@@ -204,7 +204,7 @@ NOW = "now"
 
 ALIVE = (
     ("HSET", "sf:{acl:state:alive}", "1", NOW),
-    ("SET", "sf:{acl:lk:moved}alive", "5"),  # to a pod that is not alive: it is replaced
+    ("SET", "sf:{acl:lk:moved}alive", "5"),  # pod 5 has no state: it is replaced
 )
 
 USES = (
@@ -212,18 +212,18 @@ USES = (
         ("HSET", "sf:{acl:state:s}@", "9", "1 x"),  # a time without a state, which is deleted
     ]),
     Use("`drain_pod`, `podlink drain`", drain, prepare=[_link("x", 1), _link("y", 2)]),
-    Use("`inspect_…`, `repair_…`, `podlink inspect`, `podlink repair`", repairs, prepare=BROKEN),
+    Use("`inspect_…`, `repair_…`, `podlink inspect`, `podlink repair`", repairs, prepare=MALFORMED),
     Use("`health_check`, `podlink ping`", health_check),
     Use("`preload_scripts`, `load_script`", preload),
     Use("`LinkRouter` with its cache", route, prepare=ALIVE),
-    Use("`client_name=`", nothing, query="?client_name=app"),
-    Use("a database other than 0", nothing, query="/1"),
-    Use("a cluster", nothing, cluster=True),
+    Use("`client_name=`", connect, query="?client_name=app"),
+    Use("a database other than 0", connect, query="/1"),
+    Use("a cluster", connect, cluster=True),
 )  # fmt: skip
 
 
 def needed(use: Use) -> list[str]:
-    """The commands that a use sends, sorted."""
+    """Return the commands that a use sends, sorted."""
     found: set[str] = set()
     for asynchronous in (False, True):
         if use.cluster:
@@ -246,7 +246,7 @@ def needed(use: Use) -> list[str]:
 
 
 def called_by_scripts(emulator: RedisEmulator) -> set[str]:
-    """The commands in the source of the scripts that ran, including branches that did not run."""
+    """Return the commands in the source of the scripts that ran, in all branches."""
     sources = {script.sha.encode(): script.source for script in SCRIPTS.values()}
     return {
         name.lower()
@@ -256,18 +256,18 @@ def called_by_scripts(emulator: RedisEmulator) -> set[str]:
 
 
 def counted(admin: Any) -> set[str]:
-    """The commands that a server counted since its statistics were reset."""
+    """Return the commands in the server's statistics since CONFIG RESETSTAT."""
     stats = admin.execute_command("INFO", "commandstats")
     names = stats if isinstance(stats, dict) else {}
     return {name.removeprefix("cmdstat_") for name in names}
 
 
 def table() -> str:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     rows = ["| use | rules |", "|---|---|"]
     for use in USES:
         rules = " ".join(["~sf:*", *(f"+{name}" for name in needed(use))])
-        rows.append(f"| {use.what} | `{rules.replace('|', BAR)}` |")
+        rows.append(f"| {use.name} | `{rules.replace('|', BAR)}` |")
     return "\n".join(rows)
 
 
@@ -275,16 +275,16 @@ BAR = "\\|"
 
 
 def rules_of(page: str) -> dict[str, list[str]]:
-    """The rules for each use, parsed from the page."""
+    """Parse the page. Returns the rules of each use."""
     found = {}
     for row in page.split(START)[1].split(END)[0].strip().splitlines()[2:]:
-        what, rules = row.replace(BAR, "\0").strip("| ").split(" | ")
-        found[what] = rules.strip("` ").replace("\0", "|").split()
+        name, rules = row.replace(BAR, "\0").strip("| ").split(" | ")
+        found[name] = rules.strip("` ").replace("\0", "|").split()
     return found
 
 
 def main() -> int:
-    """Write the table, or check it."""
+    """Write the table; with ``--check``, only compare. Returns the exit status."""
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(START)
     after = rest.split(END)[1]

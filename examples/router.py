@@ -1,4 +1,4 @@
-"""Links users to the least loaded pod, and to another pod when theirs is dead.
+"""Links each user to the least loaded pod, and to another pod if the pod of the user is not alive.
 
 The example uses the emulator. To run it on a server, pass a Redis URL:
 
@@ -23,6 +23,7 @@ def heartbeat(executor: StatefulExecutor, pod: int, load: float) -> None:
 
 
 def show(title: str, router: LinkRouter) -> None:
+    """Resolve all users, and print how many each pod has."""
     pods = Counter(router.resolve(NAMESPACE, user, SERVICE) for user in USERS)
     counts = ", ".join(f"pod {pod} has {count}" for pod, count in sorted(pods.items()))
     print(f"{title:<28}{counts}")
@@ -33,20 +34,21 @@ def main(url: str) -> None:
     with StatefulExecutor(url) as executor:
         for pod, load in ((0, 0), (1, 2), (2, 4)):
             heartbeat(executor, pod, load)
-        # By default a router caches pod states for a second; the example does not wait for that.
+        # Do not cache pod states; by default a router caches them for a second.
         with LinkRouter(executor, policy=policy, states_ttl=0.0) as router:
-            show("by load:", router)
-            show("again, the same:", router)
+            show("linked by load:", router)
+            show("links do not change:", router)
 
             executor.set_service_state(NAMESPACE, SERVICE, 0, "draining")
-            show("pod 0 goes, its users move:", router)
+            show("pod 0 drains, users move:", router)
 
             heartbeat(executor, 0, 0)
-            show("pod 0 is back, nobody moves:", router)
+            show("pod 0 is back, none moves:", router)
 
             executor.remove_linked_pod(NAMESPACE, USERS[0], SERVICE)
             router.forget(NAMESPACE, USERS[0], SERVICE)
-            print(f"{USERS[0]} comes back to pod", router.resolve(NAMESPACE, USERS[0], SERVICE))
+            pod = router.resolve(NAMESPACE, USERS[0], SERVICE)
+            print(f"{USERS[0]} is linked again, to pod {pod}")
             print(router.stats())
 
         executor.batch_remove_linked_pod(NAMESPACE, USERS, SERVICE)

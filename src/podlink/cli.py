@@ -1,8 +1,8 @@
 """The command line: ``podlink demo``, ``ping``, ``drain``, ``inspect`` and ``repair``.
 
-This module has the arguments, the output and the exit statuses. `podlink.demo`, `podlink.draining`
-and the executor do the work. The URL of the server, with its password, comes from the environment
-unless ``--url`` is given, because other users of a machine can read its command lines.
+This module defines the arguments, the output and the exit statuses. `podlink.demo`,
+`podlink.draining` and the executor do the work. Without ``--url``, the URL is read from the
+environment: other users of the machine can read a password on the command line.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ except ModuleNotFoundError as missing:
 
 URL_OPTION = typer.Option(
     "--url",
-    help="redis://, rediss:// or unix:// of the server; by default PODLINK_REDIS_URL and the other "
-    "PODLINK_REDIS_ variables of the environment.",
+    help="URL of the server (redis://, rediss://, unix:// …). Default: the environment variables "
+    "PODLINK_REDIS_URL and PODLINK_REDIS_*.",
     show_default=False,
 )
 Url = Annotated[str | None, URL_OPTION]
-Namespace = Annotated[str, typer.Argument(help="The namespace of the keys.")]
-Service = Annotated[str, typer.Argument(help="The name of the service.")]
+Namespace = Annotated[str, typer.Argument(help="Namespace of the keys.")]
+Service = Annotated[str, typer.Argument(help="Name of the service.")]
 Uid = Annotated[
     str | None,
-    typer.Option(help="The uid whose link to the service is meant; without it, the states."),
+    typer.Option(help="Uid of a link to the service. Default: the states of the service."),
 ]
 
 app = typer.Typer(
-    help="Link users to the pods that hold their state, in Redis.",
+    help="Store in Redis which pod holds the state of which user.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -48,16 +48,16 @@ app = typer.Typer(
 @app.command()
 def demo(
     url: Annotated[
-        str, typer.Option(help="redis://, rediss:// or unix:// of a server; emulator:// for none.")
+        str, typer.Option(help="URL of the server; emulator:// needs no server.")
     ] = "emulator://",
     users: Annotated[
-        int, typer.Option(min=10, max=1_000_000, help="How many users to link.")
+        int, typer.Option(min=10, max=1_000_000, help="Number of users to link.")
     ] = 3_000,
-    seed: Annotated[int, typer.Option(help="Seeds who goes where.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the random choices.")] = 7,
 ) -> None:
-    """Register services and pods, link users, let them reconnect and move, show who is where.
+    """Register services and pods, link users, let them reconnect and move, and show the links.
 
-    On a server the demo uses a namespace of its own and removes it at the end.
+    On a server, the demo uses a separate namespace and deletes its keys at the end.
     """
     from podlink.demo import run
 
@@ -71,11 +71,14 @@ def demo(
 def ping(
     url: Annotated[
         str | None,
-        typer.Argument(help="redis://, rediss://, unix:// or emulator://; as --url."),
+        typer.Argument(help="URL of the server, same as --url."),
     ] = None,
     url_option: Url = None,
 ) -> None:
-    """Say what answers at a URL; if nothing does, what is wrong, with exit status 1."""
+    """Print product, version and latency of a server.
+
+    Exit status 1 if it cannot be reached; the reason is printed.
+    """
     try:
         with RedisManager(_server(url if url_option is None else url_option)) as manager:
             status = manager.health_check()
@@ -90,20 +93,20 @@ def ping(
 
 @app.command()
 def drain(
-    namespace: Annotated[str, typer.Argument(help="The namespace of the links.")],
-    service: Annotated[str, typer.Argument(help="The service of the pod.")],
-    pod: Annotated[int, typer.Argument(help="The pod that goes away.")],
+    namespace: Annotated[str, typer.Argument(help="Namespace of the links.")],
+    service: Annotated[str, typer.Argument(help="Service of the pod.")],
+    pod: Annotated[int, typer.Argument(help="Pod whose links are removed or moved.")],
     url: Url = None,
     to: Annotated[
         int | None, typer.Option(help="Move the links to this pod instead of removing them.")
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(help="Go on where an interrupted drain said it had come to.")
+        str | None, typer.Option(help="Continue an interrupted drain: the value that it printed.")
     ] = None,
 ) -> None:
-    """Remove or move every link to a pod, and say what was done.
+    """Remove or move every link to a pod, and print a summary.
 
-    Exit status 1 if something failed or links could not be changed.
+    Exit status 1 after an error, or if a link could not be changed.
     """
     from podlink.draining import run
 
@@ -117,7 +120,7 @@ def drain(
 
 @app.command()
 def inspect(namespace: Namespace, service: Service, uid: Uid = None, url: Url = None) -> None:
-    """Show what is stored about a link or the states of a service, malformed or not."""
+    """Show the stored values of a link or of the states of a service, malformed or not."""
     try:
         with StatefulExecutor(_server(url)) as executor:
             if uid is None:
@@ -127,7 +130,7 @@ def inspect(namespace: Namespace, service: Service, uid: Uid = None, url: Url = 
     except StatefulError as error:
         _fail(f"podlink inspect: {error}")
     for stored in found:
-        for line in _described(stored):
+        for line in _format_key(stored):
             typer.echo(line)
 
 
@@ -138,10 +141,10 @@ def repair(
     uid: Uid = None,
     url: Url = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+        bool, typer.Option("--dry-run", help="Print the repairs without making them.")
     ] = False,
 ) -> None:
-    """Delete malformed values of a link or of the states of a service, which block all writes."""
+    """Delete malformed values of a link or of the states of a service: they block all writes."""
     try:
         with StatefulExecutor(_server(url)) as executor:
             repairs: list[Repair] = []
@@ -152,13 +155,13 @@ def repair(
                 repairs += executor.repair_link(namespace, uid, service, dry_run=dry_run)
     except StatefulError as error:
         _fail(f"podlink repair: {error}")
-    for done in repairs:
-        typer.echo(f"{done} (dry run)" if dry_run else str(done))
+    for made in repairs:
+        typer.echo(f"{made} (dry run)" if dry_run else str(made))
     if not repairs:
         typer.echo("nothing to repair")
 
 
-def _described(stored: StoredKey) -> list[str]:
+def _format_key(stored: StoredKey) -> list[str]:
     """Format a key as lines of output. Values are shown as Python bytes, so none is ambiguous."""
     key = printable(stored.key.decode(errors="backslashreplace"))
     ttl = "no TTL" if stored.ttl is None else f"TTL {stored.ttl:.3f} s"
@@ -171,23 +174,23 @@ def _described(stored: StoredKey) -> list[str]:
 
 
 def _server(url: str | None) -> str | RedisConfig:
-    """Return the URL of the command line, or the configuration of the environment.
+    """Return the URL of the command line, else the configuration from the environment.
 
     Raises:
-        InvalidParameterError: neither names a server.
+        InvalidParameterError: the environment names no server.
     """
     if url is not None:
         return url
-    if not any(os.environ.get(f"{ENV_PREFIX}{name}") for name in _NAMES_A_SERVER):
-        raise InvalidParameterError("no server: give --url or set PODLINK_REDIS_URL")
+    if not any(os.environ.get(f"{ENV_PREFIX}{name}") for name in _ADDRESS_VARIABLES):
+        raise InvalidParameterError("no server configured: give --url or set PODLINK_REDIS_URL")
     return RedisConfig.from_env()
 
 
-_NAMES_A_SERVER = ("URL", "HOST", "UNIX_SOCKET_PATH", "CLUSTER_NODES", "SENTINEL_NODES")
+_ADDRESS_VARIABLES = ("URL", "HOST", "UNIX_SOCKET_PATH", "CLUSTER_NODES", "SENTINEL_NODES")
 
 
 def _fail(message: str) -> NoReturn:
-    """Print a message in one line to stderr, and exit with status 1."""
+    """Print a message to stderr, on one line, and exit with status 1."""
     typer.echo(" ".join(message.split()), err=True)
     raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""The output of ``podlink drain``: a progress bar and a summary. `podlink.drain` has the drain."""
+"""The output of ``podlink drain``: a progress bar and a summary. `podlink.drain` does the work."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def run(
     to: int | None,
     resume: str | None,
 ) -> bool:
-    """Drain a pod, and print progress and results.
+    """Drain a pod, and print the progress and a summary.
 
     Returns:
-        Whether all links that were found could be changed.
+        Whether every link that was found was removed or moved, by this drain or another caller.
 
     Raises:
         StatefulError: the server cannot be reached or refuses a command, or an argument is invalid.
-            If the drain had begun, the value for ``--resume`` has been printed.
+            If the drain had started, the value for ``--resume`` has been printed.
     """
     latest = DrainProgress()
     started = time.perf_counter()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[found]} found, {task.fields[done]} done"),
+        TextColumn("{task.fields[found]} found, {task.fields[done]} changed"),
         TimeElapsedColumn(),
         console=console,
     )
     with StatefulExecutor(source) as executor, bar:
-        goal = "removing" if to is None else f"moving to pod {to}"
+        action = "removing links" if to is None else f"moving links to pod {to}"
         task = bar.add_task(
-            f"{service} pod {pod}: {goal}", total=size(executor), found="0", done="0"
+            f"{service} pod {pod}: {action}", total=size(executor), found="0", done="0"
         )
 
         def show(progress: DrainProgress) -> None:
@@ -64,21 +64,21 @@ def run(
             bar.update(task, total=1, completed=1)
         finally:
             if latest.resume is not None:
-                console.print(f"interrupted; go on with --resume {latest.resume!r}")
+                console.print(f"interrupted; continue with --resume {latest.resume!r}")
     _summarise(console, latest, time.perf_counter() - started, to)
     return not latest.failed
 
 
 def size(executor: StatefulExecutor) -> int:
-    """How many keys there are on all nodes.
+    """Return the number of keys on all nodes.
 
     Raises:
-        StatefulError: the server cannot be reached, or refuses.
+        StatefulError: the server cannot be reached, or refuses DBSIZE.
     """
     call: Call[Any] = Call("drain_pod", ("DBSIZE",), (), lambda call, reply: reply)
     manager = executor.manager
     with translated_errors("counting the keys"):
-        # Without RAW, which redis-py's client of a cluster cannot combine with DBSIZE.
+        # Not with RAW: redis-py's cluster client cannot combine it with DBSIZE.
         return sum(manager.send_to(node, call, {}) for node in manager.nodes())
 
 
@@ -86,9 +86,9 @@ def _summarise(console: Console, progress: DrainProgress, seconds: float, to: in
     table = Table("links", "", title_justify="left", show_header=False)
     table.add_row("found", f"{progress.found:,}")
     table.add_row("removed" if to is None else f"moved to pod {to}", f"{progress.done:,}")
-    table.add_row("linked elsewhere meanwhile", f"{progress.changed:,}")
+    table.add_row("linked to another pod meanwhile", f"{progress.changed:,}")
     table.add_row("failed", f"{progress.failed:,}")
-    table.add_row("per second", f"{progress.found / seconds:,.0f}")
+    table.add_row("links per second", f"{progress.found / seconds:,.0f}")
     console.print(table)
     for uid, error in progress.failures:
         console.print(f"failed: {printable(uid)}: {error}", markup=False)

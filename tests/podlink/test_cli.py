@@ -212,7 +212,7 @@ def test_interrupted_drain_prints_where_to_resume(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(podlink.StatefulExecutor, "drain_pod", drain)
     result = run("drain", "n", "s", "3", "--url", "emulator://")
     assert result.exit_code == 1
-    assert "interrupted; go on with --resume '127.0.0.1:7 42'" in result.output
+    assert "interrupted; continue with --resume '127.0.0.1:7 42'" in result.output
 
 
 @pytest.mark.parametrize("url", ["emulator://sized", "emulator+cluster://sized"])

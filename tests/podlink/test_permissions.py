@@ -42,7 +42,7 @@ def test_every_operation_belongs_to_a_use() -> None:
         for name, value in vars(StatefulExecutor).items()
         if inspect.isfunction(value) and name[0] != "_"
     }
-    assert public - {"close", "drain_pod"} == acl.OPERATIONS.keys() | acl.ON_MALFORMED.keys()
+    assert public - {"close", "drain_pod"} == acl.OPERATIONS.keys() | acl.INSPECT_AND_REPAIR.keys()
 
 
 @pytest.fixture(

@@ -28,7 +28,7 @@ SENT_BY_REDIS_PY_5_0 = ["+info"] if redis.__version__.startswith("5.0.") else []
 table.
 """
 RULES["a cluster"] += SENT_BY_REDIS_PY_5_0
-USES: dict[str, Any] = {use.what: use for use in acl.USES}
+USES: dict[str, Any] = {use.name: use for use in acl.USES}
 ON_ONE_SERVER = [what for what, use in USES.items() if not use.cluster]
 ON_A_CLUSTER = [what for what in USES if what != "a database other than 0"]
 
