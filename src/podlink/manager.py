@@ -113,12 +113,13 @@ class RedisManager:
                 self._client = None
 
     def _use(self, config: RedisConfig) -> None:
+        # First, because it may raise, and then nothing may be changed.
+        self._client = None if config.is_cluster else _create_client(config)
         self._config = config
         self.retry_policy = config.retry_policy
         self.timeout = config.timeout
         self.slow = config.slow_operation
         self.is_cluster = config.is_cluster
-        self._client = None if self.is_cluster else _create_client(config)
 
     @property
     def client(self) -> Any:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import inspect
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -432,3 +436,68 @@ async def test_closing_closes_the_connections(
     until(lambda: not connected(), "the connections are closed")
     await finished(manager.release_connection(reserved))
     assert manager.client is not client
+
+
+@FLAVOURS
+async def test_update_to_a_client_that_cannot_be_created_changes_nothing(
+    flavour: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = flavour(url)
+    client, source = manager.client, manager.source
+    monkeypatch.setitem(sys.modules, "redis_emulator", None)
+    with pytest.raises(podlink.NotFoundError, match="pip install"):
+        await finished(manager.update_config("emulator://other?timeout=3&retries=9"))
+    assert manager.get_config().url == url
+    assert repr(manager) == f"<{flavour.__name__} {url}>"
+    assert (manager.client, manager.source) == (client, source)
+    assert (manager.timeout, manager.retry_policy.retries) == (None, 3)
+    assert await finished(manager.health_check())
+    await finished(manager.close())
+
+
+async def test_manager_closed_during_an_update_stays_closed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread closes it while the new configuration is checked."""
+    manager = AsyncRedisManager(url)
+    checked = RedisConfig.with_changes
+    threads: list[threading.Thread] = []
+
+    def check(config: RedisConfig, **changes: Any) -> RedisConfig:
+        thread = threading.Thread(target=lambda: asyncio.run(manager.close()))
+        thread.start()
+        threads.append(thread)
+        while thread.is_alive() and not manager._lock.locked():
+            pass
+        return checked(config, **changes)
+
+    monkeypatch.setattr(RedisConfig, "with_changes", check)
+    await manager.update_config(db=1)
+    threads[0].join()
+    assert manager.count_connections() is None
+
+
+@FLAVOURS
+@pytest.mark.filterwarnings("error")  # for example of a coroutine that is never awaited
+@pytest.mark.parametrize("on_cluster", [False, True])
+async def test_timeout_out_of_range_is_refused(
+    flavour: Any, cluster: ClusterEmulator, url: str, on_cluster: bool
+) -> None:
+    manager = flavour(url_of(cluster) if on_cluster else url)
+    call_of_a_link = operations.get_linked_pod("n", "u", "s")
+    for call, *arguments in (
+        (manager.get_connection,),
+        (manager.health_check,),
+        (manager.load_script, "one", "return 1"),
+        (manager.execute_script, "set_linked_pod"),
+        (manager.preload_scripts,),
+        (manager.nodes,),
+        (manager.send, call_of_a_link, RAW),
+        (manager.send_all, [call_of_a_link], RAW),
+        (manager.send_to, None, call_of_a_link, RAW),
+    ):
+        with pytest.raises(podlink.InvalidParameterError, match="timeout"):
+            await finished(call(*arguments, timeout=-1.0))
+    gc.collect()
+    assert await finished(manager.health_check())
+    await finished(manager.close())

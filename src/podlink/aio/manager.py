@@ -176,12 +176,13 @@ class AsyncRedisManager:
             self._forked = True
 
     def _use(self, config: RedisConfig) -> None:
+        # First, because it may raise, and then nothing may be changed.
+        self._lease = _connect(config, object())
         self._config = config
         self.retry_policy = config.retry_policy
         self.timeout = config.timeout
         self.slow = config.slow_operation
         self.is_cluster = config.is_cluster
-        self._lease = _connect(config, object())
 
     @property
     def client(self) -> Any:
@@ -243,6 +244,7 @@ class AsyncRedisManager:
             RedisConnectionError: the server cannot be reached, or no connection became free.
             OperationTimeoutError: the time was up.
         """
+        seconds = self._seconds(timeout)
         lease = self.lease
         if self.is_cluster:
             return lease.client
@@ -252,7 +254,7 @@ class AsyncRedisManager:
                 connection: Any = redis.asyncio.Redis(
                     connection_pool=lease.client.connection_pool, single_connection_client=True
                 )
-                await self._within(connection.initialize(), timeout)
+                await self._within(connection.initialize(), seconds)
         except BaseException:
             await lease.release()
             raise
@@ -439,10 +441,10 @@ class AsyncRedisManager:
             NotFoundError: the manager was created from a client, and ``config`` is ``None``.
             RedisConnectionError: the manager is closed.
         """
-        if isinstance(self._lease.client, ClosedClient):
-            raise RedisConnectionError("the manager is closed: create a new one")
-        new = updated_config(self._config, config, changes)
         with self._lock:
+            if isinstance(self._lease.client, ClosedClient):
+                raise RedisConnectionError("the manager is closed: create a new one")
+            new = updated_config(self._config, config, changes)
             leases = [self._lease, *self._other_leases.values()]
             self._use(new)
             self._other_leases.clear()
@@ -461,8 +463,9 @@ class AsyncRedisManager:
         Raises:
             Exception: what redis-py or a socket raised in the last attempt.
         """
+        seconds = self._seconds(timeout)
         sending = Sending(call)
-        await run_with_deadline(self._send((sending,), options), (sending,), self._seconds(timeout))
+        await run_with_deadline(self._send((sending,), options), (sending,), seconds)
         return sending.result()
 
     async def send_all(
@@ -477,8 +480,9 @@ class AsyncRedisManager:
             options: `podlink.calls.RAW` for bytes, or empty to decode as the client is configured.
             timeout: seconds that all calls together may take; ``None`` means the manager's timeout.
         """
+        seconds = self._seconds(timeout)
         sendings = [Sending(call) for call in calls]
-        await run_with_deadline(self._send(sendings, options), sendings, self._seconds(timeout))
+        await run_with_deadline(self._send(sendings, options), sendings, seconds)
         return [sending.reply for sending in sendings]
 
     async def nodes(self, *, timeout: float | None = None) -> list[str | None]:
@@ -506,10 +510,9 @@ class AsyncRedisManager:
         timeout: float | None = None,
     ) -> Reply:
         """Send a call to one of `nodes`; see `send`."""
+        seconds = self._seconds(timeout)
         sending = Sending(call)
-        await run_with_deadline(
-            self._send((sending,), options, node), (sending,), self._seconds(timeout)
-        )
+        await run_with_deadline(self._send((sending,), options, node), (sending,), seconds)
         return sending.result()
 
     async def _within(self, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
