@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,6 +26,7 @@ from podlink import (
 )
 from podlink.routing import ATTEMPTS
 from tests.support.routers import report
+from tests.support.waiting import PATIENCE, until
 
 
 class Write(NamedTuple):
@@ -135,32 +139,65 @@ class AsyncRecorded(AsyncStatefulExecutor):
 
 UIDS = [f"u{number}" for number in range(12)]
 PODS = range(4)
-DURATION = 0.8
+CHANGES = 24
+"""How often a pod dies or comes back."""
+RESOLVES = 30
+"""How many results are waited for after each of them."""
 BOUND = 0.2
 
 
-def pods_that_die(executor: StatefulExecutor, end: float, chance: random.Random) -> None:
-    """Let pods die and come back until the end. At least one pod is always alive."""
-    alive = set(PODS)
-    while time.monotonic() < end:
-        pod = chance.choice(PODS)
-        if pod not in alive:
-            alive.add(pod)
-            report(executor, {pod: chance.randrange(9)})
-        elif len(alive) > 1:
-            alive.remove(pod)
-            executor.set_service_state("n", "s", pod, "gone")
-        time.sleep(0.02)
+class Disturber:
+    """Lets pods die and come back, and moves links between pods.
 
+    Attributes:
+        failures: the exceptions of the threads that resolve.
+    """
 
-def move(executor: Recorded, end: float, chance: random.Random) -> None:
-    """Move some uids between live pods, so that not only links to dead pods change."""
-    while time.monotonic() < end:
-        uid = chance.choice(UIDS[:3])
-        now = executor.get_linked_pod("n", uid, "s")
+    def __init__(self, executor: Recorded, failures: list[Exception]) -> None:
+        self.executor = executor
+        self.failures = failures
+        self._chance = random.Random(7)
+        self._alive = set(PODS)
+
+    def run(self) -> None:
+        """Make `CHANGES` changes, each after more results. At least one pod is always alive."""
+        for number in range(CHANGES):
+            pod = self._chance.choice(PODS)
+            if pod not in self._alive:
+                self._alive.add(pod)
+                report(self.executor, {pod: self._chance.randrange(9)})
+            elif len(self._alive) > 1:
+                self._kill(pod)
+            if number % 4 == 0:
+                self._move()
+            wanted = self._results() + RESOLVES
+            self._until(partial(self._has_results, wanted), f"{RESOLVES} results")
+
+    def _kill(self, pod: int) -> None:
+        """Let a pod die. In half of the cases wait until all its links are replaced."""
+        self._alive.remove(pod)
+        self.executor.set_service_state("n", "s", pod, "gone")
+        if self._chance.random() < 0.5:
+            self._until(partial(self._has_no_links, pod), f"replacements of pod {pod}")
+
+    def _move(self) -> None:
+        """Move a link, so that not only links to dead pods change."""
+        uid = self._chance.choice(UIDS[:3])
+        now = self.executor.get_linked_pod("n", uid, "s")
         if now is not None:
-            executor.replace_linked_pod("n", uid, "s", now, (now + 1) % len(PODS))
-        time.sleep(0.1)
+            self.executor.replace_linked_pod("n", uid, "s", now, (now + 1) % len(PODS))
+
+    def _has_no_links(self, pod: int) -> bool:
+        return pod not in self.executor.batch_get_linked_pod("n", UIDS, "s")
+
+    def _has_results(self, count: int) -> bool:
+        return self._results() >= count
+
+    def _results(self) -> int:
+        return sum(map(len, tuple(self.executor.history.answers.values())))
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        until(lambda: self.failures or condition(), what)
 
 
 @pytest.mark.parametrize("cache_size", [0, 8, 10_000])
@@ -169,17 +206,15 @@ def test_routers_agree_while_pods_die_and_come_back(
 ) -> None:
     """Two routers run in threads, one runs tasks. All times are on the clock of this process."""
     history = History()
-    executor.metrics.reset()
     report(executor, dict.fromkeys(PODS, 0.0))
-    end = 0.0
-    warm, go = threading.Event(), threading.Event()
+    warm, over = threading.Event(), threading.Event()
     failures: list[Exception] = []
     hits: list[int] = []
     options: dict[str, Any] = {
         "cache_size": cache_size,
         "states_ttl": 0.01,
         "max_silence": BOUND,
-        "policy": LeastLoaded(stale_after=60),
+        "policy": LeastLoaded(stale_after=3600),
     }
 
     def note(uid: str, began: float, pod: int) -> None:
@@ -188,7 +223,7 @@ def test_routers_agree_while_pods_die_and_come_back(
     def resolve_all(router: LinkRouter, seed: int) -> None:
         chance = random.Random(seed)
         try:
-            while time.monotonic() < end:
+            while not over.is_set():
                 uid = chance.choice(UIDS)
                 began = time.monotonic()
                 note(uid, began, router.resolve("n", uid, "s"))
@@ -197,7 +232,7 @@ def test_routers_agree_while_pods_die_and_come_back(
 
     async def task(router: AsyncLinkRouter, seed: int) -> None:
         chance = random.Random(seed)
-        while time.monotonic() < end:
+        while not over.is_set():
             uid = chance.choice(UIDS)
             began = time.monotonic()
             note(uid, began, await router.resolve("n", uid, "s"))
@@ -210,9 +245,8 @@ def test_routers_agree_while_pods_die_and_come_back(
             async with AsyncLinkRouter(made, **options) as router:
                 while cache_size and not router.stats().hits:  # tracking has not started yet
                     await router.resolve("n", "first", "s")
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0)
                 warm.set()
-                go.wait(20)
                 await asyncio.gather(*(task(router, seed) for seed in range(6)))
                 hits.append(router.stats().hits)
 
@@ -221,43 +255,43 @@ def test_routers_agree_while_pods_die_and_come_back(
             asyncio.run(tasks())
         except Exception as error:
             failures.append(error)
+            warm.set()
 
-    def pods() -> None:
-        pods_that_die(executor, end, random.Random(7))
+    def resolves_from_cache(router: LinkRouter) -> bool:
+        router.resolve("n", "first", "s")
+        return router.stats().hits > 0
 
-    def mover() -> None:
-        made = Recorded(url)
-        made.history = history
-        with made:
-            move(made, end, random.Random(8))
-
-    executors = [Recorded(url), Recorded(url)]
-    routers = []
-    for made in executors:
-        made.history = history
-        routers.append(LinkRouter(made, **options))
-        while cache_size and not routers[-1].stats().hits:
-            routers[-1].resolve("n", "first", "s")
-            time.sleep(0.01)
-    threads = [threading.Thread(target=target) for target in (run_tasks, pods, mover)]
-    for number, router in enumerate(routers * 3):
-        threads.append(threading.Thread(target=resolve_all, args=(router, number)))
-    threads[0].start()
-    assert warm.wait(20), failures
-    end = time.monotonic() + DURATION
-    go.set()
-    for thread in threads[1:]:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for router, made in zip(routers, executors, strict=True):
-        hits.append(router.stats().hits)
-        router.close()
-        made.close()
+    with contextlib.ExitStack() as stack:
+        made = [Recorded(url) for _ in range(3)]
+        for each in made:
+            stack.enter_context(each)
+            each.history = history
+        disturber = Disturber(made.pop(), failures)
+        routers = []
+        for each in made:
+            routers.append(stack.enter_context(LinkRouter(each, **options)))
+            if cache_size:
+                until(partial(resolves_from_cache, routers[-1]), "the cache")
+        threads = [threading.Thread(target=run_tasks)]
+        for number, router in enumerate(routers * 3):
+            threads.append(threading.Thread(target=resolve_all, args=(router, number)))
+        try:
+            threads[0].start()
+            assert warm.wait(PATIENCE)
+            for thread in threads[1:]:
+                thread.start()
+            disturber.run()
+        finally:
+            over.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+        hits += [router.stats().hits for router in routers]
     assert failures == []
     bound = BOUND if cache_size else 0
     replaced = sum(history.check(uid, bound) for uid in UIDS)
-    assert replaced >= len(UIDS) / 2, "hardly anything happened"
+    assert replaced >= len(UIDS), "hardly anything happened"
+    assert len(hits) == 3
     assert (min(hits) > 0) == (cache_size > 0)
 
 
@@ -282,7 +316,7 @@ def test_concurrent_replacements_of_a_dead_pod_have_one_winner(
     url: str, executor: StatefulExecutor
 ) -> None:
     report(executor, dict.fromkeys(range(1, 9), 0.0))
-    barrier = threading.Barrier(8)
+    barrier = threading.Barrier(8, timeout=PATIENCE)
     uids = [f"u{number}" for number in range(40)]
     told: dict[str, set[int]] = {uid: set() for uid in uids}
     executor.batch_set_linked_pod_if_absent("n", uids, "s", 0)
