@@ -20,6 +20,7 @@ from podlink import (
     RedisConfig,
     RedisManager,
     StatefulExecutor,
+    management,
     operations,
 )
 from podlink.calls import RAW
@@ -48,7 +49,7 @@ def url(emulator: RedisEmulator) -> Iterator[str]:
 
 @pytest.fixture
 def cluster() -> Iterator[ClusterEmulator]:
-    with ClusterEmulator() as made, made.serve():
+    with ClusterEmulator(replicas=0) as made, made.serve():
         yield made
 
 
@@ -60,9 +61,9 @@ def names_of(cluster: ClusterEmulator) -> set[str]:
     return {f"127.0.0.1:{node.port}" for node in cluster.masters}
 
 
-def has_script(node: Any, sha: str) -> bool:
+def has_scripts(node: Any, *shas: str) -> bool:
     with node.client() as client:
-        return bool(client.script_exists(sha)[0])
+        return all(client.script_exists(*shas))
 
 
 @FLAVOURS
@@ -72,11 +73,11 @@ async def test_scripts_are_loaded_into_all_primaries(
     manager = flavour(url_of(cluster))
     sha = await finished(manager.load_script("one", "return {KEYS[1], ARGV[1]}"))
     assert sha == manager.get_script_sha("one")
-    assert all(has_script(node, sha) for node in cluster.masters)
+    assert all(has_scripts(node, sha) for node in cluster.masters)
     loaded = await finished(manager.preload_scripts())
     assert loaded["one"] == sha
     assert len(loaded) > 10
-    assert all(has_script(node, each) for node in cluster.masters for each in loaded.values())
+    assert all(has_scripts(node, *loaded.values()) for node in cluster.masters)
     assert await finished(manager.execute_script("one", ["k"], ["a"])) == [b"k", b"a"]
     await finished(manager.close())
 
@@ -141,9 +142,9 @@ async def test_one_server_is_one_node(flavour: Any, url: str) -> None:
 
 @FLAVOURS
 @pytest.mark.parametrize("on_cluster", [False, True])
-async def test_health(flavour: Any, cluster: ClusterEmulator, url: str, on_cluster: bool) -> None:
-    leads_to = url_of(cluster) if on_cluster else url
-    manager = flavour(leads_to)
+async def test_health(flavour: Any, on_cluster: bool, request: pytest.FixtureRequest) -> None:
+    made = request.getfixturevalue("cluster" if on_cluster else "url")
+    manager = flavour(url_of(made) if on_cluster else made)
     health = await finished(manager.health_check(timeout=50.0))
     assert health
     assert (health.server, health.error) == ("redis", None)
@@ -262,15 +263,21 @@ EXECUTORS = pytest.mark.parametrize("kind", [StatefulExecutor, AsyncStatefulExec
 @EXECUTORS
 @pytest.mark.parametrize("where", ["own", "handed in", "cluster", "cluster handed in"])
 async def test_batch_larger_than_a_pipeline(
-    kind: Any, where: str, emulator: RedisEmulator, url: str, cluster: ClusterEmulator
+    kind: Any, where: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each part of the batch may be the first that needs the script."""
     is_sync = kind is StatefulExecutor
-    made: Any = cluster if "cluster" in where else emulator
+    made: Any = request.getfixturevalue("cluster" if "cluster" in where else "emulator")
     client: Any = made.client() if is_sync else made.async_client()
-    sources = {"own": url, "cluster": url_of(cluster)}
-    executor = kind(sources.get(where, client))
-    uids = [f"u{number}" for number in range(1_100)]
+    source = client
+    if where == "own":
+        source = request.getfixturevalue("url")
+    else:
+        monkeypatch.setattr(management, "MAX_PIPELINE_LENGTH", 100)
+        if where == "cluster":
+            source = url_of(made)
+    executor = kind(source)
+    uids = [f"u{number}" for number in range(management.MAX_PIPELINE_LENGTH + 100)]
     await finished(executor.set_linked_pod("n", uids[7], "s", 3))
     found = await finished(executor.batch_set_linked_pod_if_absent("n", uids, "s", 2))
     assert found == {2: [uid for uid in uids if uid != uids[7]], 3: [uids[7]]}
