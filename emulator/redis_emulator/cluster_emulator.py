@@ -390,7 +390,7 @@ class ClusterEmulator:
             for server in self._servers.values():
                 server.stop()
             self._servers.clear()
-            if not self._is_foreign():
+            if not self._commands_forbidden():
                 for node, (old_host, old_port) in zip(self.nodes, before, strict=True):
                     self._set_address(node, old_host, old_port)
 
@@ -421,9 +421,9 @@ class ClusterEmulator:
         for node in self.nodes:
             node.use_copy_after_fork()
 
-    def _is_foreign(self) -> bool:
+    def _commands_forbidden(self) -> bool:
         """Whether this is a child process that must not use its copy of the cluster."""
-        return self.nodes[0].engine.ownership.is_foreign
+        return self.nodes[0].engine.ownership.commands_forbidden
 
     def snapshot(self) -> ClusterSnapshot:
         """Save all keys, slots and roles. The cost is proportional to what changes afterwards."""

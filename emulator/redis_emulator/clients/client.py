@@ -123,7 +123,7 @@ class Client:
         buffers: Returns the sizes of the transport's buffers.
 
     Attributes:
-        aside: The list that collects replies and messages while EXEC runs; None otherwise.
+        exec_replies: The list that collects replies and messages while EXEC runs; None otherwise.
         pending_pushes: Push messages to send after the reply to the running command.
         queue: The queued commands of MULTI; None outside a transaction.
         executing: The commands of the transaction that EXEC is running.
@@ -146,7 +146,6 @@ class Client:
     __slots__ = (
         "_send",
         "addr",
-        "aside",
         "asking",
         "authenticated",
         "backlog",
@@ -162,6 +161,7 @@ class Client:
         "db",
         "deny_blocking",
         "dirty",
+        "exec_replies",
         "executing",
         "id",
         "import_source",
@@ -208,7 +208,7 @@ class Client:
         self.id = number
         self.db = db
         self._send = deliver
-        self.aside: list[Reply] | None = None
+        self.exec_replies: list[Reply] | None = None
         self.kind = kind
         self.buffers = buffers
         self.protocol = 2
@@ -275,10 +275,10 @@ class Client:
         """Send a message, or the reply to a command that had blocked. Replies of commands that do
         not block are returned by the engine instead.
         """
-        if self.aside is None or message is CLOSED:
+        if self.exec_replies is None or message is CLOSED:
             self._send(message)
         else:
-            self.aside.append(InterleavedMessage(message))
+            self.exec_replies.append(InterleavedMessage(message))
 
     @property
     def interleaves_messages(self) -> bool:

@@ -290,7 +290,7 @@ class Engine:
 
     def disconnect(self, client: Client) -> None:
         """Remove a client. Its transport closes the connection after the reply."""
-        if self.ownership.is_foreign:
+        if self.ownership.commands_forbidden:
             return
         with self.lock:
             self.clients.remove(client)
@@ -364,7 +364,7 @@ class Engine:
 
     def stop(self) -> None:
         """Disconnect all clients, delete all data, and stop the TCP servers."""
-        if self.ownership.is_foreign:
+        if self.ownership.commands_forbidden:
             return
         with self.lock:
             for listener in tuple(self.listeners):
@@ -419,7 +419,7 @@ class Engine:
                 raise
 
     def _clock_moved(self) -> None:
-        if not self.ownership.is_foreign:
+        if not self.ownership.commands_forbidden:
             self.tick()
 
     def _faults_changed(self) -> None:

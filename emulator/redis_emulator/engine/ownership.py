@@ -80,7 +80,7 @@ class Ownership:
 
     Attributes:
         own_lock: The real lock, also in a child.
-        is_foreign: Whether this is a child process in which commands are refused.
+        commands_forbidden: Whether this is a child process in which commands are refused.
         in_script: Whether the lock is released while a slow script runs.
     """
 
@@ -90,7 +90,7 @@ class Ownership:
         self._copy_allowed = False
         self._inconsistent = False
         self.own_lock: forks.Lock = lock
-        self.is_foreign = False
+        self.commands_forbidden = False
         self.in_script = False
         forks.register(self)
 
@@ -100,7 +100,7 @@ class Ownership:
         Raises:
             ForkedError: They may not.
         """
-        if self.is_foreign:
+        if self.commands_forbidden:
             self._engine.lock.__enter__()
 
     def use_copy(self) -> None:
@@ -112,8 +112,8 @@ class Ownership:
         if self._inconsistent:
             self.check()
         self._copy_allowed = True
-        if self.is_foreign:
-            self.is_foreign = False
+        if self.commands_forbidden:
+            self.commands_forbidden = False
             self._engine.lock = self.own_lock
             self._drop_clients()
 
@@ -121,14 +121,14 @@ class Ownership:
         """Called in a child: close the sockets, and refuse commands unless the copy is allowed."""
         engine = self._engine
         self._inconsistent = self._inconsistent or self.in_script or not consistent
-        self.is_foreign = self._inconsistent or not self._copy_allowed
-        if self.is_foreign:
+        self.commands_forbidden = self._inconsistent or not self._copy_allowed
+        if self.commands_forbidden:
             text = _INCONSISTENT if self._inconsistent else _COPY
             engine.lock = ForbiddenLock(text.format(parent=self._creator_pid, child=os.getpid()))
         for listener in tuple(engine.listeners):
             listener.close_in_child()
         engine.listeners.clear()
-        if not self.is_foreign:
+        if not self.commands_forbidden:
             self._drop_clients()
 
     def _drop_clients(self) -> None:

@@ -22,7 +22,7 @@ def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
     pushes_follow_command = engine.server.version.before(7)
     replies: list[Reply] = []
     if session.interleaves_messages:
-        session.aside = replies
+        session.exec_replies = replies
     try:
         for entry, argv in queue:
             try:
@@ -37,7 +37,7 @@ def run_queue(engine: Engine, session: Session, queue: Queue) -> Reply:
                 for message in pushes:
                     session.deliver(message)
     finally:
-        session.aside = None
+        session.exec_replies = None
         session.deny_blocking = could_not_block
         session.executing = None
     return replies if len(replies) == len(queue) else InterleavedReplies(replies)
