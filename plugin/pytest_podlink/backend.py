@@ -1,6 +1,6 @@
 """The interface of a backend: one Redis that is empty when a test starts.
 
-The kinds of backends are in `stores` and `cluster`; `backends` opens the ones that a run asked for.
+The kinds of backends are in `stores` and `cluster`; `backends` opens those that a run requests.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pytest_podlink.clock import StatefulClock
 
 
 class BackendError(Exception):
-    """A requested backend is not available; the text is one line that says what to do."""
+    """A requested backend is not available. The message is one line and says what to do."""
 
 
 class Backend(ABC):
-    """One Redis for tests. `client` and `async_client` return redis-py clients of it."""
+    """A Redis server, cluster or emulator for tests, with methods that return redis-py clients."""
 
     name: str
     clock: StatefulClock
@@ -45,7 +45,7 @@ class Backend(ABC):
         """Delete all keys and reset the clock."""
 
     def reset_clock(self) -> None:  # noqa: B027
-        """Set the emulator's clock to its first time. The clock of a server is never moved."""
+        """Reset the emulator's clock to its initial time. The clock of a server is never moved."""
 
     @abstractmethod
     def release(self) -> None:
@@ -57,4 +57,4 @@ class Backend(ABC):
 
     @abstractmethod
     def __str__(self) -> str:
-        """Product, version and origin, for the report of the run."""
+        """Product, version and origin, for the header of the run."""

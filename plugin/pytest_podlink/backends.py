@@ -1,4 +1,4 @@
-"""The backends that a run asked for: parsing their names, opening and closing them.
+"""`Backends`: the backends that a run requests. Parses their names, opens and closes them.
 
 With pytest-xdist, worker N uses the database of the URL plus N. If the environment variables
 `STATEFUL_REDIS_URL` and `STATEFUL_VALKEY_URL` are set, the names `redis` and `valkey` mean those
@@ -23,7 +23,7 @@ URL_VARIABLES = {"redis": "STATEFUL_REDIS_URL", "valkey": "STATEFUL_VALKEY_URL"}
 
 
 class Backends:
-    """The backends that a run asked for, by name, in that order.
+    """The requested backends by name, in the requested order.
 
     `worker` is the number of this pytest-xdist worker, `workers` how many there are.
 
@@ -32,17 +32,17 @@ class Backends:
     """
 
     def __init__(
-        self, wanted: Sequence[str], *, flush: bool = False, worker: int = 0, workers: int = 1
+        self, requested: Sequence[str], *, flush: bool = False, worker: int = 0, workers: int = 1
     ) -> None:
         self._flush = flush
         self._worker = worker
         self._workers = workers
         self._open: dict[str, Backend] = {}
         self._urls: dict[str, str] = {}
-        self._about: dict[str, str] = {}
+        self._descriptions: dict[str, str] = {}
         self.names: list[str] = []
-        for name in wanted:
-            self._want(name)
+        for name in requested:
+            self._add_requested(name)
 
     def __getitem__(self, name: str) -> Backend:
         """The backend of that name. The first access opens it.
@@ -51,7 +51,7 @@ class Backends:
             BackendError: it cannot be opened.
         """
         if name not in self._open:
-            self._open[name] = self._make(name)
+            self._open[name] = self._create(name)
         return self._open[name]
 
     def check(self) -> None:
@@ -62,7 +62,7 @@ class Backends:
         """
         for name, url in self._urls.items():
             if is_cluster(name):
-                self._about[name] = str(self[name])
+                self._descriptions[name] = str(self[name])
                 continue
             for worker in reversed(range(self._workers)):
                 url_backend = UrlBackend(
@@ -71,58 +71,61 @@ class Backends:
                     flush=self._flush,
                     shared=self._workers > 1,
                 )
-                self._about[name] = str(url_backend)
+                self._descriptions[name] = str(url_backend)
                 url_backend.disconnect()
 
     def describe(self) -> list[str]:
         """One line for each backend: its name, product and version."""
-        return [f"{name}: {self._about[name]}" for name in self.names]
+        return [f"{name}: {self._descriptions[name]}" for name in self.names]
 
     def close(self) -> None:
         """Close the backends that were opened."""
         while self._open:
             self._open.popitem()[1].close()
 
-    def _want(self, name: str) -> None:
+    def _add_requested(self, name: str) -> None:
         if name == EMULATOR:
-            self._add(name, "in this process")
+            self._add_once(name, "in this process")
         elif name == ALL:
-            for every in (EMULATOR, *_every_server()):
-                self._want(every)
+            for each in (EMULATOR, *_server_names()):
+                self._add_requested(each)
         elif urlsplit(name).scheme in URL_SCHEMES and "://" in name:
-            self._want_url(without_secrets(name), name)
+            self._add_url(without_secrets(name), name)
         elif os.environ.get(URL_VARIABLES.get(name, "")):
-            self._want_url(name, os.environ[URL_VARIABLES[name]])
+            self._add_url(name, os.environ[URL_VARIABLES[name]])
         elif servers.is_name(name):
             try:
                 executable = servers.find(name)
             except servers.ServerNotFoundError as error:
                 raise BackendError(str(error)) from error
-            self._add(name, str(executable))
+            self._add_once(name, str(executable))
         else:
             raise BackendError(
                 f"{name!r} is not a backend: use emulator, redis, valkey, redis-8.2, valkey-9.1 …,"
                 " a redis:// URL, or all"
             )
 
-    def _want_url(self, name: str, url: str) -> None:
+    def _add_url(self, name: str, url: str) -> None:
         if not is_cluster(url):
             database_of(url)
         self._urls[name] = url
-        self._add(name, without_secrets(url))
+        self._add_once(name, without_secrets(url))
 
-    def _add(self, name: str, about: str) -> None:
-        """Add a backend, once: `redis` and `redis-8.2` may be the same executable."""
-        if about not in self._about.values():
-            self._about[name] = about
+    def _add_once(self, name: str, description: str) -> None:
+        """Add a backend once: `redis` and `redis-8.2` may be the same executable."""
+        if description not in self._descriptions.values():
+            self._descriptions[name] = description
             self.names.append(name)
 
-    def _make(self, name: str) -> Backend:
+    def _create(self, name: str) -> Backend:
         if name == EMULATOR:
             return EmulatorBackend(new_emulator())
         if name in self._urls and is_cluster(name):
             if self._workers > 1:
-                raise BackendError(f"{name}: a cluster has one database; run without pytest-xdist")
+                raise BackendError(
+                    f"{name}: a cluster has one database, which pytest-xdist workers cannot share;"
+                    " run without -n"
+                )
             return ClusterBackend(name, self._urls[name], flush=self._flush)
         if name in self._urls:
             url = with_database_plus(self._urls[name], self._worker)
@@ -130,7 +133,7 @@ class Backends:
         return ServerBackend(name)
 
 
-def _every_server() -> list[str]:
+def _server_names() -> list[str]:
     """The names of all servers on this machine, sorted by product and version.
 
     Raises:
@@ -138,8 +141,8 @@ def _every_server() -> list[str]:
     """
     found = servers.installed()
     for product in servers.PRODUCTS:
-        could = any(wheel.fits for wheel in servers.WHEELS if wheel.product == product)
-        if could and not any(server.product == product for server in found):
+        has_wheel = any(wheel.fits for wheel in servers.WHEELS if wheel.product == product)
+        if has_wheel and not any(server.product == product for server in found):
             try:
                 servers.find(product)
             except servers.ServerNotFoundError as error:

@@ -88,7 +88,7 @@ class EmulatorClock:
         self._start = clock.us()
 
     def reset(self) -> None:
-        """Set the clock to its first time, so that many tests do not add up to the last date."""
+        """Reset the clock to its initial time. Many tests could otherwise reach the last date."""
         if hasattr(self._clock, "set"):
             self._clock.set(self._start / 1_000_000)
 
@@ -100,7 +100,7 @@ class EmulatorClock:
         except AttributeError:
             raise TypeError(
                 f"stateful_clock cannot move a {type(self._clock).__name__}:"
-                " give the emulator a ManualClock"
+                " create the emulator with clock=ManualClock()"
             ) from None
         advance(milliseconds / 1000)
 

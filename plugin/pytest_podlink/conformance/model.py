@@ -40,7 +40,6 @@ from pytest_podlink.conformance.values import (
     Dated,
     Drained,
     Entry,
-    Faults,
     Inspected,
     LinkRead,
     Place,
@@ -48,6 +47,7 @@ from pytest_podlink.conformance.values import (
     Repaired,
     ServiceRead,
     Stamp,
+    StoredErrors,
     WorkloadRead,
     check,
     is_duration,
@@ -85,24 +85,24 @@ class Model(Keyspace):
     def set_service_state(self, namespace: Any, service_name: Any, pod_id: Any, state: Any) -> None:
         check(is_name(namespace), is_name(service_name), is_pod_id(pod_id), is_state(state))
         key = state_key(namespace, service_name)
-        faults = Faults()
-        self._hash(key, faults)
-        self._hash(key + b"@", faults)
-        faults.raise_if_any()
+        errors = StoredErrors()
+        self._hash(key, errors)
+        self._hash(key + b"@", errors)
+        errors.raise_if_any()
         pod, value = b"%d" % pod_id, state.encode()
         self._put_field(key, pod, value)
         self._put_field(key + b"@", pod, Dated(Stamp(self.step), value))
         expires_at = self.keys[key + b"@"].expires_at
         if expires_at is None or expires_at - self.now < (YEAR - HOUR) * 1000:
-            for pod in self._hash(key + b"@", faults).keys() - self._hash(key, faults).keys():
+            for pod in self._hash(key + b"@", errors).keys() - self._hash(key, errors).keys():
                 self._drop_field(key + b"@", pod)
             self._set_ttl(key + b"@", YEAR)
 
     def get_service_state(self, namespace: Any, service_name: Any) -> dict[int, str]:
         check(is_name(namespace), is_name(service_name))
-        faults = Faults()
-        states = self._pod_states(state_key(namespace, service_name), faults)
-        faults.raise_if_any()
+        errors = StoredErrors()
+        states = self._pod_states(state_key(namespace, service_name), errors)
+        errors.raise_if_any()
         return states
 
     def require_service_state(self, namespace: Any, service_name: Any) -> dict[int, str]:
@@ -114,17 +114,17 @@ class Model(Keyspace):
     def read_service_state(self, namespace: Any, service_name: Any) -> ServiceRead | None:
         check(is_name(namespace), is_name(service_name))
         key = state_key(namespace, service_name)
-        faults = Faults()
-        states = self._pod_states(key, faults)
-        times = self._hash(key + b"@", faults)
+        errors = StoredErrors()
+        states = self._pod_states(key, errors)
+        times = self._hash(key + b"@", errors)
         known = []
         for name, time in times.items() if key in self.keys else ():
             pod = stored_pod_id(name)
             if pod is None or not is_stored_time(time):
-                faults.wrong_value(key + b"@")
+                errors.wrong_value(key + b"@")
             elif pod in states:
                 known.append(stored_moment(time, states[pod].encode()))
-        faults.raise_if_any()
+        errors.raise_if_any()
         if not states:
             return None
         updated = None if None in known or len(known) < len(states) else latest(known)
@@ -139,22 +139,22 @@ class Model(Keyspace):
 
     def get_workload_state(self, namespace: Any, service_names: Any) -> dict[str, str]:
         check(is_name(namespace), is_each(service_names, is_name))
-        faults = Faults()
+        errors = StoredErrors()
         states = {}
         for name in service_names:
-            state = self._text(workload_key(namespace, name), faults)
+            state = self._text(workload_key(namespace, name), errors)
             if state is not None:
                 states[name] = state
-        faults.raise_if_any()
+        errors.raise_if_any()
         return states
 
     def read_workload_state(self, namespace: Any, service_name: Any) -> WorkloadRead | None:
         check(is_name(namespace), is_name(service_name))
         key = workload_key(namespace, service_name)
-        faults = Faults()
-        state = self._text(key, faults)
-        updated = self._moment(key + b"@", faults, key)
-        faults.raise_if_any()
+        errors = StoredErrors()
+        state = self._text(key, errors)
+        updated = self._moment(key + b"@", errors, key)
+        errors.raise_if_any()
         return None if state is None else WorkloadRead(namespace, service_name, state, updated)
 
     # Creating and changing links
@@ -275,9 +275,9 @@ class Model(Keyspace):
 
     def get_linked_pod(self, namespace: Any, uid: Any, service_name: Any) -> int | None:
         check(is_name(namespace), is_uid(uid), is_name(service_name))
-        faults = Faults()
-        pod = self._pod(place(namespace, uid, service_name).link, faults)
-        faults.raise_if_any()
+        errors = StoredErrors()
+        pod = self._pod(place(namespace, uid, service_name).link, errors)
+        errors.raise_if_any()
         return pod
 
     def require_linked_pod(self, namespace: Any, uid: Any, service_name: Any) -> int:
@@ -297,36 +297,36 @@ class Model(Keyspace):
         self, namespace: Any, uids: Any, service_name: Any
     ) -> dict[int, list[str]]:
         check(is_name(namespace), is_each(uids, is_uid), is_name(service_name))
-        faults = Faults()
+        errors = StoredErrors()
         linked: dict[int, list[str]] = {}
         for uid in dict.fromkeys(uids):
-            pod = self._pod(place(namespace, uid, service_name).link, faults)
+            pod = self._pod(place(namespace, uid, service_name).link, errors)
             if pod is not None:
                 linked.setdefault(pod, []).append(uid)
-        faults.raise_if_any()
+        errors.raise_if_any()
         return linked
 
     def get_link_service(self, namespace: Any, uid: Any) -> dict[str, int]:
         check(is_name(namespace), is_uid(uid))
         key = place(namespace, uid, "").index_key
-        faults = Faults()
+        errors = StoredErrors()
         services = {}
-        for name, value in self._hash(key, faults).items():
+        for name, value in self._hash(key, errors).items():
             pod = stored_pod_id(value)
             if pod is None:
-                faults.wrong_value(key)
+                errors.wrong_value(key)
             else:
                 services[name.decode()] = pod
-        faults.raise_if_any()
+        errors.raise_if_any()
         return services
 
     def read_pod_link(self, namespace: Any, uid: Any, service_name: Any) -> LinkRead | None:
         check(is_name(namespace), is_uid(uid), is_name(service_name))
         at = place(namespace, uid, service_name)
-        faults = Faults()
-        pod = self._pod(at.link, faults)
-        created = self._moment(at.created, faults, at.link)
-        faults.raise_if_any()
+        errors = StoredErrors()
+        pod = self._pod(at.link, errors)
+        created = self._moment(at.created, errors, at.link)
+        errors.raise_if_any()
         if pod is None:
             return None
         expires_at = self.keys[at.link].expires_at
@@ -462,12 +462,12 @@ class Model(Keyspace):
         """The keys and pod of a link to change. Raises Refused unless all of it is well-formed."""
         check(is_name(namespace), is_uid(uid), is_name(service_name))
         at = place(namespace, uid, service_name)
-        faults = Faults()
-        before = self._pod(at.link, faults)
-        entry = self._hash(at.index_key, faults).get(at.service)
+        errors = StoredErrors()
+        before = self._pod(at.link, errors)
+        entry = self._hash(at.index_key, errors).get(at.service)
         if entry is not None and stored_pod_id(entry) is None:
-            faults.wrong_value(at.index_key)
-        faults.raise_if_any()
+            errors.wrong_value(at.index_key)
+        errors.raise_if_any()
         return at, before
 
     def _link(self, at: Place, before: int | None, pod: int, seconds: int) -> None:

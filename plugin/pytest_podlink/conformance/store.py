@@ -48,12 +48,12 @@ from pytest_podlink.conformance.values import (
 from pytest_podlink.stores import EmulatorBackend
 
 ROUNDING = 3
-"""Milliseconds that a real server may round by."""
+"""Tolerance in milliseconds for the rounding of a real server."""
 
 DRIFT = 100
-"""Milliseconds that a real server may be ahead of the model before its TTLs are restored."""
+"""TTLs are restored when a real server is this many milliseconds ahead of the model."""
 
-_EVERYTHING = """
+_DUMP_KEYSPACE = """
 local keys, cursor = {}, '0'
 repeat
   local reply = redis.call('SCAN', cursor, 'COUNT', 1000)
@@ -80,7 +80,7 @@ class Difference(AssertionError):
 
 
 class Undecided(Exception):
-    """The server was so slow that a difference may come from keys that really expired."""
+    """The server was so slow that keys may have expired during the comparison."""
 
 
 class Outcome(NamedTuple):
@@ -123,7 +123,7 @@ class Store:
             for track in (False, True)
         }
         self._nodes = backend.nodes()
-        self._everything = [node.register_script(_EVERYTHING) for node in self._nodes]
+        self._dump_scripts = [node.register_script(_DUMP_KEYSPACE) for node in self._nodes]
         self._set_ttls = [node.register_script(_SET_TTLS) for node in self._nodes]
         self.empty()
 
@@ -134,8 +134,8 @@ class Store:
         self._backend.reset_clock()
         self._stamps: dict[Stamp, int] = {}
         self.read_keys()
-        self._in_step_since = self._now
-        self._soonest_before = math.inf
+        self._ttls_restored_at = self._now
+        self._previous_shortest_ttl = math.inf
 
     def operate(self, executor: Executor, operation: str, arguments: dict[str, Any]) -> Outcome:
         """Call an operation of an executor."""
@@ -155,7 +155,7 @@ class Store:
             pipeline.execute_command(*command)
         pipeline.execute()
 
-    def forget_scripts(self) -> None:
+    def flush_scripts(self) -> None:
         """Flush the script cache, as a restart would."""
         for node in self._nodes:
             node.script_flush()
@@ -168,10 +168,10 @@ class Store:
         """Read the whole key space and the time of the server."""
         self._before = getattr(self, "_now", 0)
         self._found = {}
-        for script in self._everything:
-            seconds, microseconds, everything = script()
+        for script in self._dump_scripts:
+            seconds, microseconds, dumped = script()
             self._now = int(seconds) * 1000 + int(microseconds) // 1000
-            for key, kind, ttl, value in everything:
+            for key, kind, ttl, value in dumped:
                 if kind == b"hash":
                     value = dict(zip(value[::2], value[1::2], strict=True))
                 self._found[key] = Found(kind.decode(), value, ttl)
@@ -184,20 +184,20 @@ class Store:
             Undecided: they differ, but a key may have expired during the step.
         """
         self.read_keys()
-        self._ms_late = 0 if self._exact else self._now - self._in_step_since + ROUNDING
+        self._max_lag_ms = 0 if self._exact else self._now - self._ttls_restored_at + ROUNDING
         try:
             if outcome is not None:
                 self._compare_outcome(model, expected, outcome)
             self._compare_keys(model)
         except Difference as difference:
-            if not self._exact and self._soonest(model) <= self._ms_late:
+            if not self._exact and self._shortest_ttl(model) <= self._max_lag_ms:
                 raise Undecided from difference
             raise
-        self._soonest_before = min([math.inf, *model.remaining()[:1]])
+        self._previous_shortest_ttl = min([math.inf, *model.remaining()[:1]])
 
     def restore_ttls(self, model: Model) -> None:
         """Set every TTL to that of the model again, if more than `DRIFT` has passed."""
-        if self._exact or self._now - self._in_step_since < DRIFT:
+        if self._exact or self._now - self._ttls_restored_at < DRIFT:
             return
         left = {
             key: entry.expires_at - model.now
@@ -205,13 +205,13 @@ class Store:
             if entry.expires_at is not None
         }
         before = self._now
-        for place, set_ttls in enumerate(self._set_ttls):
+        for index, set_ttls in enumerate(self._set_ttls):
             # On a cluster a script can change keys of one slot only, so set one key per call.
             for key, ttl in left.items():
-                if self._backend.node_of(key) == place:
+                if self._backend.node_of(key) == index:
                     set_ttls(keys=[key], args=[ttl])
         self.read_keys()
-        self._in_step_since = before
+        self._ttls_restored_at = before
 
     def close(self) -> None:
         """Close all clients."""
@@ -219,17 +219,17 @@ class Store:
 
     # Comparing
 
-    def _soonest(self, model: Model) -> float:
+    def _shortest_ttl(self, model: Model) -> float:
         """The shortest TTL in the model before or after this step."""
-        return min([self._soonest_before, *model.remaining()[:1]])
+        return min([self._previous_shortest_ttl, *model.remaining()[:1]])
 
     def _compare_outcome(self, model: Model, expected: Any, outcome: Outcome) -> None:
         if isinstance(expected, Refused):
-            right = outcome.error is not None and self._is_error(expected, outcome.error)
+            matches = outcome.error is not None and self._is_error(expected, outcome.error)
         else:
-            right = outcome.error is None and self._is_result(model, expected, outcome.result)
-        if not right:
-            raise Difference(f"{self.name} {outcome}, where the contract says {expected!r}")
+            matches = outcome.error is None and self._is_result(model, expected, outcome.result)
+        if not matches:
+            raise Difference(f"{self.name} {outcome}, expected {expected!r}")
 
     def _is_error(self, expected: Refused, error: StatefulError) -> bool:
         if error.code not in expected.codes:
@@ -289,7 +289,7 @@ class Store:
             return remaining is None and time is None
         if time.tzinfo is not timezone.utc:
             return False
-        early = self._before + remaining - self._ms_late
+        early = self._before + remaining - self._max_lag_ms
         late = self._now + remaining + (0 if self._exact else ROUNDING)
         return early <= _epoch_ms(time) <= late
 
@@ -309,14 +309,14 @@ class Store:
 
     def _compare_keys(self, model: Model) -> None:
         wrong = [
-            f"  {key!r}: {self._found.get(key)}, where the contract says {model.keys.get(key)}"
+            f"  {key!r}: {self._found.get(key)}, expected {model.keys.get(key)}"
             for key in sorted(self._found.keys() | model.keys.keys())
             if not self._is_entry(model, model.keys.get(key), self._found.get(key))
         ]
         if wrong:
-            slack = f", give or take {self._ms_late} ms" if self._ms_late else ""
+            lag = f", at most {self._max_lag_ms} ms behind the server" if self._max_lag_ms else ""
             raise Difference(
-                "\n".join([f"{self.name} holds (it is {model.now} there{slack})", *wrong])
+                "\n".join([f"keys of {self.name} (time of the model: {model.now}{lag})", *wrong])
             )
 
     def _is_entry(self, model: Model, expected: Entry | None, found: Found | None) -> bool:
@@ -346,7 +346,7 @@ class Store:
         if expires_at is None or ttl == -1:
             return expires_at is None and ttl == -1
         late = expires_at - model.now - ttl
-        return late == 0 if self._exact else -ROUNDING <= late <= self._ms_late
+        return late == 0 if self._exact else -ROUNDING <= late <= self._max_lag_ms
 
     def _executor(self, decode: bool, track: bool, protocol: int) -> Any:
         options = {"protocol": protocol, "decode_responses": decode}
@@ -365,7 +365,7 @@ def _as_printed(key: bytes) -> str:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two values are equal and of equal types, also inside."""
+    """Whether two values and all values inside them are equal and of equal types."""
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):

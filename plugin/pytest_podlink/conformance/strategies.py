@@ -143,7 +143,7 @@ READERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _or_a_list_with(bad: tuple[Any, ...]) -> tuple[Any, ...]:
+def _invalid_lists(bad: tuple[Any, ...]) -> tuple[Any, ...]:
     """Invalid lists of names: lists with an invalid name, and values that are not a list."""
     return (*((["svc", value]) for value in bad), "svc", b"svc", None, 1)
 
@@ -169,8 +169,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "to": (*(pod for pod in NOT_PODS if pod is not None), 1),
     "state": NOT_STATES,
     "persist_seconds": NOT_SECONDS,
-    "uids": _or_a_list_with(NOT_UIDS),
-    "service_names": _or_a_list_with(NOT_NAMES),
+    "uids": _invalid_lists(NOT_UIDS),
+    "service_names": _invalid_lists(NOT_NAMES),
 }
 
 
@@ -182,7 +182,7 @@ class Link(NamedTuple):
     service_name: str
 
 
-class World(NamedTuple):
+class Names(NamedTuple):
     """The names that one history uses."""
 
     namespaces: tuple[str, ...]
@@ -221,16 +221,16 @@ class ForeignWrite(NamedTuple):
     seconds: int
 
 
-def _some(names: tuple[str, ...], most: int) -> SearchStrategy[tuple[str, ...]]:
-    return st.lists(st.sampled_from(names), min_size=1, max_size=most, unique=True).map(tuple)
+def _some(names: tuple[str, ...], max_size: int) -> SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(names), min_size=1, max_size=max_size, unique=True).map(tuple)
 
 
-worlds = st.builds(World, _some(NAMESPACES, 2), _some(UIDS, 3), _some(SERVICES, 2))
+names = st.builds(Names, _some(NAMESPACES, 2), _some(UIDS, 3), _some(SERVICES, 2))
 executors = st.builds(Executor, st.booleans(), st.booleans())
 pods = st.sampled_from(PODS[:3]) | st.sampled_from(PODS)
 states = st.sampled_from(STATES)
-spans = st.sampled_from(SECONDS) | st.integers(1, 2**31 - 1)
-seconds = st.just(-1) | spans
+finite_seconds = st.sampled_from(SECONDS) | st.integers(1, 2**31 - 1)
+seconds = st.just(-1) | finite_seconds
 persistence: SearchStrategy[dict[str, int]] = st.fixed_dictionaries(
     {}, optional={"persist_seconds": seconds}
 )
@@ -259,8 +259,12 @@ def foreign_writes(
         "link": (at.link, _pod_ids, _hashes),
         "index": (at.index_key, _fields(st.just(at.service), _pod_ids), _strings),
         "created": (at.created, _times, _hashes),
-        "states": (states, _fields(_fine, _texts) | _fields(_pod_ids, _fine), _strings),
-        "state_times": (states + b"@", _fields(_fine, _times) | _fields(_pod_ids, _fine), _strings),
+        "states": (states, _fields(_valid, _texts) | _fields(_pod_ids, _valid), _strings),
+        "state_times": (
+            states + b"@",
+            _fields(_valid, _times) | _fields(_pod_ids, _valid),
+            _strings,
+        ),
         "workload": (workload, _texts, _hashes),
         "workload_time": (workload + b"@", _times, _hashes),
     }
@@ -285,8 +289,8 @@ def calls_on(link: Link) -> SearchStrategy[tuple[str, dict[str, Any]]]:
 
 
 def _pod_and_time(operation: str) -> SearchStrategy[dict[str, int]]:
-    lasting = spans if operation == "refresh_linked_pod" else seconds
-    drawn = {"pod_id": pods, "expected_pod_id": pods, "persist_seconds": lasting}
+    duration = finite_seconds if operation == "refresh_linked_pod" else seconds
+    drawn = {"pod_id": pods, "expected_pod_id": pods, "persist_seconds": duration}
     return st.fixed_dictionaries({n: drawn[n] for n in OPERATIONS[operation] if n in drawn})
 
 
@@ -296,9 +300,9 @@ def _fields(
     return st.dictionaries(names, values, min_size=1, max_size=2)
 
 
-_fine = st.sampled_from([b"1", b"2"])
+_valid = st.sampled_from([b"1", b"2"])
 _pod_ids = st.sampled_from(NOT_POD_IDS)
 _texts = st.sampled_from(NOT_TEXTS)
 _times = st.sampled_from(NOT_TIMES + TIMES)
-_strings = _fine | st.just(b"x")
-_hashes = _fields(_fine, _fine)
+_strings = _valid | st.just(b"x")
+_hashes = _fields(_valid, _valid)

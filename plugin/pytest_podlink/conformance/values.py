@@ -16,14 +16,14 @@ from podlink import ErrorCode
 
 
 class Stamp(NamedTuple):
-    """The time at which a server did a step, for one link if the step is about several."""
+    """The server time of a step, and the link if the step changed several."""
 
     step: int
     link: bytes = b""
 
 
 class Dated(NamedTuple):
-    """A time and the value it was stamped for, stored as ``<milliseconds> <value>``."""
+    """A time and the value that it belongs to, stored as ``<milliseconds> <value>``."""
 
     stamp: Stamp
     value: bytes
@@ -33,7 +33,7 @@ Moment = Stamp | int
 """A stamp, or the epoch milliseconds that another program wrote."""
 
 YEAR = 365 * 24 * 60 * 60
-"""TTL in seconds, from the last write, of the time of a value that has no TTL."""
+"""TTL in seconds of the time of a value without a TTL, from the last write."""
 
 HOUR = 60 * 60
 """Seconds after which a write deletes the times of pods without a state."""
@@ -60,7 +60,7 @@ class Refused(Exception):
     """The operation raises an error with one of these codes.
 
     Attributes:
-        codes: one code for each thing that is wrong.
+        codes: one code for each error; the operation may raise any of them.
         keys: the message names one of these, if the code is INTERNAL_ERROR.
         pod_id: the attribute of the error, if the code is LINK_EXISTS.
         undone: the uids of a batch that failed.
@@ -147,8 +147,8 @@ def workload_key(namespace: str, service_name: str) -> bytes:
     return b"sf:{%s:workload:%s}" % (namespace.encode(), service_name.encode())
 
 
-class Faults:
-    """Collects what is wrong with the stored values that an operation reads."""
+class StoredErrors:
+    """Collects the malformed values and wrong types that an operation reads."""
 
     def __init__(self) -> None:
         self.codes: set[ErrorCode] = set()
@@ -164,7 +164,7 @@ class Faults:
         self.keys.add(key)
 
     def raise_if_any(self) -> None:
-        """Raises Refused if anything is wrong."""
+        """Raise Refused if an error was added."""
         if self.codes:
             raise Refused(frozenset(self.codes), frozenset(self.keys))
 
@@ -172,9 +172,9 @@ class Faults:
 # Limits of arguments. Each function returns whether a value is allowed.
 
 
-def check(*within: bool) -> None:
-    """Raises Refused if any argument is outside its limits."""
-    if not all(within):
+def check(*valid: bool) -> None:
+    """Raise Refused unless every argument is valid."""
+    if not all(valid):
         raise Refused(frozenset({ErrorCode.INVALID_PARAMETER}))
 
 
@@ -196,8 +196,8 @@ def is_uid(value: Any) -> bool:
     )
 
 
-def is_each(values: Any, within: Callable[[Any], bool]) -> bool:
-    return isinstance(values, (list, tuple)) and all(within(value) for value in values)
+def is_each(values: Any, is_valid: Callable[[Any], bool]) -> bool:
+    return isinstance(values, (list, tuple)) and all(is_valid(value) for value in values)
 
 
 def is_pod_id(value: Any) -> bool:
@@ -246,7 +246,7 @@ def is_stored_time(value: bytes | Dated) -> bool:
 
 
 def stored_moment(time: bytes | Dated, value: bytes) -> Moment | None:
-    """The time, if it was stamped for this value; else None."""
+    """The time, or None if it was not stamped for this value."""
     if isinstance(time, Dated):
         return time.stamp if time.value == value else None
     found = _stored_time(time)
