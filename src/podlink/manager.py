@@ -204,7 +204,7 @@ class RedisManager:
             self.release_connection(connection)
 
     def health_check(self, *, timeout: float | None = None) -> HealthStatus:
-        """Send PING to the server, or to a cluster, and ask for its version.
+        """Send PING to the server, or to all primaries of a cluster, and ask for its version.
 
         Errors do not raise; they are in the result.
 
@@ -222,13 +222,12 @@ class RedisManager:
         try:
             with translated_errors("health_check"):
                 client = self.client
-                options = {} if self.is_cluster else RAW
-                client.execute_command("PING", **options)
+                self._send_to_each_node(client, ("PING",))
         except StatefulError as error:
             return HealthStatus(False, url, error=error)
         latency = perf_counter() - started
         try:
-            info = client.execute_command("INFO", "server", **options)
+            info = client.execute_command("INFO", "server")
             server, version = server_version(info)
         except Exception:  # for example an ACL forbids INFO; PING was answered
             server = version = None
@@ -277,11 +276,15 @@ class RedisManager:
 
     def _load(self, script: Script) -> str:
         with translated_errors(f"load_script {script.name}", script=True):
-            client, reply = self.client, None
-            for node in self.nodes():
-                target = {} if node is None else {"target_nodes": client.get_node(node_name=node)}
-                reply = client.execute_command(*script_load(script), **RAW, **target)
-            return as_text(reply)
+            return as_text(self._send_to_each_node(self.client, script_load(script)))
+
+    def _send_to_each_node(self, client: Any, wire: tuple[Any, ...]) -> Reply:
+        """Send a command to the server, or to all primaries of a cluster; return the last reply."""
+        reply = None
+        for node in self._nodes():
+            target = {} if node is None else {"target_nodes": client.get_node(node_name=node)}
+            reply = client.execute_command(*wire, **RAW, **target)
+        return reply
 
     def execute_script(
         self,
@@ -440,10 +443,9 @@ class RedisManager:
         if node is None:
             return self._send(call, options)
         client = self.client
-        target = client.get_node(node_name=node)
-        if target is None or node not in primaries(client):
+        if node not in primaries(client):
             raise no_primary(node)
-        return self._send(call, {**options, "target_nodes": target})
+        return self._send(call, {**options, "target_nodes": client.get_node(node_name=node)})
 
     def _send_all(self, calls: Sequence[Call[Any]], options: Mapping[str, Any]) -> list[Reply]:
         client = self.client

@@ -220,6 +220,7 @@ def test_connections_of_an_event_loop_that_has_ended(emulator: RedisEmulator, wa
         assert connected(emulator) == 1
         manager = executor.manager
         with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
             asyncio.run(manager.close() if way == "close" else manager.update_config(db=1))
         until(lambda: connected(emulator) == 0)
         assert client is not None
@@ -330,6 +331,37 @@ def test_two_event_loops_have_connections_of_their_own(emulator: RedisEmulator) 
         executor = AsyncStatefulExecutor(f"{served.url}?client_name=podlink")
         manager = executor.manager
         asyncio.run(use_and_update())
+
+
+def test_update_concerns_the_client_of_another_event_loop(emulator: RedisEmulator) -> None:
+    """Also if it is used again only after the other clients."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    with emulator.serve() as served:
+        manager = AsyncRedisManager(f"{served.url}?client_name=podlink")
+
+        async def use() -> Any:
+            assert await manager.health_check()
+            return manager.client
+
+        async def update() -> None:
+            there = asyncio.run_coroutine_threadsafe(use(), loop)
+            old = await asyncio.wrap_future(there), await use()
+            await manager.update_config(db=3)
+            here = await use()
+            there = asyncio.run_coroutine_threadsafe(use(), loop)
+            new = await asyncio.wrap_future(there), here
+            for client in new:
+                assert client not in old
+                assert client.connection_pool.connection_kwargs["db"] == 3
+            await manager.close()
+
+        asyncio.run(update())
+        until(lambda: connected(emulator) == 0)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 @pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])

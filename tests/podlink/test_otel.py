@@ -18,7 +18,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import podlink
-from podlink import AsyncStatefulExecutor, RedisConfig, StatefulExecutor, otel, telemetry
+from podlink import (
+    AsyncRedisManager,
+    AsyncStatefulExecutor,
+    RedisConfig,
+    StatefulExecutor,
+    otel,
+    telemetry,
+)
 from redis_emulator import RedisEmulator
 
 
@@ -164,6 +171,18 @@ def test_retries_are_counted(told: Telemetry) -> None:
     with StatefulExecutor(config) as executor, pytest.raises(podlink.RedisConnectionError):
         executor.get_linked_pod("n", "u", "s")
     assert told.values("podlink.client.retries", "error.type") == {"ConnectionError": 2}
+
+
+async def test_retries_of_an_asyncio_manager_are_counted(told: Telemetry) -> None:
+    with RedisEmulator() as emulator, emulator.serve() as server:
+        async with AsyncRedisManager(server.url) as manager:
+            emulator.faults.drop("SCRIPT LOAD", times=1)
+            emulator.faults.drop("PING", times=1)
+            emulator.faults.drop("INFO", times=1)
+            await manager.load_script("one", "return 1")
+            assert (await manager.health_check()).server == "redis"
+    retries = told.values("podlink.client.retries", "db.operation.name")
+    assert retries == {"load_script": 1, "health_check": 2}
 
 
 def test_connections_are_counted(told: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,12 +106,15 @@ async def test_reserved_connection_of_a_replaced_client_is_closed_when_it_is_rel
     with RedisEmulator() as emulator, emulator.serve() as server:
         manager = flavour(f"{server.url}?client_name=old")
         client = manager.client
-        idle, reserved = [await finished(manager.get_connection()) for _ in range(2)]
+        idle, reserved, other = [await finished(manager.get_connection()) for _ in range(3)]
         await finished(manager.release_connection(idle))
         await finished(manager.update_config(client_name="new"))
-        until(lambda: named(emulator, "old") == 1)
+        until(lambda: named(emulator, "old") == 2)
         assert await finished(reserved.ping())
+        number = str(await finished(other.client_id()))
         await finished(manager.release_connection(reserved))
+        assert str(await finished(other.client_id())) == number
+        await finished(manager.release_connection(other))
         wait_until_gone(emulator, "old")
         assert client is not manager.client
         await finished(manager.close())
@@ -131,6 +134,24 @@ async def test_connection_is_kept_after_an_error_reply(flavour: Any, uids: list[
             await finished(executor.batch_set_linked_pod_if_absent("n", uids, "s", 1))
         assert ids_of(emulator, "kept") == [before]
         await finished(executor.close())
+
+
+@pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
+@pytest.mark.parametrize("way", ["close", "update_config"])
+async def test_connections_of_a_client_that_was_handed_in_stay_open(flavour: Any, way: str) -> None:
+    with RedisEmulator() as emulator, emulator.serve() as server:
+        client: Any = emulator.client() if flavour is RedisManager else emulator.async_client()
+        before = await finished(client.client_id())
+        manager = flavour(client)
+        assert await finished(manager.health_check())
+        if way == "close":
+            await finished(manager.close())
+        else:
+            await finished(manager.update_config(server.url))
+            assert manager.client is not client
+            await finished(manager.close())
+        assert await finished(client.client_id()) == before
+        await finished(client.close() if flavour is RedisManager else client.aclose())
 
 
 def ids_of(emulator: Any, name: str) -> list[str]:
