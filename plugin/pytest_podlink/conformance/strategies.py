@@ -68,7 +68,7 @@ TIMES = (b"0", b"1700000000000", b"1700000000000 1", b"1700000000001 2", b"0 ", 
 
 # The parameters of every operation that have limits, in their order.
 LINK = ("namespace", "uid", "service_name")
-MAKE = (*LINK, "pod_id", "persist_seconds")
+LINK_POD_SECONDS = (*LINK, "pod_id", "persist_seconds")
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "set_service_state": ("namespace", "service_name", "pod_id", "state"),
     "get_service_state": ("namespace", "service_name"),
@@ -77,12 +77,12 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "set_workload_state": ("namespace", "service_name", "state"),
     "get_workload_state": ("namespace", "service_names"),
     "read_workload_state": ("namespace", "service_name"),
-    "set_linked_pod": MAKE,
-    "try_set_linked_pod": MAKE,
-    "set_linked_pod_if_absent": MAKE,
-    "create_linked_pod": MAKE,
+    "set_linked_pod": LINK_POD_SECONDS,
+    "try_set_linked_pod": LINK_POD_SECONDS,
+    "set_linked_pod_if_absent": LINK_POD_SECONDS,
+    "create_linked_pod": LINK_POD_SECONDS,
     "replace_linked_pod": (*LINK, "expected_pod_id", "pod_id", "persist_seconds"),
-    "refresh_linked_pod": MAKE,
+    "refresh_linked_pod": LINK_POD_SECONDS,
     "batch_set_linked_pod_if_absent": (
         "namespace",
         "uids",
@@ -96,7 +96,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "batch_get_linked_pod": ("namespace", "uids", "service_name"),
     "read_pod_link": LINK,
     "remove_linked_pod": (*LINK, "persist_seconds"),
-    "remove_linked_pod_with_id": MAKE,
+    "remove_linked_pod_with_id": LINK_POD_SECONDS,
     "batch_remove_linked_pod": ("namespace", "uids", "service_name", "persist_seconds"),
     "drain_pod": ("namespace", "service_name", "pod_id", "to"),
     "get_link_service": ("namespace", "uid"),
@@ -107,7 +107,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "repair_workload_state": ("namespace", "service_name"),
 }
 
-MAKING = (
+CHANGING = (
     "set_linked_pod",
     "try_set_linked_pod",
     "set_linked_pod_if_absent",
@@ -119,27 +119,27 @@ MAKING = (
 REMOVING = ("remove_linked_pod", "remove_linked_pod_with_id", "batch_remove_linked_pod")
 REPAIRING = ("repair_service_state", "repair_workload_state")
 READING = ("get_linked_pod", "require_linked_pod", "get_linked_pod_if_persist", "read_pod_link")
-ON_A_LINK = (*MAKING, *REMOVING, *READING)
+LINK_OPERATIONS = (*CHANGING, *REMOVING, *READING)
 READING_STATES = ("get_service_state", "require_service_state", "read_service_state")
 
-ON_BAD_LINKS = ("inspect_link", "repair_link")
-ON_BAD_STATES = ("inspect_service", "repair_service_state")
-ON_BAD_WORKLOADS = ("inspect_service", "repair_workload_state")
+LINK_REPAIRS = ("inspect_link", "repair_link")
+STATE_REPAIRS = ("inspect_service", "repair_service_state")
+WORKLOAD_REPAIRS = ("inspect_service", "repair_workload_state")
 
 # The operations that read each key.
-READERS: dict[str, tuple[str, ...]] = {
-    "link": (*MAKING, *REMOVING, *READING, "batch_get_linked_pod", *ON_BAD_LINKS),
-    "index": (*MAKING, *REMOVING, "get_link_service", *ON_BAD_LINKS),
-    "created": (*MAKING, *REMOVING, "read_pod_link", *ON_BAD_LINKS),
-    "states": ("set_service_state", *READING_STATES, *ON_BAD_STATES),
-    "state_times": ("set_service_state", "read_service_state", *ON_BAD_STATES),
+OPERATIONS_BY_KEY: dict[str, tuple[str, ...]] = {
+    "link": (*CHANGING, *REMOVING, *READING, "batch_get_linked_pod", *LINK_REPAIRS),
+    "index": (*CHANGING, *REMOVING, "get_link_service", *LINK_REPAIRS),
+    "created": (*CHANGING, *REMOVING, "read_pod_link", *LINK_REPAIRS),
+    "states": ("set_service_state", *READING_STATES, *STATE_REPAIRS),
+    "state_times": ("set_service_state", "read_service_state", *STATE_REPAIRS),
     "workload": (
         "set_workload_state",
         "get_workload_state",
         "read_workload_state",
-        *ON_BAD_WORKLOADS,
+        *WORKLOAD_REPAIRS,
     ),
-    "workload_time": ("set_workload_state", "read_workload_state", *ON_BAD_WORKLOADS),
+    "workload_time": ("set_workload_state", "read_workload_state", *WORKLOAD_REPAIRS),
 }
 
 
@@ -148,7 +148,7 @@ def _invalid_lists(bad: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*((["svc", value]) for value in bad), "svc", b"svc", None, 1)
 
 
-GOOD: dict[str, Any] = {
+VALID: dict[str, Any] = {
     "namespace": "ns",
     "uid": "u",
     "service_name": "svc",
@@ -160,7 +160,7 @@ GOOD: dict[str, Any] = {
     "uids": ["u"],
     "service_names": ["svc"],
 }
-BAD: dict[str, tuple[Any, ...]] = {
+INVALID: dict[str, tuple[Any, ...]] = {
     "namespace": NOT_NAMES,
     "uid": NOT_UIDS,
     "service_name": NOT_NAMES,
@@ -239,11 +239,11 @@ persistence: SearchStrategy[dict[str, int]] = st.fixed_dictionaries(
 @st.composite
 def bad_calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """An operation with one or two arguments outside their limits. Each parameter is as likely."""
-    first = draw(st.sampled_from(list(BAD)))
+    first = draw(st.sampled_from(list(INVALID)))
     operation = draw(st.sampled_from([name for name in OPERATIONS if first in OPERATIONS[name]]))
-    arguments = {name: GOOD[name] for name in OPERATIONS[operation]}
+    arguments = {name: VALID[name] for name in OPERATIONS[operation]}
     for name in {first, draw(st.just(first) | st.sampled_from(OPERATIONS[operation]))}:
-        arguments[name] = draw(st.sampled_from(BAD[name]))
+        arguments[name] = draw(st.sampled_from(INVALID[name]))
     return operation, arguments
 
 
@@ -252,7 +252,9 @@ def foreign_writes(
     draw: st.DrawFn, link: Link
 ) -> tuple[ForeignWrite, list[tuple[str, dict[str, Any]]]]:
     """A malformed or unusual value for a key of `link`, and a call of each operation on it."""
-    where, first = draw(st.sampled_from([(k, o) for k, ops in READERS.items() for o in ops]))
+    where, first = draw(
+        st.sampled_from([(k, o) for k, ops in OPERATIONS_BY_KEY.items() for o in ops])
+    )
     at = values.place(*link)
     states, workload = values.state_key(*link[::2]), values.workload_key(*link[::2])
     kinds: dict[str, tuple[bytes, SearchStrategy[_Value], SearchStrategy[_Value]]] = {
@@ -270,21 +272,24 @@ def foreign_writes(
     }
     key, right_type, wrong_type = kinds[where]
     value = draw(right_type | right_type | wrong_type)
-    calls = [draw(call(link, operation)) for operation in dict.fromkeys([first, *READERS[where]])]
+    calls = [
+        draw(call(link, operation))
+        for operation in dict.fromkeys([first, *OPERATIONS_BY_KEY[where]])
+    ]
     return ForeignWrite(key, value, draw(seconds)), calls
 
 
 @st.composite
 def call(draw: st.DrawFn, link: Link, operation: str) -> tuple[str, dict[str, Any]]:
     """An operation on a link, or on its service."""
-    given = GOOD | link._asdict() | {"uids": [link.uid], "service_names": [link.service_name]}
+    given = VALID | link._asdict() | {"uids": [link.uid], "service_names": [link.service_name]}
     arguments = {name: given[name] for name in OPERATIONS[operation]}
     return operation, arguments | draw(_pod_and_time(operation))
 
 
 def calls_on(link: Link) -> SearchStrategy[tuple[str, dict[str, Any]]]:
     """An operation on one link; those that remove it are drawn more often."""
-    operations = st.sampled_from(REMOVING) | st.sampled_from(ON_A_LINK)
+    operations = st.sampled_from(REMOVING) | st.sampled_from(LINK_OPERATIONS)
     return operations.flatmap(lambda operation: call(link, operation))
 
 
