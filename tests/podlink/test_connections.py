@@ -195,7 +195,8 @@ def test_retries_of_a_client_that_was_handed_in() -> None:
         retry: Any = None
 
         def __init__(self, **attributes: int) -> None:
-            vars(self).update(attributes, _initialize=True)
+            for name, value in {**attributes, "_initialize": True}.items():
+                setattr(self, name, value)
 
         def __del__(self, *_: Any) -> None:
             pass
