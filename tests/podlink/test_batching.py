@@ -10,10 +10,12 @@ import pytest
 import redis
 
 import podlink
-from podlink import AsyncStatefulExecutor, StatefulError
+from podlink import AsyncStatefulExecutor, RedisConfig, StatefulError
 from pytest_podlink import servers
 from tests.support.proxy import Proxy
 from tests.support.real_servers import real_servers
+from tests.support.scripted_server import ScriptedServer
+from tests.support.waiting import PATIENCE, LoopClock
 
 
 @pytest.fixture(scope="module", params=real_servers(["redis-8.2"]))
@@ -99,17 +101,25 @@ async def test_missing_scripts_are_loaded_automatically(
         )
 
 
-async def test_timeout_fails_only_its_call(server: servers.Server, admin: redis.Redis) -> None:
-    with Proxy(server.port) as proxy:
-        async with AsyncStatefulExecutor(proxy.url, batching=True) as executor:
-            await executor.set_linked_pod("n", "u", "s", 1)
-            proxy.delay = 0.2
-            quick = asyncio.ensure_future(executor.set_linked_pod("n", "u", "s", 2, timeout=0.05))
-            patient = asyncio.ensure_future(executor.get_linked_pod("n", "u", "s", timeout=5))
+async def test_timeout_fails_only_its_call() -> None:
+    clock = LoopClock(asyncio.get_running_loop())
+    async with ScriptedServer() as server:
+        config = RedisConfig.from_url(f"redis://{server.address}", socket_timeout=None, protocol=2)
+        async with AsyncStatefulExecutor(config, batching=True) as executor:
+            server.answer = b"$1\r\n2\r\n"
+            server.hold()
+            call = executor.set_linked_pod("n", "u", "s", 2, timeout=PATIENCE)
+            quick = asyncio.ensure_future(call)
+            patient = asyncio.ensure_future(executor.get_linked_pod("n", "u", "s"))
+            await server.until_executed(1)
+            await clock.expire(quick)
             with pytest.raises(podlink.OperationTimeoutError) as caught:
                 await quick
             assert caught.value.outcome_unknown
+            assert not patient.done()
+            server.release()
             assert await patient == 2
+    assert len(server.executed) == 2
 
 
 async def test_cancelled_call_does_not_affect_the_others(executor: AsyncStatefulExecutor) -> None:

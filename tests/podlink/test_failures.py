@@ -29,9 +29,10 @@ from podlink import (
 )
 from pytest_podlink import servers
 from tests.support.real_servers import real_servers
+from tests.support.waiting import PATIENCE
 
 SERVERS = sorted(executable.name for executable in servers.installed())
-QUICK: dict[str, Any] = {"socket_timeout": 0.8, "retries": 2, "retry_backoff": 0.001}
+OPTIONS: dict[str, Any] = {"socket_timeout": PATIENCE, "retries": 2, "retry_backoff": 0.001}
 LINK, INDEX = "sf:{n:lk:u}s", "sf:{n:lk:u}"
 
 
@@ -58,7 +59,7 @@ class Caller:
         self.executor: Any = None
 
     def connect(self, url: str, **changes: Any) -> Caller:
-        config = podlink.RedisConfig.from_url(url, **{**QUICK, **changes})
+        config = podlink.RedisConfig.from_url(url, **{**OPTIONS, **changes})
         self.close()
         self.executor = self.cls(config)
         return self
@@ -128,7 +129,7 @@ def test_killed_server_is_a_connection_error(
 def test_paused_server_is_a_timeout(
     server: servers.Server, admin: redis.Redis, caller: Caller
 ) -> None:
-    caller.connect(server.url)
+    caller.connect(server.url, socket_timeout=0.8)
     assert succeeds(caller)
     server.pause()
     try:

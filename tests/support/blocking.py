@@ -97,17 +97,25 @@ class Clients:
     def waits(self, name: str) -> None:
         """Check that this client is still blocked on both sides."""
         emulated, real = self.client(name)
-        self._same("PING")
-        assert not real.has_reply(0.002), f"the server has answered {name}: {real.read()}"
+        self._let_reply()
+        assert not real.has_reply(), f"the server has answered {name}: {real.read()}"
         assert not emulated.has_reply(), f"the emulator has answered {name}: {emulated.read()}"
 
     def outcome(self, name: str) -> Wire | None:
         """Return the reply of a blocked client, or `None` if it is still blocked."""
-        self._same("PING")
-        if self.client(name)[1].has_reply(0.005):
+        self._let_reply()
+        if self.client(name)[1].has_reply():
             return self.served(name)
         self.waits(name)
         return None
+
+    def _let_reply(self) -> None:
+        """Return when the server has sent the replies to unblocked clients.
+
+        It sends them in the same iteration of its event loop as the first reply.
+        """
+        self._same("PING")
+        self._same("PING")
 
     def times_out(self, name: str) -> Wire:
         """Wait until a blocked client times out, and return its reply."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from podlink import (
@@ -17,6 +17,7 @@ from podlink import (
     StatefulExecutor,
 )
 from pytest_podlink import servers
+from tests.support.waiting import PATIENCE, until
 
 PROCESSES = [name for name in ("redis-8.2", "valkey-9.1") if servers.is_expected(name)]
 SILENCE = 0.3
@@ -32,7 +33,7 @@ class Loop:
         self.thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -84,14 +85,6 @@ class Caller:
         for each in reversed(self.opened):
             self.finish(each.close())
         self.loop.close()
-
-
-def until(what: Callable[[], Any], seconds: float = 10) -> None:
-    """Poll until ``what()`` is true."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "that does not come"
-        time.sleep(0.001)
 
 
 def report(executor: StatefulExecutor, loads: dict[int, float], ago: float = 0) -> None:
