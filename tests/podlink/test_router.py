@@ -375,4 +375,4 @@ def test_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].endswith("pod 0 has 6, pod 1 has 4, pod 2 has 2")
     assert lines[2].endswith("pod 1 has 7, pod 2 has 5")
     assert lines[3].endswith("pod 1 has 7, pod 2 has 5")
-    assert lines[4] == "user-0 comes back to pod 0"
+    assert lines[4] == "user-0 is linked again, to pod 0"
