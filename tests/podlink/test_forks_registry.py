@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
-from podlink import forks
+import pytest
+
+from podlink import AsyncRedisManager, RedisManager, forks
 from tests.support.children import NEEDS_FORK, in_child
 
 pytestmark = NEEDS_FORK
@@ -77,3 +80,11 @@ def test_what_is_left_to_the_parent_is_not_collected() -> None:
         return alive
 
     assert in_child(child) == []
+
+
+@pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
+def test_manager_has_another_client_in_a_child(flavour: Any) -> None:
+    manager = flavour("redis://127.0.0.1:1")
+    client = manager.client
+    assert in_child(lambda: manager.client is client) is False
+    assert manager.client is client

@@ -99,10 +99,9 @@ async def test_health_asks_all_primaries(flavour: Any, cluster: ClusterEmulator)
 async def test_health_of_a_server_that_does_not_answer_info(
     flavour: Any, emulator: RedisEmulator, url: str
 ) -> None:
-    """Without the timeout the check would take a minute and a half."""
-    manager = flavour(f"{url}?socket_timeout=100")
-    with emulator.faults.delay("INFO", seconds=90):
-        health = await finished(manager.health_check(timeout=0.1))
+    manager = flavour(f"{url}?retry_backoff=0.0001")
+    with emulator.faults.drop("INFO"):
+        health = await finished(manager.health_check())
     assert health
     assert (health.server, health.version) == (None, None)
     await finished(manager.close())
