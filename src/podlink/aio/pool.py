@@ -13,12 +13,14 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Awaitable
+from functools import lru_cache
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import redis.asyncio
 import redis.exceptions as redis_errors
 from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 if sys.version_info >= (3, 11):
@@ -40,7 +42,8 @@ class _ImmediateRelease:
     _available_connections: list[Any]
 
     def __init__(self, *args: Any, pool_timeout: float | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        connection_class = _with_cancellable_writes(kwargs.pop("connection_class", Connection))
+        super().__init__(*args, connection_class=connection_class, **kwargs)  # type: ignore[call-arg]
         self.pool_timeout = pool_timeout
         self._in_use_connections: WeakSet[Any] = WeakSet()
         self._waiting: deque[asyncio.Future[Any]] = deque()
@@ -184,10 +187,25 @@ async def make_ready(connection: Any) -> None:
     if connection.is_connected and await _is_stale(connection):
         await drop(connection)
     if not connection.is_connected:
-        more = getattr(connection, "socket_connect_timeout", None) or 0.0
-        await _await_io(connection, connection.connect(), "connecting to server", more)
+        await connection.connect()
     if connection.health_check_interval:
         await _await_io(connection, connection.check_health(), "checking the connection")
+
+
+class _CancellableWrites:
+    """Makes redis-py write with `write`, also while it connects."""
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """As redis-py's."""
+        work = super().send_packed_command(command, check_health)  # type: ignore[misc]
+        await _await_io(self, work, "writing to socket")
+
+
+@lru_cache
+def _with_cancellable_writes(connection_class: Any) -> Any:
+    if connection_class.send_packed_command is not AbstractConnection.send_packed_command:
+        return connection_class  # the emulator's
+    return type(connection_class.__name__, (_CancellableWrites, connection_class), {})
 
 
 async def write(connection: Any, commands: Any) -> None:
@@ -201,14 +219,14 @@ async def write(connection: Any, commands: Any) -> None:
     )
 
 
-async def _await_io(connection: Any, work: Awaitable[None], doing: str, more: float = 0.0) -> None:
-    """Await ``work`` for ``socket_timeout`` and ``more`` seconds.
+async def _await_io(connection: Any, work: Awaitable[None], doing: str) -> None:
+    """Await ``work`` for ``socket_timeout``.
 
     The connection has no ``socket_timeout`` meanwhile: redis-py would use `asyncio.wait_for`.
     """
     seconds, connection.socket_timeout = connection.socket_timeout, None
     try:
-        await await_within(work, None if seconds is None else seconds + more)
+        await await_within(work, seconds)
     except asyncio.TimeoutError:
         await drop(connection)
         raise redis_errors.TimeoutError(f"Timeout {doing}") from None
