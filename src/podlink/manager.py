@@ -222,7 +222,7 @@ class RedisManager:
         try:
             with translated_errors("health_check"):
                 client = self.client
-                self._send_to_each_node(client, ("PING",))
+                self._send_to_each_node(client, ("PING",), {})
         except StatefulError as error:
             return HealthStatus(False, url, error=error)
         latency = perf_counter() - started
@@ -276,14 +276,16 @@ class RedisManager:
 
     def _load(self, script: Script) -> str:
         with translated_errors(f"load_script {script.name}", script=True):
-            return as_text(self._send_to_each_node(self.client, script_load(script)))
+            return as_text(self._send_to_each_node(self.client, script_load(script), RAW))
 
-    def _send_to_each_node(self, client: Any, wire: tuple[Any, ...]) -> Reply:
+    def _send_to_each_node(
+        self, client: Any, wire: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> Reply:
         """Send a command to the server, or to all primaries of a cluster; return the last reply."""
         reply = None
         for node in self._nodes():
             target = {} if node is None else {"target_nodes": client.get_node(node_name=node)}
-            reply = client.execute_command(*wire, **RAW, **target)
+            reply = client.execute_command(*wire, **options, **target)
         return reply
 
     def execute_script(
