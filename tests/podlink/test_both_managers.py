@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import re
 import socket
 import sys
@@ -27,14 +26,10 @@ from podlink import (
 from podlink.calls import RAW, Call
 from podlink.errors import NotSent, translate
 from redis_emulator import ClusterEmulator, RedisEmulator
+from tests.support.managers import FLAVOURS, finished, url_of
 from tests.support.waiting import until
 
 CONNECTING = "(connecting to the server|reading the map of slots)"
-FLAVOURS = pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
-
-
-async def finished(result: Any) -> Any:
-    return await result if inspect.isawaitable(result) else result
 
 
 @pytest.fixture
@@ -53,10 +48,6 @@ def url(emulator: RedisEmulator) -> Iterator[str]:
 def cluster() -> Iterator[ClusterEmulator]:
     with ClusterEmulator(replicas=0) as made, made.serve():
         yield made
-
-
-def url_of(cluster: ClusterEmulator) -> str:
-    return f"redis+cluster://127.0.0.1:{cluster.masters[0].port}"
 
 
 def names_of(cluster: ClusterEmulator) -> set[str]:

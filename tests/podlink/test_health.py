@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +10,7 @@ import pytest
 import podlink
 from podlink import AsyncRedisManager, RedisManager
 from redis_emulator import ClusterEmulator, RedisEmulator
-
-FLAVOURS = pytest.mark.parametrize("flavour", [RedisManager, AsyncRedisManager])
-
-
-async def finished(result: Any) -> Any:
-    return await result if inspect.isawaitable(result) else result
+from tests.support.managers import FLAVOURS, finished, url_of
 
 
 @pytest.fixture
@@ -35,10 +29,6 @@ def url(emulator: RedisEmulator) -> Iterator[str]:
 def cluster() -> Iterator[ClusterEmulator]:
     with ClusterEmulator(replicas=0) as made, made.serve():
         yield made
-
-
-def url_of(cluster: ClusterEmulator) -> str:
-    return f"redis+cluster://127.0.0.1:{cluster.masters[0].port}"
 
 
 @FLAVOURS
